@@ -1,0 +1,94 @@
+"""Messages to bytes and back, in ZEO's two encodings.
+
+A message is the tuple ``(id, flag, name, args)``; ``docs/protocol.rst`` tells what each part means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import msgpack
+
+from . import pickles
+
+__all__ = ["CODECS", "Codec", "EncodeError", "Message", "MessageId", "UndecodableMessage"]
+
+#: A number, or whatever pair of byte strings the peer uses in its place: stock clients identify
+#: ``loadBefore`` by its arguments.
+MessageId: TypeAlias = "int | tuple[bytes, bytes]"
+
+#: ``(id, flag, name, args)``
+Message: TypeAlias = "tuple[MessageId, int, str, Any]"
+
+
+class UndecodableMessage(ValueError):
+    """The bytes of a frame are not a message."""
+
+
+class EncodeError(ValueError):
+    """A value cannot be sent."""
+
+
+class Codec(NamedTuple):
+    """One encoding. Both functions may be called from any thread."""
+
+    #: The letter that stands for it in the handshake.
+    letter: bytes
+    #: Raises `EncodeError`.
+    encode: Callable[[Message], bytes]
+    #: Raises `UndecodableMessage`.
+    decode: Callable[[bytes | bytearray], Message]
+
+
+def _encode_pickle(message: Message) -> bytes:
+    try:
+        return pickles.dumps(message)
+    except pickles.PickleError as error:
+        raise EncodeError(str(error)) from error
+
+
+def _decode_pickle(data: bytes | bytearray) -> Message:
+    try:
+        return _message(pickles.loads(data))
+    except pickles.PickleError as error:
+        raise UndecodableMessage(str(error)) from error
+
+
+def _encode_msgpack(message: Message) -> bytes:
+    try:
+        return msgpack.packb(message)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise EncodeError(str(error)) from error
+
+
+def _decode_msgpack(data: bytes | bytearray) -> Message:
+    try:
+        # unpackb bounds all announced lengths by the size of `data`, and nesting by 1024 levels.
+        # Keys that are numbers occur in the extension of a transaction.
+        message = msgpack.unpackb(data, use_list=False, strict_map_key=False)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise UndecodableMessage(f"malformed msgpack: {error!r}") from error
+    return _message(message)
+
+
+def _message(value: object) -> Message:
+    if type(value) is tuple and len(value) == 4:
+        id, flag, name, args = value
+        if (type(id) is int or _is_pair(id)) and type(name) is str and flag in (0, 1, 2):
+            return id, int(flag), name, args
+    raise UndecodableMessage("not a tuple (id, flag, name, args)")
+
+
+def _is_pair(id: object) -> bool:
+    return type(id) is tuple and len(id) == 2 and type(id[0]) is bytes and type(id[1]) is bytes
+
+
+#: The encodings by their letters.
+CODECS = {
+    codec.letter: codec
+    for codec in (
+        Codec(b"Z", _encode_pickle, _decode_pickle),
+        Codec(b"M", _encode_msgpack, _decode_msgpack),
+    )
+}

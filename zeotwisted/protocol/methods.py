@@ -1,0 +1,184 @@
+"""The closed tables of calls: what a peer may ask, and with which arguments.
+
+`SERVER_CALLS` are those that a client may send, `CLIENT_CALLS` those that a server may send.
+A name that is not here does not exist; an argument of the wrong kind never reaches a storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+__all__ = ["CLIENT_CALLS", "SERVER_CALLS", "BadArguments", "Call"]
+
+_Kind: TypeAlias = "Callable[[Any], bool]"
+
+
+class BadArguments(TypeError):
+    """A call's arguments are not those that its name asks for."""
+
+
+class Call(NamedTuple):
+    """One call that the peer may make."""
+
+    name: str
+    #: What each argument has to be.
+    kinds: tuple[_Kind, ...]
+    #: How many of them have to be there.
+    required: int
+    #: Sent without waiting for an answer.
+    oneway: bool
+    #: Refused when the client registered as a reader.
+    writes: bool
+
+    def check(self, args: Any) -> None:
+        """Check the arguments.
+
+        :raises BadArguments: their number or their kinds are wrong.
+        """
+        if type(args) is not tuple or not self.required <= len(args) <= len(self.kinds):
+            raise BadArguments(f"{self.name}: wrong number of arguments")
+        for kind, value in zip(self.kinds, args):  # noqa: B905 - the rest is optional
+            if not kind(value):
+                raise BadArguments(
+                    f"{self.name}: {kind.__name__} was expected, not {type(value).__name__}"
+                )
+
+
+def oid(value: Any) -> bool:
+    return type(value) is bytes and len(value) == 8
+
+
+tid = oid
+
+
+def tid_or_none(value: Any) -> bool:
+    return value is None or tid(value)
+
+
+def data(value: Any) -> bool:
+    return type(value) is bytes
+
+
+def data_or_none(value: Any) -> bool:
+    return value is None or type(value) is bytes
+
+
+def text(value: Any) -> bool:
+    return type(value) is str or type(value) is bytes
+
+
+def name(value: Any) -> bool:
+    return type(value) is str
+
+
+def integer(value: Any) -> bool:
+    return type(value) is int
+
+
+def number(value: Any) -> bool:
+    return type(value) is float or type(value) is int
+
+
+def flag(value: Any) -> bool:
+    return type(value) is bool or type(value) is int or value is None
+
+
+def mapping(value: Any) -> bool:
+    return type(value) is dict
+
+
+def mapping_or_none(value: Any) -> bool:
+    return value is None or type(value) is dict
+
+
+def oids(value: Any) -> bool:
+    return type(value) in (tuple, list) and all(map(oid, value))
+
+
+def integers(value: Any) -> bool:
+    return type(value) in (tuple, list) and all(map(integer, value))
+
+
+#: A transaction's name on the wire, chosen by the client.
+transaction = integer
+
+
+def _table(*calls: Call) -> dict[str, Call]:
+    return {call.name: call for call in calls}
+
+
+def _read(name: str, *kinds: _Kind, required: int | None = None) -> Call:
+    return Call(name, kinds, len(kinds) if required is None else required, False, False)
+
+
+def _write(name: str, *kinds: _Kind, required: int | None = None, oneway: bool = False) -> Call:
+    return Call(name, kinds, len(kinds) if required is None else required, oneway, True)
+
+
+def _push(name: str, *kinds: _Kind) -> Call:
+    return Call(name, kinds, len(kinds), True, False)
+
+
+SERVER_CALLS = _table(
+    _read("register", name, flag),
+    # The storage as a whole.
+    _read("get_info"),
+    _read("lastTransaction"),
+    _read("getInvalidations", tid),
+    _read("server_status"),
+    _read("ping"),
+    _push("set_client_label", text),
+    # A pack is not a commit: stock servers let readers pack, and so do we.
+    _read("pack", number, flag, required=1),
+    # Records.
+    _read("loadBefore", oid, tid),
+    _read("loadSerial", oid, tid),
+    _read("getTid", oid),
+    _read("history", oid, integer, required=1),
+    _read("record_iternext", data_or_none, required=0),
+    _read("sendBlob", oid, tid),
+    # The log of transactions.
+    _read("undoLog", integer, integer),
+    _read("undoInfo", integer, integer, mapping_or_none),
+    _read("iterator_start", tid_or_none, tid_or_none),
+    _read("iterator_next", integer),
+    _read("iterator_record_start", integer, tid),
+    _read("iterator_record_next", integer),
+    _push("iterator_gc", integers),
+    # New objects.
+    _write("new_oid"),
+    _write("new_oids", integer, required=0),
+    # A transaction.
+    _write(
+        "tpc_begin",
+        transaction,
+        text,
+        text,
+        mapping,
+        tid_or_none,
+        text,
+        required=4,
+        oneway=True,
+    ),
+    _write("storea", oid, tid_or_none, data, transaction, oneway=True),
+    _write("restorea", oid, tid, data_or_none, tid_or_none, transaction, oneway=True),
+    _write("deleteObject", oid, tid, transaction, oneway=True),
+    _write("checkCurrentSerialInTransaction", oid, tid, transaction, oneway=True),
+    _write("undoa", data, transaction, oneway=True),
+    _write("storeBlobStart", oneway=True),
+    _write("storeBlobChunk", data, oneway=True),
+    _write("storeBlobEnd", oid, tid_or_none, data, transaction, oneway=True),
+    _write("storeBlobShared", oid, tid_or_none, data, name, transaction, oneway=True),
+    _write("vote", transaction),
+    _write("tpc_finish", transaction),
+    _write("tpc_abort", transaction),
+)
+
+CLIENT_CALLS = _table(
+    _push("invalidateTransaction", tid, oids),
+    _push("info", mapping),
+    _push("receiveBlobStart", oid, tid),
+    _push("receiveBlobChunk", oid, tid, data),
+    _push("receiveBlobStop", oid, tid),
+)

@@ -1,0 +1,326 @@
+"""One end of a connection: the handshake, then calls and answers.
+
+`Session` is given the bytes that arrive and yields what they mean; it is asked for the bytes to
+send. What may happen when is the table `TRANSITIONS`. An error is terminal: whatever a session
+yields after it would be a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from .codecs import CODECS, Codec, MessageId, UndecodableMessage
+from .errors import exception_from_wire, exception_to_wire
+from .framing import FrameDecoder, FrameTooLarge, encode_frame
+from .methods import CLIENT_CALLS, SERVER_CALLS, BadArguments, Call
+
+__all__ = [
+    "DEFAULT_LIMIT",
+    "EXTENDED",
+    "STATUS_REQUEST",
+    "TRANSITIONS",
+    "Called",
+    "ClientHandshake",
+    "Failed",
+    "Handshake",
+    "HandshakeDone",
+    "Input",
+    "Replied",
+    "ServerHandshake",
+    "Session",
+    "State",
+    "StatusRequested",
+    "WireError",
+]
+
+#: What ZEO 5 and 6 speak.
+STOCK = b"5"
+#: What zeotwisted speaks to zeotwisted. It always means msgpack.
+EXTENDED = b"6"
+
+#: What a monitoring client sends in place of a version.
+STATUS_REQUEST = b"ruok"
+
+#: Limit in bytes for frames before `Session.registered`; nothing long belongs there.
+_UNREGISTERED_LIMIT = 4096
+
+#: Limit in bytes for frames after it, unless somebody asks for another.
+DEFAULT_LIMIT = 2**30
+
+_REPLY = ".reply"
+_KEEP_ALIVE = -1
+
+
+class WireError(Exception):
+    """The peer broke the protocol; the text says how. The connection is of no more use."""
+
+
+class HandshakeDone(NamedTuple):
+    """Both ends know the encoding and the version."""
+
+    #: For example ``b"M6"``
+    protocol: bytes
+
+
+class StatusRequested(NamedTuple):
+    """A monitoring client wants one status frame and then the end of the connection."""
+
+
+class Called(NamedTuple):
+    """The peer calls. Its arguments have been checked against the table of calls."""
+
+    #: None if the peer waits for no answer.
+    id: MessageId | None
+    call: Call
+    args: tuple[Any, ...]
+    #: Set when the arguments are not what the call takes; only a call that waits gets this far.
+    error: BadArguments | None
+
+
+class Replied(NamedTuple):
+    """The peer answers a call."""
+
+    id: MessageId
+    value: Any
+
+
+class Failed(NamedTuple):
+    """The peer answers a call with an exception."""
+
+    id: MessageId
+    error: Exception
+
+
+Event: TypeAlias = "HandshakeDone | StatusRequested | Called | Replied | Failed"
+
+
+class State(Enum):
+    """Where a session is in its life."""
+
+    HANDSHAKE = "waiting for the peer's version"
+    UNREGISTERED = "waiting for the storage to be chosen"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class Input(Enum):
+    """What may happen to a session."""
+
+    VERSION = "version"
+    STATUS = "status request"
+    REGISTER = "call of register"
+    REGISTERED = "registration"
+    CALL = "call"
+    ANSWER = "answer"
+    ERROR = "error"
+
+
+#: What is not in this table is an error.
+TRANSITIONS: Mapping[tuple[State, Input], State] = {
+    (State.HANDSHAKE, Input.VERSION): State.UNREGISTERED,
+    (State.HANDSHAKE, Input.STATUS): State.CLOSED,
+    (State.UNREGISTERED, Input.REGISTER): State.UNREGISTERED,
+    (State.UNREGISTERED, Input.ANSWER): State.UNREGISTERED,
+    (State.UNREGISTERED, Input.REGISTERED): State.OPEN,
+    (State.OPEN, Input.CALL): State.OPEN,
+    (State.OPEN, Input.ANSWER): State.OPEN,
+} | {(state, Input.ERROR): State.CLOSED for state in State}
+
+
+class Handshake(Protocol):
+    """One end's part of the choice of encoding and version."""
+
+    #: The calls that the peer may make.
+    calls: Mapping[str, Call]
+
+    def opening(self) -> bytes | None:
+        """Return the first frame's content, or None if the peer has to begin."""
+
+    def received(self, frame: bytes) -> tuple[Input, bytes, bytes | None]:
+        """Return what happened, the protocol that is agreed upon, and what to send.
+
+        :raises WireError: there is no protocol that both ends know.
+        """
+
+
+class ServerHandshake:
+    """The server announces the best that it can; the client answers with its choice.
+
+    :param msgpack: announce msgpack to stock clients, which follow the announcement.
+    :param extended: announce version 6; stock clients choose 5 then.
+    """
+
+    calls = SERVER_CALLS
+
+    def __init__(self, msgpack: bool = False, extended: bool = True) -> None:
+        self._announced = (b"M" if msgpack else b"Z") + (EXTENDED if extended else STOCK)
+        self._accepted = {b"Z5", b"M5"} | ({b"M6"} if extended else set())
+
+    def opening(self) -> bytes:
+        return self._announced
+
+    def received(self, frame: bytes) -> tuple[Input, bytes, None]:
+        if frame == STATUS_REQUEST:
+            return Input.STATUS, frame, None
+        if frame not in self._accepted:
+            known = ", ".join(sorted(name.decode() for name in self._accepted))
+            raise WireError(
+                f"not a ZEO client, or too old: it answered {frame[:40]!r} where one of "
+                f"{known} was expected"
+            )
+        return Input.VERSION, frame, None
+
+
+class ClientHandshake:
+    """The client waits for the announcement and answers with the best that both know."""
+
+    calls = CLIENT_CALLS
+
+    def opening(self) -> None:
+        return None
+
+    def received(self, frame: bytes) -> tuple[Input, bytes, bytes]:
+        letter, version = frame[:1], frame[1:]
+        # ZEO compares versions as byte strings, and so must everyone.
+        version = min(version, EXTENDED)
+        if letter not in CODECS or version not in (STOCK, EXTENDED):
+            raise WireError(
+                f"not a ZEO server, or too old: it announced {frame[:40]!r} where Z5, M5 or "
+                "newer was expected"
+            )
+        protocol = b"M6" if version == EXTENDED else letter + version
+        return Input.VERSION, protocol, protocol
+
+
+class Session:
+    """One end of a connection.
+
+    The methods that return bytes to send may be called from any thread once the handshake is done;
+    `receive` belongs to one thread.
+
+    :param limit: the longest frame to accept once registered, in bytes.
+    """
+
+    def __init__(self, handshake: Handshake, limit: int = DEFAULT_LIMIT) -> None:
+        self.state = State.HANDSHAKE
+        #: The agreed encoding and version, for example ``b"M6"``; empty before the handshake.
+        self.protocol = b""
+        self._handshake = handshake
+        self._calls = handshake.calls
+        self._limit = limit
+        self._frames = FrameDecoder(min(_UNREGISTERED_LIMIT, limit))
+        self._codec: Codec = CODECS[b"Z"]
+        #: What to send before anything else; the owner takes it away.
+        self.greeting = b""
+        opening = handshake.opening()
+        if opening is not None:
+            self.greeting = encode_frame(opening)
+
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """Yield what `data` means, in the order of the wire.
+
+        The iterator must be exhausted before the next call, unless the connection ends.
+
+        :raises WireError: the peer broke the protocol.
+        """
+        frames = self._frames.feed(data)
+        while True:
+            try:
+                frame = next(frames, None)
+            except FrameTooLarge as error:
+                self._to(Input.ERROR)
+                if not self.protocol:
+                    raise WireError(f"not a ZEO peer: it sent {data[:40]!r}") from error
+                raise WireError(str(error)) from error
+            if frame is None:
+                return
+            if self.state is State.CLOSED:
+                return
+            event = self._event(frame)
+            if event is not None:
+                yield event
+
+    def registered(self) -> None:
+        """A storage has been chosen: all calls are allowed, and long frames."""
+        self._to(Input.REGISTERED)
+        self._frames.limit = self._limit
+
+    def call(self, id: MessageId, name: str, *args: Any) -> bytes:
+        """Return the frame that calls `name` and wants an answer.
+
+        :raises EncodeError: an argument cannot be sent.
+        :raises FrameTooLarge: the arguments are longer than a frame can be.
+        """
+        return encode_frame(self._codec.encode((id, 0, name, args)))
+
+    def oneway(self, name: str, *args: Any) -> bytes:
+        """Return the frame that calls `name` and wants no answer. Raises as `call` does."""
+        return encode_frame(self._codec.encode((0, 1, name, args)))
+
+    def reply(self, id: MessageId, value: Any) -> bytes:
+        """Return the frame that answers a call. Raises as `call` does."""
+        return encode_frame(self._codec.encode((id, 0, _REPLY, value)))
+
+    def failure(self, id: MessageId, error: BaseException) -> bytes:
+        """Return the frame that answers a call with an exception."""
+        return encode_frame(self._codec.encode((id, 2, _REPLY, exception_to_wire(error))))
+
+    def keep_alive(self) -> bytes:
+        """Return a frame that means nothing, but shows that somebody is there."""
+        return encode_frame(self._codec.encode((_KEEP_ALIVE, 0, _REPLY, None)))
+
+    def _to(self, input: Input) -> None:
+        state = TRANSITIONS.get((self.state, input))
+        if state is None:
+            before, self.state = self.state, State.CLOSED
+            raise WireError(f"{input.value} while {before.value}")
+        self.state = state
+
+    def _event(self, frame: bytes | bytearray) -> Event | None:
+        try:
+            if self.state is State.HANDSHAKE:
+                return self._shake_hands(bytes(frame))
+            id, flag, name, args = self._codec.decode(frame)
+            if name == _REPLY:
+                return self._answered(id, flag, args)
+            return self._called(id, flag, name, args)
+        except UndecodableMessage as error:
+            self._to(Input.ERROR)
+            raise WireError(f"undecodable message: {error}") from error
+        except WireError:
+            self._to(Input.ERROR)
+            raise
+
+    def _shake_hands(self, frame: bytes) -> Event:
+        input, protocol, answer = self._handshake.received(frame)
+        self._to(input)
+        if input is Input.STATUS:
+            return StatusRequested()
+        self.protocol = protocol
+        self._codec = CODECS[protocol[:1]]
+        if answer is not None:
+            self.greeting = encode_frame(answer)
+        return HandshakeDone(protocol)
+
+    def _answered(self, id: MessageId, flag: int, args: Any) -> Event | None:
+        if id == _KEEP_ALIVE:
+            return None
+        self._to(Input.ANSWER)
+        if flag:
+            return Failed(id, exception_from_wire(args))
+        return Replied(id, args)
+
+    def _called(self, id: MessageId, flag: int, name: str, args: Any) -> Event:
+        call = self._calls.get(name)
+        if call is None:
+            raise WireError(f"unknown call: {name[:40]!r}")
+        self._to(Input.REGISTER if name == "register" else Input.CALL)
+        try:
+            call.check(args)
+        except BadArguments as error:
+            if flag:
+                raise WireError(str(error)) from error
+            return Called(id, call, (), error)
+        return Called(None if flag else id, call, args, None)

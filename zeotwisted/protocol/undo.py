@@ -1,0 +1,49 @@
+"""Zope's search term for the undo log, the one object that stock clients send by class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Prefix"]
+
+
+class Prefix:
+    """Equal to every path that starts with this one.
+
+    Zope puts ``ZopeUndo.Prefix.Prefix`` objects into the specification of ``undoInfo``; the storage
+    compares them with the users of its transactions ("``/acl_users admin``").
+    This class stands in for it, so that a daemon needs no Zope package.
+    """
+
+    def __init__(self, parts: list[str]) -> None:
+        self.parts = parts
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Prefix:
+        """Return the object that a client pickled with `state`.
+
+        :raises ValueError: `state` is not that of a ``ZopeUndo.Prefix``.
+        """
+        parts = state.get("path")
+        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+            raise ValueError("a Prefix needs a list of strings as its path")
+        return cls(parts)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, bytes):
+            other = other.decode("utf-8", "replace")
+        if not isinstance(other, str):
+            return NotImplemented
+        # The last part carries the name of the user, behind a blank.
+        path, separator, last = other.rpartition("/")
+        parts = (
+            [*path.split("/"), last.rpartition(" ")[0] or last]
+            if separator
+            else [last.rpartition(" ")[0] or last]
+        )
+        return parts[: len(self.parts)] == self.parts
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Prefix {'/'.join(self.parts)!r}>"
