@@ -1,0 +1,1 @@
+"""zeotwisted and ZEO side by side: run ``python -m benchmarks``."""
