@@ -1,0 +1,38 @@
+"""The storages behind the daemon, as ZConfig sections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def filestorage(directory: Path) -> str:
+    return f"<filestorage>\n path {directory / 'Data.fs'}\n</filestorage>\n"
+
+
+def mappingstorage(directory: Path) -> str:
+    return "<mappingstorage>\n</mappingstorage>\n"
+
+
+def demostorage(directory: Path) -> str:
+    """Return a DemoStorage that keeps its changes in memory, as by default."""
+    return f"<demostorage>\n{filestorage(directory)}</demostorage>\n"
+
+
+def demostorage_on_file(directory: Path) -> str:
+    """Return a DemoStorage that keeps its changes in a file."""
+    return f"""\
+<demostorage>
+ <filestorage base>
+  path {directory / "Base.fs"}
+ </filestorage>
+ <filestorage changes>
+  path {directory / "Changes.fs"}
+ </filestorage>
+</demostorage>
+"""
+
+
+BACKENDS = {
+    backend.__name__: backend
+    for backend in (filestorage, mappingstorage, demostorage, demostorage_on_file)
+}

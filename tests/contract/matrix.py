@@ -1,0 +1,94 @@
+"""What is run: which of ZODB's test classes, against which daemons, with which clients."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from ZODB.tests import (
+    BasicStorage,
+    ConflictResolution,
+    HistoryStorage,
+    IteratorStorage,
+    MTStorage,
+    PackableStorage,
+    PersistentStorage,
+    ReadOnlyStorage,
+    RecoveryStorage,
+    RevisionStorage,
+    Synchronization,
+    TransactionalUndoStorage,
+)
+
+
+class Pairing(NamedTuple):
+    """Whose client talks to whose server. Both are names of packages with ZEO's functions."""
+
+    client: str
+    server: str
+    #: What they are expected to agree upon.
+    protocol: bytes
+    #: Lines for the server's ``<zeo>`` section.
+    options: tuple[str, ...] = ()
+
+
+MSGPACK = ("msgpack true",)
+
+PAIRINGS = {
+    "ours": Pairing("zeotwisted", "zeotwisted", b"M6"),
+    "zeo_client_z5": Pairing("ZEO", "zeotwisted", b"Z5"),
+    "zeo_client_m5": Pairing("ZEO", "zeotwisted", b"M5", MSGPACK),
+    "zeo_server_z5": Pairing("zeotwisted", "ZEO", b"Z5"),
+    "zeo_server_m5": Pairing("zeotwisted", "ZEO", b"M5", MSGPACK),
+    "baseline_z5": Pairing("ZEO", "ZEO", b"Z5"),
+    "baseline_m5": Pairing("ZEO", "ZEO", b"M5", MSGPACK),
+}
+
+#: Backend -> the names of the pairings that it is run with.
+MATRIX: dict[str, tuple[str, ...]] = {
+    "filestorage": ("ours", "zeo_client_z5", "zeo_client_m5", "zeo_server_z5", "zeo_server_m5"),
+    "mappingstorage": ("ours",),
+    "demostorage": ("ours",),
+    "demostorage_on_file": ("ours",),
+}
+
+if os.environ.get("CONTRACT_BASELINE"):
+    MATRIX = dict.fromkeys(MATRIX, ("baseline_z5",))
+    MATRIX["filestorage"] += ("baseline_m5",)
+
+CONFLICTS = (
+    ConflictResolution.ConflictResolvingStorage,
+    ConflictResolution.ConflictResolvingTransUndoStorage,
+)
+
+#: BasicStorage is a subclass of racetest.RaceTests, PackableStorageWithOptionalGC one of
+#: PackableStorage, and RecoveryStorage one of IteratorDeepCompare, which has no case of its own.
+CLASSES = (
+    BasicStorage.BasicStorage,
+    RevisionStorage.RevisionStorage,
+    PackableStorage.PackableStorageWithOptionalGC,
+    PackableStorage.PackableUndoStorage,
+    Synchronization.SynchronizedStorage,
+    *CONFLICTS,
+    HistoryStorage.HistoryStorage,
+    IteratorStorage.IteratorStorage,
+    IteratorStorage.ExtendedIteratorStorage,
+    MTStorage.MTStorage,
+    ReadOnlyStorage.ReadOnlyStorage,
+    RecoveryStorage.RecoveryStorage,
+    TransactionalUndoStorage.TransactionalUndoStorage,
+    PersistentStorage.PersistentStorage,
+)
+
+
+class Variant(NamedTuple):
+    """Classes that are run once more, against a daemon with other options."""
+
+    classes: tuple[type, ...] = CLASSES
+    options: tuple[str, ...] = ()
+
+
+VARIANTS = {
+    "": Variant(),
+    "client_resolution": Variant(CONFLICTS, ("client-conflict-resolution true",)),
+}
