@@ -84,9 +84,9 @@ def start_daemon(make: str, path: str) -> tuple[Address, Callable[[], None]]:
 def _import_zeo_without_uvloop() -> None:
     """Import ZEO so that it takes asyncio's own event loop.
 
-    ZEO takes uvloop whenever it can be imported. What we compare with must not
-    depend on what happens to be installed. Moreover, with uvloop ZEO's daemon can write an invalidation
-    before the reply that it must follow, so its figures would not be those of a correct one.
+    ZEO takes uvloop whenever it can be imported. What we compare with must not depend on what
+    happens to be installed. Moreover, with uvloop ZEO's daemon can write an invalidation before
+    the reply that it must follow, so its figures would not be those of a correct one.
     """
     if "ZEO.asyncio.compat" not in sys.modules:
         sys.modules["uvloop"] = None  # type: ignore[assignment]
