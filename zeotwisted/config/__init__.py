@@ -1,0 +1,1 @@
+"""Configuration files: the ZConfig schemas of the server and of the client storage."""

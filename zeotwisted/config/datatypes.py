@@ -1,0 +1,102 @@
+"""What the values of keys are converted with: text in, value out, or ValueError.
+
+The messages of these errors end with what to write instead. `loader` adds file and line.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ZConfig import datatypes
+
+from zeotwisted.protocol.framing import MAX_FRAME
+
+__all__ = [
+    "Address",
+    "age",
+    "binding_address",
+    "connection_address",
+    "message_size",
+    "protocol_version",
+    "queue_size",
+    "timeout",
+]
+
+#: A host and a port, or the path of a Unix socket.
+Address = tuple[str, int] | str
+
+#: Clients send blobs in chunks of this order, so with a smaller limit nobody could store any.
+SMALLEST_MESSAGE_LIMIT = 2**16
+
+
+def binding_address(text: str) -> Address:
+    """Return the address to listen at; no host means all interfaces."""
+    return _address(datatypes.SocketBindingAddress, text)
+
+
+def connection_address(text: str) -> Address:
+    """Return the address to connect to; no host means this machine."""
+    return _address(datatypes.SocketConnectionAddress, text)
+
+
+def _address(parse: type, text: str) -> Address:
+    try:
+        address = parse(text).address
+    except ValueError:
+        address = None
+    # A host without a port is either an incomplete address or a path that lacks its slash.
+    # It never means what it says: a server would listen at a port that nobody knows.
+    if isinstance(address, str) or (address is not None and address[1] is not None):
+        return address
+    raise ValueError(
+        f"{text!r} is not an address; "
+        "write host:port, or a port from 0 to 65535, or a path with a slash in it"
+    )
+
+
+def queue_size(text: str) -> int:
+    number = _number(int, text)
+    if number is None or number < 1:
+        raise ValueError(f"{text!r} is not a queue size; write a whole number from 1 upwards")
+    return int(number)
+
+
+def age(text: str) -> float:
+    number = _number(float, text)
+    if number is None or number < 0:
+        raise ValueError(f"{text!r} is not an age; write a number of seconds, 0 or more")
+    return number
+
+
+def timeout(text: str) -> float:
+    number = _number(float, text)
+    if number is None or number <= 0:
+        raise ValueError(
+            f"{text!r} is not a timeout; write a number of seconds above 0, "
+            "or remove the line for no timeout"
+        )
+    return number
+
+
+def protocol_version(text: str) -> int:
+    if text not in ("5", "6"):
+        raise ValueError(f"{text!r} is not a version of the protocol; write 5 or 6")
+    return int(text)
+
+
+def message_size(text: str) -> int:
+    number = _number(datatypes.stock_datatypes["byte-size"], text)
+    if number is None or not SMALLEST_MESSAGE_LIMIT <= number <= MAX_FRAME:
+        raise ValueError(
+            f"{text!r} is not a size for messages; "
+            "write a size from 64KB to 4095MB, such as 500MB or 1GB"
+        )
+    return int(number)
+
+
+def _number(convert: type, text: str) -> float | None:
+    try:
+        number: float = convert(text)
+        return number if math.isfinite(number) else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,192 @@
+"""The server's configuration: from a file or a text to one checked value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zeotwisted.config.datatypes import Address
+from zeotwisted.config.loader import ConfigurationError, Loader
+
+__all__ = [
+    "ConfigurationError",
+    "ServerConfig",
+    "StorageOpener",
+    "parse_server_config",
+    "parse_storages",
+    "read_server_config",
+    "storage_section",
+]
+
+#: The storage's name when its section has none. Clients ask for it unless told otherwise.
+DEFAULT_NAME = "1"
+
+StoragePath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class StorageOpener:
+    """A storage to serve, which is not open yet.
+
+    :ivar name: the name by which clients ask for the storage.
+    :ivar section: what ZConfig made of the storage's section; anything with an `open()`.
+    """
+
+    name: str
+    section: Any
+
+    def open(self) -> Any:
+        return self.section.open()
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Everything that can be configured about a server.
+
+    :ivar address: (host, port), or the path of a Unix socket.
+    :ivar invalidation_age: in seconds, or None not to look further back than the queue.
+    :ivar transaction_timeout: in seconds, or None for no timeout.
+    :ivar protocol_limit: the highest protocol version to announce.
+    :ivar message_limit: the longest message to accept from a client, in bytes.
+    :ivar eventlog: sets up logging when called, or None when no logging is configured.
+    """
+
+    address: Address
+    storages: tuple[StorageOpener, ...]
+    read_only: bool = False
+    invalidation_queue_size: int = 100
+    invalidation_age: float | None = None
+    transaction_timeout: float | None = None
+    client_conflict_resolution: bool = False
+    msgpack: bool = False
+    protocol_limit: int = 6
+    message_limit: int = 2**30
+    pid_filename: str | None = None
+    eventlog: Callable[[], Any] | None = None
+
+
+def read_server_config(path: StoragePath) -> ServerConfig:
+    """Return the configuration in the file at `path`.
+
+    :raises ConfigurationError: the file cannot be read or has any error.
+    """
+    source = os.fspath(path)
+    try:
+        # A byte order mark, as some editors write it, is no part of the first line.
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(
+            f"{source}, line {line}: the file is not UTF-8; save it in that encoding"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{source}: cannot be read: {reason}; check the path") from None
+    return _server_config(text, source, Path(path).absolute().as_uri())
+
+
+def parse_server_config(text: str) -> ServerConfig:
+    """Return the configuration `text`.
+
+    :raises ConfigurationError: it has any error.
+    """
+    return _server_config(text, "configuration", None)
+
+
+def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
+    loader = Loader("schema.xml", source, url)
+    config = loader.load(text)
+    zeo = config.zeo
+    if zeo.ssl is not None:
+        # Serving without TLS what was meant to be served with it would be worse than not at all.
+        raise loader.section_error(
+            zeo.ssl,
+            "TLS is not supported yet",
+            "remove the <ssl> section, and let a tunnel or a private network protect the address",
+        )
+    return ServerConfig(
+        address=zeo.address,
+        storages=_named(loader, config.storages),
+        read_only=zeo.read_only,
+        invalidation_queue_size=zeo.invalidation_queue_size,
+        invalidation_age=zeo.invalidation_age,
+        transaction_timeout=zeo.transaction_timeout,
+        client_conflict_resolution=zeo.client_conflict_resolution,
+        msgpack=bool(os.environ.get("ZEO_MSGPACK")) if zeo.msgpack is None else zeo.msgpack,
+        protocol_limit=zeo.protocol_limit,
+        message_limit=zeo.message_limit,
+        pid_filename=zeo.pid_filename,
+        eventlog=config.eventlog,
+    )
+
+
+def parse_storages(text: str) -> tuple[StorageOpener, ...]:
+    """Return the storages in `text`, which has no sections but theirs.
+
+    :raises ConfigurationError: it has any error.
+    """
+    loader = Loader("storages.xml", "storage configuration")
+    return _named(loader, loader.load(text).storages)
+
+
+def _named(loader: Loader, sections: list[Any]) -> tuple[StorageOpener, ...]:
+    # ZConfig has refused sections of the same name already.
+    names = {section.name for section in sections}
+    openers = []
+    unnamed = False
+    for section in sections:
+        if section.name is None:
+            # By convention, whatever opens a storage keeps its section as `config`.
+            position = getattr(section, "config", None)
+            if unnamed:
+                raise loader.section_error(
+                    position,
+                    "a second storage without a name",
+                    "give it one, as in <filestorage 2>",
+                )
+            if DEFAULT_NAME in names:
+                raise loader.section_error(
+                    position,
+                    "a storage without a name is named 1, as another one is already",
+                    "give it another name, as in <filestorage 2>",
+                )
+            unnamed = True
+        openers.append(StorageOpener(section.name or DEFAULT_NAME, section))
+    return tuple(openers)
+
+
+def storage_section(path: StoragePath | None, blob_dir: StoragePath | None = None) -> str:
+    """Return the section of a file storage at `path`, or in memory when that is None.
+
+    :raises ConfigurationError: a path cannot be written down in a configuration.
+    """
+    if path is not None:
+        lines = [f"path {_quoted(path)}"]
+        if blob_dir is not None:
+            lines.append(f"blob-dir {_quoted(blob_dir)}")
+        return _section("filestorage", lines)
+    memory = _section("mappingstorage", [])
+    if blob_dir is None:
+        return memory
+    return _section("blobstorage", [f"blob-dir {_quoted(blob_dir)}", *memory.splitlines()])
+
+
+def _section(type_: str, lines: list[str]) -> str:
+    return "".join([f"<{type_}>\n", *(f"  {line}\n" for line in lines), f"</{type_}>\n"])
+
+
+def _quoted(path: StoragePath) -> str:
+    text = os.fspath(path)
+    # A value is one line, stripped of blanks, and nothing can protect it from that.
+    if not text or text != text.strip() or len(text.splitlines()) > 1 or "\0" in text:
+        raise ConfigurationError(
+            f"the path {text!r} cannot be used: it is empty, has a blank at an end, "
+            "or a line break or null character within; rename the file or directory"
+        )
+    # Otherwise a leading tilde would stand for a home directory.
+    if text.startswith("~"):
+        text = os.path.join(".", text)
+    return text.replace("$", "$$")
