@@ -56,13 +56,13 @@ def _with_ratios(figures: Iterable[Figure]) -> list[tuple[Figure, float | None]]
 def as_table(figures: Iterable[Figure]) -> str:
     header = ["measure", "contender", "unit", "median", "min..max", "x ZEO", "goal"]
     rows = [header]
-    failures = []
+    failures: dict[tuple[str, str], list[str]] = {}
     for figure, ratio in _with_ratios(figures):
         measure, contender = figure.measure, figure.contender
         row = [measure.title, contender.name, measure.unit]
         if figure.failure:
             row += ["failed", "", "", ""]
-            failures.append(f"{measure.name} / {contender.name} failed: {figure.failure}")
+            failures.setdefault((contender.name, figure.failure), []).append(measure.name)
         else:
             goal = measure.goal if contender.name == "zeotwisted" else None
             row += [
@@ -82,7 +82,11 @@ def as_table(figures: Iterable[Figure]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-    return "\n".join([*lines, *([""] if failures else []), *failures])
+    if failures:
+        lines.append("")
+    for (name, reason), measures in failures.items():
+        lines.append(f"{name} failed in {', '.join(measures)}: {reason}")
+    return "\n".join(lines)
 
 
 def _number(value: float) -> str:
