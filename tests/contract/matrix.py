@@ -86,9 +86,12 @@ class Variant(NamedTuple):
 
     classes: tuple[type, ...] = CLASSES
     options: tuple[str, ...] = ()
+    #: A storage is made read-only by its daemon, not by its client.
+    read_only_daemon: bool = False
 
 
 VARIANTS = {
     "": Variant(),
     "client_resolution": Variant(CONFLICTS, ("client-conflict-resolution true",)),
+    "read_only_daemon": Variant((ReadOnlyStorage.ReadOnlyStorage,), read_only_daemon=True),
 }
