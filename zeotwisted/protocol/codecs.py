@@ -68,7 +68,8 @@ def _decode_msgpack(data: bytes | bytearray) -> Message:
         # Keys that are numbers occur in the extension of a transaction.
         message = msgpack.unpackb(data, use_list=False, strict_map_key=False)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise UndecodableMessage(f"malformed msgpack: {error!r}") from error
+        # Not the representation of `error`: it may contain all of the message.
+        raise UndecodableMessage(f"malformed msgpack: {type(error).__name__}: {error}") from error
     return _message(message)
 
 

@@ -15,7 +15,13 @@ _CONFLICT = ("message", "oid", "class_name", "serials")
 
 
 def _from_arguments(class_: Callable[..., Exception]) -> Callable[[Any], Exception]:
-    return lambda state: class_(*state)
+    def make(state: Any) -> Exception:
+        # An exception with attributes of its own comes as a dict of them; its arguments are lost.
+        if not isinstance(state, (tuple, list)):
+            raise TypeError(state)
+        return class_(*state)
+
+    return make
 
 
 def _conflict(class_: Callable[..., Exception]) -> Callable[[Any], Exception]:

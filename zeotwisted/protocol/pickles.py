@@ -32,6 +32,11 @@ _F8 = Struct(">d")
 # How deep values may be nested. It bounds the recursion of whoever walks over the result.
 _MAX_DEPTH = 100
 
+# A message may name a value more than once, so a few bytes can stand for any amount of data. What
+# it unfolds to may be this many times as long as the message, and this many bytes longer.
+_MAX_GROWTH = 16
+_FREE_GROWTH = 65536
+
 
 class PickleError(ValueError):
     """The bytes are not a pickle of plain data."""
@@ -44,11 +49,11 @@ def _plain(value: object, kind: type | tuple[type, ...], what: str) -> Any:
 
 
 def _set(items: object = ()) -> set[Any]:
-    return set(_plain(items, (list, tuple), "a set"))
+    return {_key(item) for item in _plain(items, (list, tuple), "a set")}
 
 
 def _frozenset(items: object = ()) -> frozenset[Any]:
-    return frozenset(_plain(items, (list, tuple), "a frozenset"))
+    return frozenset(_set(items))
 
 
 def _bytearray(data: object = b"") -> bytearray:
@@ -109,7 +114,8 @@ def loads(data: bytes | bytearray) -> Any:
     except PickleError:
         raise
     except (IndexError, KeyError, TypeError, ValueError, StructError) as error:
-        raise PickleError(f"malformed pickle: {error!r}") from error
+        # Not the representation of `error`: it may contain all of the message.
+        raise PickleError(f"malformed pickle: {type(error).__name__}: {error}") from error
 
 
 class _Machine:
@@ -120,6 +126,7 @@ class _Machine:
         self.position = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.allowance = _MAX_GROWTH * len(data) + _FREE_GROWTH
 
     def run(self) -> Any:
         data = self.data
@@ -132,7 +139,7 @@ class _Machine:
                 value = self.stack.pop()
                 if self.stack or self.position != size:
                     raise PickleError("data after the end of the pickle")
-                _check(value)
+                _check(value, self.allowance)
                 return value
             step = opcodes[opcode]
             if step is None:
@@ -281,6 +288,10 @@ class _Machine:
             raise PickleError("only a named class can be called")
         if function.key not in _CALLABLES:
             raise PickleError(f"{'.'.join(function.key)} cannot be called")
+        # Each of these calls copies its arguments.
+        self.allowance -= sum(map(_size, arguments))
+        if self.allowance < 0:
+            raise PickleError(_TOO_MUCH)
         self.stack.append(_CALLABLES[function.key](*arguments))
 
     def newobj(self) -> None:
@@ -344,33 +355,50 @@ _KEYS = (str, bytes, int, float, bool, type(None))
 
 def _key(key: object) -> Any:
     if type(key) not in _KEYS:
-        raise PickleError(f"{type(key).__name__} cannot be the key of a dict")
+        raise PickleError(f"{type(key).__name__} cannot be a key")
+    # Long numbers with the same hash are easily made, and a dict of them takes quadratic time.
+    if type(key) is int and not -(2**63) <= key < 2**64:
+        raise PickleError("the number is too long for a key")
     return key
 
 
-def _check(value: object) -> None:
+_TOO_MUCH = "the pickle unfolds to much more than its own length"
+
+
+def _size(value: object) -> int:
+    """Return about how many bytes `value` adds to a copy, without what is nested in it."""
+    return 1 + len(value) if isinstance(value, (bytes, str, list, tuple)) else 1
+
+
+def _check(value: object, allowance: int) -> None:
     """Refuse what the machine leaves behind but no message can mean, and shared or deep nesting.
 
     A value that is used twice may unfold to any size once somebody copies or prints it, therefore
-    the number of visits is bounded by the number of nodes that were really sent.
+    all that it unfolds to is counted.
     """
     level = [value]
-    seen: set[int] = set()
     for _depth in range(_MAX_DEPTH):
         below: list[object] = []
         for item in level:
             kind = type(item)
-            if kind is tuple or kind is list:
+            if kind is tuple or kind is list or kind is set or kind is frozenset:
                 children = item
             elif kind is dict:
                 children = item.values()  # type: ignore[attr-defined]
+                allowance -= sum(map(_size, item))  # type: ignore[call-overload]
+            elif kind is bytes or kind is str or kind is bytearray:
+                allowance -= len(item)  # type: ignore[arg-type]
+                continue
             elif kind is _Global or kind is _Instance or item is _MARK:
                 raise PickleError("unfinished value")
             else:
                 continue
-            if id(item) not in seen:
-                seen.add(id(item))
-                below.extend(children)  # type: ignore[arg-type]
+            allowance -= len(children)  # type: ignore[arg-type]
+            if allowance < 0:
+                break
+            below.extend(children)  # type: ignore[arg-type]
+        if allowance < 0:
+            raise PickleError(_TOO_MUCH)
         if not below:
             return
         level = below

@@ -225,6 +225,9 @@ class Session:
 
         :raises WireError: the peer broke the protocol.
         """
+        if self.state is State.CLOSED:
+            # After an error the stream cannot be cut into frames any more.
+            return
         frames = self._frames.feed(data)
         while True:
             try:

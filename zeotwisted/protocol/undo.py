@@ -34,13 +34,11 @@ class Prefix:
             other = other.decode("utf-8", "replace")
         if not isinstance(other, str):
             return NotImplemented
+        parts = other.split("/")
         # The last part carries the name of the user, behind a blank.
-        path, separator, last = other.rpartition("/")
-        parts = (
-            [*path.split("/"), last.rpartition(" ")[0] or last]
-            if separator
-            else [last.rpartition(" ")[0] or last]
-        )
+        before, blank, _name = parts[-1].rpartition(" ")
+        if blank:
+            parts[-1] = before
         return parts[: len(self.parts)] == self.parts
 
     __hash__ = None  # type: ignore[assignment]
