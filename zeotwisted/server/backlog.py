@@ -1,0 +1,98 @@
+"""What has been written to a client but not yet taken by its socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer, IPushProducer
+from zope.interface import implementer
+
+__all__ = ["Backlog"]
+
+
+@implementer(IPushProducer)
+class Backlog:
+    """Keeps one slow client from filling the server's memory.
+
+    The transport says when its buffer is full and when it is empty again. In between the bytes are
+    counted here: over `pause_at` no more requests are read from this client, and over `drop_at`,
+    which only news that nobody can hold back may reach, the client is given up.
+
+    :param transport: writes the bytes.
+    :param pause_reading: stops reading from the client.
+    :param resume_reading: the opposite.
+    :param drop: ends the connection, for the reason that it is given.
+    """
+
+    def __init__(
+        self,
+        transport: IConsumer,
+        pause_reading: Callable[[], object],
+        resume_reading: Callable[[], object],
+        drop: Callable[[str], object],
+        pause_at: int = 2**20,
+        drop_at: int = 2**28,
+    ) -> None:
+        self._transport = transport
+        self._pause_reading = pause_reading
+        self._resume_reading = resume_reading
+        self._drop = drop
+        self._pause_at = pause_at
+        self._drop_at = drop_at
+        self._full = False
+        self._counted = 0
+        self._reading = True
+        self._waiting: list[Deferred[None]] = []
+        transport.registerProducer(self, True)
+
+    def write(self, data: bytes) -> None:
+        """Write `data`, in the order of the calls."""
+        self._transport.write(data)
+        if not self._full:
+            return
+        before = self._counted
+        self._counted += len(data)
+        if before > self._drop_at:
+            # One answer may be as long as it likes, but not if nobody takes the one before it.
+            self._counted = 0
+            self._drop("it does not read what it is sent")
+        elif self._counted > self._pause_at and self._reading:
+            self._reading = False
+            self._pause_reading()
+
+    def writable(self) -> Deferred[None]:
+        """Return a Deferred that fires when there is room."""
+        waiter: Deferred[None] = Deferred()
+        if self._full:
+            self._waiting.append(waiter)
+        else:
+            waiter.callback(None)
+        return waiter
+
+    def close(self) -> None:
+        """The connection is lost: let everybody go on, and find out."""
+        self._full = False
+        self._let_go()
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        self._full = True
+        self._counted = 0
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty."""
+        self._full = False
+        if not self._reading:
+            self._reading = True
+            self._resume_reading()
+        self._let_go()
+
+    def stopProducing(self) -> None:
+        """The connection is lost."""
+        self.close()
+
+    def _let_go(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(None)

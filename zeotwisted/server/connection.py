@@ -1,0 +1,346 @@
+"""One client's session with one storage.
+
+The methods whose names begin with ``remote_`` are what a client may call; their names and arguments
+are those in `zeotwisted.protocol.methods.SERVER_CALLS`, which has checked them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+from ZODB.Connection import TransactionMetaData
+from ZODB.POSException import ReadOnlyError, StorageTransactionError
+from ZODB.serialize import referencesf
+
+from . import blobs
+from .commitlog import CommitLog
+from .iterators import Iterators
+from .storage import ServedStorage
+from .transaction import Transaction
+
+__all__ = ["Answer", "Connection", "Peer"]
+
+
+class Peer(Protocol):
+    """What a connection needs from the protocol below it."""
+
+    #: How log lines call the other end.
+    label: str
+
+    def registered(self) -> None:
+        """All calls are allowed now."""
+
+    def push(self, name: str, *args: Any) -> None:
+        """Send a call that is not answered."""
+
+    def drop(self, reason: str) -> None:
+        """Log the reason and end the connection."""
+
+    def writable(self) -> Deferred[None]:
+        """Return a Deferred that fires when there is room for more bulk data."""
+
+
+class Answer(NamedTuple):
+    """An answer, and what to do as soon as it is written."""
+
+    value: Any
+    then: Callable[[], None]
+
+
+class Connection:
+    """One client, from its registration to the end.
+
+    :param storages: the server's storages by name.
+    """
+
+    _log = Logger()
+
+    def __init__(self, peer: Peer, storages: Mapping[str, ServedStorage]) -> None:
+        self._peer = peer
+        self._storages = storages
+        self.label = peer.label
+        self._read_only = False
+        # The slow calls of one client are done one after the other.
+        self._slow = DeferredLock()
+        self._transaction: Transaction | None = None
+        self._upload: blobs.BlobUpload | None = None
+        self._registered: ServedStorage | None = None
+
+    @property
+    def _served(self) -> ServedStorage:
+        assert self._registered is not None
+        return self._registered
+
+    @property
+    def _storage(self) -> Any:
+        return self._served.storage
+
+    def call(self, name: str, writes: bool, args: tuple[Any, ...]) -> Any:
+        """Do what the client asks for: return the result, or a coroutine that will.
+
+        :raises ZODB.POSException.ReadOnlyError: it writes, and the client registered as a reader.
+        """
+        if writes and self._read_only:
+            raise ReadOnlyError()
+        return getattr(self, "remote_" + name)(*args)
+
+    async def lost(self) -> None:
+        """The client is gone: release all that it holds."""
+        if self._registered is None:
+            return
+        self._registered.unregister(self)
+        if self._upload is not None:
+            self._upload.cancel()
+            self._upload = None
+        if self._transaction is not None:
+            self._log.info(
+                "({label}) disconnected while {phase}",
+                label=self.label,
+                phase=self._transaction.phase.value,
+            )
+            await self._transaction.abort()
+        await self._slow.run(self._iterators.close)
+
+    # What the storage tells its clients.
+
+    def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        self._peer.push("invalidateTransaction", tid, oids)
+
+    def info(self, info: dict[str, Any]) -> None:
+        self._peer.push("info", info)
+
+    def drop(self, reason: str) -> None:
+        self._peer.drop(reason)
+
+    # The beginning.
+
+    def remote_register(self, storage_id: str, read_only: bool | int | None) -> bytes:
+        served = self._storages.get(storage_id)
+        if served is None:
+            names = ", ".join(repr(name) for name in sorted(self._storages))
+            raise ValueError(f"unknown storage: {storage_id!r}; this server has {names}")
+        if served.read_only and not read_only:
+            raise ReadOnlyError(f"storage {storage_id!r} is served read-only")
+        self._read_only = bool(read_only) or served.read_only
+        self._registered = served
+        self._iterators = Iterators(served.storage)
+        self._peer.registered()
+        return served.register(self)
+
+    def remote_set_client_label(self, label: str | bytes) -> None:
+        text = label.decode("utf-8", "replace") if isinstance(label, bytes) else label
+        self.label = f"{text[:80]} {self._peer.label}"
+
+    # The storage as a whole.
+
+    def remote_get_info(self) -> dict[str, Any]:
+        return self._served.info()
+
+    def remote_lastTransaction(self) -> bytes:
+        return self._served.last_transaction
+
+    def remote_getInvalidations(self, tid: bytes) -> Any:
+        return self._served.invalidations_since(tid)
+
+    def remote_server_status(self) -> dict[str, Any]:
+        return self._served.status()
+
+    def remote_ping(self) -> None:
+        pass
+
+    def remote_pack(self, time: float, wait: bool | int | None = True) -> Any:
+        packed = Deferred.fromCoroutine(self._pack(time))
+        if wait:
+            return packed
+        packed.addErrback(
+            lambda failure: self._log.failure("({label}) pack failed", failure, label=self.label)
+        )
+        return None
+
+    async def _pack(self, time: float) -> None:
+        served = self._served
+        self._log.info("({label}) pack of {id!r} begins", label=self.label, id=served.storage_id)
+        await served.in_thread(served.storage.pack, time, referencesf)
+        self._log.info("({label}) pack of {id!r} is done", label=self.label, id=served.storage_id)
+        served.broadcast_sizes()
+
+    # Records.
+
+    def remote_loadBefore(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
+        # In the reactor's thread, and answered in the same turn: nothing that this answer does
+        # not know of can be sent before it.
+        served = self._served
+        served.stats.loads += 1
+        return served.storage.loadBefore(oid, tid)  # type: ignore[no-any-return]
+
+    def remote_loadSerial(self, oid: bytes, serial: bytes) -> bytes:
+        return self._storage.loadSerial(oid, serial)  # type: ignore[no-any-return]
+
+    def remote_getTid(self, oid: bytes) -> bytes:
+        return self._storage.getTid(oid)  # type: ignore[no-any-return]
+
+    def remote_history(self, oid: bytes, size: int = 1) -> Any:
+        return self._in_thread(lambda: list(self._storage.history(oid, size=size)))
+
+    def remote_record_iternext(self, next: bytes | None = None) -> Any:
+        return self._in_thread(self._storage.record_iternext, next)
+
+    async def remote_sendBlob(self, oid: bytes, serial: bytes) -> None:
+        blobs.require_blobs(self._storage)
+        filename = self._storage.loadBlob(oid, serial)
+        self._peer.push("receiveBlobStart", oid, serial)
+        for chunk in blobs.read_chunks(filename):
+            self._peer.push("receiveBlobChunk", oid, serial, chunk)
+            await self._peer.writable()
+        self._peer.push("receiveBlobStop", oid, serial)
+
+    # The log of transactions.
+
+    def remote_undoLog(self, first: int, last: int) -> Any:
+        if not self._served.supports_undo:
+            return ()
+        return self._in_thread(lambda: list(self._storage.undoLog(first, last)))
+
+    def remote_undoInfo(self, first: int, last: int, spec: dict[str, Any] | None) -> Any:
+        if not self._served.supports_undo:
+            return ()
+        return self._in_thread(lambda: list(self._storage.undoInfo(first, last, spec)))
+
+    def remote_iterator_start(self, start: bytes | None, stop: bytes | None) -> Any:
+        return self._in_thread(self._iterators.start, start, stop)
+
+    def remote_iterator_next(self, iid: int) -> Any:
+        return self._in_thread(self._iterators.next, iid)
+
+    def remote_iterator_record_start(self, iid: int, tid: bytes) -> Any:
+        return self._in_thread(self._iterators.start_records, iid, tid)
+
+    def remote_iterator_record_next(self, iid: int) -> Any:
+        return self._in_thread(self._iterators.next_record, iid)
+
+    def remote_iterator_gc(self, iids: Sequence[int]) -> Any:
+        return self._in_thread(self._iterators.forget, iids)
+
+    def _in_thread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        return self._slow.run(self._served.in_thread, function, *args)
+
+    # New objects.
+
+    def remote_new_oid(self) -> bytes:
+        return self._storage.new_oid()  # type: ignore[no-any-return]
+
+    def remote_new_oids(self, n: int = 100) -> list[bytes]:
+        return [self._storage.new_oid() for _ in range(min(max(n, 1), 100))]
+
+    # A transaction.
+
+    def remote_tpc_begin(
+        self,
+        id: int,
+        user: str | bytes,
+        description: str | bytes,
+        extension: dict[Any, Any],
+        tid: bytes | None = None,
+        status: str | bytes = " ",
+    ) -> None:
+        if self._transaction is not None:
+            raise StorageTransactionError("this client is in a transaction already")
+        if isinstance(status, bytes):
+            status = status.decode("ascii", "replace")
+        metadata = TransactionMetaData(user, description, extension)
+        self._transaction = Transaction(id, self, self._served, metadata, tid, status)
+
+    def _current(self, id: int) -> Transaction:
+        transaction = self._transaction
+        if transaction is None or transaction.id != id:
+            raise StorageTransactionError("not the current transaction of this client")
+        return transaction
+
+    def _collecting(self, id: int) -> CommitLog:
+        """Return where the operations of the current transaction go."""
+        transaction = self._current(id)
+        transaction.expect("store")
+        return transaction.commit_log
+
+    def remote_storea(self, oid: bytes, serial: bytes | None, data: bytes, id: int) -> None:
+        self._collecting(id).add("store", oid, serial, data)
+        self._served.stats.stores += 1
+
+    def remote_restorea(
+        self, oid: bytes, serial: bytes, data: bytes | None, prev_txn: bytes | None, id: int
+    ) -> None:
+        self._collecting(id).add("restore", oid, serial, data, prev_txn)
+        self._served.stats.stores += 1
+
+    def remote_deleteObject(self, oid: bytes, serial: bytes, id: int) -> None:
+        self._collecting(id).add("deleteObject", oid, serial)
+        self._served.stats.stores += 1
+
+    def remote_checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, id: int) -> None:
+        self._collecting(id).add("checkCurrentSerialInTransaction", oid, serial)
+
+    def remote_undoa(self, trans_id: bytes, id: int) -> None:
+        self._collecting(id).add("undo", trans_id)
+
+    def remote_storeBlobStart(self) -> None:
+        if self._upload is not None:
+            raise StorageTransactionError("the client sends two blobs at a time")
+        self._upload = blobs.BlobUpload(self._storage)
+
+    def remote_storeBlobChunk(self, chunk: bytes) -> None:
+        if self._upload is None:
+            raise StorageTransactionError("a part of a blob without its beginning")
+        self._upload.write(chunk)
+
+    def remote_storeBlobEnd(self, oid: bytes, serial: bytes | None, data: bytes, id: int) -> None:
+        if self._upload is None:
+            raise StorageTransactionError("the end of a blob without its beginning")
+        log = self._collecting(id)
+        upload, self._upload = self._upload, None
+        log.add_file("storeBlob", oid, serial, data, filename=upload.finish())
+        self._served.stats.stores += 1
+
+    def remote_storeBlobShared(
+        self, oid: bytes, serial: bytes | None, data: bytes, name: str, id: int
+    ) -> None:
+        log = self._collecting(id)
+        filename = blobs.shared_file(self._storage, oid, name)
+        log.add_file("storeBlob", oid, serial, data, filename=filename)
+        self._served.stats.stores += 1
+
+    async def remote_vote(self, id: int) -> list[Any]:
+        transaction = self._current(id)
+        try:
+            return await transaction.vote()
+        finally:
+            self._forget_if_over(transaction)
+
+    async def remote_tpc_finish(self, id: int) -> Answer:
+        transaction = self._current(id)
+        try:
+            tid, sizes = await transaction.finish()
+        finally:
+            self._forget_if_over(transaction)
+        self._peer.push("info", sizes)
+
+        def then() -> None:
+            transaction.end()
+            self._forget_if_over(transaction)
+
+        return Answer(tid, then)
+
+    async def remote_tpc_abort(self, id: int) -> None:
+        # Clients abort whatever they were in, and a transaction that failed is over already.
+        transaction = self._transaction
+        if transaction is not None and transaction.id == id:
+            try:
+                await transaction.abort()
+            finally:
+                self._forget_if_over(transaction)
+
+    def _forget_if_over(self, transaction: Transaction) -> None:
+        if transaction.over and self._transaction is transaction:
+            self._transaction = None

@@ -1,0 +1,54 @@
+"""What the last transactions changed, for clients that were away for a while."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+__all__ = ["InvalidationQueue"]
+
+
+class InvalidationQueue:
+    """The oids that the last transactions changed, oldest first.
+
+    :param size: how many transactions to keep.
+    :param last: the tid of the storage's last transaction.
+    :param recent: what is already known of the last transactions, oldest first.
+    """
+
+    def __init__(
+        self, size: int, last: bytes, recent: Iterable[tuple[bytes, Sequence[bytes]]] = ()
+    ) -> None:
+        self._size = size
+        self._entries: deque[tuple[bytes, Sequence[bytes]]] = deque()
+        # Whoever has seen this transaction can be told the rest.
+        self._complete_since = last
+        #: The tid of the last transaction that was published.
+        self.last = last
+        for index, (tid, oids) in enumerate(recent):
+            if index == 0:
+                self._complete_since = tid
+            else:
+                self.append(tid, oids)
+        self.last = last
+
+    def append(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        """Add a transaction, which must be later than all before."""
+        self._entries.append((tid, oids))
+        self.last = tid
+        while len(self._entries) > self._size:
+            self._complete_since, _ = self._entries.popleft()
+
+    def since(self, tid: bytes) -> tuple[bytes, list[bytes]] | None:
+        """Return the last tid, and the oids that were changed after `tid`.
+
+        None if the queue does not reach back that far.
+        """
+        if tid < self._complete_since:
+            return None
+        changed: set[bytes] = set()
+        for entry_tid, oids in reversed(self._entries):
+            if entry_tid <= tid:
+                break
+            changed.update(oids)
+        return self.last, list(changed)

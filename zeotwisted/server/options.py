@@ -1,0 +1,35 @@
+"""What an operator can choose about a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zeotwisted.protocol.session import DEFAULT_LIMIT
+
+__all__ = ["ServerOptions"]
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """The settings of a `StorageServer`, with ZEO's names and defaults where ZEO has them."""
+
+    #: Refuse clients that want to write.
+    read_only: bool = False
+    #: How many of the last transactions are kept for clients that come back.
+    invalidation_queue_size: int = 100
+    #: For clients that come back later than that: how old (seconds) their last transaction may be
+    #: for the server to look up in the storage what they missed. None: never.
+    invalidation_age: float | None = None
+    #: How long (seconds) a client may hold the commit lock before it is disconnected.
+    #: None: for ever.
+    transaction_timeout: float | None = None
+    #: Leave the resolution of conflicts to the clients, who have the classes.
+    client_conflict_resolution: bool = False
+    #: Speak msgpack with stock clients.
+    msgpack: bool = False
+    #: The highest version of the protocol to announce, 5 or 6.
+    protocol_limit: int = 6
+    #: The longest message to accept from a client, in bytes.
+    message_limit: int = DEFAULT_LIMIT
+    #: How long (seconds) a connection may take to choose its storage.
+    register_timeout: float = 30.0

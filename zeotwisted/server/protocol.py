@@ -1,0 +1,262 @@
+"""The server's end of a TCP connection: the only code here that touches a transport."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import CoroutineType
+from typing import Any
+
+from twisted.internet import protocol
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ITCPTransport
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError
+
+from zeotwisted.protocol.codecs import EncodeError, MessageId
+from zeotwisted.protocol.framing import FrameTooLarge, encode_frame
+from zeotwisted.protocol.session import (
+    Called,
+    Event,
+    ServerHandshake,
+    Session,
+    StatusRequested,
+    WireError,
+)
+
+from .backlog import Backlog
+from .connection import Answer, Connection
+from .options import ServerOptions
+from .storage import ServedStorage
+
+__all__ = ["StorageServerFactory", "StorageServerProtocol"]
+
+# Errors that are part of normal life and need no line in the log.
+_USUAL = (ConflictError, POSKeyError, ReadOnlyError)
+
+
+class StorageServerProtocol(protocol.Protocol):
+    """Reads calls in the order of the wire, and writes answers and news in one order."""
+
+    _log = Logger()
+
+    def __init__(self, factory: StorageServerFactory, address: IAddress) -> None:
+        self._factory = factory
+        self.label = _label(address)
+        options = factory.options
+        self._session = Session(
+            ServerHandshake(options.msgpack, options.protocol_limit >= 6), options.message_limit
+        )
+        self._connection = Connection(self, factory.storages)
+        self._deadline: IDelayedCall | None = None
+        self._lost = False
+
+    # The transport's side.
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        if ITCPTransport.providedBy(transport):
+            # Messages are small, and somebody waits for each of them.
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
+        self._backlog = Backlog(
+            transport, transport.pauseProducing, transport.resumeProducing, self.drop
+        )
+        timeout = self._factory.options.register_timeout
+        self._deadline = self._factory.clock.callLater(
+            timeout, self.drop, f"it has not registered for a storage within {timeout:g} seconds"
+        )
+        self._factory.connected(self)
+        self._backlog.write(self._session.greeting)
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            for event in self._session.receive(data):
+                self._handle(event)
+                if self._lost:
+                    return
+        except WireError as error:
+            self.drop(str(error))
+        except Exception:
+            self._log.failure("({label}) internal error", label=self.label)
+            self.drop("internal error")
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        self._lost = True
+        self._cancel_deadline()
+        self._backlog.close()
+        # Whatever the client held is released in the background; the server waits for it
+        # when it stops.
+        self._factory.disconnected(self, Deferred.fromCoroutine(self._connection.lost()))
+
+    # What a connection needs, see `connection.Peer`.
+
+    def registered(self) -> None:
+        self._cancel_deadline()
+        self._session.registered()
+
+    def push(self, name: str, *args: Any) -> None:
+        if not self._lost:
+            self._backlog.write(self._session.oneway(name, *args))
+
+    def drop(self, reason: str) -> None:
+        if self._lost or self.transport is None:
+            return
+        self._lost = True
+        self._log.warn(
+            "({label}) disconnected: {reason}", label=self._connection.label, reason=reason
+        )
+        self.transport.abortConnection()
+
+    def writable(self) -> Deferred[None]:
+        return self._backlog.writable()
+
+    # Messages.
+
+    def _handle(self, event: Event) -> None:
+        if type(event) is Called:
+            self._called(event)
+        elif type(event) is StatusRequested:
+            status = {name: served.status() for name, served in self._factory.storages.items()}
+            self._backlog.write(encode_frame(json.dumps(status).encode("ascii")))
+            assert self.transport is not None
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def _called(self, event: Called) -> None:
+        id = event.id
+        call = event.call
+        try:
+            if event.error is not None:
+                raise event.error
+            result = self._connection.call(call.name, call.writes, event.args)
+        except Exception as error:
+            self._failed(id, call.name, error)
+            return
+        kind = type(result)
+        if kind is CoroutineType:
+            result = Deferred.fromCoroutine(result)
+        elif not isinstance(result, Deferred):
+            if id is not None:
+                self._answer(id, call.name, result)
+            return
+        result.addCallback(self._answered_later, id, call.name)
+        result.addErrback(lambda failure: self._failed(id, call.name, failure.value))
+
+    def _answered_later(self, result: Any, id: MessageId | None, name: str) -> None:
+        then = None
+        if type(result) is Answer:
+            result, then = result
+        if id is not None:
+            self._answer(id, name, result)
+        if then is not None:
+            then()
+
+    def _answer(self, id: MessageId, name: str, result: Any) -> None:
+        if self._lost:
+            return
+        try:
+            frame = self._session.reply(id, result)
+        except (EncodeError, FrameTooLarge) as error:
+            self._log.error(
+                "({label}) the result of {name} cannot be sent: {error}",
+                label=self._connection.label,
+                name=name,
+                error=error,
+            )
+            frame = self._session.failure(
+                id, ValueError(f"the result of {name} cannot be sent: {error}")
+            )
+        self._backlog.write(frame)
+
+    def _failed(self, id: MessageId | None, name: str, error: Exception) -> None:
+        if not isinstance(error, _USUAL):
+            self._log.warn(
+                "({label}) {name} failed: {kind}: {error}",
+                label=self._connection.label,
+                name=name,
+                kind=type(error).__name__,
+                error=error,
+            )
+        if id is None:
+            # The client does not wait for an answer, and must not go on as if all were well.
+            self.drop(f"{name} failed, and the client cannot be told in any other way")
+        elif not self._lost:
+            self._backlog.write(self._session.failure(id, error))
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+
+
+class StorageServerFactory(protocol.Factory):
+    """Makes a protocol for each client.
+
+    :param storages: the served storages by name.
+    :param clock: the reactor.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        storages: Mapping[str, ServedStorage],
+        options: ServerOptions,
+        clock: IReactorTime,
+    ) -> None:
+        self.storages = storages
+        self.options = options
+        self.clock = clock
+        self._connections: set[StorageServerProtocol] = set()
+        self._leaving: set[Deferred[None]] = set()
+        self._released: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress) -> StorageServerProtocol:
+        return StorageServerProtocol(self, addr)
+
+    def connected(self, connection: StorageServerProtocol) -> None:
+        """A client is there."""
+        self._connections.add(connection)
+
+    def disconnected(self, connection: StorageServerProtocol, released: Deferred[None]) -> None:
+        """A client is gone; `released` fires when it holds nothing any more."""
+        self._connections.discard(connection)
+        self._leaving.add(released)
+        released.addErrback(
+            lambda failure: connection._log.failure(
+                "({label}) cannot be released", failure, label=connection.label
+            )
+        )
+        released.addBoth(self._left, released)
+
+    def _left(self, _: object, released: Deferred[None]) -> None:
+        self._leaving.discard(released)
+        self._check_released()
+
+    def drop_all(self, reason: str) -> None:
+        """End all connections."""
+        for connection in list(self._connections):
+            connection.drop(reason)
+
+    def all_released(self) -> Deferred[None]:
+        """Return a Deferred that fires when no client holds anything."""
+        self._released = Deferred()
+        self._check_released()
+        return self._released
+
+    def _check_released(self) -> None:
+        if self._released is not None and not self._connections and not self._leaving:
+            released, self._released = self._released, None
+            released.callback(None)
+
+
+def _label(address: Any) -> str:
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is not None:
+        return f"{host}:{port}"
+    name = getattr(address, "name", None)
+    if isinstance(name, bytes):
+        name = name.decode("utf-8", "replace")
+    return name or "local"

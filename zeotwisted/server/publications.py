@@ -1,0 +1,79 @@
+"""The one door through which the news of a transaction reaches the server.
+
+A storage tells of new transactions from whatever thread it likes: from the thread that finishes a
+commit, or, when it is itself a client of another server, from its own. The order in which it tells
+them is the order of the transactions, and must be the order in which all clients hear of them.
+
+Therefore a place in the queue is taken in the storage's thread, at the moment when the storage
+speaks, and the queue is emptied in the reactor's thread, from the front, as far as the outcome is
+known.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Any
+
+__all__ = ["Publication", "Publications"]
+
+
+class Publication:
+    """One transaction's place in the queue.
+
+    :ivar origin: whoever committed it and need not be told; None for a transaction from outside.
+    """
+
+    __slots__ = ("oids", "origin", "outcome", "tid")
+
+    def __init__(self, tid: bytes, oids: Sequence[bytes], origin: object) -> None:
+        self.tid = tid
+        self.oids = oids
+        self.origin = origin
+        #: True when the transaction is in the storage, False when it failed, None before that.
+        self.outcome: bool | None = None
+
+
+class Publications:
+    """The queue.
+
+    :param publish: called in the reactor's thread with each transaction that is in the storage.
+    :param call_from_thread: runs a function in the reactor's thread; may be called in any.
+    """
+
+    def __init__(
+        self,
+        publish: Callable[[Publication], None],
+        call_from_thread: Callable[..., Any],
+    ) -> None:
+        self._publish = publish
+        self._call_from_thread = call_from_thread
+        self._queue: deque[Publication] = deque()
+        self._lock = Lock()
+
+    def reserve(self, tid: bytes, oids: Sequence[bytes], origin: object = None) -> Publication:
+        """Take a place, in any thread, for a transaction whose outcome is not known yet."""
+        publication = Publication(tid, oids, origin)
+        with self._lock:
+            self._queue.append(publication)
+        return publication
+
+    def settle(self, publication: Publication, committed: bool) -> None:
+        """Tell the outcome, in any thread."""
+        publication.outcome = committed
+        self._call_from_thread(self.drain)
+
+    def add(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        """Add a transaction that is in the storage already, in any thread."""
+        self.settle(self.reserve(tid, oids), True)
+
+    def drain(self) -> None:
+        """Publish whatever can be, in the reactor's thread."""
+        while True:
+            with self._lock:
+                if not self._queue or self._queue[0].outcome is None:
+                    return
+                publication = self._queue.popleft()
+            if publication.outcome:
+                self._publish(publication)

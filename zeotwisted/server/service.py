@@ -1,0 +1,155 @@
+"""The daemon as Twisted services, for twistd and for any Twisted application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from .options import ServerOptions
+from .protocol import StorageServerFactory
+from .storage import ServedStorage
+
+__all__ = ["ListeningError", "StorageServer", "makeServer"]
+
+#: How many slow calls (packs, undo logs, iterations) run at the same time.
+_SLOW_CALLS = 8
+
+
+class ListeningError(Exception):
+    """The server cannot listen at an address; the text says where and why."""
+
+
+class StorageServer(MultiService):
+    """Serves storages; put it into your application's `MultiService`.
+
+    It owns the storages from the moment it starts, and closes them when it stops.
+
+    :param reactor: runs the server.
+    :param storages: objects that provide ZODB's storage interfaces, by the names under which
+        clients ask for them.
+    :param options: see `ServerOptions`.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: Any, storages: Mapping[str, Any], options: ServerOptions | None = None
+    ) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._storages = dict(storages)
+        self.options = options or ServerOptions()
+        #: The served storages by name, while the server runs.
+        self.served: dict[str, ServedStorage] = {}
+        self.factory = StorageServerFactory(self.served, self.options, reactor)
+        self._pools: list[ThreadPool] = []
+
+    def listen(self, endpoint: IStreamServerEndpoint, description: str) -> _Listener:
+        """Add an address to listen at; call it before the start.
+
+        :param description: what messages call the endpoint.
+        """
+        listener = _Listener(endpoint, description, self.factory)
+        listener.setServiceParent(self)
+        return listener
+
+    def privilegedStartService(self) -> None:
+        """Begin to serve, then to listen.
+
+        :raises ListeningError: an address is in use, or is not one of this machine's.
+        """
+        slow = self._pool("slow calls", _SLOW_CALLS)
+        for storage_id, storage in self._storages.items():
+            self.served[storage_id] = ServedStorage(
+                storage_id,
+                storage,
+                self.options,
+                self._reactor,
+                self._reactor.callFromThread,
+                self._pool(f"commits of {storage_id}", 1),
+                slow,
+            )
+            self._log.info("serving {name} as {id!r}", name=storage.getName(), id=storage_id)
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """Begin, unless `privilegedStartService` has done so."""
+        if not self.served:
+            self.privilegedStartService()
+        super().startService()
+
+    async def _stop(self) -> None:
+        await maybeDeferred(super().stopService)
+        self.factory.drop_all("the server stops")
+        await self.factory.all_released()
+        for pool in self._pools:
+            pool.stop()
+        for storage in self._storages.values():
+            storage.close()
+        self.served.clear()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, let go of the clients, finish what is being committed, close."""
+        return Deferred.fromCoroutine(self._stop())
+
+    def _pool(self, name: str, threads: int) -> Callable[..., Deferred[Any]]:
+        pool = ThreadPool(0, threads, name=f"zeotwisted {name}")
+        pool.start()
+        self._pools.append(pool)
+        return partial(deferToThreadPool, self._reactor, pool)
+
+
+class _Listener(Service):
+    """One address at which a server listens.
+
+    Twisted's own StreamServerEndpointService logs an error and goes on without a port; a daemon
+    that nobody can reach must not start.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, endpoint: IStreamServerEndpoint, description: str, factory: StorageServerFactory
+    ) -> None:
+        self._endpoint = endpoint
+        self._description = description
+        self._factory = factory
+        #: What the endpoint gave us, once it listens.
+        self.port: IListeningPort | None = None
+
+    def privilegedStartService(self) -> None:
+        listening = self._endpoint.listen(self._factory)
+        failures: list[Exception] = []
+        listening.addCallbacks(self._listening, lambda failure: failures.append(failure.value))
+        if failures:
+            raise ListeningError(f"cannot listen at {self._description}: {failures[0]}")
+
+    def _listening(self, port: IListeningPort) -> None:
+        self.port = port
+        self._log.info("listening at {address}", address=port.getHost())
+
+    def stopService(self) -> Any:
+        if self.port is not None:
+            return self.port.stopListening()
+        return None
+
+
+def makeServer(
+    reactor: Any,
+    storages: Mapping[str, Any],
+    endpoints: Iterable[tuple[str, IStreamServerEndpoint]],
+    options: ServerOptions | None = None,
+) -> StorageServer:
+    """Return a server of `storages` that will listen at `endpoints` (descriptions with them)."""
+    server = StorageServer(reactor, storages, options)
+    for description, endpoint in endpoints:
+        server.listen(endpoint, description)
+    return server

@@ -1,0 +1,49 @@
+"""The numbers that `server_status` and ``ruok`` tell, with ZEO's names and in ZEO's order."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["StorageStats"]
+
+
+@dataclass
+class StorageStats:
+    """What one storage has done since the server started."""
+
+    loads: int = 0
+    stores: int = 0
+    commits: int = 0
+    aborts: int = 0
+    active_txns: int = 0
+    conflicts: int = 0
+    conflicts_resolved: int = 0
+    start: str = field(default_factory=time.ctime)
+
+    def report(
+        self,
+        connections: int,
+        lock_time: float | None,
+        waiting: int,
+        timeout: float | None,
+        last_transaction: bytes,
+    ) -> dict[str, Any]:
+        """Return the status as ZEO's monitoring tools expect it."""
+        return {
+            "connections": connections,
+            "loads": self.loads,
+            "stores": self.stores,
+            "commits": self.commits,
+            "aborts": self.aborts,
+            "active_txns": self.active_txns,
+            "lock_time": lock_time,
+            "conflicts": self.conflicts,
+            "conflicts_resolved": self.conflicts_resolved,
+            "start": self.start,
+            "waiting": waiting,
+            # ZEO watches the lock from a thread, and reports on it.
+            "timeout-thread-is-alive": "stub" if timeout is None else True,
+            "last-transaction": last_transaction.hex(),
+        }

@@ -1,0 +1,222 @@
+"""A storage as the daemon serves it: its published state and its listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from ZODB.interfaces import IStorageWrapper
+from ZODB.POSException import ConflictError
+from ZODB.serialize import referencesf
+from ZODB.TimeStamp import TimeStamp
+from ZODB.utils import p64, u64, z64
+from zope.interface import implementer, providedBy
+
+from .commitlock import CommitLock
+from .invalidations import InvalidationQueue
+from .options import ServerOptions
+from .publications import Publication, Publications
+from .status import StorageStats
+
+__all__ = ["Listener", "ServedStorage"]
+
+#: Runs a function in a thread.
+InThread = Callable[..., "Deferred[Any]"]
+
+
+class Listener(Protocol):
+    """A client that has registered for this storage."""
+
+    label: str
+
+    def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        """Tell it that the transaction `tid` has changed `oids`."""
+
+    def info(self, info: dict[str, Any]) -> None:
+        """Tell it facts about the storage."""
+
+    def drop(self, reason: str) -> None:
+        """End its connection."""
+
+
+@implementer(IStorageWrapper)
+class _Database:
+    """What the storage takes for its database: it hears of transactions from outside."""
+
+    def __init__(self, served: ServedStorage) -> None:
+        self._served = served
+
+    def invalidate(self, transaction_id: bytes, oids: Sequence[bytes]) -> None:
+        self._served.publications.add(transaction_id, list(oids))
+
+    def invalidateCache(self) -> None:
+        self._served.call_from_thread(self._served.lost_track)
+
+    references = staticmethod(referencesf)
+
+    def transform_record_data(self, data: bytes) -> bytes:
+        return data
+
+    untransform_record_data = transform_record_data
+
+
+class ServedStorage:
+    """One storage of a server, and everything that its clients share.
+
+    All methods belong to the reactor's thread.
+
+    :param storage_id: the name by which clients ask for it.
+    :param storage: provides ZODB.interfaces.IStorage.
+    :param clock: the reactor.
+    :param call_from_thread: runs a function in the reactor's thread; may be called in any.
+    :param commit_in_thread: runs a function in the thread of this storage's commits.
+    :param in_thread: runs a slow function in some thread.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        storage_id: str,
+        storage: Any,
+        options: ServerOptions,
+        clock: IReactorTime,
+        call_from_thread: Callable[..., Any],
+        commit_in_thread: InThread,
+        in_thread: InThread,
+    ) -> None:
+        self.storage_id = storage_id
+        self.storage = storage
+        self.options = options
+        self.read_only = options.read_only or storage.isReadOnly()
+        self.call_from_thread = call_from_thread
+        self.commit_in_thread = commit_in_thread
+        self.in_thread = in_thread
+        self.stats = StorageStats()
+        self.lock = CommitLock(clock, storage_id, options.transaction_timeout)
+        self.publications = Publications(self._publish, call_from_thread)
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        storage.registerDB(_Database(self))
+        if options.client_conflict_resolution:
+            # ZODB has no other switch for it.
+            storage.tryToResolveConflict = _leave_conflict_to_client
+        self._invalidations = self._known_invalidations()
+
+    def _known_invalidations(self) -> InvalidationQueue:
+        size = self.options.invalidation_queue_size
+        recent = getattr(self.storage, "lastInvalidations", lambda size: ())(size)
+        return InvalidationQueue(size, self.storage.lastTransaction() or z64, recent)
+
+    @property
+    def last_transaction(self) -> bytes:
+        """The last transaction that clients have been told of.
+
+        The storage itself may be ahead of it.
+        """
+        return self._invalidations.last
+
+    def register(self, listener: Listener) -> bytes:
+        """Add a client, which from now on hears of every transaction after the returned tid."""
+        self._listeners.append(listener)
+        return self.last_transaction
+
+    def unregister(self, listener: Listener) -> None:
+        """Remove a client."""
+        self._listeners.remove(listener)
+
+    def _publish(self, publication: Publication) -> None:
+        tid, oids = publication.tid, publication.oids
+        if tid > self.last_transaction:
+            self._invalidations.append(tid, oids)
+        # A listener may leave while it is told; and one that fails is no reason to leave another
+        # without the news.
+        for listener in list(self._listeners):
+            if listener is not publication.origin:
+                try:
+                    listener.invalidate(tid, oids)
+                except Exception:
+                    self._log.failure("({label}) cannot be told of a commit", label=listener.label)
+                    listener.drop("it could not be told of a commit")
+
+    def lost_track(self) -> None:
+        """The storage does not know what changed: clients have to find out by reconnecting."""
+        self._invalidations = self._known_invalidations()
+        for listener in list(self._listeners):
+            listener.drop("the storage has lost track of changes; the client has to verify")
+
+    def invalidations_since(self, tid: bytes) -> Any:
+        """Return ``(last tid, oids changed after tid)``, or None if that is not known.
+
+        The result may come as a Deferred.
+        """
+        known = self._invalidations.since(tid)
+        age = self.options.invalidation_age
+        if known is not None or age is None:
+            return known
+        if tid == z64 or self._clock.seconds() - TimeStamp(tid).timeTime() > age:
+            return None
+        return self.in_thread(self._read_changes, tid, self.last_transaction)
+
+    def _read_changes(self, after: bytes, last: bytes) -> tuple[bytes, list[bytes]]:
+        oids: set[bytes] = set()
+        for transaction in self.storage.iterator(p64(u64(after) + 1), last):
+            oids.update(record.oid for record in transaction)
+        return last, list(oids)
+
+    def sizes(self) -> dict[str, Any]:
+        """Return the part of `info` that every commit changes."""
+        return {"length": len(self.storage), "size": self.storage.getSize()}
+
+    def broadcast_sizes(self) -> None:
+        """Tell all clients how large the storage is."""
+        sizes = self.sizes()
+        for listener in list(self._listeners):
+            listener.info(sizes)
+
+    def info(self) -> dict[str, Any]:
+        """Return what a client wants to know about the storage before it uses it."""
+        storage = self.storage
+        return self.sizes() | {
+            "name": storage.getName(),
+            "supportsUndo": self.supports_undo,
+            "supports_record_iternext": hasattr(storage, "record_iternext"),
+            "interfaces": tuple(
+                (interface.__module__, interface.__name__)
+                for interface in providedBy(storage).__iro__
+            ),
+        }
+
+    @property
+    def supports_undo(self) -> bool:
+        """Whether clients may undo transactions."""
+        supports_undo = getattr(self.storage, "supportsUndo", None)
+        return supports_undo is not None and bool(supports_undo())
+
+    def status(self) -> dict[str, Any]:
+        """Return what `server_status` answers."""
+        return self.stats.report(
+            connections=len(self._listeners),
+            lock_time=self.lock.locked_since,
+            waiting=self.lock.waiting,
+            timeout=self.options.transaction_timeout,
+            last_transaction=self.last_transaction,
+        )
+
+    def drop_all(self, reason: str) -> None:
+        """End all clients' connections."""
+        for listener in list(self._listeners):
+            listener.drop(reason)
+
+
+def _leave_conflict_to_client(
+    oid: bytes,
+    committedSerial: bytes,
+    oldSerial: bytes,
+    newpickle: bytes,
+    committedData: bytes = b"",
+) -> bytes:
+    raise ConflictError(oid=oid, serials=(committedSerial, oldSerial), data=newpickle)

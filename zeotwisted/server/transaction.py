@@ -1,0 +1,324 @@
+"""One client's transaction in one storage, through the phases of two-phase commit.
+
+Up to the vote a transaction only collects what it has to do. The vote waits for the commit lock,
+then does it all in the storage. What touches the storage runs in the storage's commit thread, so
+that no other client has to wait for it; what decides runs in the reactor's thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from transaction.interfaces import TransactionError
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.logger import Logger
+from ZODB.Connection import TransactionMetaData
+from ZODB.POSException import ConflictError, StorageTransactionError
+
+from .commitlog import CommitLog
+from .storage import Listener, ServedStorage
+
+__all__ = ["ALLOWED", "Operations", "Phase", "Transaction"]
+
+
+class Phase(Enum):
+    """How far a transaction is."""
+
+    COLLECTING = "collecting changes"
+    WAITING = "waiting for the commit lock"
+    VOTING = "voting"
+    VOTED = "voted"
+    FINISHING = "finishing"
+    ABORTING = "aborting"
+    OVER = "over"
+
+
+#: In which phase the client may ask for what. An abort is allowed in all of them.
+ALLOWED: Mapping[str, Phase] = {
+    "store": Phase.COLLECTING,
+    "vote": Phase.COLLECTING,
+    "tpc_finish": Phase.VOTED,
+}
+
+
+class Operations:
+    """What the entries of a commit log mean, and what doing them brought about.
+
+    Each method but the constructor is an operation; it runs in the commit thread.
+    """
+
+    def __init__(
+        self, storage: Any, transaction: TransactionMetaData, conflicts_to_client: bool
+    ) -> None:
+        self._storage = storage
+        self._transaction = transaction
+        self._conflicts_to_client = conflicts_to_client
+        #: Objects whose caches have to be invalidated.
+        self.changed: list[bytes] = []
+        #: Objects whose data differs from what the client sent.
+        self.resolved: list[bytes] = []
+        #: Conflicts for the client to resolve, by oid.
+        self.conflicts: dict[bytes, dict[str, Any]] = {}
+
+    def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
+        with self._conflict(oid, data):
+            self._storage.store(oid, serial, data, "", self._transaction)
+            self._stored(oid)
+
+    def storeBlob(self, oid: bytes, serial: bytes | None, data: bytes, filename: str) -> None:
+        if self._conflicts_to_client:
+            # The storage moves the file. It is needed again if the client resolves a conflict.
+            taken = filename + ".taken"
+            os.link(filename, taken)
+            filename = taken
+        with self._conflict(oid, data):
+            self._storage.storeBlob(oid, serial, data, filename, "", self._transaction)
+            self._stored(oid)
+
+    def restore(self, oid: bytes, serial: bytes, data: bytes | None, prev_txn: bytes) -> None:
+        self._storage.restore(oid, serial, data, "", prev_txn, self._transaction)
+        self.changed.append(oid)
+
+    def deleteObject(self, oid: bytes, serial: bytes) -> None:
+        self._storage.deleteObject(oid, serial, self._transaction)
+        self.changed.append(oid)
+
+    def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes) -> None:
+        self._storage.checkCurrentSerialInTransaction(oid, serial, self._transaction)
+
+    def undo(self, transaction_id: bytes) -> None:
+        _, oids = self._storage.undo(transaction_id, self._transaction)
+        self.changed.extend(oids)
+        self.resolved.extend(oids)
+
+    def tpc_vote(self) -> None:
+        try:
+            self.resolved.extend(self._storage.tpc_vote(self._transaction) or ())
+        except ConflictError as error:
+            data = getattr(error, "data", None)
+            if not (self._conflicts_to_client and error.oid and error.serials and data):
+                raise
+            self._add_conflict(error.oid, error, data)
+
+    def _stored(self, oid: bytes) -> None:
+        # The client has resolved an earlier conflict by storing the object again.
+        self.conflicts.pop(oid, None)
+        self.changed.append(oid)
+
+    @contextlib.contextmanager
+    def _conflict(self, oid: bytes, data: bytes) -> Any:
+        try:
+            yield
+        except ConflictError as error:
+            if not (self._conflicts_to_client and error.serials):
+                raise
+            self._add_conflict(oid, error, data)
+
+    def _add_conflict(self, oid: bytes, error: ConflictError, data: bytes) -> None:
+        self.conflicts[oid] = {"oid": oid, "serials": error.serials, "data": data}
+
+
+class Transaction:
+    """A transaction from ``tpc_begin`` to its end.
+
+    :param id: the client's name for it.
+    :param owner: the client's connection.
+    :param tid: the transaction id to give to it, when a database is copied; None for a new one.
+    :param status: likewise.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        id: int,
+        owner: Listener,
+        served: ServedStorage,
+        metadata: TransactionMetaData,
+        tid: bytes | None,
+        status: str,
+    ) -> None:
+        self.id = id
+        self.phase = Phase.COLLECTING
+        self.commit_log = CommitLog()
+        self._owner = owner
+        self._served = served
+        self._metadata = metadata
+        self._begin_args = () if tid is None and status == " " else (tid, status)
+        self._changed: list[bytes] = []
+        self._waiting: Deferred[None] | None = None
+        # An abort has to wait for the step that is being done in the thread.
+        self._step = DeferredLock()
+        served.stats.active_txns += 1
+
+    @property
+    def label(self) -> str:
+        """How log lines call it."""
+        return self._owner.label
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, one way or the other."""
+        return self.phase is Phase.OVER
+
+    def lock_timed_out(self, seconds: float) -> None:
+        """See `commitlock.LockOwner`."""
+        self._owner.drop(f"its transaction held the commit lock for more than {seconds} seconds")
+
+    def expect(self, what: str) -> None:
+        """Check that the client may ask for `what` now.
+
+        :raises StorageTransactionError: it may not.
+        """
+        if self.phase is not ALLOWED[what]:
+            raise StorageTransactionError(f"{what} is not possible while {self.phase.value}")
+
+    async def vote(self) -> list[Any]:
+        """Do the transaction in the storage, up to the point where it can only succeed.
+
+        Return the oids whose data is not what the client sent, or else, if there are conflicts that
+        the client has to resolve, a dict for each of them.
+
+        :raises StorageTransactionError: it was aborted in the meantime.
+        """
+        self.expect("vote")
+        self.phase = Phase.WAITING
+        self._waiting = self._served.lock.acquire(self)
+        try:
+            await self._waiting
+        except CancelledError:
+            raise StorageTransactionError("aborted while waiting for the commit lock")
+        self.phase = Phase.VOTING
+        await self._step.acquire()
+        try:
+            return await self._voting()
+        finally:
+            self._step.release()
+
+    async def _voting(self) -> list[Any]:
+        served = self._served
+        try:
+            operations = await served.commit_in_thread(self._vote)
+        except Exception as error:
+            self._end()
+            if isinstance(error, ConflictError):
+                served.stats.conflicts += 1
+            elif not isinstance(error, TransactionError):
+                self._log.failure("({label}) vote failed", label=self.label)
+            raise
+        if operations.conflicts:
+            self.phase = Phase.COLLECTING
+            served.lock.release(self)
+            return list(operations.conflicts.values())
+        self.phase = Phase.VOTED
+        self._changed = operations.changed
+        served.stats.conflicts_resolved += len(operations.resolved)
+        return list(operations.resolved)
+
+    def _vote(self) -> Operations:
+        storage = self._served.storage
+        operations = Operations(
+            storage, self._metadata, self._served.options.client_conflict_resolution
+        )
+        storage.tpc_begin(self._metadata, *self._begin_args)
+        try:
+            for name, args in self.commit_log:
+                getattr(operations, name)(*args)
+            if not operations.conflicts:
+                operations.tpc_vote()
+        except BaseException:
+            storage.tpc_abort(self._metadata)
+            raise
+        if operations.conflicts:
+            storage.tpc_abort(self._metadata)
+        return operations
+
+    async def finish(self) -> tuple[bytes, dict[str, Any]]:
+        """Commit. Return the tid, and the new sizes of the storage.
+
+        By then every other client's connection has been given the news. The commit lock is held
+        until `end` is called, so that the answer to this client can be written before anything of
+        the next transaction.
+        """
+        self.expect("tpc_finish")
+        self.phase = Phase.FINISHING
+        await self._step.acquire()
+        try:
+            tid, sizes = await self._served.commit_in_thread(self._finish)
+        except Exception:
+            self._log.failure("({label}) tpc_finish failed", label=self.label)
+            self._served.publications.drain()
+            self._end()
+            raise
+        finally:
+            self._step.release()
+        self._served.publications.drain()
+        self._served.stats.commits += 1
+        return tid, sizes
+
+    def end(self) -> None:
+        """The answer to ``tpc_finish`` has been written."""
+        if self.phase is Phase.FINISHING:
+            self._end()
+
+    def _finish(self) -> tuple[bytes, dict[str, Any]]:
+        served = self._served
+        storage = served.storage
+        publications = []
+
+        def finished(tid: bytes) -> None:
+            # Called under the storage's own lock: this is where the order is made.
+            publications.append(served.publications.reserve(tid, self._changed, self._owner))
+
+        try:
+            storage.tpc_finish(self._metadata, finished)
+        except BaseException:
+            for publication in publications:
+                # Nobody knows how far it got. If the transaction is there, all have to hear of it.
+                served.publications.settle(
+                    publication, storage.lastTransaction() >= publication.tid
+                )
+            raise
+        if not publications:
+            # Not every storage keeps to the rule that it has to tell its new transaction id.
+            finished(storage.lastTransaction())
+        for publication in publications:
+            served.publications.settle(publication, True)
+        return publications[-1].tid, served.sizes()
+
+    async def abort(self) -> None:
+        """Give up, whatever the phase is; return when the storage and the lock are free of it.
+
+        A transaction that is already being finished is finished.
+        """
+        if self.phase is Phase.WAITING and self._waiting is not None:
+            self._waiting.cancel()
+        await self._step.acquire()
+        try:
+            if self.phase in (Phase.FINISHING, Phase.OVER):
+                return
+            voted = self.phase is Phase.VOTED
+            self.phase = Phase.ABORTING
+            self._served.stats.aborts += 1
+            try:
+                if voted:
+                    await self._served.commit_in_thread(
+                        self._served.storage.tpc_abort, self._metadata
+                    )
+            finally:
+                self._end()
+        finally:
+            self._step.release()
+
+    def _end(self) -> None:
+        if self.phase is Phase.OVER:
+            return
+        self.phase = Phase.OVER
+        self._served.stats.active_txns -= 1
+        self.commit_log.close()
+        if self._served.lock.holder is self:
+            self._served.lock.release(self)
