@@ -62,9 +62,9 @@ def _encode_msgpack(message: Message) -> bytes:
         raise EncodeError(str(error)) from error
 
 
-# Before 1.2.1 msgpack reserved memory for each array as long as it claimed to be, at every level of
+# Until 1.2.1 at least, msgpack reserved memory for each array as long as it claimed to be, at every level of
 # nesting: gigabytes for a message of one megabyte.
-_RESERVES = msgpack.version < (1, 2, 1)
+_RESERVES = msgpack.version < (1, 2, 4)
 
 # What that amounts to for shorter messages is harmless.
 _HARMLESS = 4096
