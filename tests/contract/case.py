@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import unittest
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ from weakref import WeakSet
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from ZODB.tests import util
 from ZODB.tests.StorageTestBase import StorageTestBase
 from ZODB.tests.TransactionalUndoStorage import TransactionalUndoStorage
 
@@ -62,14 +64,18 @@ class ContractCase(StorageTestBase):
             self._failures.append(event["log_failure"])
 
     def tearDown(self) -> None:
-        super().tearDown()
+        try:
+            super().tearDown()
+        finally:
+            util.tearDown(self)  # does nothing unless closing has failed
         self.assertEqual(self._failures, [])
 
     def _close(self) -> None:
-        for client in list(self._clients):
-            client.close()
-        while self._daemons:
-            self._daemons.pop().stop()
+        with ExitStack() as stack:
+            for daemon in self._daemons:
+                stack.callback(daemon.stop)
+            for client in list(self._clients):
+                stack.callback(client.close)
 
     def _start(self, directory: Path, *options: str) -> Daemon:
         options = (*self.pairing.options, *self.variant.options, *options)
