@@ -62,8 +62,8 @@ def _encode_msgpack(message: Message) -> bytes:
         raise EncodeError(str(error)) from error
 
 
-# Until 1.2.1 at least, msgpack reserved memory for each array as long as it claimed to be, at every level of
-# nesting: gigabytes for a message of one megabyte.
+# Up to 1.2.1 at least, msgpack reserved memory for each array as long as it claimed to be, at
+# every level of nesting: gigabytes for a message of one megabyte.
 _RESERVES = msgpack.version < (1, 2, 4)
 
 # What that amounts to for shorter messages is harmless.

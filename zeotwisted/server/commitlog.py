@@ -40,8 +40,7 @@ class CommitLog:
         self.add(operation, *args, filename)
 
     def __iter__(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        for operation, args in self._spool:
-            yield operation, args
+        yield from self._spool  # type: ignore[misc]
 
     def close(self) -> None:
         """Forget the operations and remove their files."""

@@ -242,9 +242,9 @@ class StorageServerFactory(protocol.Factory):
 
     def all_released(self) -> Deferred[None]:
         """Return a Deferred that fires when no client holds anything."""
-        self._released = Deferred()
+        released = self._released = Deferred()
         self._check_released()
-        return self._released
+        return released
 
     def _check_released(self) -> None:
         if self._released is not None and not self._connections and not self._leaving:
