@@ -1,9 +1,9 @@
 """Make ``golden/messages.json`` again from an installed ZEO.
 
 Run as ``python -m tests.protocol.capture_golden`` in the folder above ``tests``; it needs ``ZEO``
-and ``ZopeUndo``. Two kinds of bytes are stored. ``messages`` come straight from ZEO's encoder, one for
-each call, answer, push and exception. ``sessions`` were recorded between ZEO's client and ZEO's
-server, so they show what is really sent, and in which order.
+and ``ZopeUndo``. Two kinds of bytes are stored. ``messages`` come straight from ZEO's encoder, one
+for each call, answer, push and exception. ``sessions`` were recorded between ZEO's client and
+ZEO's server, so they show what is really sent, and in which order.
 """
 
 from __future__ import annotations

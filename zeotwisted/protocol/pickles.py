@@ -126,7 +126,8 @@ class _Machine:
         self.position = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.allowance = _MAX_GROWTH * len(data) + _FREE_GROWTH
+        # What may still be copied out of `data`: each byte once.
+        self.uncopied = len(data) + _FREE_GROWTH
 
     def run(self) -> Any:
         data = self.data
@@ -139,7 +140,7 @@ class _Machine:
                 value = self.stack.pop()
                 if self.stack or self.position != size:
                     raise PickleError("data after the end of the pickle")
-                _check(value, self.allowance)
+                _check(value, _MAX_GROWTH * size + _FREE_GROWTH)
                 return value
             step = opcodes[opcode]
             if step is None:
@@ -289,8 +290,8 @@ class _Machine:
         if function.key not in _CALLABLES:
             raise PickleError(f"{'.'.join(function.key)} cannot be called")
         # Each of these calls copies its arguments.
-        self.allowance -= sum(map(_size, arguments))
-        if self.allowance < 0:
+        self.uncopied -= sum(map(_size, arguments))
+        if self.uncopied < 0:
             raise PickleError(_TOO_MUCH)
         self.stack.append(_CALLABLES[function.key](*arguments))
 

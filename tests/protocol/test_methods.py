@@ -1,0 +1,119 @@
+"""An argument of the wrong kind never gets past the table of calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zeotwisted.protocol import methods
+from zeotwisted.protocol.methods import CLIENT_CALLS, SERVER_CALLS, BadArguments
+
+from . import examples
+
+OID = b"\0" * 8
+
+#: For each kind, what it takes and what it does not.
+KINDS: dict[str, tuple[list[Any], list[Any]]] = {
+    "oid": ([OID], [b"", b"1234567", b"123456789", "12345678", None, 1, bytearray(8), (OID,)]),
+    "tid_or_none": ([OID, None], [b"", "12345678", 0, False]),
+    "data": ([b"", b"x"], ["x", None, bytearray(b"x"), 1]),
+    "data_or_none": ([b"", None], ["x", bytearray(b"x"), 1]),
+    "text": (["", "x", b"x"], [None, 1, ("x",)]),
+    "name": (["", "x"], [b"x", None, 1]),
+    "integer": ([0, -1, 2**70], [True, 1.0, None, "1", b"1"]),
+    "number": ([0, 1.5], [True, None, "1", 1j]),
+    "flag": ([True, False, 0, 1, None], ["", b"", 1.0, ()]),
+    "mapping": ([{}, {"a": 1}], [None, (), [("a", 1)]]),
+    "mapping_or_none": ([{}, None], [(), 0]),
+    "oids": ([(), [], (OID,), [OID, OID]], [None, OID, {OID}, (b"x",), [None]]),
+    "integers": ([(), [], (1,), [1, 2]], [None, 1, ("x",), [1.0], [True]]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds(kind: str) -> None:
+    check = getattr(methods, kind)
+    good, bad = KINDS[kind]
+    for value in good:
+        assert check(value), value
+    for value in bad:
+        assert not check(value), value
+
+
+def test_every_kind_in_the_tables_is_tested() -> None:
+    used = {
+        kind.__name__
+        for table in (SERVER_CALLS, CLIENT_CALLS)
+        for call in table.values()
+        for kind in call.kinds
+    }
+    assert used <= set(KINDS)
+
+
+@pytest.mark.parametrize("name", SERVER_CALLS)
+def test_calls(name: str) -> None:
+    call = SERVER_CALLS[name]
+    assert call.name == name
+    assert 0 <= call.required <= len(call.kinds)
+    for args in examples.CALLS[name]:
+        call.check(args)
+    args = examples.CALLS[name][0]
+    with pytest.raises(BadArguments):
+        call.check((*args, *[None] * (len(call.kinds) - len(args) + 1)))
+    if call.required:
+        with pytest.raises(BadArguments):
+            call.check(args[: call.required - 1])
+    for container in (None, list(args), {}, "x"):
+        with pytest.raises(BadArguments):
+            call.check(container)
+    for index in range(len(args)):
+        # No argument of any call is an object of this kind.
+        with pytest.raises(BadArguments, match=name):
+            call.check((*args[:index], 1j, *args[index + 1 :]))
+
+
+@pytest.mark.parametrize("name", CLIENT_CALLS)
+def test_pushes(name: str) -> None:
+    call = CLIENT_CALLS[name]
+    args = examples.PUSHES[name]
+    call.check(args)
+    assert call.oneway
+    assert not call.writes
+    with pytest.raises(BadArguments):
+        call.check(args[:-1])
+    for index in range(len(args)):
+        with pytest.raises(BadArguments):
+            call.check((*args[:index], 1j, *args[index + 1 :]))
+
+
+def test_one_way_calls_are_those_that_stock_clients_send_so() -> None:
+    assert {name for name, call in SERVER_CALLS.items() if call.oneway} == examples.ONEWAY
+
+
+def test_the_calls_are_those_of_a_stock_server() -> None:
+    from ZEO.asyncio.client import Protocol
+    from ZEO.StorageServer import registered_methods
+
+    assert set(SERVER_CALLS) == registered_methods | {"register"}
+    assert set(CLIENT_CALLS) == set(Protocol.client_methods)
+
+
+def test_calls_that_write() -> None:
+    assert {name for name, call in SERVER_CALLS.items() if call.writes} == {
+        "new_oid",
+        "new_oids",
+        "tpc_begin",
+        "storea",
+        "restorea",
+        "deleteObject",
+        "checkCurrentSerialInTransaction",
+        "undoa",
+        "storeBlobStart",
+        "storeBlobChunk",
+        "storeBlobEnd",
+        "storeBlobShared",
+        "vote",
+        "tpc_finish",
+        "tpc_abort",
+    }
