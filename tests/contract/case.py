@@ -173,7 +173,7 @@ class Cell(NamedTuple):
             "variant": VARIANTS[self.variant],
         }
         for name in case_names(self.cls):
-            why = reason(self.backend, self.pairing, self.variant, self.cls.__name__, name)
+            why = reason(self.backend, self.variant, self.cls.__name__, name)
             method = getattr(self.cls, name)
             case = _calling(method)
             if why is not None:
