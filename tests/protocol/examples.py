@@ -111,7 +111,6 @@ REPLIES: dict[str, Any] = {
         "commits": 3,
         "aborts": 0,
         "active_txns": 0,
-        "verifying_clients": 0,
         "lock_time": None,
         "conflicts": 0,
         "conflicts_resolved": 0,
