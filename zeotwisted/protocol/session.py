@@ -132,8 +132,9 @@ TRANSITIONS: Mapping[tuple[State, Input], State] = {
 class Handshake(Protocol):
     """One end's part of the choice of encoding and version."""
 
-    #: The calls that the peer may make.
-    calls: Mapping[str, Call]
+    @property
+    def calls(self) -> Mapping[str, Call]:
+        """The calls that the peer may make."""
 
     def opening(self) -> bytes | None:
         """Return the first frame's content, or None if the peer has to begin."""

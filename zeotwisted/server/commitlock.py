@@ -14,8 +14,9 @@ __all__ = ["CommitLock", "LockOwner"]
 class LockOwner(Protocol):
     """Whoever holds the commit lock or waits for it."""
 
-    #: How log lines call it.
-    label: str
+    @property
+    def label(self) -> str:
+        """How log lines call it."""
 
     def lock_timed_out(self, seconds: float) -> None:
         """It held the lock for longer than `seconds` allow, and has to give it back."""

@@ -40,7 +40,7 @@ class CommitLog:
         self.add(operation, *args, filename)
 
     def __iter__(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        yield from self._spool  # type: ignore[misc]
+        yield from self._spool
 
     def close(self) -> None:
         """Forget the operations and remove their files."""

@@ -174,13 +174,13 @@ class Connection:
         # not know of can be sent before it.
         served = self._served
         served.stats.loads += 1
-        return served.storage.loadBefore(oid, tid)  # type: ignore[no-any-return]
+        return served.storage.loadBefore(oid, tid)
 
     def remote_loadSerial(self, oid: bytes, serial: bytes) -> bytes:
-        return self._storage.loadSerial(oid, serial)  # type: ignore[no-any-return]
+        return self._storage.loadSerial(oid, serial)
 
     def remote_getTid(self, oid: bytes) -> bytes:
-        return self._storage.getTid(oid)  # type: ignore[no-any-return]
+        return self._storage.getTid(oid)
 
     def remote_history(self, oid: bytes, size: int = 1) -> Any:
         return self._in_thread(lambda: list(self._storage.history(oid, size=size)))
@@ -230,7 +230,7 @@ class Connection:
     # New objects.
 
     def remote_new_oid(self) -> bytes:
-        return self._storage.new_oid()  # type: ignore[no-any-return]
+        return self._storage.new_oid()
 
     def remote_new_oids(self, n: int = 100) -> list[bytes]:
         return [self._storage.new_oid() for _ in range(min(max(n, 1), 100))]

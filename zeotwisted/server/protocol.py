@@ -41,7 +41,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     _log = Logger()
 
-    def __init__(self, factory: StorageServerFactory, address: IAddress) -> None:
+    def __init__(self, factory: StorageServerFactory, address: IAddress | None) -> None:
         self._factory = factory
         self.label = _label(address)
         options = factory.options
@@ -101,13 +101,14 @@ class StorageServerProtocol(protocol.Protocol):
             self._backlog.write(self._session.oneway(name, *args))
 
     def drop(self, reason: str) -> None:
-        if self._lost or self.transport is None:
+        transport: Any = self.transport
+        if self._lost or transport is None:
             return
         self._lost = True
         self._log.warn(
             "({label}) disconnected: {reason}", label=self._connection.label, reason=reason
         )
-        self.transport.abortConnection()
+        transport.abortConnection()
 
     def writable(self) -> Deferred[None]:
         return self._backlog.writable()
@@ -120,9 +121,10 @@ class StorageServerProtocol(protocol.Protocol):
         elif type(event) is StatusRequested:
             status = {name: served.status() for name, served in self._factory.storages.items()}
             self._backlog.write(encode_frame(json.dumps(status).encode("ascii")))
-            assert self.transport is not None
-            self.transport.unregisterProducer()
-            self.transport.loseConnection()
+            self._backlog.close()
+            transport: Any = self.transport
+            transport.unregisterProducer()
+            transport.loseConnection()
 
     def _called(self, event: Called) -> None:
         id = event.id
@@ -142,7 +144,13 @@ class StorageServerProtocol(protocol.Protocol):
                 self._answer(id, call.name, result)
             return
         result.addCallback(self._answered_later, id, call.name)
-        result.addErrback(lambda failure: self._failed(id, call.name, failure.value))
+        result.addErrback(self._failed_later, id, call.name)
+
+    def _failed_later(self, failure: Failure, id: MessageId | None, name: str) -> None:
+        error = failure.value
+        if not isinstance(error, Exception):
+            failure.raiseException()
+        self._failed(id, name, error)
 
     def _answered_later(self, result: Any, id: MessageId | None, name: str) -> None:
         then = None
@@ -213,7 +221,7 @@ class StorageServerFactory(protocol.Factory):
         self._leaving: set[Deferred[None]] = set()
         self._released: Deferred[None] | None = None
 
-    def buildProtocol(self, addr: IAddress) -> StorageServerProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> StorageServerProtocol:
         return StorageServerProtocol(self, addr)
 
     def connected(self, connection: StorageServerProtocol) -> None:

@@ -1,0 +1,121 @@
+"""What this client believes about the database, and how it learns that it has changed.
+
+All changes pass through here, in the reactor's thread, in the order of the wire. Two rules hold:
+
+- `last_transaction` moves only after the database has been told what the transaction changed;
+- nobody sees a transaction in part: other threads get at the cache and at `last_transaction`
+  before it or after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from threading import RLock
+from typing import Any
+
+__all__ = ["Coherence"]
+
+
+class Coherence:
+    """The cache, the last transaction, and the database that listens.
+
+    :param cache: see `cache.ClientCache`.
+    :param invalidate_database: tells the database which oids a transaction has changed.
+    :param invalidate_everything: tells the database that anything may have changed.
+    """
+
+    def __init__(
+        self,
+        cache: Any,
+        invalidate_database: Callable[[bytes, Sequence[bytes]], Any],
+        invalidate_everything: Callable[[], Any],
+    ) -> None:
+        self._cache = cache
+        self._invalidate_database = invalidate_database
+        self._invalidate_everything = invalidate_everything
+        # The database's callback may ask for the last transaction.
+        self._lock = RLock()
+        # What arrived before the cache was verified; None once it is.
+        self._early: list[tuple[bytes, Sequence[bytes]]] | None = []
+
+    # Any thread.
+
+    def last_transaction(self) -> bytes:
+        """Return the tid up to which cache and database are right."""
+        with self._lock:
+            return self._cache.getLastTid()
+
+    def load_before(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
+        """Return what the cache has, see `cache.ClientCache.loadBefore`."""
+        with self._lock:
+            return self._cache.loadBefore(oid, tid)
+
+    def forget(self, oid: bytes) -> None:
+        """Forget an object that turned out to be out of date."""
+        with self._lock:
+            self._cache.invalidate(oid, None)
+
+    # The reactor's thread.
+
+    def loaded(self, oid: bytes, result: tuple[bytes, bytes, bytes | None] | None) -> None:
+        """The server has answered a load; this must be called in the same turn."""
+        if result is not None:
+            data, start, end = result
+            with self._lock:
+                self._cache.store(oid, start, end, data)
+
+    def connecting(self) -> None:
+        """There is a new connection: hold back what is learned from it until `verified`."""
+        self._early = []
+
+    def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        """Another client's transaction has changed `oids`."""
+        if self._early is not None:
+            self._early.append((tid, oids))
+            return
+        with self._lock:
+            for oid in oids:
+                self._cache.invalidate(oid, tid)
+            self._invalidate_database(tid, oids)
+            self._cache.setLastTid(tid)
+
+    def committed(
+        self,
+        tid: bytes,
+        changes: Iterable[tuple[bytes, bytes | None]],
+        callback: Callable[[bytes], Any],
+    ) -> None:
+        """A transaction of this client is in the database.
+
+        :param changes: the oids, and their new data where it is known.
+        :param callback: the database's, see ``IStorage.tpc_finish``.
+        """
+        with self._lock:
+            for oid, data in changes:
+                self._cache.invalidate(oid, tid)
+                if data is not None:
+                    self._cache.store(oid, tid, None, data)
+            callback(tid)
+            self._cache.setLastTid(tid)
+
+    def replay(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        """`oids` have been changed by transactions up to `tid`, at times that are not known."""
+        with self._lock:
+            for oid in oids:
+                self._cache.invalidate(oid, None)
+            self._invalidate_database(tid, oids)
+            self._cache.setLastTid(tid)
+
+    def forget_all(self, tid: bytes) -> None:
+        """Anything may have changed up to `tid`."""
+        with self._lock:
+            self._cache.clear()
+            self._invalidate_everything()
+            self._cache.setLastTid(tid)
+
+    def verified(self) -> None:
+        """The cache is right: learn what has arrived in the meantime."""
+        early, self._early = self._early, None
+        for tid, oids in early or ():
+            if tid > self.last_transaction():
+                self.invalidate(tid, oids)

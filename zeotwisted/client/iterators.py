@@ -1,0 +1,83 @@
+"""Iterators over the server's transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from weakref import finalize
+
+from ZODB.BaseStorage import DataRecord, TransactionRecord
+
+__all__ = ["TransactionIterator"]
+
+#: Calls the server on the connection on which the iterator was made, and returns the result.
+Call = Callable[..., Any]
+
+#: Takes the number of an iterator that is not needed any more.
+Dropped = Callable[[int], Any]
+
+
+class TransactionIterator:
+    """Iterates over transactions that the server has.
+
+    The server keeps an iterator of its own for each of ours. When ours goes before its end, its
+    number is given to `dropped`, for the server to be told at the next opportunity.
+    """
+
+    def __init__(
+        self, call: Call, dropped: Dropped, start: bytes | None, stop: bytes | None
+    ) -> None:
+        self._call = call
+        self._dropped = dropped
+        self._iid = call("iterator_start", start, stop)
+        self._drop = finalize(self, dropped, self._iid)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> _Transaction:
+        if not self._drop.alive:
+            raise StopIteration
+        item = self._call("iterator_next", self._iid)
+        if item is None:
+            # The server has forgotten it already.
+            self._drop.detach()
+            raise StopIteration
+        return _Transaction(self._call, self._dropped, self._iid, *item)
+
+    next = __next__
+
+
+class _Transaction(TransactionRecord):
+    """A transaction. Its records can be read until the iterator has moved on."""
+
+    def __init__(
+        self,
+        call: Call,
+        dropped: Dropped,
+        iid: int,
+        tid: bytes,
+        status: str,
+        user: Any,
+        description: Any,
+        extension: Any,
+    ) -> None:
+        super().__init__(tid, status, user, description, extension)
+        self._call = call
+        self._dropped = dropped
+        self._iid = iid
+
+    def __iter__(self) -> Iterator[DataRecord]:
+        iid = self._call("iterator_record_start", self._iid, self.tid)
+        return _records(self._call, self._dropped, iid)
+
+
+def _records(call: Call, dropped: Dropped, iid: int) -> Iterator[DataRecord]:
+    at_end = False
+    try:
+        while (item := call("iterator_record_next", iid)) is not None:
+            yield DataRecord(*item)
+        at_end = True
+    finally:
+        if not at_end:
+            dropped(iid)

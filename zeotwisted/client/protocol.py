@@ -1,0 +1,235 @@
+"""The client's end of a connection: calls go out, answers and news come in.
+
+Messages are dealt with strictly in the order of the wire, each one to its end: the callbacks of an
+answer have run before the next message is looked at.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+from twisted.internet import protocol
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.python.failure import Failure
+
+from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, ProtocolError
+from zeotwisted.protocol.codecs import EncodeError
+from zeotwisted.protocol.framing import FrameTooLarge
+from zeotwisted.protocol.session import (
+    DEFAULT_LIMIT,
+    Called,
+    ClientHandshake,
+    Event,
+    Failed,
+    HandshakeDone,
+    Replied,
+    Session,
+    WireError,
+)
+
+from .outbox import Outbox
+
+__all__ = ["ClientProtocol", "Push"]
+
+_log = logging.getLogger("zeotwisted.client")
+
+#: Receives the calls that the server makes: their names and arguments.
+Push = Callable[[str, tuple[Any, ...]], None]
+
+#: How often (seconds) to say that somebody is there; ZEO's servers expect no more.
+_KEEP_ALIVE_INTERVAL = 60.0
+
+
+class ClientProtocol(protocol.Protocol):
+    """One connection to one server.
+
+    `call` and `oneway` may be used in any thread, everything else belongs to the reactor's.
+
+    :param clock: the reactor.
+    :param call_from_thread: runs a function in the reactor's thread; may be called in any.
+    :param is_reactor_thread: whether the caller is the reactor's thread.
+    :param push: receives what the server says on its own.
+    :param limit: the longest message to accept, in bytes.
+    :ivar ready: fires when the handshake is done; fails if there will be none.
+    :ivar lost: fires with the reason (an exception) when the connection has ended.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        call_from_thread: Callable[..., Any],
+        is_reactor_thread: Callable[[], bool],
+        push: Push,
+        limit: int = DEFAULT_LIMIT,
+    ) -> None:
+        self.ready: Deferred[None] = Deferred()
+        self.lost: Deferred[Exception] = Deferred()
+        self._clock = clock
+        self._push = push
+        self._session = Session(ClientHandshake(), limit)
+        self._outbox = Outbox(self._write, call_from_thread, is_reactor_thread)
+        self._ids = itertools.count(1)
+        # None once the connection is lost, so that no later call can wait for ever.
+        self._pending: dict[Any, Deferred[Any]] | None = {}
+        self._lock = Lock()
+        self._reason: Exception | None = None
+        self._keep_alive: IDelayedCall | None = None
+        self._shaking_hands = True
+
+    @property
+    def version(self) -> bytes:
+        """The encoding and version that were agreed upon, for example ``b"M6"``."""
+        return self._session.protocol
+
+    @property
+    def connected_to(self) -> Any:
+        """The address of the server's end."""
+        assert self.transport is not None
+        return self.transport.getPeer()
+
+    # Calls, in any thread.
+
+    def call(self, deferred: Deferred[Any], name: str, *args: Any) -> None:
+        """Call the server; `deferred`, to which callbacks were added before, gets the answer.
+
+        :raises ClientDisconnected: there is no connection any more.
+        :raises ClientStorageError: the arguments cannot be sent.
+        """
+        id = next(self._ids)
+        frame = self._encode(self._session.call, id, name, *args)
+        with self._lock:
+            if self._pending is None:
+                raise ClientDisconnected(str(self._reason or "connection lost"))
+            self._pending[id] = deferred
+        self._outbox.append(frame)
+
+    def request(self, name: str, *args: Any) -> Deferred[Any]:
+        """Call the server, in the reactor's thread; return a Deferred of the answer."""
+        answer: Deferred[Any] = Deferred()
+        try:
+            self.call(answer, name, *args)
+        except ClientDisconnected:
+            answer.errback()
+        return answer
+
+    def oneway(self, name: str, *args: Any, hold_back: bool = False) -> None:
+        """Call the server without waiting for anything. Raises as `call` does.
+
+        :param hold_back: another call follows soon, and they may leave together.
+        """
+        frame = self._encode(self._session.oneway, name, *args)
+        if self._pending is None:
+            raise ClientDisconnected(str(self._reason or "connection lost"))
+        self._outbox.append(frame, hold_back)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection has ended."""
+        return self._pending is None
+
+    @staticmethod
+    def _encode(encode: Callable[..., bytes], *args: Any) -> bytes:
+        try:
+            return encode(*args)
+        except (EncodeError, FrameTooLarge) as error:
+            raise ClientStorageError(f"this cannot be sent to the server: {error}")
+
+    # The reactor's thread.
+
+    def registered(self) -> None:
+        """The server has accepted us: it may say anything now."""
+        self._session.registered()
+
+    def close(self, reason: Exception) -> None:
+        """End the connection; whoever waits for an answer gets `reason`."""
+        if self._pending is None:
+            return
+        self._fail(reason)
+        transport: Any = self.transport
+        if transport is not None:
+            transport.abortConnection()
+
+    def abandon(self) -> None:
+        """In a child process: close our copy of the socket, and nothing else."""
+        handle = getattr(self.transport, "getHandle", lambda: None)()
+        if handle is not None:
+            handle.close()
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            for event in self._session.receive(data):
+                if self._pending is None:
+                    return
+                self._handle(event)
+        except WireError as error:
+            self.close(ProtocolError(str(error)))
+        except Exception as error:
+            # Whatever it was, this client cannot know any more what it missed.
+            _log.exception("processing a message from the server failed; reconnecting")
+            self.close(ClientDisconnected(f"processing a message failed: {error!r}"))
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        self._fail(ClientDisconnected(f"connection lost: {reason.getErrorMessage()}"))
+        assert self._reason is not None
+        self.lost.callback(self._reason)
+
+    def _handle(self, event: Event) -> None:
+        kind = type(event)
+        if kind is Replied:
+            self._take(event).callback(event.value)  # type: ignore[union-attr]
+        elif kind is Failed:
+            self._take(event).errback(event.error)  # type: ignore[union-attr]
+        elif kind is Called:
+            self._called(event)  # type: ignore[arg-type]
+        elif kind is HandshakeDone:
+            self._write([self._session.greeting])
+            self._beat()
+            self._shaking_hands = False
+            self.ready.callback(None)
+
+    def _take(self, event: Any) -> Deferred[Any]:
+        assert self._pending is not None
+        try:
+            return self._pending.pop(event.id)
+        except KeyError:
+            raise WireError(f"an answer to a call that was not made: {event.id!r}")
+
+    def _called(self, event: Called) -> None:
+        if event.id is not None:
+            raise WireError(f"the server waits for an answer to {event.call.name}")
+        self._push(event.call.name, event.args)
+
+    def _beat(self) -> None:
+        self._keep_alive = self._clock.callLater(_KEEP_ALIVE_INTERVAL, self._beat)
+        if not self._shaking_hands:
+            self._outbox.append(self._session.keep_alive())
+
+    def _write(self, frames: list[bytes]) -> None:
+        if self._pending is not None and self.transport is not None:
+            self.transport.writeSequence(frames)
+
+    def _fail(self, reason: Exception) -> None:
+        with self._lock:
+            pending, self._pending = self._pending, None
+            if pending is None:
+                return
+            self._reason = reason
+        if self._keep_alive is not None:
+            self._keep_alive.cancel()
+            self._keep_alive = None
+        if self._shaking_hands:
+            self._shaking_hands = False
+            self.ready.errback(reason)
+        for deferred in pending.values():
+            deferred.errback(ClientDisconnected(str(reason)))

@@ -1,0 +1,641 @@
+"""`ClientStorage`: a ZODB storage whose data is at a server."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from ZODB import interfaces
+from ZODB.BaseStorage import copy
+from ZODB.ConflictResolution import ConflictResolvingStorage
+from ZODB.POSException import (
+    ConflictError,
+    POSKeyError,
+    ReadOnlyError,
+    StorageTransactionError,
+    Unsupported,
+)
+from ZODB.utils import maxtid
+from zope.interface import alsoProvides, implementer
+
+from zeotwisted import reactorthread
+from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, UnrecognizedResult
+
+from .address import parse_address
+from .cache import ClientCache
+from .coherence import Coherence
+from .connection import Connection
+from .iterators import TransactionIterator
+from .protocol import ClientProtocol
+from .transaction import CommitGate, Transaction
+from .waiter import Waiter
+
+__all__ = ["ClientStorage"]
+
+_log = logging.getLogger("zeotwisted.client")
+
+MB = 1024 * 1024
+
+#: How long (seconds) `ClientStorage.close` waits for the reactor's thread.
+_CLOSE_TIMEOUT = 5.0
+
+#: What a client provides if the served storage does.
+_OPTIONAL_INTERFACES = (
+    interfaces.IStorageRestoreable,
+    interfaces.IStorageIteration,
+    interfaces.IStorageUndoable,
+    interfaces.IStorageCurrentRecordIteration,
+    interfaces.IExternalGC,
+)
+
+_NOT_YET = {
+    "blob_dir": "blobs in the client",
+    "shared_blob_dir": "blobs in the client",
+    "blob_cache_size": "blobs in the client",
+    "cache": "a cache in a file",
+    "client": "a cache in a file",
+    "var": "a cache in a file",
+    "ssl": "TLS",
+    "ssl_server_hostname": "TLS",
+    "read_only_fallback": "falling back to a read-only server",
+    "_client_factory": "another implementation of the connection",
+}
+
+
+@implementer(interfaces.IMultiCommitStorage)
+class ClientStorage(ConflictResolvingStorage):
+    """A storage that is a network client of a zeotwisted or ZEO server.
+
+    It may be used by any number of threads; transactions go one after the other, from
+    ``tpc_begin`` to their ends. Methods that need the server wait up to `wait_timeout` seconds for
+    a connection, then raise `ClientDisconnected`. A call that is under way when the connection is
+    lost raises it at once.
+
+    The arguments, except the last, are those of ``ZEO.ClientStorage.ClientStorage``.
+
+    :param addr: the server: a port on this machine, a ``(host, port)`` pair, or the path of a Unix
+        socket; a list of one such is allowed.
+    :param storage: the storage's name at the server.
+    :param cache_size: how many bytes of records to keep.
+    :param name: what `getName` and log lines call this storage; by default its address.
+    :param wait_timeout: in seconds, 30 by default.
+    :param read_only: refuse to write, and be content with a server that does not let us.
+    :param client_label: what the server's log lines call this client.
+    :param wait: wait for the connection before returning.
+    :param server_sync: `sync`, which begins each transaction, makes a round trip, so that it sees
+        all that was committed before.
+    :param reactor: a Twisted application's reactor to use instead of a private one.
+    :raises ClientDisconnected: no server, or none that takes us, within `wait_timeout`.
+    :raises ProtocolError: whatever is there, it is not a ZEO server.
+    :raises NotImplementedError: an argument that this version does not know how to handle yet.
+
+    `disconnect_poll`, `min_disconnect_poll`, `max_disconnect_poll`, `drop_cache_rather_verify`,
+    `credentials`, `username`, `password` and `realm` have no effect; they are accepted because
+    existing configurations contain them.
+    """
+
+    def __init__(
+        self,
+        addr: Any,
+        storage: str = "1",
+        cache_size: int = 20 * MB,
+        name: str = "",
+        wait_timeout: float | None = None,
+        disconnect_poll: Any = None,
+        read_only: bool | int = False,
+        read_only_fallback: bool | int = False,
+        blob_dir: str | None = None,
+        shared_blob_dir: bool = False,
+        blob_cache_size: int | None = None,
+        blob_cache_size_check: int = 10,
+        client_label: str | None = None,
+        cache: Any = None,
+        ssl: Any = None,
+        ssl_server_hostname: str | None = None,
+        client: str | None = None,
+        var: str | None = None,
+        min_disconnect_poll: Any = 1,
+        max_disconnect_poll: Any = None,
+        wait: bool = True,
+        drop_cache_rather_verify: bool = True,
+        credentials: Any = None,
+        server_sync: bool = False,
+        username: Any = None,
+        password: Any = None,
+        realm: Any = None,
+        _client_factory: Any = None,
+        reactor: Any = None,
+    ) -> None:
+        given = locals()
+        for argument, what in _NOT_YET.items():
+            if given[argument]:
+                raise NotImplementedError(f"{argument}: {what} is not supported yet")
+        addresses = parse_address(addr)
+        if len(addresses) > 1:
+            raise NotImplementedError("addr: several servers are not supported yet")
+        self._address = addresses[0]
+        self.__name__ = name or str(addr)
+        self._storage_id = storage
+        self._cache_size = cache_size
+        self._wait_timeout = 30.0 if wait_timeout is None else float(wait_timeout)
+        self._wants_read_only = bool(read_only)
+        self._client_label = client_label
+        self._server_sync = server_sync
+        self._own_reactor = reactor
+        self._db: Any = None
+        self._closed = False
+        self._server_addr: str | None = None
+        self._info: dict[str, Any] = {
+            "length": 0,
+            "size": 0,
+            "name": "ZEO Client",
+            "supportsUndo": False,
+            "interfaces": (),
+        }
+        self._start_parts()
+        reactorthread.call_after_fork(self)
+        connection = self._connect()
+        if wait:
+            try:
+                connection.wait(self._wait_timeout, fail_fast=True)
+            except BaseException:
+                # Nobody will have this object to close it.
+                self.close()
+                raise
+
+    def _start_parts(self) -> None:
+        """Make what belongs to this process and its threads."""
+        self._cache = ClientCache(self._cache_size)
+        self._coherence = Coherence(self._cache, self.invalidateTransaction, self.invalidateCache)
+        self._gate = CommitGate()
+        self._oids: deque[bytes] = deque()
+        # Numbers of iterators that are not needed any more, with the connections they belong to.
+        self._dropped: deque[tuple[ClientProtocol, int]] = deque()
+        self._starting = threading.Lock()
+        self._thread: Any = None
+        self._connection: Connection | None = None
+
+    def _connect(self) -> Connection:
+        """Return the connection, which is begun if need be."""
+        with self._starting:
+            if self._closed:
+                raise ClientDisconnected("the storage is closed")
+            if self._connection is None:
+                if self._own_reactor is None:
+                    self._thread = reactorthread.shared()
+                else:
+                    self._thread = reactorthread.OwnReactor(self._own_reactor)
+                self._connection = Connection(
+                    self._thread,
+                    self._address,
+                    self._storage_id,
+                    self._wants_read_only,
+                    self._coherence,
+                    self,
+                    self.__name__,
+                )
+                self._thread.reactor.callFromThread(self._connection.start)
+            return self._connection
+
+    def forked(self) -> None:
+        """This is a child process: connect anew when somebody needs the server.
+
+        The transaction that was open belongs to the parent, as do the records in the cache.
+        """
+        last_tid = self._cache.getLastTid()
+        inherited = self._connection
+        if inherited is not None:
+            inherited.abandon()
+        self._start_parts()
+        self._cache.setLastTid(last_tid)
+        if self._own_reactor is not None:
+            _log.error("%s: its reactor belongs to the parent process", self.__name__)
+            self._closed = True
+
+    def close(self) -> None:
+        """Let go of the server. Whoever waits for it gets `ClientDisconnected`."""
+        with self._starting:
+            if self._closed:
+                return
+            self._closed = True
+            connection, thread = self._connection, self._thread
+        self._gate.close()
+        if connection is None:
+            return
+        if thread.is_current():
+            connection.close()
+        elif thread.is_running():
+            closed = threading.Event()
+            thread.reactor.callFromThread(connection.close)
+            thread.reactor.callFromThread(closed.set)
+            closed.wait(_CLOSE_TIMEOUT)
+        if self._own_reactor is None:
+            reactorthread.release(thread)
+        self._cache.close()
+
+    # The connection.
+
+    def _protocol(self, timeout: float | None = None) -> ClientProtocol:
+        connection = self._connection or self._connect()
+        return connection.ready or connection.wait(
+            self._wait_timeout if timeout is None else timeout
+        )
+
+    def _call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
+        return self._call_on(self._protocol(timeout), name, *args)
+
+    def _call_on(self, protocol: ClientProtocol, name: str, *args: Any) -> Any:
+        if self._thread.is_current():
+            raise ClientStorageError(
+                f"{name} would wait for ever in the reactor's own thread; call it in another one, "
+                "for example with deferToThread"
+            )
+        answer: Deferred[Any] = Deferred()
+        waiter = Waiter(answer)
+        protocol.call(answer, name, *args)
+        return waiter.wait()
+
+    def is_connected(self, test: bool = False) -> bool:
+        """Return whether there is a connection to a server."""
+        connection = self._connection
+        return connection is not None and connection.ready is not None
+
+    def new_addr(self, addr: Any) -> None:
+        """Look for the server at another address, from the next attempt to connect on."""
+        (self._address,) = parse_address(addr)
+        connection = self._connect()
+        self._thread.reactor.callFromThread(connection.new_address, self._address)
+
+    def notify_connected(self, conn: ClientProtocol, info: dict[str, Any]) -> None:
+        """Called in the reactor's thread when the connection is about to be used.
+
+        :param conn: may be used for calls that do not wait.
+        :param info: what the server tells of the storage.
+        """
+        self._server_addr = _peer_name(conn.connected_to)
+        self._info.update(info)
+        provided = set(map(tuple, info.get("interfaces", ())))
+        for interface in _OPTIONAL_INTERFACES:
+            if (interface.__module__, interface.__name__) in provided:
+                alsoProvides(self, interface)
+        if self._client_label:
+            conn.oneway("set_client_label", self._client_label)
+        _log.info(
+            "%s: connected to %s as %s", self.__name__, self._server_addr, conn.version.decode()
+        )
+
+    def notify_disconnected(self) -> None:
+        """Called in the reactor's thread when the connection is lost."""
+
+    def info(self, dict: dict[str, Any]) -> None:
+        """Called in the reactor's thread with news about the storage."""
+        self._info.update(dict)
+
+    def ping(self) -> None:
+        """Make a round trip to the server."""
+        self._call("ping")
+
+    def sync(self, force: bool = True) -> None:
+        """Wait for outstanding invalidations, if the storage was made with `server_sync`."""
+        if self._server_sync:
+            self.ping()
+
+    def server_status(self, timeout: float | None = None) -> dict[str, Any]:
+        """Return the server's counters for this storage."""
+        return self._call("server_status", timeout=timeout)
+
+    # The database above.
+
+    def registerDB(self, db: Any) -> None:
+        """Register the database that wants to hear of changes."""
+        super().registerDB(db)
+        self._db = db
+
+    def invalidateTransaction(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        """Called in the reactor's thread: the transaction `tid` has changed `oids`."""
+        if self._db is not None:
+            self._db.invalidate(tid, oids)
+
+    def invalidateCache(self) -> None:
+        """Called in the reactor's thread: anything may have changed."""
+        if self._db is not None:
+            self._db.invalidateCache()
+
+    # The storage as a whole.
+
+    def __len__(self) -> int:
+        return self._info["length"]
+
+    def getName(self) -> str:
+        """Return the name, and whether there is a connection."""
+        return f"{self.__name__} ({'connected' if self.is_connected() else 'disconnected'})"
+
+    def getSize(self) -> int:
+        """Return the approximate size of the database, in bytes."""
+        return self._info["size"]
+
+    def supportsUndo(self) -> bool:
+        """Return whether transactions can be undone."""
+        return bool(self._info["supportsUndo"])
+
+    def is_read_only(self) -> bool:
+        """Return whether writing is refused."""
+        return self._wants_read_only
+
+    isReadOnly = is_read_only
+
+    def sortKey(self) -> str:
+        """Return what the order of several storages' commits depends on.
+
+        :raises ClientDisconnected: there was no connection yet.
+        """
+        if self._server_addr is None:
+            raise ClientDisconnected("not connected to a server yet")
+        return f"{self._storage_id}:{self._server_addr}"
+
+    def lastTransaction(self) -> bytes:
+        """Return the last transaction that the database has been told of."""
+        return self._coherence.last_transaction()
+
+    def pack(
+        self,
+        t: float | None = None,
+        referencesf: Any = None,
+        wait: bool | int = True,
+        days: float = 0,
+    ) -> None:
+        """Pack the storage at the server.
+
+        :param t: seconds since the epoch, now by default.
+        :param referencesf: ignored: the server has its own.
+        :param wait: return when it is done.
+        :param days: to be subtracted from `t`.
+        """
+        self._call("pack", (time.time() if t is None else t) - days * 86400, bool(wait))
+
+    # Records.
+
+    def load(self, oid: bytes, version: str = "") -> tuple[bytes, bytes]:
+        """Return data and tid of the current revision.
+
+        :raises ZODB.POSException.POSKeyError: there is none.
+        """
+        result = self.loadBefore(oid, maxtid)
+        if result is None:
+            raise POSKeyError(oid)
+        return result[:2]
+
+    def loadBefore(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
+        """Return data, tid and next tid of the revision before `tid`, or None.
+
+        :raises ZODB.POSException.POSKeyError: the object does not exist.
+        """
+        cached = self._coherence.load_before(oid, tid)
+        if cached is not None:
+            return cached
+        answer = self._load(oid)
+        waiter = Waiter(answer)
+        self._protocol().call(answer, "loadBefore", oid, tid)
+        return waiter.wait()
+
+    def _load(self, oid: bytes) -> Deferred[Any]:
+        """Return a Deferred for the answer to a load, which goes into the cache."""
+        coherence = self._coherence
+
+        def loaded(result: Any) -> Any:
+            if result is not None and not _is_revision(result):
+                raise UnrecognizedResult("loadBefore", result)
+            coherence.loaded(oid, result)
+            return result
+
+        return Deferred().addCallback(loaded)
+
+    def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:
+        """Have records brought into the cache; do not wait for them."""
+        protocol = self._protocol()
+        for oid in oids:
+            if self._coherence.load_before(oid, tid) is None:
+                answer = self._load(oid)
+                answer.addErrback(_log_prefetch)
+                protocol.call(answer, "loadBefore", oid, tid)
+
+    def loadSerial(self, oid: bytes, serial: bytes) -> bytes:
+        """Return the data of the revision `serial`."""
+        return self._call("loadSerial", oid, serial)
+
+    def getTid(self, oid: bytes) -> bytes:
+        """Return the tid of the current revision."""
+        return self._call("getTid", oid)
+
+    def history(self, oid: bytes, size: int = 1) -> Sequence[dict[str, Any]]:
+        """Return descriptions of the last `size` revisions."""
+        return self._call("history", oid, size)
+
+    def record_iternext(
+        self, next: bytes | None = None
+    ) -> tuple[bytes, bytes, bytes, bytes | None]:
+        """Return oid, tid and data of a record, and what to pass for the one after it."""
+        return self._call("record_iternext", next)
+
+    def new_oid(self) -> bytes:
+        """Return an oid that was never used."""
+        if self._wants_read_only:
+            raise ReadOnlyError()
+        oids = self._oids
+        while True:
+            # Another thread may take the last one at any moment.
+            with contextlib.suppress(IndexError):
+                return oids.popleft()
+            oids.extend(self._call("new_oids"))
+
+    # Blobs.
+
+    def _no_blobs(self, *args: Any, **kwargs: Any) -> Any:
+        raise Unsupported("blobs in the client are not supported yet")
+
+    storeBlob = loadBlob = openCommittedBlobFile = temporaryDirectory = _no_blobs
+
+    # The log of transactions.
+
+    def undoInfo(
+        self, first: int = 0, last: int = -20, specification: dict[str, Any] | None = None
+    ) -> Sequence[dict[str, Any]]:
+        """Return descriptions of transactions that can be undone."""
+        return self._call("undoInfo", first, last, specification)
+
+    def undoLog(
+        self, first: int = 0, last: int = -20, filter: Any = None
+    ) -> Sequence[dict[str, Any]]:
+        """Return descriptions of transactions that can be undone.
+
+        :param filter: cannot be sent to the server; the result is empty if there is one.
+        """
+        if filter is not None:
+            return []
+        return self._call("undoLog", first, last)
+
+    def iterator(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[Any]:
+        """Return an iterator over the transactions from tid `start` to tid `stop`."""
+        self._tell_dropped_iterators()
+        protocol = self._protocol()
+        return TransactionIterator(
+            partial(self._call_on, protocol),
+            lambda iid: self._dropped.append((protocol, iid)),
+            start,
+            stop,
+        )
+
+    def _tell_dropped_iterators(self) -> None:
+        protocol = self._connection and self._connection.ready
+        iids = []
+        while self._dropped:
+            owner, iid = self._dropped.popleft()
+            # Another connection's iterators went with it.
+            if owner is protocol:
+                iids.append(iid)
+        if iids and protocol:
+            with contextlib.suppress(ClientDisconnected):
+                protocol.oneway("iterator_gc", iids)
+
+    def copyTransactionsFrom(self, other: Any, verbose: int = 0) -> None:
+        """Copy all transactions of another storage."""
+        copy(other, self, verbose)
+
+    # A transaction.
+
+    def tpc_begin(self, txn: Any, tid: bytes | None = None, status: str = " ") -> None:
+        """Begin a transaction; wait for the one that is under way.
+
+        :param tid: the tid to give to it, when a database is copied.
+        :raises ZODB.POSException.StorageTransactionError: it has begun already.
+        """
+        if self._wants_read_only:
+            raise ReadOnlyError()
+        current = self._gate.current
+        if current is not None and current.txn is txn:
+            raise StorageTransactionError("Duplicate tpc_begin calls for same transaction")
+        gate = self._gate
+        transaction = gate.enter(lambda: Transaction(txn))
+        try:
+            transaction.begin(self._protocol(), tid, status)
+        except BaseException:
+            gate.leave(transaction)
+            raise
+
+    def tpc_transaction(self) -> Any:
+        """Return the transaction that is under way, or None."""
+        current = self._gate.current
+        return None if current is None else current.txn
+
+    def _transaction(self, txn: Any) -> Transaction:
+        if self._wants_read_only:
+            raise ReadOnlyError()
+        current = self._gate.current
+        if current is None or current.txn is not txn:
+            raise StorageTransactionError("not the transaction that is under way", txn)
+        return current
+
+    def store(self, oid: bytes, serial: bytes | None, data: bytes, version: str, txn: Any) -> None:
+        """Store a new revision of an object."""
+        if version:
+            raise Unsupported("versions are not supported")
+        self._transaction(txn).store(oid, serial, data)
+
+    def deleteObject(self, oid: bytes, serial: bytes, txn: Any) -> None:
+        """Delete an object, which a garbage collector found to be unreachable."""
+        self._transaction(txn).delete(oid, serial)
+
+    def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, transaction: Any) -> None:
+        """Have the vote fail if `serial` is not the current revision of the object."""
+        self._transaction(transaction).check_serial(oid, serial)
+
+    def restore(
+        self,
+        oid: bytes,
+        serial: bytes,
+        data: bytes | None,
+        version: str,
+        prev_txn: bytes | None,
+        transaction: Any,
+    ) -> None:
+        """Store a revision that was committed in another database."""
+        if version:
+            raise Unsupported("versions are not supported")
+        self._transaction(transaction).restore(oid, serial, data, prev_txn)
+
+    def undo(self, trans_id: bytes, txn: Any) -> None:
+        """Undo an earlier transaction, as part of this one."""
+        self._transaction(txn).undo(trans_id)
+
+    def tpc_vote(self, txn: Any) -> list[bytes] | None:
+        """Vote; return the oids of objects whose conflicts were resolved.
+
+        :raises ZODB.POSException.ConflictError: a conflict cannot be resolved.
+        """
+        transaction = self._transaction(txn)
+        try:
+            return transaction.vote(self.tryToResolveConflict)
+        except ConflictError as error:
+            if error.oid is not None:
+                # Whatever the reason is for which the application read an old revision, it must
+                # not read the same one when it tries again.
+                self._coherence.forget(error.oid)
+            raise
+
+    def tpc_finish(self, txn: Any, f: Callable[[bytes], Any] = lambda tid: None) -> bytes:
+        """Commit; return the tid.
+
+        :param f: called with the tid before anything later can be seen.
+        """
+        transaction = self._transaction(txn)
+        try:
+            return transaction.finish(self._coherence, f)
+        finally:
+            self._gate.leave(transaction)
+            self._tell_dropped_iterators()
+
+    def tpc_abort(self, txn: Any, timeout: float | None = None) -> None:
+        """Give the transaction up; nothing happens if it is not under way."""
+        transaction = self._gate.current
+        if transaction is None or transaction.txn is not txn:
+            return
+        try:
+            transaction.abort()
+        except ClientDisconnected:
+            # The server aborts what a lost client leaves behind.
+            _log.debug("%s: aborted by the loss of the connection", self.__name__)
+        finally:
+            self._gate.leave(transaction)
+            self._tell_dropped_iterators()
+
+
+def _is_revision(value: Any) -> bool:
+    return (
+        type(value) is tuple
+        and len(value) == 3
+        and type(value[0]) is bytes
+        and type(value[1]) is bytes
+        and (value[2] is None or type(value[2]) is bytes)
+    )
+
+
+def _log_prefetch(failure: Failure) -> None:
+    if not failure.check(POSKeyError, ClientDisconnected):
+        _log.error("prefetch failed: %s", failure.getErrorMessage())
+
+
+def _peer_name(address: Any) -> str:
+    host = getattr(address, "host", None)
+    if host is not None:
+        return str((host, address.port))
+    name = getattr(address, "name", b"")
+    return os.fsdecode(name) if name else "local"

@@ -1,0 +1,54 @@
+"""Bringing a client up to date when it gets a connection."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from ZODB.utils import tid_repr, z64
+
+from .coherence import Coherence
+
+__all__ = ["verify"]
+
+_log = logging.getLogger("zeotwisted.client")
+
+
+class _Server(Protocol):
+    def request(self, name: str, *args: Any) -> Deferred[Any]: ...
+
+
+async def verify(server: _Server, server_tid: bytes, coherence: Coherence, name: str) -> None:
+    """Take note of what happened while there was no connection.
+
+    Invalidations that arrive in the meantime are held back by `coherence`.
+
+    :param server_tid: the server's last transaction.
+    :param name: what log lines call this client.
+    """
+    known = coherence.last_transaction()
+    if known == server_tid:
+        pass
+    elif known == z64:
+        # It was never connected, and knows nothing that could be wrong.
+        coherence.replay(server_tid, ())
+    elif known > server_tid:
+        _log.critical(
+            "%s: the server's last transaction, %s, is older than the last one seen here, %s. "
+            "Has a backup been restored? Everything that was cached is dropped.",
+            name,
+            tid_repr(server_tid),
+            tid_repr(known),
+        )
+        coherence.forget_all(server_tid)
+    else:
+        missed = await server.request("getInvalidations", known)
+        if missed:
+            tid, oids = missed
+            _log.info("%s: missed changes of %d objects", name, len(oids))
+            coherence.replay(tid, oids)
+        else:
+            _log.info("%s: was away for too long; everything that was cached is dropped", name)
+            coherence.forget_all(server_tid)
+    coherence.verified()
