@@ -22,6 +22,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "zeotwisted.config",
         "zeotwisted.tap",
         "zeotwisted.commands",
+        "zeotwisted.reactorthread",
         "twisted",
         "asyncio",
         "socket",
