@@ -14,7 +14,7 @@ from ZODB.tests.racetest import RaceTests
 from .backends import BACKENDS
 from .case import case_names, cells
 from .exclusions import EXCLUSIONS, Exclusion
-from .matrix import CLASSES, MATRIX, VARIANTS
+from .matrix import CLASSES, MATRIX, PAIRINGS, VARIANTS
 
 
 def test_all_cases_of_each_class_are_collected() -> None:
@@ -52,10 +52,10 @@ def test_names_of_cases() -> None:
 
 @pytest.mark.parametrize("exclusion", EXCLUSIONS, ids=lambda e: f"{e.backend}-{e.cls}-{e.method}")
 def test_each_exclusion_excludes_something(exclusion: Exclusion) -> None:
-    lines = product(BACKENDS, VARIANTS.items())
+    lines = product(BACKENDS, PAIRINGS, VARIANTS.items())
     assert any(
-        exclusion.matches(backend, name, cls.__name__, method)
-        for backend, (name, variant) in lines
+        exclusion.matches(backend, name, cls.__name__, method, pairing)
+        for backend, pairing, (name, variant) in lines
         for cls in variant.classes
         for method in case_names(cls)
     )
