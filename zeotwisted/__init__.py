@@ -1,0 +1,50 @@
+"""Networked storage for ZODB on Twisted, wire-compatible with ZEO 5 and 6."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .localserver import server
+
+if TYPE_CHECKING:
+    from .client.storage import ClientStorage
+
+__all__ = ["DB", "ClientStorage", "client", "connection", "server"]
+
+
+def __getattr__(name: str) -> Any:
+    # A daemon has no use for the client, nor a client for its own import at every start.
+    if name == "ClientStorage":
+        from .client.storage import ClientStorage
+
+        return ClientStorage
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def client(*args: Any, **kwargs: Any) -> ClientStorage:
+    """Return a `ClientStorage`; the arguments are its."""
+    from .client.storage import ClientStorage
+
+    return ClientStorage(*args, **kwargs)
+
+
+def DB(*args: Any, **kwargs: Any) -> Any:
+    """Return a `ZODB.DB` on a `ClientStorage`; the arguments are the storage's."""
+    import ZODB
+
+    storage = client(*args, **kwargs)
+    try:
+        return ZODB.DB(storage)
+    except BaseException:
+        storage.close()
+        raise
+
+
+def connection(*args: Any, **kwargs: Any) -> Any:
+    """Return a connection of a `DB`, which is closed with it; the arguments are the storage's."""
+    database = DB(*args, **kwargs)
+    try:
+        return database.open_then_close_db_when_connection_closes()
+    except BaseException:
+        database.close()
+        raise

@@ -118,6 +118,8 @@ class Connection:
     # The beginning.
 
     def remote_register(self, storage_id: str, read_only: bool | int | None) -> bytes:
+        if self._registered is not None:
+            raise StorageTransactionError("this client has registered already")
         served = self._storages.get(storage_id)
         if served is None:
             names = ", ".join(repr(name) for name in sorted(self._storages))

@@ -19,6 +19,8 @@ from zeotwisted.protocol.framing import FrameTooLarge, encode_frame
 from zeotwisted.protocol.session import (
     Called,
     Event,
+    Failed,
+    Replied,
     ServerHandshake,
     Session,
     StatusRequested,
@@ -125,6 +127,8 @@ class StorageServerProtocol(protocol.Protocol):
             transport: Any = self.transport
             transport.unregisterProducer()
             transport.loseConnection()
+        elif type(event) in (Replied, Failed):
+            raise WireError("an answer to a call that was not made")
 
     def _called(self, event: Called) -> None:
         id = event.id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from .options import ServerOptions
 from .protocol import StorageServerFactory
 from .storage import ServedStorage
 
-__all__ = ["ListeningError", "StorageServer", "makeServer"]
+__all__ = ["ListeningError", "StorageServer"]
 
 #: How many slow calls (packs, undo logs, iterations) run at the same time.
 _SLOW_CALLS = 8
@@ -51,6 +51,14 @@ class StorageServer(MultiService):
         self.served: dict[str, ServedStorage] = {}
         self.factory = StorageServerFactory(self.served, self.options, reactor)
         self._pools: list[ThreadPool] = []
+
+    def addresses(self) -> list[Any]:
+        """Return where the server listens, as Twisted's address objects."""
+        return [
+            service.port.getHost()
+            for service in self
+            if isinstance(service, _Listener) and service.port is not None
+        ]
 
     def listen(self, endpoint: IStreamServerEndpoint, description: str) -> _Listener:
         """Add an address to listen at; call it before the start.
@@ -140,16 +148,3 @@ class _Listener(Service):
         if self.port is not None:
             return self.port.stopListening()
         return None
-
-
-def makeServer(
-    reactor: Any,
-    storages: Mapping[str, Any],
-    endpoints: Iterable[tuple[str, IStreamServerEndpoint]],
-    options: ServerOptions | None = None,
-) -> StorageServer:
-    """Return a server of `storages` that will listen at `endpoints` (descriptions with them)."""
-    server = StorageServer(reactor, storages, options)
-    for description, endpoint in endpoints:
-        server.listen(endpoint, description)
-    return server

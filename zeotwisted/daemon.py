@@ -1,0 +1,180 @@
+"""From a configuration to a server that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zc.lockfile
+from twisted.application.service import MultiService
+from twisted.internet.endpoints import (
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    UNIXServerEndpoint,
+)
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger, LogLevel
+
+from .config.server import ServerConfig, StorageOpener
+from .server import ListeningError, ServerOptions, StorageServer
+
+__all__ = ["Daemon", "StartError", "endpoint", "open_storages", "server_options"]
+
+
+class StartError(SystemExit, Exception):
+    """The daemon cannot start; the text says why, in a line.
+
+    It is an Exception for twistd, which reports it from the background to the terminal; and it is a
+    SystemExit for Python, which then prints no traceback.
+    """
+
+
+def server_options(config: ServerConfig) -> ServerOptions:
+    """Return the server's part of a configuration."""
+    return ServerOptions(
+        read_only=config.read_only,
+        invalidation_queue_size=config.invalidation_queue_size,
+        invalidation_age=config.invalidation_age,
+        transaction_timeout=config.transaction_timeout,
+        client_conflict_resolution=config.client_conflict_resolution,
+        msgpack=config.msgpack,
+        protocol_limit=config.protocol_limit,
+        message_limit=config.message_limit,
+    )
+
+
+def open_storages(openers: Sequence[StorageOpener]) -> dict[str, Any]:
+    """Return the open storages by name.
+
+    :raises StartError: one of them cannot be opened. The others are closed again.
+    """
+    storages: dict[str, Any] = {}
+    for opener in openers:
+        try:
+            storages[opener.name] = opener.open()
+        except Exception as error:
+            for storage in storages.values():
+                storage.close()
+            raise StartError(f"cannot open storage {opener.name!r}: {_explain(error)}") from None
+    return storages
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, zc.lockfile.LockError):
+        return (
+            f"{error.args[0] if error.args else error}; another process has it open: stop that "
+            "process, or serve another file"
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        name = os.fsdecode(error.filename)
+        folder = os.path.dirname(os.path.abspath(name))
+        if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
+            return f"the folder {folder} does not exist; create it"
+        return f"{name}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
+
+
+def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpoint:
+    """Return the endpoint for an address as zeo.conf has it."""
+    if isinstance(address, str):
+        # A lock file lets a socket that was left behind be replaced, and no other.
+        return UNIXServerEndpoint(reactor, address, mode=0o600, wantPID=True)
+    host, port = address
+    kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    return kind(reactor, port, interface=host)
+
+
+class Daemon(MultiService):
+    """Opens storages when it starts, which is after twistd has gone to the background.
+
+    :param listen: the endpoints to listen at, with what messages call them.
+    :param pid_filename: where to write the number of the process, or None.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        openers: Sequence[StorageOpener],
+        options: ServerOptions,
+        listen: Sequence[tuple[str, IStreamServerEndpoint]],
+        pid_filename: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._openers = openers
+        self._options = options
+        self._listen = listen
+        self._pid_filename = pid_filename
+        #: The server, once it is started.
+        self.server: StorageServer | None = None
+
+    def privilegedStartService(self) -> None:
+        """Open the storages and listen.
+
+        :raises StartError: a storage cannot be opened, or an address cannot be listened at.
+        """
+        storages = open_storages(self._openers)
+        self.server = StorageServer(self._reactor, storages, self._options)
+        for description, place in self._listen:
+            self.server.listen(place, description)
+        self.server.setServiceParent(self)
+        try:
+            super().privilegedStartService()
+        except ListeningError as error:
+            for storage in storages.values():
+                storage.close()
+            raise StartError(str(error)) from None
+        if self._pid_filename is not None:
+            try:
+                with open(self._pid_filename, "w") as file:
+                    file.write(f"{os.getpid()}\n")
+            except OSError as error:
+                raise StartError(f"cannot write {self._pid_filename}: {error.strerror}") from None
+
+    def startService(self) -> None:
+        """Start, after `privilegedStartService` if that has not been called."""
+        if self.server is None:
+            self.privilegedStartService()
+        super().startService()
+
+    def stopService(self) -> Any:
+        """Stop the server and close the storages."""
+        if self._pid_filename is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self._pid_filename)
+        return super().stopService()
+
+
+class LogBridge(logging.Handler):
+    """Hands what ZODB's storages log to Twisted's log."""
+
+    _log = Logger(namespace="ZODB")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        level = LogLevel.levelWithName(_LEVELS.get(record.levelname, "info"))
+        self._log.emit(level, "{logger}: {text}", logger=record.name, text=self.format(record))
+
+
+_LEVELS = {
+    "DEBUG": "debug",
+    "INFO": "info",
+    "WARNING": "warn",
+    "ERROR": "error",
+    "CRITICAL": "critical",
+}
+
+
+def bridge_logging() -> Callable[[], None]:
+    """Have Twisted's log show what is logged with `logging`; return how to end that."""
+    handler = LogBridge()
+    root = logging.getLogger()
+    root.addHandler(handler)
+    if root.level > logging.INFO:
+        root.setLevel(logging.INFO)
+    return lambda: root.removeHandler(handler)

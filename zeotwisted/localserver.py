@@ -1,0 +1,161 @@
+"""A server for exploration and tests, started by a function call."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from twisted.internet.defer import maybeDeferred
+
+__all__ = ["server"]
+
+Address: TypeAlias = "tuple[str, int] | str"
+
+#: How long (seconds) a child process may take to start or to stop.
+_START_TIMEOUT = 60.0
+_STOP_TIMEOUT = 30.0
+
+
+def server(
+    path: str | None = None,
+    blob_dir: str | None = None,
+    storage_conf: str | None = None,
+    zeo_conf: str | dict[str, Any] | None = None,
+    port: int = 0,
+    threaded: bool = True,
+) -> tuple[Address, Callable[[], None]]:
+    """Start a server; return its address and a function that stops it.
+
+    Without `path` and `storage_conf` the storage is one in memory.
+
+    :param path: a FileStorage's file; ignored if there is a `storage_conf`.
+    :param blob_dir: its blob directory; ignored if there is a `storage_conf`.
+    :param storage_conf: sections of ZODB's configuration, one for each storage.
+    :param zeo_conf: a ``<zeo>`` section, or a dict of its keys (with ``_`` for ``-``).
+    :param port: of 127.0.0.1, if there is no ``<zeo>`` section; 0 for any that is free.
+    :param threaded: run it in a thread of this process; otherwise in a process of its own.
+    :raises zeotwisted.config.server.ConfigurationError: a mistake in the configuration.
+    :raises zeotwisted.daemon.StartError: a storage cannot be opened, or the port is in use.
+    """
+    from .config.server import storage_section
+
+    if storage_conf is None:
+        storage_conf = storage_section(path, blob_dir)
+    if not isinstance(zeo_conf, str):
+        zeo_conf = _zeo_section(port, zeo_conf or {})
+    text = f"{zeo_conf}\n{storage_conf}\n"
+    return _start_thread(text) if threaded else _start_process(text)
+
+
+def _zeo_section(port: int, options: dict[str, Any]) -> str:
+    keys = {"address": f"127.0.0.1:{port}"} | options
+    lines = [f"  {name.replace('_', '-')} {value}" for name, value in keys.items()]
+    return "\n".join(["<zeo>", *lines, "</zeo>"])
+
+
+def _start_thread(text: str) -> tuple[Address, Callable[[], None]]:
+    from twisted.internet.threads import blockingCallFromThread
+
+    from .config.server import parse_server_config
+    from .daemon import Daemon, endpoint, server_options
+    from .reactorthread import ReactorThread
+
+    config = parse_server_config(text)
+    thread = ReactorThread("zeotwisted server reactor")
+    reactor = thread.reactor
+    where = config.address if isinstance(config.address, str) else "{}:{}".format(*config.address)
+    daemon = Daemon(
+        reactor,
+        config.storages,
+        server_options(config),
+        [(where, endpoint(reactor, config.address))],
+        config.pid_filename,
+    )
+    thread.start()
+
+    def start() -> Address:
+        daemon.startService()
+        assert daemon.server is not None
+        (host,) = daemon.server.addresses()
+        name = getattr(host, "name", None)
+        return (host.host, host.port) if name is None else os.fsdecode(name)
+
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        if stopped:
+            return
+        stopped = True
+        try:
+            blockingCallFromThread(reactor, lambda: maybeDeferred(daemon.stopService))
+        finally:
+            thread.stop()
+
+    try:
+        address: Address = blockingCallFromThread(reactor, start)
+    except BaseException:
+        thread.stop()
+        raise
+    return address, stop
+
+
+def _start_process(text: str) -> tuple[Address, Callable[[], None]]:
+    from .daemon import StartError
+
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps(text) + "\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    if not answer:
+        process.wait(_START_TIMEOUT)
+        raise StartError("the server process ended before it was started")
+    started = json.loads(answer)
+    if "error" in started:
+        process.communicate(timeout=_STOP_TIMEOUT)
+        raise StartError(started["error"])
+    address = started["address"]
+
+    def stop() -> None:
+        # The end of its input tells the child to stop, as does the end of this process.
+        if process.poll() is None:
+            try:
+                process.communicate(timeout=_STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+
+    stop.process = process  # type: ignore[attr-defined]
+    return address if isinstance(address, str) else (address[0], address[1]), stop
+
+
+def _main() -> None:
+    """Run in the child process."""
+    from .config.server import ConfigurationError
+    from .daemon import StartError
+
+    text = json.loads(sys.stdin.readline())
+    try:
+        address, stop = _start_thread(text)
+    except (ConfigurationError, StartError) as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+        return
+    print(json.dumps({"address": address}), flush=True)
+    sys.stdin.read()
+    stop()
+
+
+if __name__ == "__main__":
+    _main()
