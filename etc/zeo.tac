@@ -8,7 +8,8 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
 from ZODB.FileStorage import FileStorage
 
-from zeotwisted.server import ServerOptions, StorageServer
+from zeotwisted.server.options import ServerOptions
+from zeotwisted.server.service import StorageServer
 
 application = Application("zeo")
 

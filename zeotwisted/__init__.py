@@ -1,9 +1,16 @@
-"""Networked storage for ZODB on Twisted, wire-compatible with ZEO 5 and 6."""
+"""Networked storage for ZODB on Twisted, wire-compatible with ZEO 5 and 6.
+
+`server` and `client` are functions, as in ZEO, and packages, too. The packages are imported before
+the functions are defined, since importing a package sets an attribute of this name; their modules
+are imported as usual: ``from zeotwisted.server.service import StorageServer``.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import client as _client_package  # noqa: F401
+from . import server as _server_package  # noqa: F401
 from .localserver import server
 
 if TYPE_CHECKING:
@@ -13,7 +20,7 @@ __all__ = ["DB", "ClientStorage", "client", "connection", "server"]
 
 
 def __getattr__(name: str) -> Any:
-    # A daemon has no use for the client, nor a client for its own import at every start.
+    # A daemon has no use for the client.
     if name == "ClientStorage":
         from .client.storage import ClientStorage
 

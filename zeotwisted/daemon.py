@@ -19,7 +19,8 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger, LogLevel
 
 from .config.server import ServerConfig, StorageOpener
-from .server import ListeningError, ServerOptions, StorageServer
+from .server.options import ServerOptions
+from .server.service import ListeningError, StorageServer
 
 __all__ = ["Daemon", "StartError", "endpoint", "open_storages", "server_options"]
 

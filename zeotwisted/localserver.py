@@ -109,7 +109,7 @@ def _start_process(text: str) -> tuple[Address, Callable[[], None]]:
 
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-c", f"from {__name__} import run_child; run_child()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
@@ -141,8 +141,8 @@ def _start_process(text: str) -> tuple[Address, Callable[[], None]]:
     return address if isinstance(address, str) else (address[0], address[1]), stop
 
 
-def _main() -> None:
-    """Run in the child process."""
+def run_child() -> None:
+    """Run in the child process: read the configuration, tell the address, wait for the end."""
     from .config.server import ConfigurationError
     from .daemon import StartError
 
@@ -155,7 +155,3 @@ def _main() -> None:
     print(json.dumps({"address": address}), flush=True)
     sys.stdin.read()
     stop()
-
-
-if __name__ == "__main__":
-    _main()

@@ -16,7 +16,7 @@ from .config.server import (
     storage_section,
 )
 from .daemon import Daemon, bridge_logging, endpoint, server_options
-from .server import ServerOptions
+from .server.options import ServerOptions
 
 __all__ = ["Options", "makeService"]
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeotwisted.protocol import codecs
 from zeotwisted.protocol.codecs import CODECS, EncodeError, UndecodableMessage
 
 both = pytest.mark.parametrize("letter", [b"Z", b"M"])
@@ -126,32 +125,22 @@ def _peak(function: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("reserves", [codecs._RESERVES, True])
 @pytest.mark.parametrize("marker", [b"\xdd", b"\xdf"])
-def test_nested_msgpack_claims_reserve_no_memory(
-    monkeypatch: pytest.MonkeyPatch, reserves: bool, marker: bytes
-) -> None:
-    """Each level claims what would fit into the message, all of them together claim far more."""
-    monkeypatch.setattr(codecs, "_RESERVES", reserves)
+def test_nested_msgpack_claims_reserve_no_memory(marker: bytes) -> None:
+    """Each level claims what would fit into the message, all of them together claim far more.
+
+    It is why setup.cfg asks for msgpack 1.2.4: some versions before it reserve what is claimed.
+    """
     size = 2**18
     # A map's key must not be an array itself.
     head = marker + (size // 4).to_bytes(4, "big") + (b"\x01" if marker == b"\xdf" else b"")
     data = (head * 500).ljust(size, b"\0")
 
     def decode() -> None:
-        # The error tells whether the claims were looked at before anything was made of them.
-        with pytest.raises(UndecodableMessage, match="OutOfData" if reserves else None):
+        with pytest.raises(UndecodableMessage):
             CODECS[b"M"].decode(data)
 
     assert _peak(decode) < 64 * 2**20
-
-
-def test_skimming_finds_false_claims() -> None:
-    true = msgpack.packb((1, 0, "x", (b"y" * 5000, {"a": [1, 2]})))
-    codecs._skim(true)
-    for length in range(len(true) - 20, len(true)):
-        with pytest.raises(msgpack.OutOfData):
-            codecs._skim(true[:length])
 
 
 @pytest.mark.parametrize(

@@ -62,25 +62,8 @@ def _encode_msgpack(message: Message) -> bytes:
         raise EncodeError(str(error)) from error
 
 
-# Up to 1.2.1 at least, msgpack reserved memory for each array as long as it claimed to be, at
-# every level of nesting: gigabytes for a message of one megabyte.
-_RESERVES = msgpack.version < (1, 2, 4)
-
-# What that amounts to for shorter messages is harmless.
-_HARMLESS = 4096
-
-
-def _skim(data: bytes | bytearray) -> None:
-    """Check that all claimed lengths are true, without making anything of them."""
-    unpacker = msgpack.Unpacker(max_buffer_size=len(data))
-    unpacker.feed(data)
-    unpacker.skip()
-
-
 def _decode_msgpack(data: bytes | bytearray) -> Message:
     try:
-        if _RESERVES and len(data) > _HARMLESS:
-            _skim(data)
         # unpackb bounds all announced lengths by the size of `data`, and nesting by 1024 levels.
         # Keys that are numbers occur in the extension of a transaction.
         message = msgpack.unpackb(data, use_list=False, strict_map_key=False)
