@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import maybeDeferred
-
 __all__ = ["server"]
 
 Address: TypeAlias = "tuple[str, int] | str"
@@ -58,6 +56,7 @@ def _zeo_section(port: int, options: dict[str, Any]) -> str:
 
 
 def _start_thread(text: str) -> tuple[Address, Callable[[], None]]:
+    from twisted.internet.defer import maybeDeferred
     from twisted.internet.threads import blockingCallFromThread
 
     from .config.server import parse_server_config
