@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 __all__ = ["Forkable", "OwnReactor", "ReactorThread", "call_after_fork", "release", "shared"]
 
@@ -46,6 +46,32 @@ def _make_reactor() -> Any:
     raise RuntimeError("Twisted has no reactor for this platform")
 
 
+class _NobodyToWake:
+    """The waker of a reactor that has stopped for good."""
+
+    def wakeUp(self) -> None:
+        """Do nothing."""
+
+
+def _close_files(reactor: Any) -> None:
+    """Close what a stopped reactor keeps open for another run, which there will not be."""
+    waker, reactor.waker = reactor.waker, _NobodyToWake()
+    reactor.removeReader(waker)
+    reactor._internalReaders.discard(waker)
+    poller: Any = getattr(reactor, "_poller", None)
+    if hasattr(poller, "close"):
+        poller.close()
+    # Another thread may be about to write to the waker's pipe, and the number of a closed file may
+    # be another file's by then. So the pipe is closed when nobody refers to the waker any more.
+    finalize(waker, _close_pipe, waker.i, waker.o).atexit = False
+    del waker.fileno  # a function that refers to the waker
+
+
+def _close_pipe(*ends: int) -> None:
+    for end in ends:
+        os.close(end)
+
+
 class ReactorThread:
     """A private reactor that runs in a daemon thread.
 
@@ -54,6 +80,7 @@ class ReactorThread:
 
     def __init__(self, name: str) -> None:
         self.reactor = _make_reactor()
+        self._ident: int | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -64,11 +91,17 @@ class ReactorThread:
         running.wait()
 
     def _run(self) -> None:
-        self.reactor.run(installSignalHandlers=False)
+        self._ident = threading.get_ident()
+        try:
+            self.reactor.run(installSignalHandlers=False)
+        finally:
+            # The number may soon be another thread's.
+            self._ident = None
+            _close_files(self.reactor)
 
     def is_current(self) -> bool:
         """Whether the caller is the reactor's thread."""
-        return threading.get_ident() == self._thread.ident
+        return threading.get_ident() == self._ident
 
     def is_running(self) -> bool:
         """Whether somebody would answer."""
