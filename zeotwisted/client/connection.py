@@ -181,6 +181,8 @@ class Connection:
             return "; ".join(map(str, failure.args[-1]))
         if isinstance(failure, ReadOnlyError):
             return f"it is read-only and we want to write; open it with read_only=True ({failure})"
+        if failure is None and self.state is State.ESTABLISHING:
+            return "it accepts connections, but does not complete the handshake of a ZEO server"
         return str(failure or self.state.value)
 
     # The reactor's thread.
@@ -234,9 +236,11 @@ class Connection:
 
     async def _try_addresses(self) -> None:
         error: Exception = ClientDisconnected("the server's name has no address")
+        factory = Factory.forProtocol(self._build)
+        factory.noisy = False
         for endpoint in await endpoints(self._reactor, self._address, _CONNECT_TIMEOUT):
             try:
-                protocol = await endpoint.connect(Factory.forProtocol(self._build))
+                protocol = await endpoint.connect(factory)
             except Exception as failure:
                 error = failure
                 continue
@@ -283,13 +287,13 @@ class Connection:
             # A storage without any transaction may have no last one.
             await verify(protocol, tid or z64, self._coherence, self._name)
             info = await protocol.request("get_info")
+            self._owner.notify_connected(protocol, info)
         except Exception as error:
             protocol.close(error)
             raise
         finally:
             if too_late.active():
                 too_late.cancel()
-        self._owner.notify_connected(protocol, info)
         self._attempts = 0
         self.failure = None
         self._to(Input.ESTABLISHED)

@@ -156,6 +156,10 @@ class ClientProtocol(protocol.Protocol):
 
     def abandon(self) -> None:
         """In a child process: close our copy of the socket, and nothing else."""
+        # Whoever held the lock, or waited for an answer, is not in this process.
+        self._lock = Lock()
+        self._pending = None
+        self._reason = ClientDisconnected("the connection belongs to the parent process")
         handle = getattr(self.transport, "getHandle", lambda: None)()
         if handle is not None:
             handle.close()
@@ -181,8 +185,6 @@ class ClientProtocol(protocol.Protocol):
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._fail(ClientDisconnected(f"connection lost: {reason.getErrorMessage()}"))
-        assert self._reason is not None
-        self.lost.callback(self._reason)
 
     def _handle(self, event: Event) -> None:
         kind = type(event)
@@ -231,5 +233,7 @@ class ClientProtocol(protocol.Protocol):
         if self._shaking_hands:
             self._shaking_hands = False
             self.ready.errback(reason)
+        # First, so that whoever fails below and tries again waits for the next connection.
+        self.lost.callback(reason)
         for deferred in pending.values():
             deferred.errback(ClientDisconnected(str(reason)))

@@ -524,8 +524,9 @@ class ClientStorage(ConflictResolvingStorage):
         if current is not None and current.txn is txn:
             raise StorageTransactionError("Duplicate tpc_begin calls for same transaction")
         gate = self._gate
-        transaction = gate.enter(lambda: Transaction(txn))
+        transaction = Transaction(txn)
         try:
+            gate.enter(transaction)
             transaction.begin(self._protocol(), tid, status)
         except BaseException:
             gate.leave(transaction)
@@ -598,10 +599,17 @@ class ClientStorage(ConflictResolvingStorage):
         """
         transaction = self._transaction(txn)
         try:
-            return transaction.finish(self._coherence, f)
-        finally:
-            self._gate.leave(transaction)
-            self._tell_dropped_iterators()
+            tid = transaction.finish(self._coherence, f)
+        except Exception:
+            self._leave(transaction)
+            raise
+        # After Ctrl-C the server is still at it: tpc_abort follows, and waits until it is done.
+        self._leave(transaction)
+        return tid
+
+    def _leave(self, transaction: Transaction) -> None:
+        self._gate.leave(transaction)
+        self._tell_dropped_iterators()
 
     def tpc_abort(self, txn: Any, timeout: float | None = None) -> None:
         """Give the transaction up; nothing happens if it is not under way."""
@@ -614,8 +622,7 @@ class ClientStorage(ConflictResolvingStorage):
             # The server aborts what a lost client leaves behind.
             _log.debug("%s: aborted by the loss of the connection", self.__name__)
         finally:
-            self._gate.leave(transaction)
-            self._tell_dropped_iterators()
+            self._leave(transaction)
 
 
 def _is_revision(value: Any) -> bool:

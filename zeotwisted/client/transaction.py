@@ -37,8 +37,8 @@ class CommitGate:
         #: The transaction that is inside.
         self.current: Transaction | None = None
 
-    def enter(self, make: Callable[[], Transaction]) -> Transaction:
-        """Wait until nobody is inside, then let in what `make` returns.
+    def enter(self, transaction: Transaction) -> None:
+        """Wait until nobody is inside, then let `transaction` in.
 
         :raises ClientDisconnected: the storage was closed.
         """
@@ -47,8 +47,7 @@ class CommitGate:
                 self._changed.wait()
             if self._closed:
                 raise ClientDisconnected("the storage is closed")
-            self.current = make()
-            return self.current
+            self.current = transaction
 
     def leave(self, transaction: Transaction) -> None:
         """`transaction` has ended, one way or the other."""
@@ -172,23 +171,32 @@ class Transaction:
         server says is looked at.
         """
         answer: Deferred[bytes] = Deferred()
+        changes = self._changes
 
         def committed(tid: bytes) -> bytes:
             try:
-                coherence.committed(tid, self._known_changes(), callback)
+                coherence.committed(tid, self._known_changes(changes), callback)
             except BaseException as error:
                 # The cache may be half-way between two transactions.
                 self._protocol.close(ClientDisconnected(f"taking note of a commit failed: {error}"))
                 raise
             return tid
 
+        def answered(result: Any) -> Any:
+            changes.close()
+            return result
+
         answer.addCallback(committed)
+        answer.addBoth(answered)
         waiter = Waiter(answer)
         self._protocol.call(answer, "tpc_finish", self._id)
+        # Who waits may be interrupted and close this transaction. The answer comes all the same,
+        # and needs the changes.
+        self._changes = Spool()
         return waiter.wait()
 
-    def _known_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        for oid, data in self._changes:
+    def _known_changes(self, changes: Spool) -> Iterator[tuple[bytes, bytes | None]]:
+        for oid, data in changes:
             if oid not in self._resolved_by_server and oid not in self._resolved_here:
                 yield oid, data
         yield from self._resolved_here.items()
