@@ -1,0 +1,246 @@
+"""Breaks each ordering rule in a copy of the source, and checks that a test notices."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Mutant(NamedTuple):
+    """One way to break a rule."""
+
+    rule: str
+    file: str
+    original: str
+    broken: str
+    #: The test that has to fail.
+    test: str
+
+
+CLIENT = "test_client_rules.py::"
+SERVER = "test_server_rules.py::"
+
+MUTANTS = [
+    Mutant(
+        "1: a reply's callback runs in the same turn",
+        "client/protocol.py",
+        "self._take(event).callback(event.value)",
+        "self._clock.callLater(0, self._take(event).callback, event.value)",
+        CLIENT + "test_order_does_not_depend_on_how_the_bytes_arrive",
+    ),
+    Mutant(
+        "2: a load reply is in the cache before the next message",
+        "client/storage.py",
+        "            coherence.loaded(oid, result)\n",
+        "            self._thread.reactor.callLater(0, coherence.loaded, oid, result)\n",
+        CLIENT + "test_invalidation_behind_a_load_reply_hits_the_loaded_record",
+    ),
+    Mutant(
+        "3: invalidations wait for the end of verification",
+        "client/coherence.py",
+        "        self._early = []\n\n    def invalidate",
+        "        self._early = None\n\n    def invalidate",
+        CLIENT + "test_invalidations_during_verification_are_applied_after_it",
+    ),
+    Mutant(
+        "3: those that are later than the verified tid are replayed",
+        "client/coherence.py",
+        "            if tid > self.last_transaction():\n                self.invalidate(tid, oids)",
+        "            pass",
+        CLIENT + "test_invalidation_behind_the_registration_is_not_lost",
+    ),
+    Mutant(
+        "3: those that the replay contains are not applied again",
+        "client/coherence.py",
+        "            if tid > self.last_transaction():\n",
+        "            if True:\n",
+        CLIENT + "test_invalidations_during_verification_are_applied_after_it",
+    ),
+    Mutant(
+        "3: the outcome of verification reaches the cache",
+        "client/coherence.py",
+        "            self._invalidate_database(tid, oids)\n"
+        "            self._cache.setLastTid(tid)\n\n    def forget_all",
+        "            self._invalidate_database(tid, oids)\n\n    def forget_all",
+        CLIENT + "test_cache_remembers_that_it_was_verified",
+    ),
+    Mutant(
+        "4: lastTransaction moves after the database was told",
+        "client/coherence.py",
+        "            self._invalidate_database(tid, oids)\n"
+        "            self._cache.setLastTid(tid)\n\n    def committed",
+        "            self._cache.setLastTid(tid)\n"
+        "            self._invalidate_database(tid, oids)\n\n    def committed",
+        CLIENT + "test_last_transaction_moves_only_after_the_database_was_told",
+    ),
+    Mutant(
+        "4: a commit is seen as a whole",
+        "client/coherence.py",
+        "            callback(tid)\n            self._cache.setLastTid(tid)",
+        "            pass\n        callback(tid)\n        self._cache.setLastTid(tid)",
+        CLIENT + "test_commit_is_seen_as_a_whole",
+    ),
+    Mutant(
+        "5: load replies leave in the turn in which they were computed",
+        "server/protocol.py",
+        "                self._answer(id, call.name, result)\n            return\n",
+        "                self._factory.clock.callLater(0, self._answer, id, call.name, result)\n"
+        "                self._factory.clock.advance(0) if call.name != 'loadBefore' else None\n"
+        "            return\n",
+        SERVER + "test_load_computed_before_a_commit_is_sent_before_its_invalidation",
+    ),
+    Mutant(
+        "5: answers come from what was published",
+        "server/connection.py",
+        "        return self._served.last_transaction\n",
+        "        return self._storage.lastTransaction()\n",
+        SERVER + "test_nothing_is_told_that_has_not_been_published",
+    ),
+    Mutant(
+        "5: registration answers from what was published",
+        "server/storage.py",
+        "        self._listeners.append(listener)\n        return self.last_transaction",
+        "        self._listeners.append(listener)\n        return self.storage.lastTransaction()",
+        SERVER + "test_nothing_is_told_that_has_not_been_published",
+    ),
+    Mutant(
+        "5: the commit is answered before the lock moves on",
+        "server/transaction.py",
+        "        self._served.stats.commits += 1\n",
+        "        self._served.stats.commits += 1\n        self._end()\n",
+        SERVER + "test_commit_is_answered_before_the_lock_moves_on",
+    ),
+    Mutant(
+        "5: news of earlier commits comes before the answer to a later one",
+        "server/storage.py",
+        "                    listener.invalidate(tid, oids)\n",
+        "                    self._clock.callLater(0, listener.invalidate, tid, oids)\n",
+        SERVER + "test_answer_to_a_commit_comes_after_the_news_of_all_commits_before_it",
+    ),
+    Mutant(
+        "6: the fan-out goes over a snapshot",
+        "server/storage.py",
+        "        for listener in list(self._listeners):\n"
+        "            if listener is not publication.origin:",
+        "        for listener in self._listeners:\n"
+        "            if listener is not publication.origin:",
+        SERVER + "test_client_that_leaves_during_the_fan_out_hides_nobody",
+    ),
+    Mutant(
+        "6: one client's failure never stops the fan-out",
+        "server/storage.py",
+        '                    listener.drop("it could not be told of a commit")\n',
+        "                    raise\n",
+        SERVER + "test_one_clients_failure_does_not_keep_the_news_from_the_others",
+    ),
+    Mutant(
+        "6: the committer gets no invalidation of its own",
+        "server/storage.py",
+        "if listener is not publication.origin:",
+        "if True:",
+        SERVER + "test_created_objects_are_part_of_the_news_and_the_committer_gets_none",
+    ),
+    Mutant(
+        "7: a transaction dies with its connection",
+        "client/transaction.py",
+        "        self._connection = connection\n        txn",
+        "        self._poisoned = connection\n        txn",
+        CLIENT + "test_commit_is_seen_as_a_whole",
+    ),
+    Mutant(
+        "7: a lost client aborts",
+        "server/connection.py",
+        "            await self._transaction.abort()\n        await self._slow",
+        "            pass\n        await self._slow",
+        SERVER + "test_lost_client_leaves_the_lock_free",
+    ),
+    Mutant(
+        "7: an abort leaves the lock's queue",
+        "server/transaction.py",
+        "            self._waiting.cancel()\n",
+        "            pass\n",
+        SERVER + "test_abort_while_waiting_answers_the_vote_too",
+    ),
+    Mutant(
+        "8: an exception in the receive path ends the connection",
+        "client/protocol.py",
+        '            self.close(ClientDisconnected(f"processing a message failed: {error!r}"))\n',
+        "            pass\n",
+        CLIENT + "test_no_call_survives_a_broken_connection",
+    ),
+    Mutant(
+        "8: no pending call survives",
+        "client/protocol.py",
+        "        for deferred in pending.values():\n"
+        "            deferred.errback(ClientDisconnected(str(reason)))\n",
+        "",
+        CLIENT + "test_who_waits_for_an_answer_hears_of_the_loss",
+    ),
+    Mutant(
+        "9: news takes its place when the storage speaks",
+        "server/transaction.py",
+        "            publications.append("
+        "served.publications.reserve(tid, self._changed, self._owner))",
+        "            tids.append(tid)",
+        SERVER + "test_news_from_outside_keeps_its_place_between_commits",
+    ),
+]
+
+# What a mutant needs besides its own change.
+FURTHER = {
+    "9: news takes its place when the storage speaks": [
+        (
+            "server/transaction.py",
+            "        publications = []\n",
+            "        publications = []\n        tids = []\n",
+        ),
+        (
+            "server/transaction.py",
+            "        if not publications:\n",
+            "        if not tids:\n",
+        ),
+        (
+            "server/transaction.py",
+            "        for publication in publications:\n"
+            "            served.publications.settle(publication, True)\n",
+            "        for tid in tids:\n"
+            "            publications.append(\n"
+            "                served.publications.reserve(tid, self._changed, self._owner)\n"
+            "            )\n"
+            "            served.publications.settle(publications[-1], True)\n",
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.rule)
+def test_breach_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "zeotwisted", tmp_path / "zeotwisted")
+    tests = tmp_path / "tests" / "ordering"
+    shutil.copytree(Path(__file__).parent, tests)
+    changes = [(mutant.file, mutant.original, mutant.broken)]
+    changes += FURTHER.get(mutant.rule, [])
+    for file, original, broken in changes:
+        path = tmp_path / "zeotwisted" / file
+        source = path.read_text()
+        assert source.count(original) == 1, f"{file} has changed: adapt this mutant"
+        path.write_text(source.replace(original, broken))
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+        + ["-c", os.devnull, "--rootdir", str(tmp_path), str(tests / mutant.test)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 1, f"nobody noticed\n{result.stdout}{result.stderr}"
+    assert "1 failed" in result.stdout or "1 error" in result.stdout

@@ -1,0 +1,396 @@
+"""The ordering rules that a server has to keep.
+
+Each test names its rule. `test_mutants.py` breaks each rule and checks that its test notices.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from ZODB.MappingStorage import MappingStorage
+from ZODB.POSException import ConflictError, StorageTransactionError
+
+from zeotwisted.exceptions import ServerException
+from zeotwisted.server.transaction import ALLOWED, Phase
+
+from .puppets import LATEST, OID_A, OID_B, PuppetClient, Server
+
+
+def invalidations(client: PuppetClient) -> list[tuple[bytes, tuple[bytes, ...]]]:
+    """Return tids and oids of the invalidations that have arrived since the last look."""
+    return [
+        (event[1], tuple(event[2]))
+        for event in client.received()
+        if event[0] == "invalidateTransaction"
+    ]
+
+
+# Rule 5: answers and news leave in the order in which they became true.
+
+
+def test_load_computed_before_a_commit_is_sent_before_its_invalidation() -> None:
+    server = Server()
+    writer, reader = server.client(), server.client()
+    first = writer.commit(1, OID_A)
+    reader.received()
+    # The commit is in the storage's thread when the reader asks.
+    writer.begin(2, OID_A, serial=first)
+    writer.ask("vote", 2)
+    server.commits.immediate = False
+    writer.send("tpc_finish", 2)
+    load = reader.send("loadBefore", OID_A, LATEST)
+    server.commits.work()
+    (answer, news) = reader.received()
+    assert answer == ("reply", load, (b"data of 1", first, None))
+    assert news[0] == "invalidateTransaction" and tuple(news[2]) == (OID_A,)
+
+
+def test_nothing_is_told_that_has_not_been_published() -> None:
+    """Whoever registers between the commit and the fan-out must not miss the invalidation."""
+    server = Server()
+    writer, reader = server.client(), server.client()
+    before = writer.commit(1, OID_A)
+    reader.received()
+    writer.begin(2, OID_A, serial=before)
+    writer.ask("vote", 2)
+    server.reactor.immediate = False
+    finish = writer.send("tpc_finish", 2)
+    after = server.storage.lastTransaction()
+    assert after > before, "the storage has the transaction"
+    assert reader.ask("lastTransaction") == before
+    assert reader.ask("getInvalidations", before) == (before, ())
+    assert reader.ask("server_status")["last-transaction"] == before.hex()
+    late = PuppetClient(server)
+    assert late.ask("register", "1", False) == before
+    assert writer.received() == []
+    server.reactor.turn()
+    assert invalidations(late) == [(after, (OID_A,))]
+    assert invalidations(reader) == [(after, (OID_A,))]
+    assert writer.received() == [("reply", finish, after)]
+    assert reader.ask("lastTransaction") == after
+    assert reader.ask("getInvalidations", before) == (after, (OID_A,))
+
+
+def test_answer_to_a_commit_comes_after_the_news_of_all_commits_before_it() -> None:
+    server = Server()
+    one, two = server.client(), server.client()
+    one.begin(1, OID_A)
+    two.begin(2, OID_B)
+    one.ask("vote", 1)
+    vote = two.send("vote", 2)
+    assert two.received() == [], "the lock is taken"
+    first = one.ask("tpc_finish", 1)
+    news, answer = two.received()
+    assert news == ("invalidateTransaction", first, (OID_A,))
+    assert answer == ("reply", vote, ())
+    second = two.send("tpc_finish", 2)
+    ((kind, id, tid),) = two.received()
+    assert (kind, id) == ("reply", second) and tid > first
+    assert invalidations(one) == [(tid, (OID_B,))]
+
+
+def test_commit_is_answered_before_the_lock_moves_on() -> None:
+    """Whoever gets the lock next must not be able to overtake the answer."""
+    server = Server()
+    one, two = server.client(), server.client()
+    one.begin(1, OID_A)
+    two.begin(2, OID_B)
+    one.ask("vote", 1)
+    two.send("vote", 2)
+    written: list[str] = []
+    release = server.served.lock.release
+
+    class Watched:
+        """The lock, and what the committer has been sent when it is released."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(server_lock, name)
+
+        def release(self, owner: Any) -> None:
+            written.extend(event[0] for event in one.received())
+            release(owner)
+
+    server_lock = server.served.lock
+    server.served.lock = Watched()  # type: ignore[assignment]
+    one.send("tpc_finish", 1)
+    assert written == ["reply"]
+
+
+def test_news_from_outside_keeps_its_place_between_commits() -> None:
+    """Rule 9: a storage speaks from any thread, and the order in which it speaks counts."""
+
+    class Outside(MappingStorage):
+        """A storage to which somebody else commits while we commit."""
+
+        def registerDB(self, db: Any) -> None:
+            self.db = db
+
+        def tpc_finish(self, transaction: Any, func: Any = lambda tid: None) -> Any:
+            def speak(tid: bytes) -> None:
+                func(tid)
+                later = (int.from_bytes(tid, "big") + 1).to_bytes(8, "big")
+                other = threading.Thread(target=self.db.invalidate, args=(later, [OID_B]))
+                other.start()
+                other.join()
+
+            return super().tpc_finish(transaction, speak)
+
+    server = Server(Outside())
+    writer, reader = server.client(), server.client()
+    server.reactor.immediate = False
+    writer.begin(1, OID_A)
+    writer.send("vote", 1)
+    server.reactor.turn()
+    finish = writer.send("tpc_finish", 1)
+    server.reactor.turn()
+    mine = next(event[2] for event in writer.received() if event[:2] == ("reply", finish))
+    later = (int.from_bytes(mine, "big") + 1).to_bytes(8, "big")
+    assert invalidations(reader) == [(mine, (OID_A,)), (later, (OID_B,))]
+
+
+def test_news_of_a_commit_that_failed_is_not_told() -> None:
+    class Failing(MappingStorage):
+        def tpc_finish(self, transaction: Any, func: Any = lambda tid: None) -> Any:
+            func(b"\0" * 7 + b"\x99")
+            raise OSError("disk full")
+
+        def lastTransaction(self) -> Any:
+            return b"\0" * 8
+
+    server = Server(Failing())
+    writer, reader = server.client(), server.client()
+    writer.begin(1, OID_A)
+    writer.ask("vote", 1)
+    with pytest.raises(ServerException):
+        writer.ask("tpc_finish", 1)
+    assert invalidations(reader) == []
+    assert server.served.lock.holder is None
+
+
+# Rule 6: the fan-out.
+
+
+def test_one_clients_failure_does_not_keep_the_news_from_the_others() -> None:
+    server = Server()
+    writer, broken, last = server.client(), server.client(), server.client()
+
+    def write(data: bytes) -> None:
+        raise OSError("broken transport")
+
+    broken.transport.write = write  # type: ignore[method-assign]
+    tid = writer.commit(1, OID_A)
+    assert invalidations(last) == [(tid, (OID_A,))]
+    assert broken.dropped
+
+
+def test_client_that_leaves_during_the_fan_out_hides_nobody() -> None:
+    server = Server()
+    writer, leaving, last = server.client(), server.client(), server.client()
+    write = leaving.transport.write
+
+    def leave(data: bytes) -> None:
+        leaving.transport.write = write  # type: ignore[method-assign]
+        leaving.lose()
+
+    leaving.transport.write = leave  # type: ignore[method-assign]
+    tid = writer.commit(1, OID_A)
+    assert invalidations(last) == [(tid, (OID_A,))]
+
+
+def test_created_objects_are_part_of_the_news_and_the_committer_gets_none() -> None:
+    server = Server()
+    writer, reader = server.client(), server.client()
+    writer.begin(1, OID_A, OID_B)
+    writer.ask("vote", 1)
+    finish = writer.send("tpc_finish", 1)
+    ((kind, id, tid),) = writer.received()
+    assert (kind, id) == ("reply", finish)
+    assert invalidations(reader) == [(tid, (OID_A, OID_B))]
+
+
+# Rule 7: a lost connection aborts, and releases or leaves the queue.
+
+
+@pytest.mark.parametrize("phase", ["collecting", "voted", "voting", "waiting", "finishing"])
+def test_lost_client_leaves_the_lock_free(phase: str) -> None:
+    server = Server()
+    lost, other = server.client(), server.client()
+    if phase == "waiting":
+        other.begin(1, OID_A)
+        other.ask("vote", 1)
+    lost.begin(2, OID_B)
+    if phase == "voting":
+        server.commits.immediate = False
+    if phase != "collecting":
+        lost.send("vote", 2)
+    if phase == "finishing":
+        server.commits.immediate = False
+        lost.send("tpc_finish", 2)
+    lost.lose()
+    while server.commits:
+        server.commits.work()
+    server.commits.immediate = True
+    if phase == "waiting":
+        assert server.served.lock.waiting == 0
+        other.ask("tpc_finish", 1)
+    if phase == "finishing":
+        # It was sent, so it is done, and everybody hears of it.
+        assert [oids for _, oids in invalidations(other)] == [(OID_B,)]
+    else:
+        with pytest.raises(KeyError):
+            server.storage.loadBefore(OID_B, LATEST)
+    assert server.served.lock.holder is None
+    assert server.served.stats.active_txns == 0
+    serial = b"\0" * 8 if phase != "waiting" else server.storage.lastTransaction()
+    assert other.commit(3, OID_A, serial=serial)
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("what", ["storea", "vote", "tpc_finish", "tpc_abort"])
+def test_every_call_in_every_phase(phase: Phase, what: str) -> None:
+    """What is not allowed in a phase is refused, and the next transaction works in any case."""
+    server = Server()
+    client, other = server.client(), server.client()
+    if phase is Phase.WAITING:
+        other.begin(9, OID_B)
+        other.ask("vote", 9)
+    if phase is not Phase.OVER:
+        client.begin(1, OID_A)
+    if phase is Phase.VOTING:
+        server.commits.immediate = False
+    if phase not in (Phase.COLLECTING, Phase.OVER):
+        client.send("vote", 1)
+    if phase in (Phase.FINISHING, Phase.ABORTING):
+        server.commits.immediate = False
+        client.send("tpc_finish" if phase is Phase.FINISHING else "tpc_abort", 1)
+    client.received()
+    transaction = client.protocol._connection._transaction
+    assert (Phase.OVER if transaction is None else transaction.phase) is phase
+
+    if what == "storea":
+        client.tell("storea", OID_B, b"\0" * 8, b"", 1)
+        assert client.dropped == (phase is not Phase.COLLECTING)
+    else:
+        id = client.send(what, 1)
+        while server.commits:
+            server.commits.work()
+        answers = [event for event in client.received() if event[1] == id]
+        if what == "tpc_abort" or phase is ALLOWED[what]:
+            if not (what == "vote" and phase is Phase.WAITING):
+                assert [answer[0] for answer in answers] == ["reply"]
+        else:
+            ((kind, _, error),) = answers
+            assert kind == "error" and isinstance(error, StorageTransactionError)
+    while server.commits:
+        server.commits.work()
+    server.commits.immediate = True
+    client.lose()
+    if phase is Phase.WAITING:
+        other.ask("tpc_abort", 9)
+    assert server.served.lock.holder is None
+    assert server.served.lock.waiting == 0
+    assert server.served.stats.active_txns == 0
+    current = server.storage.lastTransaction()
+    try:
+        serial = server.storage.loadBefore(OID_A, LATEST)[1]
+    except KeyError:
+        serial = b"\0" * 8
+    assert other.commit(3, OID_A, serial=serial) > (current or b"")
+
+
+def test_abort_while_waiting_answers_the_vote_too() -> None:
+    server = Server()
+    one, two = server.client(), server.client()
+    one.begin(1, OID_A)
+    one.ask("vote", 1)
+    two.begin(2, OID_B)
+    vote = two.send("vote", 2)
+    abort = two.send("tpc_abort", 2)
+    (voted, aborted) = two.received()
+    assert voted[:2] == ("error", vote) and isinstance(voted[2], StorageTransactionError)
+    assert aborted == ("reply", abort, None)
+
+
+def test_lock_is_fair() -> None:
+    server = Server()
+    clients = [server.client() for _ in range(5)]
+    for number, client in enumerate(clients):
+        client.begin(number + 1, number.to_bytes(8, "big"))
+        client.send("vote", number + 1)
+    for number, client in enumerate(clients):
+        assert [event[0] for event in client.received() if event[0] == "reply"] == ["reply"]
+        assert server.served.lock.waiting == 4 - number
+        client.ask("tpc_finish", number + 1)
+
+
+def test_lock_has_a_timeout() -> None:
+    server = Server(transaction_timeout=10)
+    slow, other = server.client(), server.client()
+    slow.begin(1, OID_A)
+    slow.ask("vote", 1)
+    other.begin(2, OID_B)
+    vote = other.send("vote", 2)
+    server.clock.advance(9)
+    assert not slow.dropped
+    server.clock.advance(2)
+    assert slow.dropped
+    slow.lose()
+    assert ("reply", vote, ()) in other.received()
+    other.ask("tpc_finish", 2)
+    server.clock.advance(100)
+    assert not other.dropped
+
+
+@pytest.mark.parametrize("where", ["tpc_begin", "store", "tpc_vote"])
+@pytest.mark.parametrize("error", [ConflictError(), OSError("disk full"), ZeroDivisionError()])
+def test_storage_that_raises_leaves_the_lock_free(where: str, error: Exception) -> None:
+    class Raising(MappingStorage):
+        armed = True
+
+    def fail(self: Any, *args: Any) -> Any:
+        if self.armed:
+            raise error
+        return getattr(MappingStorage, where)(self, *args)
+
+    setattr(Raising, where, fail)
+    server = Server(Raising())
+    client = server.client()
+    client.begin(1, OID_A)
+    with pytest.raises((ConflictError, ServerException)):
+        client.ask("vote", 1)
+    server.storage.armed = False
+    assert server.served.lock.holder is None
+    client.ask("tpc_abort", 1)
+    assert client.commit(2, OID_A)
+
+
+# Rule 8: what breaks the protocol ends the connection.
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\0\0\0\x04\xff\xff\xff\xff",
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\0",
+    ],
+)
+def test_garbage_ends_the_connection_and_nothing_else(frame: bytes) -> None:
+    server = Server()
+    bad, good = server.client(), server.client()
+    bad.begin(1, OID_A)
+    bad.ask("vote", 1)
+    bad.protocol.dataReceived(frame)
+    assert bad.dropped
+    bad.lose()
+    assert good.commit(2, OID_A)
+
+
+def test_nothing_is_done_after_the_end() -> None:
+    server = Server()
+    bad = server.client()
+    bad.protocol.dataReceived(b"\0\0\0\x01\xff" + bad._session.oneway("tpc_begin", 1, "", "", {}))
+    assert bad.dropped
+    assert server.served.stats.active_txns == 0
