@@ -55,7 +55,7 @@ MUTANTS = [
         "client/coherence.py",
         "            if tid > self.last_transaction():\n                self.invalidate(tid, oids)",
         "            pass",
-        CLIENT + "test_invalidation_behind_the_registration_is_not_lost",
+        CLIENT + "test_invalidations_during_verification_are_applied_after_it",
     ),
     Mutant(
         "3: those that the replay contains are not applied again",
