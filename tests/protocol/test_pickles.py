@@ -15,10 +15,12 @@ import pytest
 import zodbpickle
 from hypothesis import example, given
 from hypothesis import strategies as st
+from ZODB import POSException
 from zodbpickle.pickle import Pickler as ZodbPickler
 from ZopeUndo.Prefix import Prefix as ZopePrefix
 
 from zeotwisted.protocol import pickles
+from zeotwisted.protocol.errors import exception_from_wire
 from zeotwisted.protocol.pickles import PickleError, dumps, loads
 from zeotwisted.protocol.undo import Prefix
 
@@ -235,7 +237,6 @@ NAMES = sorted(
         ("zodbpickle.pickle", "loads"),
         ("ZopeUndo.Prefix", "Prefix.__init__"),
         ("ZopeUndo", "Prefix"),
-        ("ZODB.POSException", "_recon"),
         ("ZODB.POSException", "ConflictError"),
         ("_codecs", "encode"),
         ("builtins", "set.pop"),
@@ -272,7 +273,9 @@ def test_the_allowed_names_are_few() -> None:
         ("builtins", "frozenset"),
         ("builtins", "bytearray"),
         ("builtins", "complex"),
+        ("builtins", "dict"),
         ("zodbpickle", "binary"),
+        ("ZODB.POSException", "_recon"),
         ("ZopeUndo.Prefix", "Prefix"),
     } == ALLOWED
 
@@ -612,3 +615,38 @@ def test_keys_of_one_hash_are_refused() -> None:
     with pytest.raises(PickleError, match="too long"):
         loads(SET + b"]" + number + b"a\x85R.")
     assert loads(b"}\x8a\x09" + (2**64 - 1).to_bytes(9, "little") + b"Ns.") == {2**64 - 1: None}
+
+
+def test_exceptions_within_exceptions_become_plain_data() -> None:
+    """A stock server that speaks Z sends the reasons of a failed undo as objects."""
+    error = POSException.UndoError("no reason", b"\0" * 8)
+    data = pickle.dumps({"_errs": [(b"\0" * 8, error)]}, 3)
+    state = loads(data)
+    assert state == {
+        "_errs": [
+            (
+                b"\0" * 8,
+                ("ZODB.POSException.UndoError", {"_reason": "no reason", "_oid": b"\0" * 8}),
+            )
+        ]
+    }
+    rebuilt = exception_from_wire(("ZODB.POSException.MultipleUndoErrors", state))
+    assert type(rebuilt) is POSException.MultipleUndoErrors
+    ((_, nested),) = rebuilt._errs
+    assert type(nested) is POSException.UndoError and str(nested) == str(error)
+
+
+@pytest.mark.parametrize("error", [OSError("x"), POSException.ReadOnlyError("x")])
+def test_other_exceptions_within_exceptions_are_refused(error: Exception) -> None:
+    with pytest.raises(PickleError):
+        loads(pickle.dumps({"_errs": [(b"\0" * 8, error)]}, 3))
+
+
+def test_dict_of_pairs() -> None:
+    class Extension(dict):  # type: ignore[type-arg]
+        def __reduce__(self) -> Any:
+            return dict, (tuple(self.items()),)
+
+    assert loads(pickle.dumps(Extension(a=1), 3)) == {"a": 1}
+    with pytest.raises(PickleError):
+        loads(b"cbuiltins\ndict\nK\x05\x85R.")

@@ -24,13 +24,13 @@ from ZODB.POSException import (
     StorageTransactionError,
     Unsupported,
 )
-from ZODB.utils import maxtid
+from ZODB.utils import maxtid, z64
 from zope.interface import alsoProvides, implementer
 
 from zeotwisted import reactorthread
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, UnrecognizedResult
 
-from .address import parse_address
+from .address import Address, parse_address
 from .cache import ClientCache
 from .coherence import Coherence
 from .connection import Connection
@@ -139,10 +139,7 @@ class ClientStorage(ConflictResolvingStorage):
         for argument, what in _NOT_YET.items():
             if given[argument]:
                 raise NotImplementedError(f"{argument}: {what} is not supported yet")
-        addresses = parse_address(addr)
-        if len(addresses) > 1:
-            raise NotImplementedError("addr: several servers are not supported yet")
-        self._address = addresses[0]
+        self._address = _the_address(addr)
         self.__name__ = name or str(addr)
         self._storage_id = storage
         self._cache_size = cache_size
@@ -154,6 +151,8 @@ class ClientStorage(ConflictResolvingStorage):
         self._db: Any = None
         self._closed = False
         self._server_addr: str | None = None
+        #: Encoding and version that were agreed upon with the server, for example ``b"M6"``.
+        self.protocol_version = b""
         self._info: dict[str, Any] = {
             "length": 0,
             "size": 0,
@@ -271,7 +270,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def new_addr(self, addr: Any) -> None:
         """Look for the server at another address, from the next attempt to connect on."""
-        (self._address,) = parse_address(addr)
+        self._address = _the_address(addr)
         connection = self._connect()
         self._thread.reactor.callFromThread(connection.new_address, self._address)
 
@@ -282,6 +281,7 @@ class ClientStorage(ConflictResolvingStorage):
         :param info: what the server tells of the storage.
         """
         self._server_addr = _peer_name(conn.connected_to)
+        self.protocol_version = conn.version
         self._info.update(info)
         provided = set(map(tuple, info.get("interfaces", ())))
         for interface in _OPTIONAL_INTERFACES:
@@ -363,8 +363,19 @@ class ClientStorage(ConflictResolvingStorage):
         return f"{self._storage_id}:{self._server_addr}"
 
     def lastTransaction(self) -> bytes:
-        """Return the last transaction that the database has been told of."""
-        return self._coherence.last_transaction()
+        """Return the last transaction that the database has been told of.
+
+        :raises ClientDisconnected: there was no connection yet, and there is none in time.
+        """
+        tid = self._coherence.last_transaction()
+        if tid == z64 and self._server_addr is None and self._may_wait():
+            # "None" would be a snapshot of the database before its root was made.
+            self._protocol()
+            tid = self._coherence.last_transaction()
+        return tid
+
+    def _may_wait(self) -> bool:
+        return not self._closed and not (self._thread is not None and self._thread.is_current())
 
     def pack(
         self,
@@ -623,6 +634,13 @@ class ClientStorage(ConflictResolvingStorage):
             _log.debug("%s: aborted by the loss of the connection", self.__name__)
         finally:
             self._leave(transaction)
+
+
+def _the_address(addr: Any) -> Address:
+    addresses = parse_address(addr)
+    if len(addresses) > 1:
+        raise NotImplementedError("addr: several servers are not supported yet")
+    return addresses[0]
 
 
 def _is_revision(value: Any) -> bool:

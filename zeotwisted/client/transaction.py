@@ -97,7 +97,9 @@ class Transaction:
         """Tell the server that it begins, and stay with this connection."""
         self._connection = connection
         txn = self.txn
-        self._send("tpc_begin", txn.user, txn.description, txn.extension, tid, status, at=0)
+        # What a storage's iterator returns as the extension may be a dict of another class.
+        extension = dict(txn.extension)
+        self._send("tpc_begin", txn.user, txn.description, extension, tid, status, at=0)
 
     def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
         """Store a new revision."""

@@ -46,7 +46,7 @@ def _undo(state: Any) -> Exception:
 
 
 def _undos(state: Any) -> Exception:
-    return POSException.MultipleUndoErrors([tuple(error) for error in state["_errs"]])
+    return POSException.MultipleUndoErrors([tuple(map(_nested, error)) for error in state["_errs"]])
 
 
 # Each class that crosses the wire as itself: how it is made again, and the attributes that make up
@@ -106,10 +106,19 @@ def exception_from_wire(wire: object) -> Exception:
     return ServerException(name, state)
 
 
+def _nested(value: Any) -> Any:
+    """Return the exception that `value` describes, if it does."""
+    if type(value) is tuple and len(value) == 2 and value[0] in _BY_NAME:
+        return exception_from_wire(value)
+    return value
+
+
 def _plain(value: Any) -> Any:
     """Return what both codecs can send of `value`."""
     if value is None or isinstance(value, (str, bytes, int, float)):
         return value
     if isinstance(value, (tuple, list)):
         return tuple(_plain(item) for item in value)
+    if isinstance(value, Exception):
+        return exception_to_wire(value)
     return repr(value)

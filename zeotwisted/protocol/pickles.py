@@ -70,18 +70,9 @@ def _binary(data: object = b"") -> bytes:
     return bytes(_plain(data, bytes, "binary"))
 
 
-# The exact names that a message may contain, and what is called in their place.
-_CALLABLES: dict[tuple[str, str], Callable[..., Any]] = {
-    ("builtins", "set"): _set,
-    ("builtins", "frozenset"): _frozenset,
-    ("builtins", "bytearray"): _bytearray,
-    ("builtins", "complex"): _complex,
-    ("zodbpickle", "binary"): _binary,
-}
-
-_INSTANCES: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
-    ("ZopeUndo.Prefix", "Prefix"): Prefix.from_state,
-}
+def _dict(items: object = ()) -> dict[Any, Any]:
+    pairs = _plain(items, (list, tuple), "a dict")
+    return {_key(key): value for key, value in pairs}
 
 
 class _Global:
@@ -91,6 +82,33 @@ class _Global:
 
     def __init__(self, key: tuple[str, str]) -> None:
         self.key = key
+
+
+def _exception(class_: object, state: object) -> tuple[str, Any]:
+    """Return what `exception_from_wire` takes, for an exception within an exception."""
+    if type(class_) is not _Global or class_.key not in _EXCEPTIONS or type(state) is not dict:
+        raise PickleError("this exception is not allowed")
+    attributes = {name: value for name, value in state.items() if name != "args"}
+    return ".".join(class_.key), attributes or state.get("args", ())
+
+
+# Exceptions that others may contain; they become plain data like all else.
+_EXCEPTIONS = {("ZODB.POSException", "UndoError"), ("ZODB.POSException", "POSKeyError")}
+
+# The exact names that a message may contain, and what is called in their place.
+_CALLABLES: dict[tuple[str, str], Callable[..., Any]] = {
+    ("builtins", "set"): _set,
+    ("builtins", "frozenset"): _frozenset,
+    ("builtins", "bytearray"): _bytearray,
+    ("builtins", "complex"): _complex,
+    ("builtins", "dict"): _dict,
+    ("zodbpickle", "binary"): _binary,
+    ("ZODB.POSException", "_recon"): _exception,
+}
+
+_INSTANCES: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
+    ("ZopeUndo.Prefix", "Prefix"): Prefix.from_state,
+}
 
 
 class _Instance:
@@ -278,7 +296,7 @@ class _Machine:
 
     def global_(self) -> None:
         key = (self.line(), self.line())
-        if key not in _CALLABLES and key not in _INSTANCES:
+        if key not in _CALLABLES and key not in _INSTANCES and key not in _EXCEPTIONS:
             raise PickleError(f"{'.'.join(key)} is not allowed")
         self.stack.append(_Global(key))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.interfaces import IConsumer, IPushProducer, IWriteDescriptor
 from zope.interface import implementer
 
 __all__ = ["Backlog"]
@@ -44,11 +45,14 @@ class Backlog:
         self._counted = 0
         self._reading = True
         self._waiting: list[Deferred[None]] = []
+        self._written = False
+        self._direct = IWriteDescriptor.providedBy(transport)
         transport.registerProducer(self, True)
 
     def write(self, data: bytes) -> None:
         """Write `data`, in the order of the calls."""
         self._transport.write(data)
+        self._written = True
         if not self._full:
             return
         before = self._counted
@@ -60,6 +64,19 @@ class Backlog:
         elif self._counted > self._pause_at and self._reading:
             self._reading = False
             self._pause_reading()
+
+    def flush(self) -> None:
+        """Send what the socket takes now, and not in the reactor's next turn.
+
+        Somebody waits for an answer; this saves a look at all sockets on its way. What the socket
+        does not take, and any error, is left to the reactor.
+        """
+        if not self._written:
+            return
+        self._written = False
+        transport: Any = self._transport
+        if self._direct and not transport.disconnecting:
+            transport.doWrite()
 
     def writable(self) -> Deferred[None]:
         """Return a Deferred that fires when there is room."""

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ITCPTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError
+from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, UndoError
 
 from zeotwisted.protocol.codecs import EncodeError, MessageId
 from zeotwisted.protocol.framing import FrameTooLarge, encode_frame
@@ -35,7 +35,7 @@ from .storage import ServedStorage
 __all__ = ["StorageServerFactory", "StorageServerProtocol"]
 
 # Errors that are part of normal life and need no line in the log.
-_USUAL = (ConflictError, POSKeyError, ReadOnlyError)
+_USUAL = (ConflictError, POSKeyError, ReadOnlyError, UndoError)
 
 
 class StorageServerProtocol(protocol.Protocol):
@@ -78,6 +78,7 @@ class StorageServerProtocol(protocol.Protocol):
                 self._handle(event)
                 if self._lost:
                     return
+            self._backlog.flush()
         except WireError as error:
             self.drop(str(error))
         except Exception:

@@ -17,7 +17,7 @@ from transaction.interfaces import TransactionError
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
-from ZODB.POSException import ConflictError, StorageTransactionError
+from ZODB.POSException import ConflictError, StorageTransactionError, UndoError
 
 from .commitlog import CommitLog
 from .storage import Listener, ServedStorage
@@ -207,7 +207,7 @@ class Transaction:
             self._end()
             if isinstance(error, ConflictError):
                 served.stats.conflicts += 1
-            elif not isinstance(error, TransactionError):
+            elif not isinstance(error, (TransactionError, UndoError)):
                 self._log.failure("({label}) vote failed", label=self.label)
             raise
         if operations.conflicts:
