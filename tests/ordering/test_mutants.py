@@ -98,6 +98,13 @@ MUTANTS = [
         SERVER + "test_load_computed_before_a_commit_is_sent_before_its_invalidation",
     ),
     Mutant(
+        "5: loads in a thread do not bring back what has changed",
+        "server/loads.py",
+        "            if not load.stale:\n",
+        "            if True:\n",
+        SERVER + "test_load_in_a_thread_is_done_again_when_the_object_has_changed",
+    ),
+    Mutant(
         "5: answers come from what was published",
         "server/connection.py",
         "        return self._served.last_transaction\n",

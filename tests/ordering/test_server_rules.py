@@ -13,9 +13,10 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError, StorageTransactionError
 
 from zeotwisted.exceptions import ServerException
+from zeotwisted.server.loads import Loads
 from zeotwisted.server.transaction import ALLOWED, Phase
 
-from .puppets import LATEST, OID_A, OID_B, PuppetClient, Server
+from .puppets import LATEST, OID_A, OID_B, PuppetClient, Reactor, Server
 
 
 def invalidations(client: PuppetClient) -> list[tuple[bytes, tuple[bytes, ...]]]:
@@ -45,6 +46,30 @@ def test_load_computed_before_a_commit_is_sent_before_its_invalidation() -> None
     (answer, news) = reader.received()
     assert answer == ("reply", load, (b"data of 1", first, None))
     assert news[0] == "invalidateTransaction" and tuple(news[2]) == (OID_A,)
+
+
+def test_load_in_a_thread_is_done_again_when_the_object_has_changed() -> None:
+    """Its answer would follow the invalidation, and bring back the old revision."""
+    server = Server()
+    server.served.loads = Loads(server.storage, server.slow.run)
+    writer, reader = server.client(), server.client()
+    first = writer.commit(1, OID_A)
+    reader.received()
+    server.slow.immediate = False
+    server.reactor.immediate = False
+    load = reader.send("loadBefore", OID_A, LATEST)
+    server.slow.work()
+    # The load is done, and a commit is published before its answer gets to the reactor.
+    answers, server.reactor = server.reactor, Reactor()
+    server.served.publications._call_from_thread = server.reactor.call_from_thread
+    server.commits._call_from_thread = server.reactor.call_from_thread
+    second = writer.commit(2, OID_A, serial=first)
+    assert invalidations(reader) == [(second, (OID_A,))]
+    answers.turn()
+    assert reader.received() == [], "the old revision was sent"
+    server.slow.work()
+    answers.turn()
+    assert reader.received() == [("reply", load, (b"data of 2", second, None))]
 
 
 def test_nothing_is_told_that_has_not_been_published() -> None:

@@ -171,11 +171,13 @@ class Connection:
 
     # Records.
 
-    def remote_loadBefore(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
-        # In the reactor's thread, and answered in the same turn: nothing that this answer does
-        # not know of can be sent before it.
+    def remote_loadBefore(self, oid: bytes, tid: bytes) -> Any:
         served = self._served
         served.stats.loads += 1
+        if served.loads is not None:
+            return served.loads.load_before(oid, tid)
+        # In the reactor's thread, and answered in the same turn: nothing that this answer does
+        # not know of can be sent before it.
         return served.storage.loadBefore(oid, tid)
 
     def remote_loadSerial(self, oid: bytes, serial: bytes) -> bytes:

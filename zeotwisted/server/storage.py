@@ -17,6 +17,7 @@ from zope.interface import implementer, providedBy
 
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
+from .loads import Loads, answers_at_once
 from .options import ServerOptions
 from .publications import Publication, Publications
 from .status import StorageStats
@@ -98,6 +99,8 @@ class ServedStorage:
         self.stats = StorageStats()
         self.lock = CommitLock(clock, storage_id, options.transaction_timeout)
         self.publications = Publications(self._publish, call_from_thread)
+        #: Loads that need a thread; None where they are done at once.
+        self.loads = None if answers_at_once(storage) else Loads(storage, in_thread)
         self._clock = clock
         self._listeners: list[Listener] = []
         storage.registerDB(_Database(self))
@@ -132,6 +135,8 @@ class ServedStorage:
         tid, oids = publication.tid, publication.oids
         if tid > self.last_transaction:
             self._invalidations.append(tid, oids)
+        if self.loads is not None:
+            self.loads.changed(oids)
         # A listener may leave while it is told; and one that fails is no reason to leave another
         # without the news.
         for listener in list(self._listeners):
