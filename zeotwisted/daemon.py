@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,8 +17,12 @@ from twisted.internet.endpoints import (
     TCP6ServerEndpoint,
     UNIXServerEndpoint,
 )
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+from ZODB.FileStorage.FileStorage import FileStorageFormatError
+from zope.interface import implementer
 
 from .config.server import ServerConfig, StorageOpener
 from .server.options import ServerOptions
@@ -59,23 +65,65 @@ def open_storages(openers: Sequence[StorageOpener]) -> dict[str, Any]:
         except Exception as error:
             for storage in storages.values():
                 storage.close()
-            raise StartError(f"cannot open storage {opener.name!r}: {_explain(error)}") from None
+            path = getattr(getattr(opener.section, "config", None), "path", None)
+            raise StartError(
+                f"cannot open storage {opener.name!r}: {_explain_opening(error, path)}"
+            ) from None
     return storages
 
 
-def _explain(error: Exception) -> str:
+def _explain_opening(error: Exception, path: str | None) -> str:
     if isinstance(error, zc.lockfile.LockError):
         return (
-            f"{error.args[0] if error.args else error}; another process has it open: stop that "
-            "process, or serve another file"
+            f"{path or error} is locked, since another process has it open; stop that process, "
+            "or serve another file"
         )
     if isinstance(error, OSError) and error.filename is not None:
-        name = os.fsdecode(error.filename)
-        folder = os.path.dirname(os.path.abspath(name))
-        if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
-            return f"the folder {folder} does not exist; create it"
-        return f"{name}: {error.strerror}"
-    return f"{type(error).__name__}: {error}"
+        return _explain_file(error)
+    if isinstance(error, FileStorageFormatError):
+        return f"{path or error} is not a file of a FileStorage; check the path"
+    what = f"{type(error).__name__}: {error}".partition("\n")[0]
+    if path is None:
+        return f"{what}; check its configuration"
+    return f"{path} cannot be read ({what}); check the path, or restore the file from a backup"
+
+
+def _explain_file(error: OSError) -> str:
+    # When a link cannot be made, the name that we know is the second one.
+    name = os.path.abspath(os.fsdecode(error.filename2 or error.filename))
+    folder = os.path.dirname(name)
+    if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
+        return f"the folder {folder} does not exist; create it, or choose another one"
+    return f"{name}: {error.strerror}; check the path"
+
+
+def _explain_listening(error: Exception) -> str:
+    reason = error.socketError if isinstance(error, CannotListenError) else error
+    number = getattr(reason, "errno", None)
+    if number == errno.EADDRINUSE or reason == "Cannot acquire lock":
+        return "it is in use; stop the process that has it, or choose another address"
+    if number == errno.EADDRNOTAVAIL or isinstance(reason, socket.gaierror):
+        return "this machine has no such address; choose one that it has"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"{os.strerror(number)}; choose another address, or run zeo as another user"
+    if isinstance(reason, OSError) and reason.filename is not None:
+        return _explain_file(reason)
+    return f"{reason}; choose another address"
+
+
+@implementer(IStreamServerEndpoint)
+class _Explaining:
+    """An endpoint whose failures say what to do."""
+
+    def __init__(self, place: IStreamServerEndpoint) -> None:
+        self._place = place
+
+    def listen(self, protocolFactory: Any) -> Any:
+        return self._place.listen(protocolFactory).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        assert isinstance(failure.value, Exception)
+        raise ListeningError(_explain_listening(failure.value))
 
 
 def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpoint:
@@ -122,20 +170,34 @@ class Daemon(MultiService):
         storages = open_storages(self._openers)
         self.server = StorageServer(self._reactor, storages, self._options)
         for description, place in self._listen:
-            self.server.listen(place, description)
+            self.server.listen(_Explaining(place), description)
         self.server.setServiceParent(self)
         try:
             super().privilegedStartService()
-        except ListeningError as error:
+            self._write_pid()
+        except (ListeningError, StartError) as error:
             for storage in storages.values():
                 storage.close()
             raise StartError(str(error)) from None
-        if self._pid_filename is not None:
-            try:
-                with open(self._pid_filename, "w") as file:
-                    file.write(f"{os.getpid()}\n")
-            except OSError as error:
-                raise StartError(f"cannot write {self._pid_filename}: {error.strerror}") from None
+
+    def _write_pid(self) -> None:
+        if self._pid_filename is None:
+            return
+        try:
+            with open(self._pid_filename, "w") as file:
+                file.write(f"{os.getpid()}\n")
+        except OSError as error:
+            raise StartError(
+                f"cannot write {self._pid_filename}: {error.strerror}; correct pid-filename"
+            ) from None
+
+    def _remove_pid(self) -> None:
+        if self._pid_filename is None:
+            return
+        with contextlib.suppress(OSError, ValueError), open(self._pid_filename) as file:
+            # Another server may have been given the same file.
+            if int(file.read()) == os.getpid():
+                os.remove(self._pid_filename)
 
     def startService(self) -> None:
         """Start, after `privilegedStartService` if that has not been called."""
@@ -145,9 +207,7 @@ class Daemon(MultiService):
 
     def stopService(self) -> Any:
         """Stop the server and close the storages."""
-        if self._pid_filename is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(self._pid_filename)
+        self._remove_pid()
         return super().stopService()
 
 

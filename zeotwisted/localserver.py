@@ -104,8 +104,11 @@ def _start_thread(text: str) -> tuple[Address, Callable[[], None]]:
 
 
 def _start_process(text: str) -> tuple[Address, Callable[[], None]]:
+    from .config.server import parse_server_config
     from .daemon import StartError
 
+    # A mistake is better found before there is a process.
+    parse_server_config(text)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.Popen(
         [sys.executable, "-c", f"from {__name__} import run_child; run_child()"],
@@ -119,7 +122,7 @@ def _start_process(text: str) -> tuple[Address, Callable[[], None]]:
     process.stdin.flush()
     answer = process.stdout.readline()
     if not answer:
-        process.wait(_START_TIMEOUT)
+        process.communicate(timeout=_START_TIMEOUT)
         raise StartError("the server process ended before it was started")
     started = json.loads(answer)
     if "error" in started:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
+from .config import datatypes
 from .config.server import (
     ConfigurationError,
     StorageOpener,
@@ -23,24 +28,14 @@ __all__ = ["Options", "makeService"]
 _DEFAULT_LISTEN = "tcp:8100:interface=127.0.0.1"
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if value <= 0:
-        raise ValueError("a number greater than 0 is needed")
-    return value
+def _number(option: str, convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:
+    def coerce(text: str) -> Any:
+        try:
+            return convert(text)
+        except ValueError:
+            raise usage.UsageError(f"--{option} {text}: write {expected}")
 
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError("a number of at least 1 is needed")
-    return value
-
-
-def _version(text: str) -> int:
-    if text not in ("5", "6"):
-        raise ValueError("it is 5 or 6")
-    return int(text)
+    return coerce
 
 
 class Options(usage.Options):
@@ -49,7 +44,7 @@ class Options(usage.Options):
     Without options: Data.fs and blobs in the current folder, at port 8100 of this machine only.
     """
 
-    longdesc = __doc__
+    longdesc = inspect.cleandoc(__doc__)
     synopsis = "[options]"
 
     optParameters = [
@@ -61,24 +56,36 @@ class Options(usage.Options):
             None,
             100,
             "How many transactions to remember for clients that reconnect",
-            _count,
+            _number("invalidation-queue-size", datatypes.queue_size, "a whole number, 1 or more"),
         ],
         [
             "invalidation-age",
             None,
             None,
             "How many seconds a client may be away and still be told what changed",
-            _positive,
+            _number("invalidation-age", datatypes.age, "a number of seconds, 0 or more"),
         ],
         [
             "transaction-timeout",
             "t",
             None,
             "How many seconds a client may hold the commit lock",
-            _positive,
+            _number("transaction-timeout", datatypes.timeout, "a number of seconds above 0"),
         ],
-        ["message-limit", None, 2**30, "The longest message from a client, in bytes", _count],
-        ["protocol-limit", None, 6, "The highest protocol version to offer: 5 or 6", _version],
+        [
+            "message-limit",
+            None,
+            2**30,
+            "The longest message from a client, in bytes or as 500MB",
+            _number("message-limit", datatypes.message_size, "a size from 64KB to 4095MB"),
+        ],
+        [
+            "protocol-limit",
+            None,
+            6,
+            "The highest protocol version to offer: 5 or 6",
+            _number("protocol-limit", datatypes.protocol_version, "5 or 6"),
+        ],
     ]
 
     optFlags = [
@@ -91,6 +98,22 @@ class Options(usage.Options):
         super().__init__()
         self["listen"] = []
         self["storages"] = []
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Parse the command line.
+
+        :raises SystemExit: there is a mistake in it. Twisted would print all options as well, and
+            the one line that matters after them.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise SystemExit(f"zeo: {error}; `twistd zeo --help` lists the options")
+
+    def parseArgs(self, *args: str) -> None:
+        """Refuse what is not an option."""
+        if args:
+            raise usage.UsageError(f"{args[0]}: there are no arguments but options")
 
     def opt_listen(self, description: str) -> None:
         """Listen at this Twisted endpoint, such as tcp:8100:interface=127.0.0.1 (the default),
@@ -126,7 +149,7 @@ class Options(usage.Options):
         try:
             self["config"] = read_server_config(self["conf"])
         except ConfigurationError as error:
-            raise usage.UsageError(str(error))
+            raise SystemExit(f"zeo: {error}")
 
     def _defaults(self) -> dict[str, Any]:
         return dict(Options().items())
@@ -141,12 +164,35 @@ def _storages(options: Options) -> list[StorageOpener]:
     files += [(name, path, None) for name, path in options["storages"]]
     openers = []
     for name, path, blob_dir in files:
+        folder = os.path.dirname(os.path.abspath(path))
+        if not os.path.isdir(folder):
+            raise SystemExit(
+                f"zeo: {path}: the folder {folder} does not exist; create it, or choose another one"
+            )
         try:
             (opener,) = parse_storages(storage_section(path, blob_dir))
         except ConfigurationError as error:
-            raise SystemExit(f"zeo: {error}")
+            raise SystemExit(f"zeo: storage {name}: {error}")
         openers.append(StorageOpener(name, opener.section))
     return openers
+
+
+def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+    try:
+        return serverFromString(reactor, text)
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}"
+    except TypeError:
+        # Twisted's texts are about its own functions.
+        reason = "an argument is missing, or is one too many"
+    except IndexError:
+        reason = "systemd passes no such socket"
+    except Exception as error:
+        reason = str(error)
+    raise SystemExit(
+        f"zeo: --listen {text}: {reason}; write a Twisted endpoint, for example "
+        "tcp:8100:interface=127.0.0.1 or unix:/run/zeo.sock"
+    )
 
 
 def makeService(options: Options) -> IService:
@@ -167,12 +213,7 @@ def makeService(options: Options) -> IService:
             config.pid_filename,
         )
     else:
-        listen = []
-        for text in options["listen"] or [_DEFAULT_LISTEN]:
-            try:
-                listen.append((text, serverFromString(reactor, text)))
-            except (ValueError, TypeError, KeyError, IndexError) as error:
-                raise SystemExit(f"zeo: --listen {text}: not an endpoint: {error}")
+        places = options["listen"] or [_DEFAULT_LISTEN]
         daemon = Daemon(
             reactor,
             _storages(options),
@@ -186,7 +227,7 @@ def makeService(options: Options) -> IService:
                 protocol_limit=options["protocol-limit"],
                 message_limit=options["message-limit"],
             ),
-            listen,
+            [(text, _endpoint(reactor, text)) for text in places],
         )
     bridge_logging()
     return daemon

@@ -1,0 +1,244 @@
+"""Whatever is wrong with a start is told in one line that says what to do; then it is over."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ZODB
+from ZODB.FileStorage import FileStorage
+
+from .conftest import ANYWHERE, SCRIPTS, TIMEOUT, Running, commit, environment, read
+
+pytestmark = pytest.mark.timeout(180)
+
+_LOG_LINE = re.compile(r"^\S+ \[(?P<who>[^\]]*)\] (?P<text>.*)$")
+
+
+def complaints(output: str) -> list[str]:
+    """Return what a process that failed had to say, without its news of the day."""
+    lines = []
+    for line in output.splitlines():
+        match = _LOG_LINE.match(line)
+        if match is None:
+            lines.append(line)
+        elif match["who"].startswith("stderr"):
+            lines.append(match["text"])
+    return lines
+
+
+def refused(folder: Path, *arguments: str, command: str = "twistd -n") -> str:
+    """Start, in vain; return the one line that says why."""
+    name, *options = command.split()
+    result = subprocess.run(
+        [SCRIPTS / name, *options, *arguments],
+        cwd=folder,
+        env=environment(),
+        timeout=TIMEOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1, result.stdout
+    assert "Traceback" not in result.stdout
+    assert "starting up" not in result.stdout or not (folder / "twistd.pid").exists()
+    (line,) = complaints(result.stdout)
+    return line
+
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield sock.getsockname()[1]
+
+
+@pytest.mark.parametrize("command", ["twistd -n", "twist"])
+def test_port_in_use(folder: Path, busy_port: int, command: str) -> None:
+    place = f"tcp:{busy_port}:interface=127.0.0.1"
+    line = refused(folder, "zeo", "--listen", place, command=command)
+    assert line == (
+        f"cannot listen at {place}: it is in use; "
+        "stop the process that has it, or choose another address"
+    )
+
+
+def test_port_in_use_in_the_background(folder: Path, busy_port: int) -> None:
+    result = subprocess.run(
+        [SCRIPTS / "twistd", "zeo", "--listen", f"tcp:{busy_port}:interface=127.0.0.1"],
+        cwd=folder,
+        env=environment(),
+        timeout=TIMEOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # The text is Twisted's, which cuts ours off; the log has it all.
+    assert result.returncode == 1
+    assert f"cannot listen at tcp:{busy_port}" in result.stdout + result.stderr
+    log = (folder / "twistd.log").read_text()
+    assert "stop the process that has it" in log
+    assert "Traceback" not in log + result.stdout + result.stderr
+    assert not (folder / "twistd.pid").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("tcp:0:interface=192.0.2.1", "this machine has no such address"),
+        ("unix:missing/s", "create it"),
+        ("foo:1", "Unknown endpoint type: 'foo'; write a Twisted endpoint"),
+        ("tcp", "an argument is missing"),
+        ("tcp:0:wrong=1", "an argument is missing, or is one too many"),
+        ("tcp:many", "write a Twisted endpoint"),
+        ("", "write a Twisted endpoint"),
+        ("ssl:0", "server.pem: No such file or directory"),
+        ("systemd:domain=INET:index=0", "systemd passes no such socket"),
+    ],
+)
+def test_bad_endpoint(folder: Path, place: str, expected: str) -> None:
+    line = refused(folder, "zeo", "--listen", place)
+    assert place in line
+    assert expected in line
+
+
+def test_socket_in_use(folder: Path, daemon: Callable[..., Running]) -> None:
+    place = f"unix:{folder / 's'}"
+    running = daemon("--listen", place)
+    line = refused(folder, "zeo", "--listen", place, "--file", "other.fs")
+    assert line.startswith(f"cannot listen at {place}: it is in use; ")
+    commit(running.address, "a", 1)
+
+
+def test_second_daemon_does_not_disturb_the_first(
+    folder: Path, daemon: Callable[..., Running]
+) -> None:
+    running = daemon(*ANYWHERE)
+    commit(running.address, "a", 1)
+    assert refused(folder, "zeo", *ANYWHERE) == (
+        "cannot open storage '1': Data.fs is locked, since another process has it open; "
+        "stop that process, or serve another file"
+    )
+    place = f"tcp:{running.address[1]}:interface=127.0.0.1"
+    assert "it is in use" in refused(folder, "zeo", "--listen", place, "--file", "other.fs")
+    assert read(running.address, "a") == 1
+    commit(running.address, "a", 2)
+    assert read(running.address, "a") == 2
+
+
+def test_two_storages_with_one_file(folder: Path) -> None:
+    line = refused(folder, "zeo", *ANYWHERE, "-s", "a=x.fs", "-s", "b=./x.fs")
+    assert line.startswith("cannot open storage 'b': ./x.fs is locked")
+
+
+def test_missing_folder(folder: Path) -> None:
+    line = refused(folder, "zeo", *ANYWHERE, "--file", "missing/Data.fs")
+    assert line == (
+        f"zeo: missing/Data.fs: the folder {folder / 'missing'} does not exist; "
+        "create it, or choose another one"
+    )
+
+
+def test_folder_instead_of_a_file(folder: Path) -> None:
+    (folder / "d").mkdir()
+    line = refused(folder, "zeo", *ANYWHERE, "--file", "d")
+    assert line == f"cannot open storage '1': {folder / 'd'}: Is a directory; check the path"
+
+
+def test_file_instead_of_a_blob_directory(folder: Path) -> None:
+    (folder / "b").write_text("")
+    line = refused(folder, "zeo", *ANYWHERE, "--file", "x.fs", "--blob-dir", "b")
+    assert line == f"cannot open storage '1': {folder / 'b'}: Not a directory; check the path"
+
+
+def test_other_file(folder: Path) -> None:
+    (folder / "x.fs").write_text("hello")
+    line = refused(folder, "zeo", *ANYWHERE, "--file", "x.fs")
+    assert line == "cannot open storage '1': x.fs is not a file of a FileStorage; check the path"
+    assert (folder / "x.fs").read_text() == "hello"
+
+
+def test_corrupt_file(folder: Path) -> None:
+    path = folder / "x.fs"
+    ZODB.DB(FileStorage(str(path))).close()
+    (folder / "x.fs.index").unlink(missing_ok=True)
+    data = bytearray(path.read_bytes())
+    data[60:90] = b"\xff" * 30
+    path.write_bytes(data)
+    line = refused(folder, "zeo", *ANYWHERE, "--file", "x.fs")
+    assert line.startswith("cannot open storage '1': x.fs cannot be read (")
+    assert line.endswith("; check the path, or restore the file from a backup")
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--invalidation-queue-size many", "--invalidation-queue-size many: write a whole number"),
+        ("--invalidation-queue-size 0", "--invalidation-queue-size 0: write a whole number"),
+        ("--invalidation-age -1", "--invalidation-age -1: write a number of seconds"),
+        ("--invalidation-age inf", "--invalidation-age inf: write a number of seconds"),
+        ("--transaction-timeout 0", "--transaction-timeout 0: write a number of seconds"),
+        ("-t nan", "--transaction-timeout nan: write a number of seconds"),
+        ("--message-limit 3", "--message-limit 3: write a size from 64KB"),
+        ("--protocol-limit 7", "--protocol-limit 7: write 5 or 6"),
+        ("--nonsense", "option --nonsense not recognized"),
+        ("--file", "option --file requires argument"),
+        ("nonsense", "nonsense: there are no arguments but options"),
+        ("-s a=b -s a=c", "--storage a=c: there are two storages named a"),
+        ("-s a", "--storage a: write NAME=PATH"),
+        ("-f x -s 1=y", "--file is storage 1"),
+        ("-b x -s a=b", "--blob-dir belongs to --file"),
+        ("-C zeo.conf -r", "--conf: --read-only cannot be given with it; write it into zeo.conf"),
+    ],
+)
+def test_bad_options(folder: Path, options: str, expected: str) -> None:
+    line = refused(folder, "zeo", *options.split())
+    assert line.startswith(f"zeo: {expected}")
+    assert "`twistd zeo --help`" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<zeo>\naddress 127.0.0.1:0\nnew 1\n</zeo>", "line 3: 'new' is not a known key name"),
+        ("<zeo>\naddress 127.0.0.1:many\n</zeo>", "line 2: address: "),
+        ("<zeo>\naddress 127.0.0.1:0\n</zeo>", ""),
+        ("<zeo>\naddress 127.0.0.1:0\n", ""),
+        (
+            "<zeo>\naddress 127.0.0.1:0\n</zeo>\n"
+            "<filestorage>\npath missing/a.fs\n</filestorage>\n",
+            "line 5: path: ",
+        ),
+        (
+            "<zeo>\naddress 127.0.0.1:0\n</zeo>\n"
+            "<mappingstorage a>\n</mappingstorage>\n<mappingstorage a>\n</mappingstorage>\n",
+            "",
+        ),
+    ],
+)
+def test_bad_conf(folder: Path, text: str, expected: str) -> None:
+    (folder / "my.conf").write_text(text)
+    line = refused(folder, "zeo", "--conf", "my.conf")
+    assert line.startswith("zeo: my.conf")
+    assert expected in line
+    assert "; " in line
+
+
+def test_missing_conf(folder: Path) -> None:
+    assert refused(folder, "zeo", "--conf", "my.conf") == (
+        "zeo: my.conf: cannot be read: No such file or directory; check the path"
+    )
+
+
+def test_pid_file_that_cannot_be_written(folder: Path) -> None:
+    (folder / "d").mkdir()
+    (folder / "my.conf").write_text(
+        "<zeo>\naddress 127.0.0.1:0\npid-filename d\n</zeo>\n<mappingstorage>\n</mappingstorage>\n"
+    )
+    line = refused(folder, "zeo", "--conf", "my.conf")
+    assert line == "cannot write d: Is a directory; correct pid-filename"
