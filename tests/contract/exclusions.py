@@ -26,7 +26,6 @@ NO_UNDO = "the storage keeps no undo information"
 NO_RESTORE = "the storage cannot restore transactions"
 NO_GC = "a DemoStorage with a base collects no garbage"
 NO_PACK = "ZODB's DemoStorage fails to pack changes that it has not made itself"
-NO_STATUS = "a MappingStorage takes no status beside a tid, and the daemon passes one on"
 NO_FALLBACK = "zeotwisted's client does not support read_only_fallback yet"
 IN_MEMORY = "the storage is in memory: nothing is left after a restart"
 
@@ -45,7 +44,7 @@ EXCLUSIONS = [
         # zeotwisted's client
         ("*", "read_only_daemon", "*", "*", NO_FALLBACK, "ours"),
         ("*", "read_only_daemon", "*", "*", NO_FALLBACK, "zeo_server_*"),
-        # MappingStorage; ZODB does not run these with it either, except for the last two
+        # MappingStorage; ZODB does not run these with it either, except for the last one
         ("mappingstorage", "*", "TransactionalUndoStorage", "*", NO_UNDO),
         ("mappingstorage", "*", "PackableUndoStorage", "*", NO_UNDO),
         ("mappingstorage", "*", "ConflictResolvingTransUndoStorage", "*", NO_UNDO),
@@ -58,8 +57,7 @@ EXCLUSIONS = [
             "the storage resolves no conflicts; its clients can",
         ),
         ("mappingstorage", "read_only_daemon", "*", "*", IN_MEMORY),
-        ("mappingstorage", "*", "RevisionStorage", "testLoadBeforeConsecutiveTids", NO_STATUS),
-        # DemoStorage; ZODB does not run these with it either, except for the last four
+        # DemoStorage; ZODB does not run these with it either, except for the last three
         ("demostorage", "*", "TransactionalUndoStorage", "*", NO_UNDO),
         ("demostorage", "*", "PackableUndoStorage", "*", NO_UNDO),
         ("demostorage", "*", "ConflictResolvingTransUndoStorage", "*", NO_UNDO),
@@ -71,7 +69,6 @@ EXCLUSIONS = [
         ("demostorage", "*", "Packable*", "testPackWithMultiDatabaseReferences", NO_GC),
         ("demostorage", "*", "PersistentStorage", "*", IN_MEMORY),
         ("demostorage", "read_only_daemon", "*", "*", IN_MEMORY),
-        ("demostorage", "*", "RevisionStorage", "testLoadBeforeConsecutiveTids", NO_STATUS),
         ("demostorage_on_file", "*", "Packable*", "*", NO_PACK),
         ("demostorage_on_file", "*", "TransactionalUndoStorage", "*Pack*", NO_PACK),
     )

@@ -148,7 +148,11 @@ class Transaction:
         self._owner = owner
         self._served = served
         self._metadata = metadata
-        self._begin_args = () if tid is None and status == " " else (tid, status)
+        # Not every storage takes a status, nor a tid.
+        if status != " ":
+            self._begin_args: tuple[Any, ...] = (tid, status)
+        else:
+            self._begin_args = () if tid is None else (tid,)
         self._changed: list[bytes] = []
         self._waiting: Deferred[None] | None = None
         # An abort has to wait for the step that is being done in the thread.
