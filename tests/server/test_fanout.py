@@ -33,7 +33,7 @@ class Watch:
         with self._changed:
             assert self._changed.wait_for(lambda: tid in self.tids, TIMEOUT)
 
-    def invalidateCache(self) -> None:  # noqa: N802
+    def invalidateCache(self) -> None:
         pass
 
     references = None
@@ -78,7 +78,7 @@ def test_news_travels_through_both_daemons(upstream: Any, fanout: Any) -> None:
         tid = writer.lastTransaction()
         watch.wait_for(tid)
         assert reader.lastTransaction() >= tid
-        data, serial, end = reader.loadBefore(z64, b"\x7f" + b"\xff" * 7)
+        _, serial, end = reader.loadBefore(z64, b"\x7f" + b"\xff" * 7)
         assert (serial, end) == (tid, None)
     connection.close()
     writer.close()

@@ -136,7 +136,7 @@ class StorageServerProtocol(protocol.Protocol):
         call = event.call
         try:
             if event.error is not None:
-                raise event.error
+                raise TypeError(str(event.error))
             result = self._connection.call(call.name, call.writes, event.args)
         except Exception as error:
             self._failed(id, call.name, error)
