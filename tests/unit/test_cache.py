@@ -1,0 +1,106 @@
+"""The cache against a model that keeps everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from zeotwisted.client.cache import ClientCache
+
+
+def tid(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
+oids = st.integers(1, 5).map(tid)
+
+
+class Cache(RuleBasedStateMachine):
+    """A server with a history, and a cache that is told of it in order."""
+
+    LIMIT = 10_000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = ClientCache(self.LIMIT)
+        self.now = 0
+        # For each object, its revisions in ascending order.
+        self.history: dict[bytes, list[tuple[bytes, bytes]]] = {}
+
+    def revision(self, oid: bytes, before: bytes) -> Any:
+        """Return what the server would answer."""
+        found = None
+        for start, data in self.history.get(oid, ()):
+            if start < before:
+                found = [data, start, None]
+            elif found is not None:
+                found[2] = start
+                break
+        return None if found is None else tuple(found)
+
+    @rule(changed=st.sets(oids, min_size=1), size=st.sampled_from([0, 10, 2000, 20_000]))
+    def commit(self, changed: set[bytes], size: int) -> None:
+        self.now += 1
+        for oid in changed:
+            self.history.setdefault(oid, []).append((tid(self.now), b"%d" % self.now + b"x" * size))
+            self.cache.invalidate(oid, tid(self.now))
+        self.cache.setLastTid(tid(self.now))
+
+    @precondition(lambda self: self.now)
+    @rule(oid=oids, back=st.integers(-1, 10))
+    def load(self, oid: bytes, back: int) -> None:
+        before = tid(max(self.now - back, 0))
+        revision = self.revision(oid, before)
+        if revision is not None:
+            data, start, end = revision
+            self.cache.store(oid, start, end, data)
+
+    @rule(oid=oids)
+    def forget(self, oid: bytes) -> None:
+        self.cache.invalidate(oid, None)
+        assert self.cache.load(oid) is None
+
+    @rule()
+    def clear(self) -> None:
+        self.cache.clear()
+        assert len(self.cache) == 0 and self.cache.used == 0
+
+    @invariant()
+    def tells_the_truth(self) -> None:
+        for oid in map(tid, range(1, 6)):
+            current = self.cache.load(oid)
+            expected = self.revision(oid, tid(self.now + 1))
+            assert current is None or current == expected[:2]
+            for before in map(tid, range(self.now + 2)):
+                found = self.cache.loadBefore(oid, before)
+                assert found is None or found == self.revision(oid, before)
+        assert self.cache.getLastTid() == tid(self.now)
+
+    @invariant()
+    def keeps_its_limit(self) -> None:
+        assert 0 <= self.cache.used <= self.LIMIT
+
+
+Cache.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestCache = Cache.TestCase
+
+
+def test_least_recently_used_goes_first() -> None:
+    cache = ClientCache(4000)
+    for number in range(1, 4):
+        cache.store(tid(number), tid(1), None, b"x" * 500)
+    assert len(cache) == 3
+    cache.load(tid(1))
+    cache.store(tid(4), tid(1), None, b"x" * 1000)
+    assert cache.load(tid(1)) and cache.load(tid(4))
+    assert cache.load(tid(2)) is None
+
+
+def test_object_larger_than_the_cache_is_not_kept() -> None:
+    cache = ClientCache(1000)
+    cache.store(tid(1), tid(1), None, b"small")
+    cache.store(tid(2), tid(1), None, b"x" * 1000)
+    assert cache.load(tid(1)) and cache.load(tid(2)) is None
