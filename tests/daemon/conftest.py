@@ -26,7 +26,7 @@ TIMEOUT = 20
 
 _LISTENING = re.compile(
     r"listening at (?:IPv[46]Address\(type='TCP', host='(?P<host>.*?)', port=(?P<port>\d+)"
-    r"|UNIXAddress\(name?=?'?(?P<path>.*?)'?\))"
+    r"|UNIXAddress\('(?P<path>.*?)'\))"
 )
 
 
@@ -77,7 +77,10 @@ class Running:
         self.address = self.addresses[0]
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
-        """Stop it; return its exit code."""
+        """Stop it; return its exit code, or 0 if it shut down and then ended by the signal.
+
+        Twisted does the latter, so that whoever sent the signal can see that it was heeded.
+        """
         if self.process.poll() is None:
             self.process.send_signal(signum)
         try:
@@ -87,6 +90,8 @@ class Running:
             self.process.communicate()
             raise
         self.output += rest
+        if self.process.returncode == -signum and "Main loop terminated" in self.output:
+            return 0
         return self.process.returncode
 
 
