@@ -288,7 +288,7 @@ def test_conf_with_unix_socket(daemon: Daemon, folder: Path) -> None:
 
 
 def test_twist(run: Daemon) -> None:
-    running = run(str(SCRIPTS / "twist"), "zeo", *ANYWHERE)
+    running = run(str(SCRIPTS / "twist"), "--log-format", "text", "zeo", *ANYWHERE)
     commit(running.address, "a", 1)
     assert running.stop() == 0
 
