@@ -66,6 +66,7 @@ class Running:
             **({"env": environment()} | options),
         )
         self.output = ""
+        self._code: int | None = None
         assert self.process.stdout is not None
         while len(addresses_in(self.output)) < listeners:
             line = self.process.stdout.readline()
@@ -81,8 +82,9 @@ class Running:
 
         Twisted does the latter, so that whoever sent the signal can see that it was heeded.
         """
-        if self.process.poll() is None:
-            self.process.send_signal(signum)
+        if self._code is not None:
+            return self._code
+        self.process.send_signal(signum)
         try:
             rest, _ = self.process.communicate(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -90,9 +92,10 @@ class Running:
             self.process.communicate()
             raise
         self.output += rest
-        if self.process.returncode == -signum and "Main loop terminated" in self.output:
-            return 0
-        return self.process.returncode
+        self._code = self.process.returncode
+        if self._code == -signum and "Main loop terminated" in self.output:
+            self._code = 0
+        return self._code
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import transaction
 from persistent.mapping import PersistentMapping
 from ZODB.POSException import ConflictError, ReadOnlyError
 
-import zeotwisted
+from zeotwisted.exceptions import ClientDisconnected
 
 from .conftest import (
     ANYWHERE,
@@ -96,7 +97,7 @@ def test_replaces_a_socket_that_was_left_behind(daemon: Daemon, folder: Path) ->
 def test_systemd_socket(run: Daemon) -> None:
     code = (
         "import os, sys; os.dup2(int(sys.argv[1]), 3);"
-        "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '1'};"
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='zeo');"
         "os.execv(sys.argv[2], sys.argv[2:])"
     )
     with socket.create_server(("127.0.0.1", 0)) as sock:
@@ -205,6 +206,15 @@ class Adding(PersistentMapping):
         return {"data": {"n": total}}
 
 
+@pytest.fixture
+def of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a module that the daemon does not have."""
+    module = types.ModuleType("of_the_client")
+    module.Adding = Adding  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(Adding, "__module__", module.__name__)
+
+
 def _add_twice(address: Any) -> int:
     commit(address, "c", Adding(n=0))
     with opened(address) as connection:
@@ -219,13 +229,16 @@ def _add_twice(address: Any) -> int:
             managers[1].abort()
             one.close()
             two.close()
-    return int(read(address, "c")["n"])
+    with opened(address) as connection:
+        return int(connection.root()["c"]["n"])
 
 
+@pytest.mark.usefixtures("of_the_client")
 def test_client_conflict_resolution(daemon: Daemon) -> None:
     assert _add_twice(daemon(*ANYWHERE, "--client-conflict-resolution").address) == 3
 
 
+@pytest.mark.usefixtures("of_the_client")
 def test_conflict_that_the_server_cannot_resolve(daemon: Daemon) -> None:
     with pytest.raises(ConflictError):
         _add_twice(daemon(*ANYWHERE).address)
@@ -251,7 +264,7 @@ def test_protocols(daemon: Daemon, options: tuple[str, ...], stock: bytes, own: 
 def test_message_limit(daemon: Daemon) -> None:
     running = daemon(*ANYWHERE, "--message-limit", "64KB")
     commit(running.address, "a", "x" * 60_000)
-    with pytest.raises(zeotwisted.client.storage.ClientDisconnected):
+    with pytest.raises(ClientDisconnected):
         commit(running.address, "a", "x" * 70_000)
     running.stop()
     assert "disconnected" in running.output
