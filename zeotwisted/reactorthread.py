@@ -19,6 +19,8 @@ from importlib import import_module
 from typing import Any, Protocol
 from weakref import WeakSet, finalize
 
+from twisted.python.threadable import isInIOThread
+
 __all__ = ["Forkable", "OwnReactor", "ReactorThread", "call_after_fork", "release", "shared"]
 
 #: How long (seconds) the end of a thread may take.
@@ -128,13 +130,17 @@ class OwnReactor:
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self._ident: int | None = None
-        reactor.callWhenRunning(self._started)
+        # Not callWhenRunning, which calls in this thread if it runs.
+        reactor.callFromThread(self._started)
 
     def _started(self) -> None:
         self._ident = threading.get_ident()
 
     def is_current(self) -> bool:
         """Whether the caller is the reactor's thread."""
+        if self._ident is None:
+            # It has not said so yet, but most reactors are the installed one.
+            return self.is_running() and bool(isInIOThread())
         return threading.get_ident() == self._ident
 
     def is_running(self) -> bool:

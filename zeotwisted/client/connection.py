@@ -133,6 +133,8 @@ class Connection:
         self._protocol: ClientProtocol | None = None
         self._retry: IDelayedCall | None = None
         self._attempts = 0
+        self._at_shutdown: Any = None
+        self._end = "the storage is closed"
         self._pause = backoffPolicy(initialDelay=0.5, maxDelay=10.0)
 
     # Any thread.
@@ -157,7 +159,7 @@ class Connection:
         with self._changed:
             while self.ready is None:
                 if self.state is State.CLOSED:
-                    raise ClientDisconnected("the storage is closed")
+                    raise ClientDisconnected(self._end)
                 if fail_fast and isinstance(self.failure, ProtocolError):
                     raise self.failure
                 if fail_fast and isinstance(self.failure, (ReadOnlyError, ServerException)):
@@ -190,16 +192,30 @@ class Connection:
     def start(self) -> None:
         """Begin to connect."""
         if self._to(Input.START):
+            self._at_shutdown = self._reactor.addSystemEventTrigger(
+                "before", "shutdown", self._shut_down
+            )
             self._connect()
 
     def close(self) -> None:
         """Give up the connection and do not look for another."""
+        if self._at_shutdown is not None:
+            self._reactor.removeSystemEventTrigger(self._at_shutdown)
+            self._at_shutdown = None
+        self._close()
+
+    def _shut_down(self) -> None:
+        self._at_shutdown = None
+        self._end = "the reactor has stopped"
+        self._close()
+
+    def _close(self) -> None:
         if not self._to(Input.CLOSE):
             return
         if self._retry is not None and self._retry.active():
             self._retry.cancel()
         if self._protocol is not None:
-            self._protocol.close(ClientDisconnected("the storage is closed"))
+            self._protocol.close(ClientDisconnected(self._end))
 
     def abandon(self) -> None:
         """In a child process: the connection belongs to the parent. Let go without a word."""
@@ -248,7 +264,7 @@ class Connection:
                 self._protocol = protocol
                 await self._establish(protocol)
             else:
-                protocol.close(ClientDisconnected("the storage is closed"))
+                protocol.close(ClientDisconnected(self._end))
             return
         raise error
 
