@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ZODB.MappingStorage import MappingStorage
-from ZODB.POSException import ConflictError, StorageTransactionError
+from ZODB.POSException import ConflictError, StorageError, StorageTransactionError
 
 from zeotwisted.exceptions import ServerException
 from zeotwisted.server.loads import Loads
@@ -173,6 +173,132 @@ def test_news_from_outside_keeps_its_place_between_commits() -> None:
     mine = next(event[2] for event in writer.received() if event[:2] == ("reply", finish))
     later = (int.from_bytes(mine, "big") + 1).to_bytes(8, "big")
     assert invalidations(reader) == [(mine, (OID_A,)), (later, (OID_B,))]
+
+
+@pytest.mark.parametrize("when", ["tpc_finish", "getSize"])
+def test_commit_that_is_there_in_spite_of_an_error_is_told_to_everybody(when: str) -> None:
+    """Its own client, too, which gets an exception in place of a tid."""
+
+    class Failing(MappingStorage):
+        def tpc_finish(self, transaction: Any, func: Any = lambda tid: None) -> Any:
+            super().tpc_finish(transaction, func)
+            self.done = True
+            if when == "tpc_finish":
+                raise OSError("too late")
+
+        def getSize(self) -> int:
+            if when == "getSize" and getattr(self, "done", False):
+                raise OSError("no size")
+            return 0
+
+    server = Server(Failing())
+    writer, reader = server.client(), server.client()
+    writer.begin(1, OID_A)
+    writer.ask("vote", 1)
+    finish = writer.send("tpc_finish", 1)
+    tid = server.storage.lastTransaction()
+    answers = writer.received()
+    assert invalidations(reader) == [(tid, (OID_A,))]
+    if when == "getSize":
+        assert answers == [("reply", finish, tid)]
+    else:
+        (news, (kind, id, _)) = answers
+        assert news == ("invalidateTransaction", tid, (OID_A,))
+        assert (kind, id) == ("error", finish)
+    assert server.served.lock.holder is None
+
+
+def test_storage_that_cannot_say_whether_it_has_committed() -> None:
+    """Nobody can be told what happened, so everybody has to find out by reconnecting."""
+
+    class Failing(MappingStorage):
+        broken = False
+
+        def tpc_finish(self, transaction: Any, func: Any = lambda tid: None) -> Any:
+            func(b"\0" * 7 + b"\x99")
+            self.broken = True
+            raise OSError("gone")
+
+        def lastTransaction(self) -> Any:
+            if self.broken:
+                raise OSError("gone")
+            return super().lastTransaction()
+
+    server = Server(Failing())
+    writer, reader = server.client(), server.client()
+    writer.begin(1, OID_A)
+    writer.ask("vote", 1)
+    writer.send("tpc_finish", 1)
+    assert writer.dropped and reader.dropped
+    server.storage.broken = False
+    writer.lose()
+    reader.lose()
+    late = PuppetClient(server)
+    late.ask("register", "1", False)
+    assert late.ask("getInvalidations", b"\0" * 8) is None
+    assert server.served.lock.holder is None
+    # The storage was aborted, and is not left with a lock of its own.
+    tid = late.commit(2, OID_A)
+    assert late.ask("getInvalidations", tid) == (tid, ())
+
+
+def test_abort_that_comes_too_late_is_answered_after_the_commit() -> None:
+    server = Server()
+    client = server.client()
+    client.begin(1, OID_A)
+    client.ask("vote", 1)
+    server.commits.immediate = False
+    finish = client.send("tpc_finish", 1)
+    abort = client.send("tpc_abort", 1)
+    assert client.received() == []
+    server.commits.work()
+    committed, aborted = client.received()
+    assert committed == ("reply", finish, server.storage.lastTransaction())
+    assert aborted == ("reply", abort, None)
+
+
+def test_error_that_cannot_be_sent_is_answered_all_the_same() -> None:
+    class Failing(MappingStorage):
+        def tpc_vote(self, transaction: Any) -> Any:
+            raise OSError("no text: \udcff")
+
+    server = Server(Failing())
+    client = server.client()
+    client.begin(1, OID_A)
+    with pytest.raises(StorageError, match="udcff"):
+        client.ask("vote", 1)
+
+
+def test_slow_calls_of_a_lost_client_are_forgotten() -> None:
+    server = Server()
+    client, other = server.client(), server.client()
+    server.slow.immediate = False
+    for _ in range(50):
+        client.send("history", OID_A)
+    client.lose()
+    other.send("history", OID_A)
+    assert len(server.slow) == 2
+    server.slow.work()
+    assert len(server.slow) == 1
+
+
+def test_client_with_endless_slow_calls_is_dropped() -> None:
+    server = Server()
+    client = server.client()
+    server.slow.immediate = False
+    while not client.dropped:
+        client.send("history", OID_A)
+        assert len(client.protocol._connection._slow.waiting) <= 1000, "they are not limited"
+
+
+def test_iterators_are_limited() -> None:
+    server = Server()
+    client = server.client()
+    client.commit(1, OID_A)
+    with pytest.raises(StorageError, match="iterators"):
+        for _ in range(1000):
+            client.ask("iterator_start", None, None)
+    assert client.ask("ping") is None
 
 
 def test_news_of_a_commit_that_failed_is_not_told() -> None:

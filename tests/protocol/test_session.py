@@ -345,11 +345,14 @@ def test_a_bad_push(protocol: bytes) -> None:
 def test_who_waits_for_an_answer(protocol: bytes) -> None:
     session = server(State.OPEN, protocol)
     (waits,) = session.receive(encode(protocol, (OID, TID), 0, "loadBefore", (OID, TID)))
-    (does_not,) = session.receive(encode(protocol, 0, 1, "vote", (1,)))
+    (does_not,) = session.receive(encode(protocol, 0, 1, "undoa", (b"tid", 1)))
     assert isinstance(waits, Called)
     assert isinstance(does_not, Called)
     assert waits == Called((OID, TID), SERVER_CALLS["loadBefore"], (OID, TID), None)
-    assert does_not == Called(None, SERVER_CALLS["vote"], (1,), None)
+    assert does_not == Called(None, SERVER_CALLS["undoa"], (b"tid", 1), None)
+    # The answers of these must not be lost: locks and reservations depend on them.
+    with pytest.raises(WireError, match="vote must wait"):
+        list(session.receive(encode(protocol, 0, 1, "vote", (1,))))
 
 
 @both

@@ -321,6 +321,8 @@ class Session:
         if call is None:
             raise WireError(f"unknown call: {name[:40]!r}")
         self._to(Input.REGISTER if name == "register" else Input.CALL)
+        if flag and not call.oneway:
+            raise WireError(f"{name} must wait for its answer")
         try:
             call.check(args)
         except BadArguments as error:

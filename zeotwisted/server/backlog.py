@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IPushProducer, IWriteDescriptor
+from twisted.internet.interfaces import IConsumer, IPushProducer
 from zope.interface import implementer
+
+from zeotwisted.transports import sender
 
 __all__ = ["Backlog"]
 
@@ -46,7 +47,7 @@ class Backlog:
         self._reading = True
         self._waiting: list[Deferred[None]] = []
         self._written = False
-        self._direct = IWriteDescriptor.providedBy(transport)
+        self._send = sender(transport)
         transport.registerProducer(self, True)
 
     def write(self, data: bytes) -> None:
@@ -66,17 +67,10 @@ class Backlog:
             self._pause_reading()
 
     def flush(self) -> None:
-        """Send what the socket takes now, and not in the reactor's next turn.
-
-        Somebody waits for an answer; this saves a look at all sockets on its way. What the socket
-        does not take, and any error, is left to the reactor.
-        """
-        if not self._written:
-            return
-        self._written = False
-        transport: Any = self._transport
-        if self._direct and not transport.disconnecting:
-            transport.doWrite()
+        """Send what the socket takes now, and not in the reactor's next turn."""
+        if self._written:
+            self._written = False
+            self._send()
 
     def writable(self) -> Deferred[None]:
         """Return a Deferred that fires when there is room."""

@@ -24,6 +24,10 @@ from .transaction import Transaction
 __all__ = ["Answer", "Connection", "Peer"]
 
 
+#: How many calls of one kind a client may have waiting.
+_MAX_WAITING = 1000
+
+
 class Peer(Protocol):
     """What a connection needs from the protocol below it."""
 
@@ -65,6 +69,8 @@ class Connection:
         self._read_only = False
         # The slow calls of one client are done one after the other.
         self._slow = DeferredLock()
+        self._downloads = DeferredLock()
+        self._gone = False
         self._transaction: Transaction | None = None
         self._upload: blobs.BlobUpload | None = None
         self._registered: ServedStorage | None = None
@@ -89,6 +95,7 @@ class Connection:
 
     async def lost(self) -> None:
         """The client is gone: release all that it holds."""
+        self._gone = True
         if self._registered is None:
             return
         self._registered.unregister(self)
@@ -102,6 +109,7 @@ class Connection:
                 phase=self._transaction.phase.value,
             )
             await self._transaction.abort()
+        # A slow call may be using one.
         await self._slow.run(self._iterators.close)
 
     # What the storage tells its clients.
@@ -134,7 +142,9 @@ class Connection:
 
     def remote_set_client_label(self, label: str | bytes) -> None:
         text = label.decode("utf-8", "replace") if isinstance(label, bytes) else label
-        self.label = f"{text[:80]} {self._peer.label}"
+        # A line break would let a client write log lines of its own.
+        printable = "".join(char if char.isprintable() else "?" for char in text[:80])
+        self.label = f"{printable} {self._peer.label}"
 
     # The storage as a whole.
 
@@ -145,7 +155,11 @@ class Connection:
         return self._served.last_transaction
 
     def remote_getInvalidations(self, tid: bytes) -> Any:
-        return self._served.invalidations_since(tid)
+        served = self._served
+        known = served.known_invalidations(tid)
+        if known is None and served.may_read_changes(tid):
+            return self._in_thread(served.read_changes, tid, served.last_transaction)
+        return known
 
     def remote_server_status(self) -> dict[str, Any]:
         return self._served.status()
@@ -192,13 +206,19 @@ class Connection:
     def remote_record_iternext(self, next: bytes | None = None) -> Any:
         return self._in_thread(self._storage.record_iternext, next)
 
-    async def remote_sendBlob(self, oid: bytes, serial: bytes) -> None:
+    def remote_sendBlob(self, oid: bytes, serial: bytes) -> Deferred[None]:
+        self._check_waiting(self._downloads)
+        return self._downloads.run(lambda: Deferred.fromCoroutine(self._send_blob(oid, serial)))
+
+    async def _send_blob(self, oid: bytes, serial: bytes) -> None:
         blobs.require_blobs(self._storage)
         filename = self._storage.loadBlob(oid, serial)
         self._peer.push("receiveBlobStart", oid, serial)
         for chunk in blobs.read_chunks(filename):
             self._peer.push("receiveBlobChunk", oid, serial, chunk)
             await self._peer.writable()
+            if self._gone:
+                return
         self._peer.push("receiveBlobStop", oid, serial)
 
     # The log of transactions.
@@ -229,7 +249,16 @@ class Connection:
         return self._in_thread(self._iterators.forget, iids)
 
     def _in_thread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        return self._slow.run(self._served.in_thread, function, *args)
+        self._check_waiting(self._slow)
+        return self._slow.run(self._run_slow, function, *args)
+
+    def _run_slow(self, function: Callable[..., Any], *args: Any) -> Any:
+        # What a client left behind in the queue is not worth a thread.
+        return None if self._gone else self._served.in_thread(function, *args)
+
+    def _check_waiting(self, lock: DeferredLock) -> None:
+        if len(lock.waiting) + 1 >= _MAX_WAITING:
+            self._peer.drop(f"it has more than {_MAX_WAITING} slow calls waiting")
 
     # New objects.
 
@@ -328,11 +357,11 @@ class Connection:
             tid, sizes = await transaction.finish()
         finally:
             self._forget_if_over(transaction)
-        self._peer.push("info", sizes)
 
         def then() -> None:
-            transaction.end()
+            transaction.answered()
             self._forget_if_over(transaction)
+            self._peer.push("info", sizes)
 
         return Answer(tid, then)
 

@@ -8,6 +8,10 @@ from collections.abc import Iterable, Sequence
 __all__ = ["InvalidationQueue"]
 
 
+#: Later than any transaction.
+_NEVER = b"\xff" * 8
+
+
 class InvalidationQueue:
     """The oids that the last transactions changed, oldest first.
 
@@ -32,9 +36,17 @@ class InvalidationQueue:
                 self.append(tid, oids)
         self.last = last
 
+    def forget(self) -> None:
+        """What happened up to now is not known any more: nobody can be told what was missed."""
+        self._entries.clear()
+        self._complete_since = _NEVER
+
     def append(self, tid: bytes, oids: Sequence[bytes]) -> None:
         """Add a transaction, which must be later than all before."""
-        self._entries.append((tid, oids))
+        if self._complete_since == _NEVER:
+            self._complete_since = tid
+        else:
+            self._entries.append((tid, oids))
         self.last = tid
         while len(self._entries) > self._size:
             self._complete_since, _ = self._entries.popleft()

@@ -11,6 +11,10 @@ from ZODB.POSException import StorageError
 __all__ = ["Iterators"]
 
 
+#: How many iterators a client may have open.
+_MAX_ITERATORS = 200
+
+
 class Iterators:
     """One client's iterators, by number. Its methods are not to be called concurrently."""
 
@@ -81,6 +85,12 @@ class Iterators:
         self.forget(list(self._iterators))
 
     def _add(self, iterator: Iterator[Any]) -> int:
+        if len(self._iterators) >= _MAX_ITERATORS:
+            # Each may keep a file open.
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+            raise StorageError(f"more than {_MAX_ITERATORS} iterators are open at a time")
         iid = next(self._numbers)
         self._iterators[iid] = iterator
         return iid

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ITCPTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, UndoError
+from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, StorageError, UndoError
 
 from zeotwisted.protocol.codecs import EncodeError, MessageId
 from zeotwisted.protocol.framing import FrameTooLarge, encode_frame
@@ -161,10 +161,12 @@ class StorageServerProtocol(protocol.Protocol):
         then = None
         if type(result) is Answer:
             result, then = result
-        if id is not None:
-            self._answer(id, name, result)
-        if then is not None:
-            then()
+        try:
+            if id is not None:
+                self._answer(id, name, result)
+        finally:
+            if then is not None:
+                then()
 
     def _answer(self, id: MessageId, name: str, result: Any) -> None:
         if self._lost:
@@ -178,9 +180,7 @@ class StorageServerProtocol(protocol.Protocol):
                 name=name,
                 error=error,
             )
-            frame = self._session.failure(
-                id, ValueError(f"the result of {name} cannot be sent: {error}")
-            )
+            frame = self._failure(id, ValueError(f"the result of {name} cannot be sent: {error}"))
         self._backlog.write(frame)
 
     def _failed(self, id: MessageId | None, name: str, error: Exception) -> None:
@@ -196,7 +196,14 @@ class StorageServerProtocol(protocol.Protocol):
             # The client does not wait for an answer, and must not go on as if all were well.
             self.drop(f"{name} failed, and the client cannot be told in any other way")
         elif not self._lost:
-            self._backlog.write(self._session.failure(id, error))
+            self._backlog.write(self._failure(id, error))
+
+    def _failure(self, id: MessageId, error: Exception) -> bytes:
+        try:
+            return self._session.failure(id, error)
+        except (EncodeError, FrameTooLarge):
+            # Its text is no text, or endless; the client needs an answer all the same.
+            return self._session.failure(id, StorageError(ascii(error)[:1000]))
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():

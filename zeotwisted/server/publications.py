@@ -52,9 +52,11 @@ class Publications:
         self._queue: deque[Publication] = deque()
         self._lock = Lock()
 
-    def reserve(self, tid: bytes, oids: Sequence[bytes], origin: object = None) -> Publication:
+    def reserve(self, tid: bytes, oids: Sequence[bytes], origin: object) -> Publication:
         """Take a place, in any thread, for a transaction whose outcome is not known yet."""
-        publication = Publication(tid, oids, origin)
+        return self._append(Publication(tid, oids, origin))
+
+    def _append(self, publication: Publication) -> Publication:
         with self._lock:
             self._queue.append(publication)
         return publication
@@ -66,7 +68,10 @@ class Publications:
 
     def add(self, tid: bytes, oids: Sequence[bytes]) -> None:
         """Add a transaction that is in the storage already, in any thread."""
-        self.settle(self.reserve(tid, oids), True)
+        publication = Publication(tid, oids, None)
+        publication.outcome = True
+        self._append(publication)
+        self._call_from_thread(self.drain)
 
     def drain(self) -> None:
         """Publish whatever can be, in the reactor's thread."""

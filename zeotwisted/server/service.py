@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from threading import Thread
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -98,8 +99,7 @@ class StorageServer(MultiService):
         await maybeDeferred(super().stopService)
         self.factory.drop_all("the server stops")
         await self.factory.all_released()
-        for pool in self._pools:
-            pool.stop()
+        await self._stop_pools()
         for storage in self._storages.values():
             storage.close()
         self.served.clear()
@@ -107,6 +107,18 @@ class StorageServer(MultiService):
     def stopService(self) -> Deferred[None]:
         """Stop listening, let go of the clients, finish what is being committed, close."""
         return Deferred.fromCoroutine(self._stop())
+
+    def _stop_pools(self) -> Deferred[None]:
+        """Wait for what runs in threads, which may be a long pack, without blocking the reactor."""
+        stopped: Deferred[None] = Deferred()
+
+        def stop() -> None:
+            for pool in self._pools:
+                pool.stop()
+            self._reactor.callFromThread(stopped.callback, None)
+
+        Thread(target=stop, name="zeotwisted stop").start()
+        return stopped
 
     def _pool(self, name: str, threads: int) -> Callable[..., Deferred[Any]]:
         pool = ThreadPool(0, threads, name=f"zeotwisted {name}")

@@ -111,8 +111,10 @@ class ServedStorage:
 
     def _known_invalidations(self) -> InvalidationQueue:
         size = self.options.invalidation_queue_size
+        # What is committed from now on, from outside, will be told.
+        last = self.storage.lastTransaction() or z64
         recent = getattr(self.storage, "lastInvalidations", lambda size: ())(size)
-        return InvalidationQueue(size, self.storage.lastTransaction() or z64, recent)
+        return InvalidationQueue(size, last, [entry for entry in recent if entry[0] <= last])
 
     @property
     def last_transaction(self) -> bytes:
@@ -149,24 +151,27 @@ class ServedStorage:
 
     def lost_track(self) -> None:
         """The storage does not know what changed: clients have to find out by reconnecting."""
-        self._invalidations = self._known_invalidations()
+        self._invalidations.forget()
+        try:
+            self._invalidations = self._known_invalidations()
+        except Exception:
+            self._log.failure("storage {id!r} cannot tell its last transaction", id=self.storage_id)
         for listener in list(self._listeners):
             listener.drop("the storage has lost track of changes; the client has to verify")
 
-    def invalidations_since(self, tid: bytes) -> Any:
-        """Return ``(last tid, oids changed after tid)``, or None if that is not known.
+    def known_invalidations(self, tid: bytes) -> tuple[bytes, list[bytes]] | None:
+        """Return ``(last tid, oids changed after tid)``, or None if that is not at hand."""
+        return self._invalidations.since(tid)
 
-        The result may come as a Deferred.
-        """
-        known = self._invalidations.since(tid)
+    def may_read_changes(self, tid: bytes) -> bool:
+        """Return whether `tid` is young enough for `read_changes`."""
         age = self.options.invalidation_age
-        if known is not None or age is None:
-            return known
-        if tid == z64 or self._clock.seconds() - TimeStamp(tid).timeTime() > age:
-            return None
-        return self.in_thread(self._read_changes, tid, self.last_transaction)
+        if age is None or tid == z64:
+            return False
+        return bool(self._clock.seconds() - TimeStamp(tid).timeTime() <= age)
 
-    def _read_changes(self, after: bytes, last: bytes) -> tuple[bytes, list[bytes]]:
+    def read_changes(self, after: bytes, last: bytes) -> tuple[bytes, list[bytes]]:
+        """Find in the storage what was changed after one tid, up to another; in a thread."""
         oids: set[bytes] = set()
         for transaction in self.storage.iterator(p64(u64(after) + 1), last):
             oids.update(record.oid for record in transaction)
@@ -210,11 +215,6 @@ class ServedStorage:
             timeout=self.options.transaction_timeout,
             last_transaction=self.last_transaction,
         )
-
-    def drop_all(self, reason: str) -> None:
-        """End all clients' connections."""
-        for listener in list(self._listeners):
-            listener.drop(reason)
 
 
 def _leave_conflict_to_client(

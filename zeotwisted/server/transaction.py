@@ -20,6 +20,7 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ConflictError, StorageTransactionError, UndoError
 
 from .commitlog import CommitLog
+from .publications import Publication
 from .storage import Listener, ServedStorage
 
 __all__ = ["ALLOWED", "Operations", "Phase", "Transaction"]
@@ -72,12 +73,16 @@ class Operations:
     def storeBlob(self, oid: bytes, serial: bytes | None, data: bytes, filename: str) -> None:
         if self._conflicts_to_client:
             # The storage moves the file. It is needed again if the client resolves a conflict.
-            taken = filename + ".taken"
-            os.link(filename, taken)
-            filename = taken
-        with self._conflict(oid, data):
-            self._storage.storeBlob(oid, serial, data, filename, "", self._transaction)
-            self._stored(oid)
+            original, filename = filename, filename + ".taken"
+            os.link(original, filename)
+        try:
+            with self._conflict(oid, data):
+                self._storage.storeBlob(oid, serial, data, filename, "", self._transaction)
+                self._stored(oid)
+        finally:
+            if self._conflicts_to_client:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(filename)
 
     def restore(self, oid: bytes, serial: bytes, data: bytes | None, prev_txn: bytes) -> None:
         self._storage.restore(oid, serial, data, "", prev_txn, self._transaction)
@@ -207,7 +212,7 @@ class Transaction:
         served = self._served
         try:
             operations = await served.commit_in_thread(self._vote)
-        except Exception as error:
+        except BaseException as error:
             self._end()
             if isinstance(error, ConflictError):
                 served.stats.conflicts += 1
@@ -245,34 +250,37 @@ class Transaction:
         """Commit. Return the tid, and the new sizes of the storage.
 
         By then every other client's connection has been given the news. The commit lock is held
-        until `end` is called, so that the answer to this client can be written before anything of
-        the next transaction.
+        until `answered` is called, which must be done in any case: the answer to this client has to
+        be written before anything of the next transaction.
         """
         self.expect("tpc_finish")
         self.phase = Phase.FINISHING
         await self._step.acquire()
         try:
             tid, sizes = await self._served.commit_in_thread(self._finish)
-        except Exception:
+        except BaseException:
             self._log.failure("({label}) tpc_finish failed", label=self.label)
             self._served.publications.drain()
             self._end()
-            raise
-        finally:
             self._step.release()
+            raise
         self._served.publications.drain()
         self._served.stats.commits += 1
         return tid, sizes
 
-    def end(self) -> None:
-        """The answer to ``tpc_finish`` has been written."""
+    def answered(self) -> None:
+        """The answer to ``tpc_finish`` has been written, or there is nobody to write it to.
+
+        Only now the commit lock moves on, and an abort that came too late is told so.
+        """
         if self.phase is Phase.FINISHING:
             self._end()
+            self._step.release()
 
     def _finish(self) -> tuple[bytes, dict[str, Any]]:
         served = self._served
         storage = served.storage
-        publications = []
+        publications: list[Publication] = []
 
         def finished(tid: bytes) -> None:
             # Called under the storage's own lock: this is where the order is made.
@@ -281,18 +289,38 @@ class Transaction:
         try:
             storage.tpc_finish(self._metadata, finished)
         except BaseException:
-            for publication in publications:
-                # Nobody knows how far it got. If the transaction is there, all have to hear of it.
-                served.publications.settle(
-                    publication, storage.lastTransaction() >= publication.tid
-                )
+            self._finish_failed(publications)
             raise
         if not publications:
             # Not every storage keeps to the rule that it has to tell its new transaction id.
             finished(storage.lastTransaction())
         for publication in publications:
             served.publications.settle(publication, True)
-        return publications[-1].tid, served.sizes()
+        try:
+            sizes = served.sizes()
+        except Exception:
+            self._log.failure("({label}) the size of the storage is unknown", label=self.label)
+            sizes = {}
+        return publications[-1].tid, sizes
+
+    def _finish_failed(self, publications: list[Publication]) -> None:
+        """Nobody knows how far the storage got. If the transaction is there, all have to hear of
+        it, and so has the client that tried, which will get an exception for an answer."""
+        served = self._served
+        storage = served.storage
+        try:
+            last = storage.lastTransaction()
+        except Exception:
+            last = b""
+            served.call_from_thread(served.lost_track)
+        for publication in publications:
+            publication.origin = None
+            served.publications.settle(publication, last >= publication.tid)
+        try:
+            # It may still hold a lock of its own.
+            storage.tpc_abort(self._metadata)
+        except Exception:
+            self._log.failure("({label}) tpc_abort failed", label=self.label)
 
     async def abort(self) -> None:
         """Give up, whatever the phase is; return when the storage and the lock are free of it.
