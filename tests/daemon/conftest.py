@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -76,6 +77,12 @@ class Running:
             self.output += line
         self.addresses = addresses_in(self.output)
         self.address = self.addresses[0]
+        # It listens before its reactor runs, and minds signals only after that.
+        family = socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET
+        with socket.socket(family) as sock:
+            sock.settimeout(TIMEOUT)
+            sock.connect(self.address)
+            assert sock.recv(1)
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
         """Stop it; return its exit code, or 0 if it shut down and then ended by the signal.
