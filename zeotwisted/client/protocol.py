@@ -31,8 +31,10 @@ from zeotwisted.protocol.session import (
     Session,
     WireError,
 )
+from zeotwisted.transports import sender
 
 from .outbox import Outbox
+from .waiter import Waiter
 
 __all__ = ["ClientProtocol", "Push"]
 
@@ -70,6 +72,7 @@ class ClientProtocol(protocol.Protocol):
         self.ready: Deferred[None] = Deferred()
         self.lost: Deferred[Exception] = Deferred()
         self._clock = clock
+        self._is_reactor_thread = is_reactor_thread
         self._push = push
         self._session = Session(ClientHandshake(), limit)
         self._outbox = Outbox(self._write, call_from_thread, is_reactor_thread)
@@ -107,6 +110,20 @@ class ClientProtocol(protocol.Protocol):
                 raise ClientDisconnected(str(self._reason or "connection lost"))
             self._pending[id] = deferred
         self._outbox.append(frame)
+
+    def call_and_wait(self, deferred: Deferred[Any], name: str, *args: Any) -> Any:
+        """Call the server as `call` does; return the answer, or raise what it is.
+
+        :raises ClientStorageError: this is the thread that the answer would come in.
+        """
+        if self._pending is not None and self._is_reactor_thread():
+            raise ClientStorageError(
+                f"{name} would wait for ever in the reactor's own thread; call it in another one, "
+                "for example with deferToThread"
+            )
+        waiter = Waiter(deferred)
+        self.call(deferred, name, *args)
+        return waiter.wait()
 
     def request(self, name: str, *args: Any) -> Deferred[Any]:
         """Call the server, in the reactor's thread; return a Deferred of the answer."""
@@ -166,6 +183,7 @@ class ClientProtocol(protocol.Protocol):
 
     def connectionMade(self) -> None:
         transport = self.transport
+        self._send = sender(transport)
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
@@ -220,6 +238,7 @@ class ClientProtocol(protocol.Protocol):
     def _write(self, frames: list[bytes]) -> None:
         if self._pending is not None and self.transport is not None:
             self.transport.writeSequence(frames)
+            self._send()
 
     def _fail(self, reason: Exception) -> None:
         with self._lock:

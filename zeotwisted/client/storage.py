@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -37,7 +36,6 @@ from .connection import Connection
 from .iterators import TransactionIterator
 from .protocol import ClientProtocol
 from .transaction import CommitGate, Transaction
-from .waiter import Waiter
 
 __all__ = ["ClientStorage"]
 
@@ -250,18 +248,7 @@ class ClientStorage(ConflictResolvingStorage):
         )
 
     def _call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
-        return self._call_on(self._protocol(timeout), name, *args)
-
-    def _call_on(self, protocol: ClientProtocol, name: str, *args: Any) -> Any:
-        if self._thread.is_current():
-            raise ClientStorageError(
-                f"{name} would wait for ever in the reactor's own thread; call it in another one, "
-                "for example with deferToThread"
-            )
-        answer: Deferred[Any] = Deferred()
-        waiter = Waiter(answer)
-        protocol.call(answer, name, *args)
-        return waiter.wait()
+        return self._protocol(timeout).call_and_wait(Deferred(), name, *args)
 
     def is_connected(self, test: bool = False) -> bool:
         """Return whether there is a connection to a server."""
@@ -413,10 +400,7 @@ class ClientStorage(ConflictResolvingStorage):
         cached = self._coherence.load_before(oid, tid)
         if cached is not None:
             return cached
-        answer = self._load(oid)
-        waiter = Waiter(answer)
-        self._protocol().call(answer, "loadBefore", oid, tid)
-        return waiter.wait()
+        return self._protocol().call_and_wait(self._load(oid), "loadBefore", oid, tid)
 
     def _load(self, oid: bytes) -> Deferred[Any]:
         """Return a Deferred for the answer to a load, which goes into the cache."""
@@ -499,7 +483,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._tell_dropped_iterators()
         protocol = self._protocol()
         return TransactionIterator(
-            partial(self._call_on, protocol),
+            lambda name, *args: protocol.call_and_wait(Deferred(), name, *args),
             lambda iid: self._dropped.append((protocol, iid)),
             start,
             stop,
@@ -535,6 +519,11 @@ class ClientStorage(ConflictResolvingStorage):
         if current is not None and current.txn is txn:
             raise StorageTransactionError("Duplicate tpc_begin calls for same transaction")
         gate = self._gate
+        if current is not None and self._thread is not None and self._thread.is_current():
+            raise ClientStorageError(
+                "tpc_begin has to wait for another transaction, which cannot end while the "
+                "reactor's own thread waits"
+            )
         transaction = Transaction(txn)
         try:
             gate.enter(transaction)

@@ -15,7 +15,6 @@ from zeotwisted.spool import Spool
 
 from .coherence import Coherence
 from .protocol import ClientProtocol
-from .waiter import Waiter
 
 __all__ = ["CommitGate", "Resolve", "Transaction"]
 
@@ -173,7 +172,9 @@ class Transaction:
         server says is looked at.
         """
         answer: Deferred[bytes] = Deferred()
-        changes = self._changes
+        # Who waits may be interrupted and close this transaction. The answer comes all the same,
+        # and needs the changes.
+        changes, self._changes = self._changes, Spool()
 
         def committed(tid: bytes) -> bytes:
             try:
@@ -190,12 +191,12 @@ class Transaction:
 
         answer.addCallback(committed)
         answer.addBoth(answered)
-        waiter = Waiter(answer)
-        self._protocol.call(answer, "tpc_finish", self._id)
-        # Who waits may be interrupted and close this transaction. The answer comes all the same,
-        # and needs the changes.
-        self._changes = Spool()
-        return waiter.wait()
+        try:
+            return self._protocol.call_and_wait(answer, "tpc_finish", self._id)
+        except Exception:
+            # There may not have been any answer.
+            changes.close()
+            raise
 
     def _known_changes(self, changes: Spool) -> Iterator[tuple[bytes, bytes | None]]:
         for oid, data in changes:
@@ -210,7 +211,4 @@ class Transaction:
         self._call("tpc_abort", self._id)
 
     def _call(self, name: str, *args: Any) -> Any:
-        answer: Deferred[Any] = Deferred()
-        waiter = Waiter(answer)
-        self._protocol.call(answer, name, *args)
-        return waiter.wait()
+        return self._protocol.call_and_wait(Deferred(), name, *args)
