@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
-from twisted.python.failure import Failure
 
 from .support import World
 
@@ -15,19 +14,17 @@ from .support import World
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """Make servers and clients; a failure that Twisted logs is a failure of the test."""
-    failures: list[Failure] = []
+    with World(tmp_path) as world:
 
-    def logged(event: LogEvent) -> None:
-        if "log_failure" in event:
-            failures.append(event["log_failure"])
+        def logged(event: LogEvent) -> None:
+            if "log_failure" in event:
+                world.failures.append(event["log_failure"])
 
-    globalLogPublisher.addObserver(logged)
-    try:
-        with World(tmp_path) as world:
-            yield world
-    finally:
-        globalLogPublisher.removeObserver(logged)
-    assert failures == []
+        globalLogPublisher.addObserver(logged)
+        # The first to be registered is the last to be called.
+        world.callback(globalLogPublisher.removeObserver, logged)
+        yield world
+    assert world.failures == []
 
 
 @pytest.fixture(params=["zeotwisted", "ZEO"])

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from twisted.python.failure import Failure
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import z64
 
@@ -259,6 +260,8 @@ class World(ExitStack):
         super().__init__()
         self._directory = directory
         self._servers = 0
+        #: What Twisted has logged as failures; a test removes what it expects.
+        self.failures: list[Failure] = []
 
     def server(self, package: str = "zeotwisted", *options: str, **kwargs: Any) -> Server:
         self._servers += 1

@@ -1,0 +1,191 @@
+"""Look for torn snapshots: two objects that are always equal must never be seen to differ.
+
+A writer's process changes both of them in each of its transactions. Meanwhile readers' processes
+commit to objects of their own, so that they are always between two states, and compare the pair
+after one half of it has been put out of their caches. A client that loses an invalidation, or that
+believes to have seen a transaction before it knows what it changed, sees a difference sooner or
+later.
+
+Run ``python -m tests.race.equalpair --help`` in the root of the checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from persistent.mapping import PersistentMapping
+from transaction import TransactionManager
+from transaction.interfaces import TransientError
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass
+class Race:
+    """One run.
+
+    :ivar client: the package whose clients take part, ``zeotwisted`` or ``ZEO``.
+    :ivar server: the package whose server they use.
+    :ivar transactions: how many the writer commits.
+    :ivar readers: how many readers there are.
+    """
+
+    client: str = "zeotwisted"
+    server: str = "zeotwisted"
+    transactions: int = 10_000
+    readers: int = 3
+
+
+@dataclass
+class Seen:
+    """What a process has done and seen."""
+
+    commits: int = 0
+    comparisons: int = 0
+    differences: int = 0
+
+    def add(self, other: Seen) -> None:
+        self.commits += other.commits
+        self.comparisons += other.comparisons
+        self.differences += other.differences
+
+
+def run(race: Race, directory: Path, timeout: float | None = None) -> Seen:
+    """Run a race in new processes, with a new database in `directory`.
+
+    :param timeout: how many seconds each process may take.
+    """
+    address, stop = import_module(race.server).server(
+        path=str(directory / "Data.fs"), threaded=False
+    )
+    processes: list[subprocess.Popen[str]] = []
+    try:
+        _prepare(race, address)
+        for reader in (*range(race.readers), None):
+            # One at a time, so that those that were started are ended if another is not.
+            processes += [_start(race, address, reader)]
+        total = Seen()
+        for process in processes:
+            output, _ = process.communicate(timeout=timeout)
+            if process.returncode:
+                raise RuntimeError("a process of the race has failed")
+            total.add(Seen(**json.loads(output)))
+        return total
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+        stop()
+
+
+def _prepare(race: Race, address: Any) -> None:
+    database = import_module(race.client).DB(address)
+    with database.transaction() as connection:
+        root = connection.root()
+        root["left"] = PersistentMapping(value=0)
+        root["right"] = PersistentMapping(value=0)
+        for reader in range(race.readers):
+            root[reader] = PersistentMapping(value=0)
+    database.close()
+
+
+def _start(race: Race, address: Any, reader: int | None) -> subprocess.Popen[str]:
+    arguments = json.dumps([asdict(race), address, reader])
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.race.equalpair", "--child", arguments],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": path},
+        text=True,
+    )
+
+
+def _child(race: Race, address: Any, reader: int | None) -> Seen:
+    database = import_module(race.client).DB(
+        address if isinstance(address, str) else tuple(address)
+    )
+    manager = TransactionManager()
+    connection = database.open(manager)
+    try:
+        if reader is None:
+            return _write(race, manager, connection.root())
+        return _read(race, manager, connection, reader)
+    finally:
+        manager.abort()
+        connection.close()
+        database.close()
+
+
+def _write(race: Race, manager: TransactionManager, root: Any) -> Seen:
+    seen = Seen()
+    for value in range(1, race.transactions + 1):
+        manager.begin()
+        root["left"]["value"] = root["right"]["value"] = value
+        manager.commit()
+        seen.commits += 1
+    return seen
+
+
+def _read(race: Race, manager: TransactionManager, connection: Any, reader: int) -> Seen:
+    seen = Seen()
+    while True:
+        manager.begin()
+        root = connection.root()
+        own, left, right = root[reader], root["left"], root["right"]
+        try:
+            own["value"] += 1
+            manager.commit()
+            seen.commits += 1
+            manager.begin()
+            # The other half stays, unless its invalidation has been received.
+            (right if seen.commits % 2 else left)._p_deactivate()
+            if seen.commits % 16 == 0:
+                connection.cacheMinimize()
+            values = left["value"], right["value"]
+        except TransientError:
+            # A stock client may be told of a conflict where there is none; it has to try again.
+            manager.abort()
+            continue
+        seen.comparisons += 1
+        if values[0] != values[1]:
+            seen.differences += 1
+        if max(values) >= race.transactions:
+            return seen
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.race.equalpair", description=__doc__)
+    default = Race()
+    parser.add_argument("--client", choices=("zeotwisted", "ZEO"), default=default.client)
+    parser.add_argument("--server", choices=("zeotwisted", "ZEO"), default=default.server)
+    parser.add_argument("--transactions", type=int, default=default.transactions)
+    parser.add_argument("--readers", type=int, default=default.readers)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = vars(parser.parse_args())
+    child = options.pop("child")
+    if child is not None:
+        race, address, reader = json.loads(child)
+        print(json.dumps(asdict(_child(Race(**race), address, reader))))
+        return 0
+    race = Race(**options)
+    with tempfile.TemporaryDirectory() as directory:
+        seen = run(race, Path(directory))
+    print(
+        f"{race.client} clients, {race.server} server: {seen.commits} commits, "
+        f"{seen.comparisons} comparisons, {seen.differences} differences"
+    )
+    return 1 if seen.differences else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
