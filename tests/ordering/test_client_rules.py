@@ -247,6 +247,57 @@ def test_commit_is_seen_as_a_whole(client: Client, server: PuppetServer) -> None
     assert storage.lastTransaction() == T2
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+def test_object_stored_twice_is_cached_as_it_was_stored_last(
+    client: Client, server: PuppetServer, deleted: bool
+) -> None:
+    storage = client.storage
+    txn = TransactionMetaData()
+    storage.tpc_begin(txn)
+    storage.store(OID_A, b"\0" * 8, b"first", "", txn)
+    if deleted:
+        storage.deleteObject(OID_A, b"\0" * 8, txn)
+    else:
+        storage.store(OID_A, b"\0" * 8, b"second", "", txn)
+    thread, _ = in_thread(storage.tpc_vote, txn)
+    wait_for_call(server, "tpc_begin")
+    for _ in range(2):
+        server._calls.pop(0)
+    server.deliver(server.answer(server.next("vote"), []))
+    thread.join(5)
+    thread, finished = in_thread(storage.tpc_finish, txn)
+    server.deliver(server.answer(wait_for_call(server, "tpc_finish"), T1))
+    thread.join(5)
+    assert finished == [T1]
+    assert client.cached(OID_A) == (None if deleted else (b"second", T1, None))
+
+
+def test_last_transaction_never_goes_back(client: Client, server: PuppetServer) -> None:
+    """Somebody may copy older transactions into the database."""
+    server.deliver(
+        server.says("invalidateTransaction", T2, [OID_A]),
+        server.says("invalidateTransaction", T1, [OID_B]),
+    )
+    assert client.storage.lastTransaction() == T2
+
+
+def test_server_that_comes_and_goes_is_given_a_pause(client: Client, server: PuppetServer) -> None:
+    pauses = []
+    for _ in range(4):
+        server.lose()
+        (retry,) = [
+            call for call in client.reactor.getDelayedCalls() if "_try_again" in str(call.func)
+        ]
+        pauses.append(retry.getTime() - client.reactor.seconds())
+        client.reactor.advance(pauses[-1])
+        server = client.accept().establish(T0)
+    assert pauses[0] == 0 < pauses[1] < pauses[3]
+    client.reactor.advance(10)
+    server.lose()
+    client.reactor.advance(0)
+    client.accept()
+
+
 # Rule 7: a lost connection poisons the open transaction.
 
 

@@ -76,16 +76,16 @@ MUTANTS = [
         "4: lastTransaction moves after the database was told",
         "client/coherence.py",
         "            self._invalidate_database(tid, oids)\n"
-        "            self._cache.setLastTid(tid)\n\n    def committed",
-        "            self._cache.setLastTid(tid)\n"
-        "            self._invalidate_database(tid, oids)\n\n    def committed",
+        "            self._advance(tid)\n\n    def _advance",
+        "            self._advance(tid)\n"
+        "            self._invalidate_database(tid, oids)\n\n    def _advance",
         CLIENT + "test_last_transaction_moves_only_after_the_database_was_told",
     ),
     Mutant(
         "4: a commit is seen as a whole",
         "client/coherence.py",
-        "            callback(tid)\n            self._cache.setLastTid(tid)",
-        "            pass\n        callback(tid)\n        self._cache.setLastTid(tid)",
+        "            callback(tid)\n            self._advance(tid)",
+        "            pass\n        callback(tid)\n        self._advance(tid)",
         CLIENT + "test_commit_is_seen_as_a_whole",
     ),
     Mutant(

@@ -77,6 +77,11 @@ class Coherence:
             for oid in oids:
                 self._cache.invalidate(oid, tid)
             self._invalidate_database(tid, oids)
+            self._advance(tid)
+
+    def _advance(self, tid: bytes) -> None:
+        # A transaction that was copied from elsewhere may come with an older tid.
+        if tid > self._cache.getLastTid():
             self._cache.setLastTid(tid)
 
     def committed(
@@ -96,7 +101,7 @@ class Coherence:
                 if data is not None:
                     self._cache.store(oid, tid, None, data)
             callback(tid)
-            self._cache.setLastTid(tid)
+            self._advance(tid)
 
     def replay(self, tid: bytes, oids: Sequence[bytes]) -> None:
         """`oids` have been changed by transactions up to `tid`, at times that are not known."""

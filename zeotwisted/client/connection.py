@@ -37,6 +37,9 @@ _log = logging.getLogger("zeotwisted.client")
 _CONNECT_TIMEOUT = 10.0
 _ESTABLISH_TIMEOUT = 30.0
 
+#: How long (seconds) a connection has to last for the next loss to be the first one again.
+_STABLE = 5.0
+
 
 class State(Enum):
     """Where a connection is in its life."""
@@ -133,6 +136,7 @@ class Connection:
         self._protocol: ClientProtocol | None = None
         self._retry: IDelayedCall | None = None
         self._attempts = 0
+        self._ready_since = 0.0
         self._at_shutdown: Any = None
         self._end = "the storage is closed"
         self._pause = backoffPolicy(initialDelay=0.5, maxDelay=10.0)
@@ -300,6 +304,8 @@ class Connection:
             await protocol.ready
             self._coherence.connecting()
             tid = await self._register(protocol)
+            # It is a server. Verification takes as long as it takes.
+            too_late.cancel()
             # A storage without any transaction may have no last one.
             await verify(protocol, tid or z64, self._coherence, self._name)
             info = await protocol.request("get_info")
@@ -310,8 +316,8 @@ class Connection:
         finally:
             if too_late.active():
                 too_late.cancel()
-        self._attempts = 0
         self.failure = None
+        self._ready_since = self._reactor.seconds()
         self._to(Input.ESTABLISHED)
 
     def _register(self, protocol: ClientProtocol) -> Deferred[bytes]:
@@ -342,11 +348,13 @@ class Connection:
         if was_ready:
             _log.warning("%s: disconnected from %s: %s", self._name, where, error)
             self._owner.notify_disconnected()
-        # The first attempt comes at once: most servers are only being restarted.
-        pause = 0.0 if was_ready else self._pause(self._attempts)
-        self._attempts += 1
-        if not was_ready:
+            if self._reactor.seconds() - self._ready_since > _STABLE:
+                self._attempts = 0
+        else:
             _log.info("%s: no connection to %s: %s", self._name, where, error)
+        # The first attempt comes at once: most servers are only being restarted.
+        pause = 0.0 if was_ready and not self._attempts else self._pause(self._attempts)
+        self._attempts += 1
         self._retry = self._reactor.callLater(pause, self._try_again)
 
     def _try_again(self) -> None:

@@ -492,11 +492,13 @@ class ClientStorage(ConflictResolvingStorage):
     def _tell_dropped_iterators(self) -> None:
         protocol = self._connection and self._connection.ready
         iids = []
-        while self._dropped:
-            owner, iid = self._dropped.popleft()
-            # Another connection's iterators went with it.
-            if owner is protocol:
-                iids.append(iid)
+        # Other threads do the same, and the garbage collector adds to it at any moment.
+        with contextlib.suppress(IndexError):
+            while True:
+                owner, iid = self._dropped.popleft()
+                # Another connection's iterators went with it.
+                if owner is protocol:
+                    iids.append(iid)
         if iids and protocol:
             with contextlib.suppress(ClientDisconnected):
                 protocol.oneway("iterator_gc", iids)

@@ -78,6 +78,8 @@ class Transaction:
         self._id = next(_ids)
         # Oids and data, for the cache; None where it is not known.
         self._changes = Spool()
+        # An object may be stored more than once: where in `_changes` its last data is.
+        self._last: dict[bytes, int] = {}
         # Objects whose data the server has changed.
         self._resolved_by_server: set[bytes] = set()
         self._resolved_here: dict[bytes, bytes] = {}
@@ -103,12 +105,12 @@ class Transaction:
     def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
         """Store a new revision."""
         self._send("storea", oid, serial, data)
-        self._changes.append((oid, data), 64 + len(data))
+        self._changed(oid, data)
 
     def delete(self, oid: bytes, serial: bytes) -> None:
         """Delete an object."""
         self._send("deleteObject", oid, serial)
-        self._changes.append((oid, None), 64)
+        self._changed(oid, None)
 
     def restore(
         self, oid: bytes, serial: bytes, data: bytes | None, prev_txn: bytes | None
@@ -116,7 +118,11 @@ class Transaction:
         """Store a revision that comes from another database."""
         self._send("restorea", oid, serial, data, prev_txn)
         # It is current only if its tid is the last one, which a copy need not be.
-        self._changes.append((oid, None), 64)
+        self._changed(oid, None)
+
+    def _changed(self, oid: bytes, data: bytes | None) -> None:
+        self._last[oid] = len(self._changes)
+        self._changes.append((oid, data), 64 + len(data or b""))
 
     def check_serial(self, oid: bytes, serial: bytes) -> None:
         """Have the vote fail if `serial` is not the object's current revision."""
@@ -199,8 +205,9 @@ class Transaction:
             raise
 
     def _known_changes(self, changes: Spool) -> Iterator[tuple[bytes, bytes | None]]:
-        for oid, data in changes:
-            if oid not in self._resolved_by_server and oid not in self._resolved_here:
+        for index, (oid, data) in enumerate(changes):
+            resolved = oid in self._resolved_by_server or oid in self._resolved_here
+            if index == self._last[oid] and not resolved:
                 yield oid, data
         yield from self._resolved_here.items()
         for oid in self._resolved_by_server:
