@@ -20,18 +20,14 @@ class Spool:
     of it outlives the process.
 
     :param in_memory: how many bytes to keep in memory.
-    :param directory: where the file goes; None for the platform's temporary directory.
     """
 
-    def __init__(self, in_memory: int = _IN_MEMORY, directory: str | None = None) -> None:
+    def __init__(self, in_memory: int = _IN_MEMORY) -> None:
         self._in_memory = in_memory
-        self._directory = directory
         self._recent: list[tuple[Any, ...]] = []
         self._recent_size = 0
         self._file: IO[bytes] | None = None
         self._in_file = 0
-        #: The size of all entries, in bytes, as their owner gave it.
-        self.size = 0
 
     def __len__(self) -> int:
         return self._in_file + len(self._recent)
@@ -43,14 +39,13 @@ class Spool:
         """
         self._recent.append(entry)
         self._recent_size += size
-        self.size += size
         if self._recent_size > self._in_memory:
             self._spill()
 
     def _spill(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(  # noqa: SIM115 - it lives as long as the spool
-                dir=self._directory, prefix="zeotwisted-"
+                prefix="zeotwisted-"
             )
         self._file.seek(0, 2)
         for entry in self._recent:

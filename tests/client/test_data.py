@@ -371,18 +371,7 @@ def test_odd_extension(world: World, package: str, value: Any) -> None:
     store(storage, p64(2), b"data")
 
 
-@pytest.mark.parametrize(
-    "package",
-    [
-        pytest.param(
-            "zeotwisted",
-            marks=pytest.mark.xfail(
-                run=False, reason="the server keeps the storage locked if its tpc_begin fails"
-            ),
-        ),
-        "ZEO",
-    ],
-)
+@pytest.mark.parametrize("package", ["zeotwisted", "ZEO"])
 def test_large_extension(world: World, package: str) -> None:
     storage = world.client(world.server(package).address)
     # A FileStorage has 16 bits for the length of it.

@@ -29,7 +29,7 @@ from .coherence import Coherence
 from .protocol import ClientProtocol
 from .verification import verify
 
-__all__ = ["TRANSITIONS", "Connection", "ConnectionOwner", "Input", "ReactorAccess", "State"]
+__all__ = ["TRANSITIONS", "ClientConnection", "ConnectionOwner", "Input", "ReactorAccess", "State"]
 
 _log = logging.getLogger("zeotwisted.client")
 
@@ -98,7 +98,7 @@ class ConnectionOwner(Protocol):
         """The server tells news of itself."""
 
 
-class Connection:
+class ClientConnection:
     """Keeps a connection to a server, whatever happens to the server.
 
     `wait`, `ready` and `start` may be used in any thread, everything else belongs to the

@@ -144,11 +144,6 @@ class ClientProtocol(protocol.Protocol):
             raise ClientDisconnected(str(self._reason or "connection lost"))
         self._outbox.append(frame, hold_back)
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether the connection has ended."""
-        return self._pending is None
-
     @staticmethod
     def _encode(encode: Callable[..., bytes], *args: Any) -> bytes:
         try:

@@ -32,10 +32,10 @@ from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, Unreco
 from .address import Address, parse_address
 from .cache import ClientCache
 from .coherence import Coherence
-from .connection import Connection
+from .connection import ClientConnection
 from .iterators import TransactionIterator
 from .protocol import ClientProtocol
-from .transaction import CommitGate, Transaction
+from .transaction import ClientTransaction, CommitGate
 
 __all__ = ["ClientStorage"]
 
@@ -179,9 +179,9 @@ class ClientStorage(ConflictResolvingStorage):
         self._dropped: deque[tuple[ClientProtocol, int]] = deque()
         self._starting = threading.Lock()
         self._thread: Any = None
-        self._connection: Connection | None = None
+        self._connection: ClientConnection | None = None
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> ClientConnection:
         """Return the connection, which is begun if need be."""
         with self._starting:
             if self._closed:
@@ -191,7 +191,7 @@ class ClientStorage(ConflictResolvingStorage):
                     self._thread = reactorthread.shared()
                 else:
                     self._thread = reactorthread.OwnReactor(self._own_reactor)
-                self._connection = Connection(
+                self._connection = ClientConnection(
                     self._thread,
                     self._address,
                     self._storage_id,
@@ -526,7 +526,7 @@ class ClientStorage(ConflictResolvingStorage):
                 "tpc_begin has to wait for another transaction, which cannot end while the "
                 "reactor's own thread waits"
             )
-        transaction = Transaction(txn)
+        transaction = ClientTransaction(txn)
         try:
             gate.enter(transaction)
             transaction.begin(self._protocol(), tid, status)
@@ -539,7 +539,7 @@ class ClientStorage(ConflictResolvingStorage):
         current = self._gate.current
         return None if current is None else current.txn
 
-    def _transaction(self, txn: Any) -> Transaction:
+    def _transaction(self, txn: Any) -> ClientTransaction:
         if self._wants_read_only:
             raise ReadOnlyError()
         current = self._gate.current
@@ -609,7 +609,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._leave(transaction)
         return tid
 
-    def _leave(self, transaction: Transaction) -> None:
+    def _leave(self, transaction: ClientTransaction) -> None:
         self._gate.leave(transaction)
         self._tell_dropped_iterators()
 

@@ -16,7 +16,7 @@ from zeotwisted.spool import Spool
 from .coherence import Coherence
 from .protocol import ClientProtocol
 
-__all__ = ["CommitGate", "Resolve", "Transaction"]
+__all__ = ["ClientTransaction", "CommitGate", "Resolve"]
 
 #: Resolves a conflict: oid, committed serial, serial that was read, new data -> resolved data.
 Resolve = Callable[[bytes, bytes, bytes, bytes], bytes]
@@ -34,9 +34,9 @@ class CommitGate:
         self._changed = threading.Condition()
         self._closed = False
         #: The transaction that is inside.
-        self.current: Transaction | None = None
+        self.current: ClientTransaction | None = None
 
-    def enter(self, transaction: Transaction) -> None:
+    def enter(self, transaction: ClientTransaction) -> None:
         """Wait until nobody is inside, then let `transaction` in.
 
         :raises ClientDisconnected: the storage was closed.
@@ -48,7 +48,7 @@ class CommitGate:
                 raise ClientDisconnected("the storage is closed")
             self.current = transaction
 
-    def leave(self, transaction: Transaction) -> None:
+    def leave(self, transaction: ClientTransaction) -> None:
         """`transaction` has ended, one way or the other."""
         with self._changed:
             if self.current is transaction:
@@ -63,7 +63,7 @@ class CommitGate:
             self._changed.notify_all()
 
 
-class Transaction:
+class ClientTransaction:
     """A transaction between ``tpc_begin`` and its end.
 
     It lives and dies with the connection on which it began: when that is lost, every later step

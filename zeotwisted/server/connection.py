@@ -19,9 +19,9 @@ from . import blobs
 from .commitlog import CommitLog
 from .iterators import Iterators
 from .storage import ServedStorage
-from .transaction import Transaction
+from .transaction import ServerTransaction
 
-__all__ = ["Answer", "Connection", "Peer"]
+__all__ = ["Answer", "Peer", "ServerConnection"]
 
 
 #: How many calls of one kind a client may have waiting.
@@ -54,7 +54,7 @@ class Answer(NamedTuple):
     then: Callable[[], None]
 
 
-class Connection:
+class ServerConnection:
     """One client, from its registration to the end.
 
     :param storages: the server's storages by name.
@@ -71,7 +71,7 @@ class Connection:
         self._slow = DeferredLock()
         self._downloads = DeferredLock()
         self._gone = False
-        self._transaction: Transaction | None = None
+        self._transaction: ServerTransaction | None = None
         self._upload: blobs.BlobUpload | None = None
         self._registered: ServedStorage | None = None
 
@@ -284,9 +284,9 @@ class Connection:
         if isinstance(status, bytes):
             status = status.decode("ascii", "replace")
         metadata = TransactionMetaData(user, description, extension)
-        self._transaction = Transaction(id, self, self._served, metadata, tid, status)
+        self._transaction = ServerTransaction(id, self, self._served, metadata, tid, status)
 
-    def _current(self, id: int) -> Transaction:
+    def _current(self, id: int) -> ServerTransaction:
         transaction = self._transaction
         if transaction is None or transaction.id != id:
             raise StorageTransactionError("not the current transaction of this client")
@@ -374,6 +374,6 @@ class Connection:
             finally:
                 self._forget_if_over(transaction)
 
-    def _forget_if_over(self, transaction: Transaction) -> None:
+    def _forget_if_over(self, transaction: ServerTransaction) -> None:
         if transaction.over and self._transaction is transaction:
             self._transaction = None

@@ -28,7 +28,7 @@ from zeotwisted.protocol.session import (
 )
 
 from .backlog import Backlog
-from .connection import Answer, Connection
+from .connection import Answer, ServerConnection
 from .options import ServerOptions
 from .storage import ServedStorage
 
@@ -50,7 +50,7 @@ class StorageServerProtocol(protocol.Protocol):
         self._session = Session(
             ServerHandshake(options.msgpack, options.protocol_limit >= 6), options.message_limit
         )
-        self._connection = Connection(self, factory.storages)
+        self._connection = ServerConnection(self, factory.storages)
         self._deadline: IDelayedCall | None = None
         self._lost = False
 

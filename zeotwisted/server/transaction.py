@@ -23,7 +23,7 @@ from .commitlog import CommitLog
 from .publications import Publication
 from .storage import Listener, ServedStorage
 
-__all__ = ["ALLOWED", "Operations", "Phase", "Transaction"]
+__all__ = ["ALLOWED", "Operations", "Phase", "ServerTransaction"]
 
 
 class Phase(Enum):
@@ -127,7 +127,7 @@ class Operations:
         self.conflicts[oid] = {"oid": oid, "serials": error.serials, "data": data}
 
 
-class Transaction:
+class ServerTransaction:
     """A transaction from ``tpc_begin`` to its end.
 
     :param id: the client's name for it.
@@ -233,8 +233,9 @@ class Transaction:
         operations = Operations(
             storage, self._metadata, self._served.options.client_conflict_resolution
         )
-        storage.tpc_begin(self._metadata, *self._begin_args)
         try:
+            # A storage may take its own lock, and refuse what it is given then.
+            storage.tpc_begin(self._metadata, *self._begin_args)
             for name, args in self.commit_log:
                 getattr(operations, name)(*args)
             if not operations.conflicts:
