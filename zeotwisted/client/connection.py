@@ -268,6 +268,8 @@ class ClientConnection:
                 self._protocol = protocol
                 await self._establish(protocol)
             else:
+                # It comes too late, and nobody waits for its handshake.
+                protocol.ready.addErrback(lambda failure: None)
                 protocol.close(ClientDisconnected(self._end))
             return
         raise error

@@ -361,8 +361,13 @@ class ServerConnection:
         def then() -> None:
             transaction.answered()
             self._forget_if_over(transaction)
-            self._peer.push("info", sizes)
 
+        try:
+            # Before the answer: the client may look at the size as soon as it has that.
+            self._peer.push("info", sizes)
+        except BaseException:
+            then()
+            raise
         return Answer(tid, then)
 
     async def remote_tpc_abort(self, id: int) -> None:
