@@ -87,7 +87,13 @@ class StorageServer(MultiService):
                 slow,
             )
             self._log.info("serving {name} as {id!r}", name=storage.getName(), id=storage_id)
-        super().privilegedStartService()
+        try:
+            super().privilegedStartService()
+        except ListeningError:
+            # All addresses or none.
+            for service in self:
+                service.stopService()
+            raise
 
     def startService(self) -> None:
         """Begin, unless `privilegedStartService` has done so."""
