@@ -6,33 +6,51 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
+from twisted.internet.interfaces import IPullProducer
+from zope.interface import implementer
+
+from zeotwisted.transports import DirectSender, sender
+
 __all__ = ["Outbox"]
 
-#: How many bytes may be held back before they are sent anyhow.
-_HELD_BACK = 65536
+#: How many bytes may be held back before they are sent anyhow, and how many a calling thread sends
+#: itself; more than that does not fit into a socket's buffer, and the reactor has to wait for it.
+_SMALL = 65536
 
 
+@implementer(IPullProducer)
 class Outbox:
-    """A queue of frames, filled by any thread and emptied by the reactor's.
+    """A queue of frames, filled by any thread.
 
-    :param write: writes a list of frames; called in the reactor's thread.
+    It is emptied by the thread that fills it, where that is possible: the detour through the
+    reactor's thread costs more than all the rest of a call. It is not possible while the transport
+    still has something to send; whoever has to leave frames to it wakes the reactor, and until
+    that has sent everything, all further frames go the same way, behind them.
+
+    :param transport: what the reactor writes to.
+    :param direct: a way past it; None if there is none.
     :param call_from_thread: runs a function in the reactor's thread; may be called in any.
     :param is_reactor_thread: whether the caller is the reactor's thread.
     """
 
     def __init__(
         self,
-        write: Callable[[list[bytes]], Any],
+        transport: Any,
+        direct: DirectSender | None,
         call_from_thread: Callable[..., Any],
         is_reactor_thread: Callable[[], bool],
     ) -> None:
-        self._write = write
+        self._transport = transport
+        self._send = sender(transport)
         self._call_from_thread = call_from_thread
         self._is_reactor_thread = is_reactor_thread
+        # Guards all that follows, and the order of what is sent.
         self._lock = Lock()
+        self._direct = direct
         self._frames: list[bytes] = []
         self._size = 0
-        self._woken = False
+        # Whether the reactor has been woken or has something to send.
+        self._reactor_sends = False
 
     def append(self, frame: bytes, hold_back: bool = False) -> None:
         """Add a frame.
@@ -42,19 +60,69 @@ class Outbox:
         with self._lock:
             self._frames.append(frame)
             self._size += len(frame)
-            if self._woken or (hold_back and self._size < _HELD_BACK):
+            if self._reactor_sends or (hold_back and self._size < _SMALL):
                 return
-            self._woken = True
+            if self._direct is not None and self._size <= _SMALL and self._send_directly():
+                return
+            self._reactor_sends = True
         if self._is_reactor_thread():
-            self.flush()
+            self._flush()
         else:
-            self._call_from_thread(self.flush)
+            self._call_from_thread(self._flush)
 
-    def flush(self) -> None:
-        """Write what there is; in the reactor's thread only."""
+    def _send_directly(self) -> bool:
+        """Send what there is; return whether that was possible. The lock is held."""
+        assert self._direct is not None
+        data = b"".join(self._frames)
+        try:
+            sent = self._direct.send(data)
+            self._frames = [data[sent:]] if sent < len(data) else []
+            self._size -= sent
+        except BaseException:
+            # Ctrl-C: nobody knows how much was sent.
+            self._call_from_thread(self._transport.abortConnection)
+            raise
+        return not self._frames
+
+    def _flush(self) -> None:
+        """Let the transport send, in the reactor's thread."""
+        if self._direct is not None:
+            # It asks for frames at once, and again when it has sent them.
+            self._transport.registerProducer(self, False)
+            self._send()
+            return
+        # There is no other way for frames to overtake those that it is given.
         with self._lock:
             frames, self._frames = self._frames, []
             self._size = 0
-            self._woken = False
+            self._reactor_sends = False
+        self._transport.writeSequence(frames)
+
+    def resumeProducing(self) -> None:
+        """The transport has sent everything; see Twisted's IPullProducer."""
+        with self._lock:
+            frames, self._frames = self._frames, []
+            self._size = 0
+            if not frames:
+                self._reactor_sends = False
         if frames:
-            self._write(frames)
+            self._transport.writeSequence(frames)
+        else:
+            self._transport.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        """The connection is lost."""
+
+    def abandon(self) -> None:
+        """In a child process: close our copy of the descriptor."""
+        self._lock = Lock()
+        self.close()
+
+    def close(self) -> None:
+        """Send nothing more; in any thread."""
+        with self._lock:
+            # Whatever comes now waits for a reactor that has other things to do.
+            self._reactor_sends = True
+            self._frames.clear()
+            if self._direct is not None:
+                self._direct.close()

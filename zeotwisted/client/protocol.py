@@ -31,7 +31,7 @@ from zeotwisted.protocol.session import (
     Session,
     WireError,
 )
-from zeotwisted.transports import sender
+from zeotwisted.transports import direct_sender
 
 from .outbox import Outbox
 from .waiter import Waiter
@@ -75,7 +75,7 @@ class ClientProtocol(protocol.Protocol):
         self._is_reactor_thread = is_reactor_thread
         self._push = push
         self._session = Session(ClientHandshake(), limit)
-        self._outbox = Outbox(self._write, call_from_thread, is_reactor_thread)
+        self._call_from_thread = call_from_thread
         self._ids = itertools.count(1)
         # None once the connection is lost, so that no later call can wait for ever.
         self._pending: dict[Any, Deferred[Any]] | None = {}
@@ -172,13 +172,19 @@ class ClientProtocol(protocol.Protocol):
         self._lock = Lock()
         self._pending = None
         self._reason = ClientDisconnected("the connection belongs to the parent process")
+        self._outbox.abandon()
         handle = getattr(self.transport, "getHandle", lambda: None)()
         if handle is not None:
             handle.close()
 
     def connectionMade(self) -> None:
         transport = self.transport
-        self._send = sender(transport)
+        self._outbox = Outbox(
+            transport,
+            direct_sender(transport),
+            self._call_from_thread,
+            self._is_reactor_thread,
+        )
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
@@ -197,6 +203,7 @@ class ClientProtocol(protocol.Protocol):
             self.close(ClientDisconnected(f"processing a message failed: {error!r}"))
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        self._outbox.close()
         self._fail(ClientDisconnected(f"connection lost: {reason.getErrorMessage()}"))
 
     def _handle(self, event: Event) -> None:
@@ -208,7 +215,7 @@ class ClientProtocol(protocol.Protocol):
         elif kind is Called:
             self._called(event)  # type: ignore[arg-type]
         elif kind is HandshakeDone:
-            self._write([self._session.greeting])
+            self._outbox.append(self._session.greeting)
             self._beat()
             self._shaking_hands = False
             self.ready.callback(None)
@@ -229,11 +236,6 @@ class ClientProtocol(protocol.Protocol):
         self._keep_alive = self._clock.callLater(_KEEP_ALIVE_INTERVAL, self._beat)
         if not self._shaking_hands:
             self._outbox.append(self._session.keep_alive())
-
-    def _write(self, frames: list[bytes]) -> None:
-        if self._pending is not None and self.transport is not None:
-            self.transport.writeSequence(frames)
-            self._send()
 
     def _fail(self, reason: Exception) -> None:
         with self._lock:
