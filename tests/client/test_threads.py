@@ -297,8 +297,10 @@ def work(key):
 
 if __name__ == "__main__":
     context = multiprocessing.get_context({method!r})
-    if {method!r} == "fork":
-        db = zeotwisted.DB(ADDRESS)
+    db = zeotwisted.DB(ADDRESS)  # ZODB cannot create a database in two processes at a time.
+    if {method!r} == "spawn":
+        db.close()
+        db = None
     children = [context.Process(target=work, args=(str(n),)) for n in range(3)]
     for child in children:
         child.start()
