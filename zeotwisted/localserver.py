@@ -64,6 +64,8 @@ def _start_thread(text: str) -> tuple[Address, Callable[[], None]]:
     from .reactorthread import ReactorThread
 
     config = parse_server_config(text)
+    if config.eventlog is not None:
+        config.eventlog()
     thread = ReactorThread("zeotwisted server reactor")
     reactor = thread.reactor
     where = config.address if isinstance(config.address, str) else "{}:{}".format(*config.address)

@@ -12,6 +12,7 @@ reactors in one process, therefore whatever that takes is in this module alone:
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from typing import Any, Protocol
 from weakref import WeakSet, finalize
 
 from twisted.python.threadable import isInIOThread
+
+_log = logging.getLogger("zeotwisted.client")
 
 __all__ = ["Forkable", "OwnReactor", "ReactorThread", "call_after_fork", "release", "shared"]
 
@@ -196,7 +199,11 @@ def _after_fork() -> None:
     _shared = None
     _users = 0
     for forkable in list(_forkables):
-        forkable.forked()
+        try:
+            forkable.forked()
+        except Exception:
+            # The others must not go on with the parent's thread.
+            _log.exception("%r cannot be used in this child process", forkable)
 
 
 def _at_exit() -> None:

@@ -307,7 +307,9 @@ if __name__ == "__main__":
     for child in children:
         child.join()
         assert child.exitcode == 0, child.exitcode
-    with (db or zeotwisted.DB(ADDRESS)).transaction() as connection:
+    db = db or zeotwisted.DB(ADDRESS)
+    db.storage.ping()  # The news of the last commit may still be on its way.
+    with db.transaction() as connection:
         assert sorted(connection.root()) == ["0", "1", "2"]
     print("done")
 """
@@ -600,3 +602,28 @@ reactor.run()
         world.server().address,
     )
     assert script.succeed() == "refused\n" * 4
+
+
+def test_fork_beside_a_closed_storage(world: World) -> None:
+    """One that cannot be used any more must not keep the others from being used."""
+    server = world.server(threaded=False)
+    script = Script(
+        f"""
+import os
+import zeotwisted
+
+storages = [zeotwisted.ClientStorage({server.address!r}) for _ in range(4)]
+storages[1].close()
+for _ in range(5):
+    pid = os.fork()
+    if not pid:
+        for number in (0, 2, 3):
+            storages[number].ping()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+for number in (0, 2, 3):
+    storages[number].close()
+print("done")
+"""
+    )
+    assert script.succeed() == "done\n"

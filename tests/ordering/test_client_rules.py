@@ -337,7 +337,9 @@ def test_who_waits_for_an_answer_hears_of_the_loss(client: Client, server: Puppe
 # Rule 8: an exception in the receive path ends the connection.
 
 
-@pytest.mark.parametrize("what", ["invalidation", "garbage", "unasked answer", "unknown call"])
+@pytest.mark.parametrize(
+    "what", ["invalidation", "garbage", "unasked answer", "unknown call", "bad push"]
+)
 def test_no_call_survives_a_broken_connection(
     client: Client, server: PuppetServer, what: str
 ) -> None:
@@ -354,6 +356,8 @@ def test_no_call_survives_a_broken_connection(
         frame = b"\0\0\0\x04\xff\xff\xff\xff"
     elif what == "unasked answer":
         frame = server._session.reply(999, None)
+    elif what == "bad push":
+        frame = server.says("invalidateTransaction", T1, [b"short"])
     else:
         frame = server.says("no_such_call")
     server.deliver(frame, server.answer(load, b"data"))

@@ -13,6 +13,7 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError, StorageError, StorageTransactionError
 
 from zeotwisted.exceptions import ServerException
+from zeotwisted.server.commitlog import CommitLog
 from zeotwisted.server.loads import Loads
 from zeotwisted.server.transaction import ALLOWED, Phase
 
@@ -452,6 +453,52 @@ def test_every_call_in_every_phase(phase: Phase, what: str) -> None:
     except KeyError:
         serial = b"\0" * 8
     assert other.commit(3, OID_A, serial=serial) > (current or b"")
+
+
+@pytest.mark.parametrize("what", ["arguments", "disk"])
+def test_operation_that_failed_is_told_by_the_vote(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is one-way. To end the connection would have the client try again for ever."""
+    server = Server()
+    client = server.client()
+    client.begin(1, OID_A)
+    if what == "arguments":
+        client.tell("storea", OID_B, "text", b"data", 1)
+    else:
+
+        def full(*args: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(CommitLog, "add", full)
+        client.tell("storea", OID_B, b"\0" * 8, b"data", 1)
+        monkeypatch.undo()
+    client.tell("storea", OID_B, b"\0" * 8, b"more", 1)
+    with pytest.raises((TypeError, ServerException), match=r"storea|No space"):
+        client.ask("vote", 1)
+    client.ask("tpc_abort", 1)
+    assert server.served.lock.holder is None
+    assert client.commit(2, OID_A)
+
+
+def test_endless_conflicts_end_with_an_error() -> None:
+    """Stock clients would go on to tpc_finish, with conflicts that are not resolved."""
+    server = Server(client_conflict_resolution=True)
+    winner, loser = server.client(), server.client()
+    serial = winner.commit(1, OID_A)
+    loser.begin(100, OID_A, serial=serial)
+    for number in range(2, 11):
+        serial = winner.commit(number, OID_A, serial=serial)
+        if number < 10:
+            (conflict,) = loser.ask("vote", 100)
+            assert conflict["oid"] == OID_A and conflict["serials"][0] == serial
+            loser.tell("storea", OID_A, serial, b"resolved", 100)
+        else:
+            with pytest.raises(ConflictError, match="9 times"):
+                loser.ask("vote", 100)
+    assert server.served.lock.holder is None
+    loser.ask("tpc_abort", 100)
+    assert loser.commit(101, OID_A, serial=serial)
 
 
 def test_abort_while_waiting_answers_the_vote_too() -> None:

@@ -328,17 +328,19 @@ def test_bad_arguments_of_a_call_that_waits(protocol: bytes) -> None:
 @both
 def test_bad_arguments_of_a_call_that_does_not_wait(protocol: bytes) -> None:
     session = server(State.OPEN, protocol)
-    with pytest.raises(WireError, match="storea: oid was expected"):
-        list(session.receive(encode(protocol, 0, 1, "storea", (b"short", TID, b"", 1))))
-    assert session.state is State.CLOSED
+    (called,) = session.receive(encode(protocol, 0, 1, "storea", (b"short", TID, b"", 1)))
+    assert isinstance(called, Called)
+    assert (called.id, called.args) == (None, ())
+    assert str(called.error) == "storea: oid was expected, not bytes"
+    assert session.state is State.OPEN
 
 
 @both
 def test_a_bad_push(protocol: bytes) -> None:
     session = client(State.OPEN, protocol)
-    with pytest.raises(WireError, match="invalidateTransaction"):
-        list(session.receive(encode(protocol, 0, 1, "invalidateTransaction", (TID, [b"x"]))))
-    assert session.state is State.CLOSED
+    (called,) = session.receive(encode(protocol, 0, 1, "invalidateTransaction", (TID, [b"x"])))
+    assert isinstance(called, Called)
+    assert "invalidateTransaction: oids" in str(called.error)
 
 
 @both

@@ -173,7 +173,8 @@ class ClientProtocol(protocol.Protocol):
         self._pending = None
         self._reason = ClientDisconnected("the connection belongs to the parent process")
         self._outbox.abandon()
-        handle = getattr(self.transport, "getHandle", lambda: None)()
+        # A transport whose connection is lost has no socket any more.
+        handle = getattr(self.transport, "socket", None)
         if handle is not None:
             handle.close()
 
@@ -228,6 +229,8 @@ class ClientProtocol(protocol.Protocol):
             raise WireError(f"an answer to a call that was not made: {event.id!r}")
 
     def _called(self, event: Called) -> None:
+        if event.error is not None:
+            raise WireError(str(event.error))
         if event.id is not None:
             raise WireError(f"the server waits for an answer to {event.call.name}")
         self._push(event.call.name, event.args)

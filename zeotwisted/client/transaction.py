@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from ZODB.POSException import StorageTransactionError
+from ZODB.POSException import ConflictError
 
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
 from zeotwisted.spool import Spool
@@ -155,7 +155,7 @@ class ClientTransaction:
                 self._send("storea", oid, committed, data)
                 self._resolved_here[oid] = data
         else:
-            raise StorageTransactionError(
+            raise ConflictError(
                 f"new conflicts have arisen {_VOTES} times while older ones were being resolved"
             )
         return [*self._resolved_by_server, *self._resolved_here] or None

@@ -75,7 +75,7 @@ class Called(NamedTuple):
     id: MessageId | None
     call: Call
     args: tuple[Any, ...]
-    #: Set when the arguments are not what the call takes; only a call that waits gets this far.
+    #: Set when the arguments are not what the call takes; `args` is empty then.
     error: BadArguments | None
 
 
@@ -326,7 +326,5 @@ class Session:
         try:
             call.check(args)
         except BadArguments as error:
-            if flag:
-                raise WireError(str(error)) from error
-            return Called(id, call, (), error)
+            return Called(None if flag else id, call, (), error)
         return Called(None if flag else id, call, args, None)

@@ -19,7 +19,7 @@ from . import blobs
 from .commitlog import CommitLog
 from .iterators import Iterators
 from .storage import ServedStorage
-from .transaction import ServerTransaction
+from .transaction import Phase, ServerTransaction
 
 __all__ = ["Answer", "Peer", "ServerConnection"]
 
@@ -93,6 +93,14 @@ class ServerConnection:
             raise ReadOnlyError()
         return getattr(self, "remote_" + name)(*args)
 
+    def failed(self, error: Exception) -> bool:
+        """A one-way call failed. Return whether the client will hear of it: from its vote."""
+        transaction = self._transaction
+        if transaction is None or transaction.phase is not Phase.COLLECTING:
+            return False
+        transaction.fail(error)
+        return True
+
     async def lost(self) -> None:
         """The client is gone: release all that it holds."""
         self._gone = True
@@ -145,6 +153,7 @@ class ServerConnection:
         # A line break would let a client write log lines of its own.
         printable = "".join(char if char.isprintable() else "?" for char in text[:80])
         self.label = f"{printable} {self._peer.label}"
+        self._log.info("({peer}) is {label}", peer=self._peer.label, label=printable)
 
     # The storage as a whole.
 

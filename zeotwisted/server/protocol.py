@@ -194,7 +194,8 @@ class StorageServerProtocol(protocol.Protocol):
             )
         if id is None:
             # The client does not wait for an answer, and must not go on as if all were well.
-            self.drop(f"{name} failed, and the client cannot be told in any other way")
+            if not self._connection.failed(error):
+                self.drop(f"{name} failed, and the client cannot be told in any other way")
         elif not self._lost:
             self._backlog.write(self._failure(id, error))
 

@@ -46,6 +46,11 @@ ALLOWED: Mapping[str, Phase] = {
 }
 
 
+#: How often a vote may end with conflicts for the client to resolve. Stock clients give up after
+#: that many, too, but go on to ``tpc_finish``.
+_MAX_VOTES = 9
+
+
 class Operations:
     """What the entries of a commit log mean, and what doing them brought about.
 
@@ -159,6 +164,8 @@ class ServerTransaction:
         else:
             self._begin_args = () if tid is None else (tid,)
         self._changed: list[bytes] = []
+        self._votes = 0
+        self._failure: Exception | None = None
         self._waiting: Deferred[None] | None = None
         # An abort has to wait for the step that is being done in the thread.
         self._step = DeferredLock()
@@ -178,6 +185,10 @@ class ServerTransaction:
         """See `commitlock.LockOwner`."""
         self._owner.drop(f"its transaction held the commit lock for more than {seconds} seconds")
 
+    def fail(self, error: Exception) -> None:
+        """Note that an operation failed; the client cannot be told of it before the vote."""
+        self._failure = self._failure or error
+
     def expect(self, what: str) -> None:
         """Check that the client may ask for `what` now.
 
@@ -195,6 +206,9 @@ class ServerTransaction:
         :raises StorageTransactionError: it was aborted in the meantime.
         """
         self.expect("vote")
+        if self._failure is not None:
+            self._end()
+            raise self._failure
         self.phase = Phase.WAITING
         self._waiting = self._served.lock.acquire(self)
         try:
@@ -220,9 +234,20 @@ class ServerTransaction:
                 self._log.failure("({label}) vote failed", label=self.label)
             raise
         if operations.conflicts:
+            conflicts = list(operations.conflicts.values())
+            self._votes += 1
+            if self._votes >= _MAX_VOTES:
+                self._end()
+                served.stats.conflicts += 1
+                raise ConflictError(
+                    f"new conflicts have arisen {_MAX_VOTES} times while older ones were being "
+                    "resolved",
+                    oid=conflicts[0]["oid"],
+                    serials=conflicts[0]["serials"],
+                )
             self.phase = Phase.COLLECTING
             served.lock.release(self)
-            return list(operations.conflicts.values())
+            return conflicts
         self.phase = Phase.VOTED
         self._changed = operations.changed
         served.stats.conflicts_resolved += len(operations.resolved)
