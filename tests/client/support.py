@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -89,6 +90,39 @@ class InThread:
         return self.value
 
 
+_ZEO_PROGRAM = """
+import json, os, sys, ZEO
+address, stop = ZEO.server(**json.loads(sys.stdin.readline()), threaded=True)
+print(json.dumps(address), flush=True)
+sys.stdin.read()
+stop()
+os._exit(0)
+"""
+
+
+def _start_zeo(threaded: bool, **kwargs: str) -> tuple[Any, Callable[[], None]]:
+    """Start ZEO's server in a process of its own, at whose end all of its sockets are closed.
+
+    In a thread its event loop may end before it has closed them.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", _ZEO_PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps(kwargs) + "\n")
+    process.stdin.flush()
+    address = json.loads(process.stdout.readline())
+
+    def stop() -> None:
+        process.communicate(timeout=SOON)
+
+    return address if isinstance(address, str) else tuple(address), stop
+
+
 class Server:
     """A server that can be stopped and started again at the same address.
 
@@ -118,7 +152,8 @@ class Server:
 
     def start(self) -> None:
         lines = ("<zeo>", f"address {self._address}", *self._options, "</zeo>\n")
-        self.address, self._stop = import_module(self._package).server(
+        start = _start_zeo if self._package == "ZEO" else import_module(self._package).server
+        self.address, self._stop = start(
             storage_conf=self._storage, zeo_conf="\n".join(lines), threaded=self._threaded
         )
         if not isinstance(self.address, str):
