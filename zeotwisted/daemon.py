@@ -28,7 +28,7 @@ from .config.server import ServerConfig, StorageOpener
 from .server.options import ServerOptions
 from .server.service import ListeningError, StorageServer
 
-__all__ = ["Daemon", "StartError", "endpoint", "open_storages", "server_options"]
+__all__ = ["Daemon", "StartError", "bridge_logging", "configured_daemon"]
 
 
 class StartError(SystemExit, Exception):
@@ -209,6 +209,21 @@ class Daemon(MultiService):
         """Stop the server and close the storages."""
         self._remove_pid()
         return super().stopService()
+
+
+def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
+    """Return the daemon that a configuration describes, and set up its logging."""
+    if config.eventlog is not None:
+        config.eventlog()
+    where = config.address
+    description = where if isinstance(where, str) else "{}:{}".format(*where)
+    return Daemon(
+        reactor,
+        config.storages,
+        server_options(config),
+        [(description, endpoint(reactor, where))],
+        config.pid_filename,
+    )
 
 
 class LogBridge(logging.Handler):

@@ -60,22 +60,13 @@ def _start_thread(text: str) -> tuple[Address, Callable[[], None]]:
     from twisted.internet.threads import blockingCallFromThread
 
     from .config.server import parse_server_config
-    from .daemon import Daemon, endpoint, server_options
+    from .daemon import configured_daemon
     from .reactorthread import ReactorThread
 
     config = parse_server_config(text)
-    if config.eventlog is not None:
-        config.eventlog()
     thread = ReactorThread("zeotwisted server reactor")
     reactor = thread.reactor
-    where = config.address if isinstance(config.address, str) else "{}:{}".format(*config.address)
-    daemon = Daemon(
-        reactor,
-        config.storages,
-        server_options(config),
-        [(where, endpoint(reactor, config.address))],
-        config.pid_filename,
-    )
+    daemon = configured_daemon(reactor, config)
     thread.start()
 
     def start() -> Address:

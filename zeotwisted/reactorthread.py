@@ -15,7 +15,6 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 from weakref import WeakSet, finalize
@@ -213,10 +212,6 @@ def _at_exit() -> None:
         thread.stop()
 
 
-def _register(hook: Callable[[], None]) -> None:
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=hook)
-
-
-_register(_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 atexit.register(_at_exit)

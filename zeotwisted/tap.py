@@ -20,7 +20,7 @@ from .config.server import (
     read_server_config,
     storage_section,
 )
-from .daemon import Daemon, bridge_logging, endpoint, server_options
+from .daemon import Daemon, bridge_logging, configured_daemon
 from .server.options import ServerOptions
 
 __all__ = ["Options", "makeService"]
@@ -200,18 +200,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     if "config" in options:
-        config = options["config"]
-        if config.eventlog is not None:
-            config.eventlog()
-        where = config.address
-        description = where if isinstance(where, str) else "{}:{}".format(*where)
-        daemon = Daemon(
-            reactor,
-            config.storages,
-            server_options(config),
-            [(description, endpoint(reactor, where))],
-            config.pid_filename,
-        )
+        daemon = configured_daemon(reactor, options["config"])
     else:
         places = options["listen"] or [_DEFAULT_LISTEN]
         daemon = Daemon(

@@ -15,7 +15,7 @@ __all__ = ["CommitLog"]
 class CommitLog:
     """The operations of one transaction, in the order in which the client sent them.
 
-    Each entry is the name of an operation and its arguments, see `transaction.OPERATIONS`.
+    Each entry is the name of an operation and its arguments, see `transaction.Operations`.
     """
 
     def __init__(self) -> None:

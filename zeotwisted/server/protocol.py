@@ -184,6 +184,9 @@ class StorageServerProtocol(protocol.Protocol):
         self._backlog.write(frame)
 
     def _failed(self, id: MessageId | None, name: str, error: Exception) -> None:
+        if id is None and self._connection.failed(error):
+            # However many operations of a transaction fail, the vote tells of it, and once.
+            return
         if not isinstance(error, _USUAL):
             self._log.warn(
                 "({label}) {name} failed: {kind}: {error}",
@@ -194,8 +197,7 @@ class StorageServerProtocol(protocol.Protocol):
             )
         if id is None:
             # The client does not wait for an answer, and must not go on as if all were well.
-            if not self._connection.failed(error):
-                self.drop(f"{name} failed, and the client cannot be told in any other way")
+            self.drop(f"{name} failed, and the client cannot be told in any other way")
         elif not self._lost:
             self._backlog.write(self._failure(id, error))
 

@@ -38,13 +38,13 @@ class Phase(Enum):
     OVER = "over"
 
 
-#: In which phase the client may ask for what. An abort is allowed in all of them.
+#: In which phase the client may ask for what. ``store`` stands for all that is collected. An abort
+#: may come at any time; while finishing it comes too late.
 ALLOWED: Mapping[str, Phase] = {
     "store": Phase.COLLECTING,
     "vote": Phase.COLLECTING,
     "tpc_finish": Phase.VOTED,
 }
-
 
 #: How often a vote may end with conflicts for the client to resolve. Stock clients give up after
 #: that many, too, but go on to ``tpc_finish``.
