@@ -26,8 +26,19 @@ ROOT = Path(__file__).parent.parent.parent
 SOON = 20.0
 
 
+def wait_for_connection(storage: Any, what: str, condition: Callable[[], bool]) -> None:
+    """Wait until the state of a storage's connection makes `condition` true."""
+    changed = storage._connection._changed
+    with changed:
+        assert changed.wait_for(condition, SOON), f"waited too long until {what}"
+
+
 def wait_until(what: str, condition: Callable[[], Any]) -> Any:
-    """Return what `condition` returns, once it is true."""
+    """Return what `condition` returns, once it is true.
+
+    For what is seen from outside only, and announces nothing: a server's counters, another
+    thread's stack.
+    """
     deadline = time.monotonic() + SOON
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited too long until {what}"

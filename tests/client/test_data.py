@@ -20,7 +20,7 @@ from ZODB.utils import maxtid, p64, z64
 
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, ServerException
 
-from .support import InThread, World, store, wait_until
+from .support import InThread, World, store, wait_for_connection, wait_until
 
 OID = p64(1)
 
@@ -91,7 +91,9 @@ def test_iterator_after_a_disconnection(world: World, package: str) -> None:
     records = iter(next(iterator))
     old = storage._connection.ready
     proxy.drop()
-    wait_until("there is a new one", lambda: storage._connection.ready not in (None, old))
+    wait_for_connection(
+        storage, "there is a new one", lambda: storage._connection.ready not in (None, old)
+    )
     for _ in range(2):
         with pytest.raises(ClientDisconnected):
             next(iterator)

@@ -19,17 +19,17 @@ from ZODB.utils import maxtid, p64, z64
 from zeotwisted import ClientStorage
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, ProtocolError
 
-from .support import InThread, Server, World, store, wait_until
+from .support import InThread, Server, World, store, wait_for_connection, wait_until
 
 OID = p64(1)
 
 
 def _lost(storage: Any) -> None:
-    wait_until("the connection is lost", lambda: not storage.is_connected())
+    wait_for_connection(storage, "the connection is lost", lambda: not storage.is_connected())
 
 
 def _found(storage: Any) -> None:
-    wait_until("there is a connection", storage.is_connected)
+    wait_for_connection(storage, "there is a connection", storage.is_connected)
 
 
 def _restart(server: Server, storage: Any) -> None:

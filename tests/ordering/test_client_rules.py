@@ -364,6 +364,8 @@ def test_no_call_survives_a_broken_connection(
     assert server.transport.disconnected
     thread.join(5)
     assert isinstance(result[0], ClientDisconnected), "the call survived"
+    if what == "bad push":
+        assert "invalidateTransaction: oids was expected" in str(result[0])
     assert client.storage.lastTransaction() == T0
 
 

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 import pytest
+from ZODB.DemoStorage import DemoStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError, StorageError, StorageTransactionError
 
@@ -47,6 +48,39 @@ def test_load_computed_before_a_commit_is_sent_before_its_invalidation() -> None
     (answer, news) = reader.received()
     assert answer == ("reply", load, (b"data of 1", first, None))
     assert news[0] == "invalidateTransaction" and tuple(news[2]) == (OID_A,)
+
+
+def test_slow_storage_keeps_nobody_waiting() -> None:
+    class Remote:
+        """Some storage that may take its time; all we know of it is its interface."""
+
+        def __init__(self) -> None:
+            self._storage = MappingStorage()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._storage, name)
+
+        def __len__(self) -> int:
+            return len(self._storage)
+
+    server = Server(Remote())
+    one, other = server.client(), server.client()
+    tid = one.commit(1, OID_A)
+    other.received()
+    server.slow.immediate = False
+    load = one.send("loadBefore", OID_A, LATEST)
+    assert one.ask("ping") is None and other.ask("ping") is None
+    server.slow.work()
+    assert one.received() == [("reply", load, (b"data of 1", tid, None))]
+
+
+@pytest.mark.parametrize("make", [MappingStorage, DemoStorage])
+def test_storage_in_memory_is_read_at_once(make: Any) -> None:
+    server = Server(make())
+    client = server.client()
+    tid = client.commit(1, OID_A)
+    server.slow.immediate = False
+    assert client.ask("loadBefore", OID_A, LATEST) == (b"data of 1", tid, None)
 
 
 def test_load_in_a_thread_is_done_again_when_the_object_has_changed() -> None:
@@ -144,7 +178,8 @@ def test_commit_is_answered_before_the_lock_moves_on() -> None:
     assert written == ["reply"]
 
 
-def test_news_from_outside_keeps_its_place_between_commits() -> None:
+@pytest.mark.parametrize("at_once", [False, True], ids=["later", "at once"])
+def test_news_from_outside_keeps_its_place_between_commits(at_once: bool) -> None:
     """Rule 9: a storage speaks from any thread, and the order in which it speaks counts."""
 
     class Outside(MappingStorage):
@@ -165,7 +200,8 @@ def test_news_from_outside_keeps_its_place_between_commits() -> None:
 
     server = Server(Outside())
     writer, reader = server.client(), server.client()
-    server.reactor.immediate = False
+    # "At once": the reactor looks at the queue while the commit before is not settled.
+    server.reactor.immediate = at_once
     writer.begin(1, OID_A)
     writer.send("vote", 1)
     server.reactor.turn()

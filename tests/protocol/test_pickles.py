@@ -650,3 +650,9 @@ def test_dict_of_pairs() -> None:
     assert loads(pickle.dumps(Extension(a=1), 3)) == {"a": 1}
     with pytest.raises(PickleError):
         loads(b"cbuiltins\ndict\nK\x05\x85R.")
+
+
+def test_what_is_no_exception_is_not_taken_for_one() -> None:
+    for name in (b"cbuiltins\nset\n", b"cZopeUndo.Prefix\nPrefix\n"):
+        with pytest.raises(PickleError, match="this exception"):
+            loads(b"cZODB.POSException\n_recon\n" + name + b"}\x86R.")

@@ -61,12 +61,7 @@ def test_all_addresses_or_none() -> None:
             server.listen(endpoint, f"port {port}")
         with pytest.raises(ListeningError, match=f"port {taken.getsockname()[1]}"):
             blockingCallFromThread(reactor, server.startService)
+        readers = blockingCallFromThread(reactor, reactor.getReaders)
+        assert [reader for reader in readers if hasattr(reader, "factory")] == []
         blockingCallFromThread(reactor, server.stopService)
-        assert blockingCallFromThread(reactor, reactor.getReaders) is not None
-        listening = [
-            reader
-            for reader in blockingCallFromThread(reactor, reactor.getReaders)
-            if hasattr(reader, "factory")
-        ]
-        assert listening == []
     thread.stop()

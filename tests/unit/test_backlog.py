@@ -1,0 +1,74 @@
+"""What happens to a client that does not take what it is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.testing import StringTransport
+
+from zeotwisted.server.backlog import Backlog
+
+
+class Client:
+    """A backlog with small limits, and what it has done."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.transport = StringTransport()
+        self.backlog = Backlog(
+            self.transport,
+            lambda: self.done.append("pause"),
+            lambda: self.done.append("resume"),
+            lambda reason: self.done.append(f"drop: {reason}"),
+            pause_at=100,
+            drop_at=1000,
+        )
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+def test_client_that_keeps_up_is_left_alone(client: Client) -> None:
+    for _ in range(1000):
+        client.backlog.write(b"x" * 100)
+    assert client.done == []
+    assert len(client.transport.value()) == 100_000
+
+
+def test_reading_pauses_and_resumes(client: Client) -> None:
+    client.backlog.pauseProducing()
+    client.backlog.write(b"x" * 100)
+    assert client.done == [], "it is not over the limit"
+    client.backlog.write(b"x")
+    client.backlog.write(b"x")
+    assert client.done == ["pause"]
+    client.backlog.resumeProducing()
+    assert client.done == ["pause", "resume"]
+    client.backlog.write(b"x" * 10_000)
+    assert len(client.done) == 2, "the transport is empty again"
+
+
+def test_client_is_dropped_in_the_end(client: Client) -> None:
+    client.backlog.pauseProducing()
+    client.backlog.write(b"x" * 2000)
+    assert client.done == ["pause"], "one answer may be as long as it likes"
+    client.backlog.write(b"x")
+    assert client.done == ["pause", "drop: it does not read what it is sent"]
+
+
+def test_who_sends_much_waits(client: Client) -> None:
+    went_on: list[Any] = []
+    client.backlog.writable().addCallback(went_on.append)
+    assert went_on == [None]
+    client.backlog.pauseProducing()
+    client.backlog.writable().addCallback(went_on.append)
+    assert went_on == [None]
+    client.backlog.resumeProducing()
+    assert went_on == [None, None]
+    client.backlog.pauseProducing()
+    client.backlog.writable().addCallback(went_on.append)
+    client.backlog.close()
+    assert len(went_on) == 3, "the end of the connection must not leave anybody waiting"
