@@ -282,6 +282,25 @@ def test_storage_that_cannot_say_whether_it_has_committed() -> None:
     assert late.ask("getInvalidations", tid) == (tid, ())
 
 
+def test_storage_that_has_lost_track_has_its_clients_verify() -> None:
+    """As a served client storage does that was away for too long."""
+
+    class Outside(MappingStorage):
+        def registerDB(self, db: Any) -> None:
+            self.db = db
+
+    server = Server(Outside())
+    client = server.client()
+    before = client.commit(1, OID_A)
+    tid = client.commit(2, OID_A, serial=before)
+    server.storage.db.invalidateCache()
+    assert client.dropped
+    late = PuppetClient(server)
+    assert late.ask("register", "1", False) == tid
+    assert late.ask("getInvalidations", before) is None
+    assert late.ask("getInvalidations", tid) == (tid, ())
+
+
 def test_abort_that_comes_too_late_is_answered_after_the_commit() -> None:
     server = Server()
     client = server.client()
