@@ -337,6 +337,7 @@ class ServerTransaction:
         try:
             last = storage.lastTransaction()
         except Exception:
+            self._log.failure("({label}) nobody knows whether it is committed", label=self.label)
             last = b""
             served.call_from_thread(served.lost_track)
         for publication in publications:
