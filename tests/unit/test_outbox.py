@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 
+from tests.client.support import InThread, wait_until
 from zeotwisted.client.outbox import Outbox
 from zeotwisted.reactorthread import ReactorThread
 from zeotwisted.transports import direct_sender
@@ -21,9 +22,10 @@ from zeotwisted.transports import direct_sender
 class Wire:
     """A transport and a way past it that take as much as a test lets them."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_socket: bool = True) -> None:
         self.sent = b""
         self.room = 0
+        self._is_socket = is_socket
         self._buffer = b""
         self._producer: Any = None
         self.calls: list[Callable[[], None]] = []
@@ -42,15 +44,23 @@ class Wire:
 
     # the transport
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        assert self._producer is None and not streaming
+        assert self._producer is None and streaming is not self._is_socket
         self._producer = producer
-        producer.resumeProducing()
+        if not streaming:
+            producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
         self._producer = None
 
     def writeSequence(self, frames: list[bytes]) -> None:
         self._buffer += b"".join(frames)
+        if not self._is_socket:
+            self._producer.pauseProducing()
+
+    @property
+    def buffered(self) -> int:
+        """How much the transport has been given that it has not sent."""
+        return len(self._buffer)
 
     def abortConnection(self) -> None:
         self.aborted = True
@@ -69,7 +79,8 @@ class Wire:
                 self._producer.resumeProducing()
 
     def outbox(self) -> Outbox:
-        return Outbox(self, self, self.calls.append, lambda: False)  # type: ignore[arg-type]
+        direct: Any = self if self._is_socket else None
+        return Outbox(self, direct, self.calls.append, lambda: False)
 
 
 steps = st.lists(
@@ -81,9 +92,9 @@ steps = st.lists(
 )
 
 
-@given(steps=steps)
-def test_order(steps: list[tuple[Any, ...]]) -> None:
-    wire = Wire()
+@given(steps=steps, is_socket=st.booleans())
+def test_order(steps: list[tuple[Any, ...]], is_socket: bool) -> None:
+    wire = Wire(is_socket)
     outbox = wire.outbox()
     expected = b""
     for step, *args in steps:
@@ -134,6 +145,54 @@ def test_transport_that_is_no_socket() -> None:
     outbox.append(b"one ", hold_back=True)
     outbox.append(b"two")
     assert transport.value() == b"one two"
+
+
+FRAME = b"x" * 65536
+MB = 1024 * 1024
+
+
+def fill(outbox: Outbox, count: int) -> None:
+    for number in range(count):
+        outbox.wait_for_room()
+        outbox.append(b"%08d" % number + FRAME)
+
+
+@pytest.mark.parametrize("is_socket", [True, False])
+def test_who_fills_it_waits_for_the_reader(is_socket: bool) -> None:
+    wire = Wire(is_socket)
+    outbox = wire.outbox()
+    filling = InThread(fill, outbox, 200)
+    most = 0
+    while filling.is_running:
+        wait_until(
+            "it is full",
+            lambda: "wait_for_room" in filling.stack or not filling.is_running or wire.calls,
+        )
+        wire.work()
+        most = max(most, wire.buffered + outbox._size)
+        wire.room += MB
+    filling.result()
+    wire.room = 10**9
+    wire.work()
+    assert wire.sent == b"".join(b"%08d" % number + FRAME for number in range(200))
+    assert most < 5 * MB
+
+
+def test_nobody_waits_for_a_connection_that_is_lost() -> None:
+    outbox = Wire().outbox()
+    filling = InThread(fill, outbox, 200)
+    wait_until("it is full", lambda: "wait_for_room" in filling.stack)
+    outbox.close()
+    filling.result()
+
+
+def test_the_reactor_does_not_wait_for_itself() -> None:
+    wire = Wire(is_socket=False)
+    outbox = Outbox(wire, None, lambda function: function(), lambda: True)
+    fill(outbox, 200)
+    wire.room = 10**9
+    wire.work()
+    assert len(wire.sent) == 200 * (8 + len(FRAME))
 
 
 def test_many_threads_and_a_slow_reader() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
+from threading import Condition, Lock
 from typing import Any
 
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
 from zeotwisted.transports import DirectSender, sender
@@ -17,8 +17,12 @@ __all__ = ["Outbox"]
 #: itself; more than that does not fit into a socket's buffer, and the reactor has to wait for it.
 _SMALL = 65536
 
+#: How many bytes may be queued before whoever wants to add to them has to wait. The transport may
+#: have as many again.
+_FULL = 2 * 1024 * 1024
 
-@implementer(IPullProducer)
+
+@implementer(IPullProducer, IPushProducer)
 class Outbox:
     """A queue of frames, filled by any thread.
 
@@ -26,6 +30,10 @@ class Outbox:
     reactor's thread costs more than all the rest of a call. It is not possible while the transport
     still has something to send; whoever has to leave frames to it wakes the reactor, and until
     that has sent everything, all further frames go the same way, behind them.
+
+    The transport gets the next frames when it has sent those before. A plain socket asks for them
+    each time that it is empty, as it does with a pull producer. Anything else, TLS for example,
+    needs the global reactor for that, and is served as by a push producer.
 
     :param transport: what the reactor writes to.
     :param direct: a way past it; None if there is none.
@@ -46,11 +54,24 @@ class Outbox:
         self._is_reactor_thread = is_reactor_thread
         # Guards all that follows, and the order of what is sent.
         self._lock = Lock()
+        self._drained = Condition(self._lock)
         self._direct = direct
         self._frames: list[bytes] = []
         self._size = 0
         # Whether the reactor has been woken or has something to send.
         self._reactor_sends = False
+        self._paused = False
+        self._closed = False
+        if direct is None:
+            transport.registerProducer(self, True)
+
+    def wait_for_room(self) -> None:
+        """Wait while too much is queued; do not wait in the reactor's thread, nor once closed."""
+        if self._size <= _FULL or self._is_reactor_thread():
+            return
+        with self._drained:
+            while self._size > _FULL:
+                self._drained.wait()
 
     def append(self, frame: bytes, hold_back: bool = False) -> None:
         """Add a frame.
@@ -58,6 +79,8 @@ class Outbox:
         :param hold_back: something follows soon, and they may leave together.
         """
         with self._lock:
+            if self._closed:
+                return
             self._frames.append(frame)
             self._size += len(frame)
             if self._reactor_sends or (hold_back and self._size < _SMALL):
@@ -86,26 +109,37 @@ class Outbox:
 
     def _flush(self) -> None:
         """Let the transport send, in the reactor's thread."""
-        if self._direct is not None:
+        if self._direct is None:
+            self._push()
+        else:
             # It asks for frames at once, and again when it has sent them.
             self._transport.registerProducer(self, False)
             self._send()
-            return
-        # There is no other way for frames to overtake those that it is given.
+
+    def _take(self) -> list[bytes]:
+        """Return all frames, or note that the reactor has nothing to send any more."""
         with self._lock:
             frames, self._frames = self._frames, []
             self._size = 0
-            self._reactor_sends = False
-        self._transport.writeSequence(frames)
+            self._reactor_sends = bool(frames)
+            self._drained.notify_all()
+        return frames
+
+    def _push(self) -> None:
+        # While the transport takes them, `pauseProducing` may be called, or frames be added.
+        while not self._paused and (frames := self._take()):
+            self._transport.writeSequence(frames)
+
+    def pauseProducing(self) -> None:
+        """The transport has enough for now; see Twisted's IPushProducer."""
+        self._paused = True
 
     def resumeProducing(self) -> None:
-        """The transport has sent everything; see Twisted's IPullProducer."""
-        with self._lock:
-            frames, self._frames = self._frames, []
-            self._size = 0
-            if not frames:
-                self._reactor_sends = False
-        if frames:
+        """The transport has sent everything; see Twisted's producers."""
+        if self._direct is None:
+            self._paused = False
+            self._push()
+        elif frames := self._take():
             self._transport.writeSequence(frames)
         else:
             self._transport.unregisterProducer()
@@ -116,13 +150,15 @@ class Outbox:
     def abandon(self) -> None:
         """In a child process: close our copy of the descriptor."""
         self._lock = Lock()
+        self._drained = Condition(self._lock)
         self.close()
 
     def close(self) -> None:
-        """Send nothing more; in any thread."""
+        """Send nothing more, and let nobody wait; in any thread."""
         with self._lock:
-            # Whatever comes now waits for a reactor that has other things to do.
-            self._reactor_sends = True
+            self._closed = True
             self._frames.clear()
+            self._size = 0
+            self._drained.notify_all()
             if self._direct is not None:
                 self._direct.close()

@@ -135,11 +135,15 @@ class ClientProtocol(protocol.Protocol):
         return answer
 
     def oneway(self, name: str, *args: Any, hold_back: bool = False) -> None:
-        """Call the server without waiting for anything. Raises as `call` does.
+        """Call the server without waiting for an answer. Raises as `call` does.
+
+        It waits while several MiB are queued that the server has not taken yet; not in the
+        reactor's thread, which is the one that sends them.
 
         :param hold_back: another call follows soon, and they may leave together.
         """
         frame = self._encode(self._session.oneway, name, *args)
+        self._outbox.wait_for_room()
         if self._pending is None:
             raise ClientDisconnected(str(self._reason or "connection lost"))
         self._outbox.append(frame, hold_back)
@@ -164,6 +168,7 @@ class ClientProtocol(protocol.Protocol):
         self._fail(reason)
         transport: Any = self.transport
         if transport is not None:
+            self._outbox.close()
             transport.abortConnection()
 
     def abandon(self) -> None:
