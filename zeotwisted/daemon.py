@@ -46,6 +46,7 @@ def server_options(config: ServerConfig) -> ServerOptions:
         invalidation_queue_size=config.invalidation_queue_size,
         invalidation_age=config.invalidation_age,
         transaction_timeout=config.transaction_timeout,
+        client_timeout=config.client_timeout,
         client_conflict_resolution=config.client_conflict_resolution,
         msgpack=config.msgpack,
         protocol_limit=config.protocol_limit,

@@ -73,6 +73,13 @@ class Options(usage.Options):
             _number("transaction-timeout", datatypes.timeout, "a number of seconds above 0"),
         ],
         [
+            "client-timeout",
+            None,
+            60.0,
+            "How many seconds a client may be silent before it is given up; 0: any",
+            _number("client-timeout", datatypes.silence, "a number of seconds, 0 or more"),
+        ],
+        [
             "message-limit",
             None,
             2**30,
@@ -211,6 +218,7 @@ def makeService(options: Options) -> IService:
                 invalidation_queue_size=options["invalidation-queue-size"],
                 invalidation_age=options["invalidation-age"],
                 transaction_timeout=options["transaction-timeout"],
+                client_timeout=options["client-timeout"],
                 client_conflict_resolution=bool(options["client-conflict-resolution"]),
                 msgpack=bool(options["msgpack"]),
                 protocol_limit=options["protocol-limit"],

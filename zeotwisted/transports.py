@@ -1,14 +1,69 @@
-"""Sending without a detour."""
+"""What Twisted's transports do not offer: to send without a detour, and to notice dead peers."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from twisted.internet.interfaces import IWriteDescriptor
+from twisted.internet.interfaces import ITCPTransport, IWriteDescriptor
 
-__all__ = ["DirectSender", "direct_sender", "sender"]
+__all__ = ["DirectSender", "direct_sender", "sender", "set_tcp_options", "unsent"]
+
+#: macOS has another name for it.
+_TCP_KEEPIDLE = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
+
+#: Linux takes no more seconds than that for some of its options; to who allows hours, days are one.
+_LONGEST = 32767.0
+
+
+def _bottom(transport: Any) -> Any:
+    """Return the transport that has the socket; others, such as TLS, are stacked on it."""
+    while not IWriteDescriptor.providedBy(transport):
+        below = getattr(transport, "transport", None)
+        if below is None:
+            break
+        transport = below
+    return transport
+
+
+def set_tcp_options(transport: Any, timeout: float) -> None:
+    """Tune a TCP connection for messages, and have the operating system look for dead hosts.
+
+    :param timeout: after how many seconds to give up a host from which nothing comes, or that does
+        not take what it is sent; 0 for the system's own limits, which are hours. It is kept where
+        the platform has the options for it. Other transports than TCP are left alone.
+    """
+    transport = _bottom(transport)
+    if not ITCPTransport.providedBy(transport):
+        return
+    tcp: Any = transport
+    # Messages are small, and somebody waits for each of them.
+    tcp.setTcpNoDelay(True)
+    tcp.setTcpKeepAlive(True)
+    handle = tcp.getHandle()
+    if not timeout or not isinstance(handle, socket.socket):
+        return
+    timeout = min(timeout, _LONGEST)
+    # Asked when half of the time is over, and then as often as it can be lost without harm.
+    options = (
+        (_TCP_KEEPIDLE, max(1, int(timeout / 2))),
+        (getattr(socket, "TCP_KEEPINTVL", None), max(1, int(timeout / 8))),
+        (getattr(socket, "TCP_KEEPCNT", None), 3),
+        (getattr(socket, "TCP_USER_TIMEOUT", None), max(1, int(timeout * 1000))),
+    )
+    for option, value in options:
+        if option is not None:
+            # The peer's silence is counted as well; the options are there to be sooner.
+            with suppress(OSError):
+                handle.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def unsent(transport: Any) -> tuple[int, int]:
+    """Return a value that changes when the socket takes some of what it could not take at once."""
+    below = _bottom(transport)
+    return len(getattr(below, "dataBuffer", b"")), getattr(below, "offset", 0)
 
 
 def sender(transport: Any) -> Callable[[], None]:

@@ -191,6 +191,7 @@ class Proxy:
         self._may_pass.set()
         self.held = threading.Event()
         self._sockets: list[tuple[socket.socket, socket.socket]] = []
+        self._silenced: set[socket.socket] = set()
         #: What clients have sent.
         self.sent = bytearray()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -213,11 +214,14 @@ class Proxy:
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         try:
             while data := client.recv(65536):
+                if client in self._silenced:
+                    continue
                 self.sent += data
                 server.sendall(data)
         except OSError:
             pass
-        _end(server)
+        if client not in self._silenced:
+            _end(server)
 
     def _down(self, client: socket.socket, server: socket.socket) -> None:
         try:
@@ -225,15 +229,22 @@ class Proxy:
                 if not self._may_pass.is_set():
                     self.held.set()
                     self._may_pass.wait()
+                if client in self._silenced:
+                    continue
                 client.sendall(data)
         except OSError:
             pass
-        _end(client)
+        if client not in self._silenced:
+            _end(client)
 
     def hold(self) -> None:
         """Pass nothing on to clients from now on."""
         self.held.clear()
         self._may_pass.clear()
+
+    def silence(self) -> None:
+        """Swallow what comes by the present connections, even their ends, and say nothing."""
+        self._silenced.update(client for client, _ in self._sockets)
 
     def release(self) -> None:
         """Pass on what was held back."""

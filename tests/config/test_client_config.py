@@ -82,6 +82,8 @@ def test_defaults() -> None:
         ("server-sync on", {"server_sync": True}),
         ("wait-timeout 5", {"wait_timeout": 5}),
         ("client-label web 1", {"client_label": "web 1"}),
+        ("liveness-timeout 7.5", {"liveness_timeout": 7.5}),
+        ("liveness-timeout 0", {"liveness_timeout": 0.0}),
         ("storage main", {"storage": "main"}),
         ("name The Storage", {"name": "The Storage"}),
     ],

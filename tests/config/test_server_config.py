@@ -60,6 +60,7 @@ def test_defaults() -> None:
         invalidation_queue_size=100,
         invalidation_age=None,
         transaction_timeout=None,
+        client_timeout=60.0,
         client_conflict_resolution=False,
         msgpack=False,
         protocol_limit=6,
@@ -79,6 +80,8 @@ def test_defaults() -> None:
         ("invalidation-age 86400.5", {"invalidation_age": 86400.5}),
         ("transaction-timeout 30", {"transaction_timeout": 30.0}),
         ("transaction-timeout 0.5", {"transaction_timeout": 0.5}),
+        ("client-timeout 0", {"client_timeout": 0.0}),
+        ("client-timeout 2.5", {"client_timeout": 2.5}),
         ("client-conflict-resolution on", {"client_conflict_resolution": True}),
         ("msgpack true", {"msgpack": True}),
         ("protocol-limit 5", {"protocol_limit": 5}),
@@ -139,8 +142,8 @@ def test_configuration_cannot_be_changed() -> None:
         (
             "adress 8100",
             "'adress' is not a known key name; <zeo> has the keys address, read-only, "
-            "invalidation-queue-size, invalidation-age, transaction-timeout, pid-filename, "
-            "client-conflict-resolution, msgpack, protocol-limit, message-limit",
+            "invalidation-queue-size, invalidation-age, transaction-timeout, client-timeout, "
+            "pid-filename, client-conflict-resolution, msgpack, protocol-limit, message-limit",
         ),
         ("address 8101", "'address' does not support multiple values; keep one of these lines"),
         (
@@ -244,6 +247,14 @@ def test_bad_timeout(value: str) -> None:
     assert message_of(server_text(f"transaction-timeout {value}")) == (
         f"configuration, line 3: transaction-timeout: {value!r} is not a timeout; "
         "write a number of seconds above 0, or remove the line for no timeout"
+    )
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "never"])
+def test_bad_silence(value: str) -> None:
+    assert message_of(server_text(f"client-timeout {value}")) == (
+        f"configuration, line 3: client-timeout: {value!r} is not a length of a silence; "
+        "write a number of seconds, or 0 for any"
     )
 
 

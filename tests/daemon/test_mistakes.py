@@ -191,6 +191,7 @@ def test_corrupt_file(folder: Path) -> None:
         ("--invalidation-age inf", "--invalidation-age inf: write a number of seconds"),
         ("--transaction-timeout 0", "--transaction-timeout 0: write a number of seconds"),
         ("-t nan", "--transaction-timeout nan: write a number of seconds"),
+        ("--client-timeout -1", "--client-timeout -1: write a number of seconds"),
         ("--message-limit 3", "--message-limit 3: write a size from 64KB"),
         ("--protocol-limit 7", "--protocol-limit 7: write 5 or 6"),
         ("--nonsense", "option --nonsense not recognized"),

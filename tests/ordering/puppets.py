@@ -249,12 +249,12 @@ class Client:
 class PuppetServer:
     """The other end of a client's protocol."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, handshake: ServerHandshake | None = None) -> None:
         _, _, factory, _, _ = client.reactor.tcpClients.pop()
         self.transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 1))
         self.protocol = factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
-        self._session = Session(ServerHandshake())
+        self._session = Session(handshake or ServerHandshake())
         self.protocol.dataReceived(self._session.greeting)
         self._calls: list[Called] = []
         self._receive()

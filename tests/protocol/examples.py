@@ -15,6 +15,9 @@ DATA = b"\x80\x03cpersistent.mapping\nPersistentMapping\nq\x00.}q\x01s."
 #: Stock clients use the address of an object in memory.
 TXN = 139_876_543_210_000
 
+#: Calls that stock peers do not know: they belong to version 6.
+EXTENSIONS = {"ping"}
+
 CALLS: dict[str, list[tuple[Any, ...]]] = {
     "register": [("1", False), ("main", True)],
     "get_info": [()],

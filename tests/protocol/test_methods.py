@@ -76,12 +76,12 @@ def test_calls(name: str) -> None:
 @pytest.mark.parametrize("name", CLIENT_CALLS)
 def test_pushes(name: str) -> None:
     call = CLIENT_CALLS[name]
-    args = examples.PUSHES[name]
+    args = () if name in examples.EXTENSIONS else examples.PUSHES[name]
     call.check(args)
     assert call.oneway
     assert not call.writes
     with pytest.raises(BadArguments):
-        call.check(args[:-1])
+        call.check(args[:-1] if args else (None,))
     for index in range(len(args)):
         with pytest.raises(BadArguments):
             call.check((*args[:index], 1j, *args[index + 1 :]))
@@ -96,7 +96,7 @@ def test_the_calls_are_those_of_a_stock_server() -> None:
     from ZEO.StorageServer import registered_methods
 
     assert set(SERVER_CALLS) == registered_methods | {"register"}
-    assert set(CLIENT_CALLS) == set(Protocol.client_methods)
+    assert set(CLIENT_CALLS) == set(Protocol.client_methods) | examples.EXTENSIONS
 
 
 def test_calls_that_write() -> None:

@@ -107,6 +107,7 @@ class ClientConnection:
     :param address: where the server is.
     :param storage_id: the storage's name at the server.
     :param name: what log lines call this client.
+    :param liveness_timeout: the longest silence of a server, in seconds; 0 for any.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class ClientConnection:
         coherence: Coherence,
         owner: ConnectionOwner,
         name: str,
+        liveness_timeout: float,
     ) -> None:
         self.state = State.IDLE
         #: The connection, while it can be used; read in any thread.
@@ -132,6 +134,7 @@ class ClientConnection:
         self._coherence = coherence
         self._owner = owner
         self._name = name
+        self._liveness_timeout = liveness_timeout
         self._changed = threading.Condition()
         self._protocol: ClientProtocol | None = None
         self._retry: IDelayedCall | None = None
@@ -280,6 +283,7 @@ class ClientConnection:
             self._reactor.callFromThread,
             self._access.is_current,
             self._pushed,
+            liveness_timeout=self._liveness_timeout,
         )
 
     def _pushed(self, name: str, args: tuple[Any, ...]) -> None:

@@ -14,14 +14,16 @@ from typing import Any
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, ProtocolError
+from zeotwisted.liveness import Liveness, Manners
 from zeotwisted.protocol.codecs import EncodeError
 from zeotwisted.protocol.framing import FrameTooLarge
 from zeotwisted.protocol.session import (
     DEFAULT_LIMIT,
+    EXTENDED,
     Called,
     ClientHandshake,
     Event,
@@ -31,7 +33,7 @@ from zeotwisted.protocol.session import (
     Session,
     WireError,
 )
-from zeotwisted.transports import direct_sender
+from zeotwisted.transports import direct_sender, set_tcp_options, unsent
 
 from .outbox import Outbox
 from .waiter import Waiter
@@ -57,6 +59,7 @@ class ClientProtocol(protocol.Protocol):
     :param is_reactor_thread: whether the caller is the reactor's thread.
     :param push: receives what the server says on its own.
     :param limit: the longest message to accept, in bytes.
+    :param liveness_timeout: the longest silence of the server, in seconds; 0 for any.
     :ivar ready: fires when the handshake is done; fails if there will be none.
     :ivar lost: fires with the reason (an exception) when the connection has ended.
     """
@@ -68,6 +71,7 @@ class ClientProtocol(protocol.Protocol):
         is_reactor_thread: Callable[[], bool],
         push: Push,
         limit: int = DEFAULT_LIMIT,
+        liveness_timeout: float = 0.0,
     ) -> None:
         self.ready: Deferred[None] = Deferred()
         self.lost: Deferred[Exception] = Deferred()
@@ -82,6 +86,8 @@ class ClientProtocol(protocol.Protocol):
         self._lock = Lock()
         self._reason: Exception | None = None
         self._keep_alive: IDelayedCall | None = None
+        self._liveness_timeout = liveness_timeout
+        self._liveness: Liveness | None = None
         self._shaking_hands = True
 
     @property
@@ -160,6 +166,30 @@ class ClientProtocol(protocol.Protocol):
     def registered(self) -> None:
         """The server has accepted us: it may say anything now."""
         self._session.registered()
+        # Before, the server may not be asked whether it is there.
+        if self._liveness_timeout and self._pending is not None:
+            self._liveness = Liveness(
+                self._clock,
+                self._liveness_timeout,
+                Manners.PROMPT if self.version[1:] == EXTENDED else Manners.BUSY,
+                lambda: bool(self._pending),
+                lambda: unsent(self.transport),
+                self._probe,
+                self._silent,
+            )
+
+    def _probe(self) -> None:
+        answer = self.request("ping")
+        # Whatever it says, it is there; and of the end of the connection others tell.
+        answer.addErrback(lambda failure: None)
+
+    def _silent(self, seconds: float) -> None:
+        self.close(
+            ClientDisconnected(
+                f"nothing was heard from the server for {seconds:.3g} seconds "
+                f"(liveness_timeout is {self._liveness_timeout:g})"
+            )
+        )
 
     def close(self, reason: Exception) -> None:
         """End the connection; whoever waits for an answer gets `reason`."""
@@ -191,11 +221,11 @@ class ClientProtocol(protocol.Protocol):
             self._call_from_thread,
             self._is_reactor_thread,
         )
-        if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
-            transport.setTcpKeepAlive(True)
+        set_tcp_options(transport, self._liveness_timeout)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._liveness is not None:
+            self._liveness.silence.heard = True
         try:
             for event in self._session.receive(data):
                 if self._pending is None:
@@ -238,6 +268,9 @@ class ClientProtocol(protocol.Protocol):
             raise WireError(str(event.error))
         if event.id is not None:
             raise WireError(f"the server waits for an answer to {event.call.name}")
+        if event.call.name == "ping":
+            self._outbox.append(self._session.keep_alive())
+            return
         self._push(event.call.name, event.args)
 
     def _beat(self) -> None:
@@ -254,6 +287,9 @@ class ClientProtocol(protocol.Protocol):
         if self._keep_alive is not None:
             self._keep_alive.cancel()
             self._keep_alive = None
+        if self._liveness is not None:
+            self._liveness.stop()
+            self._liveness = None
         if self._shaking_hands:
             self._shaking_hands = False
             self.ready.errback(reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -78,7 +79,7 @@ class ClientStorage(ConflictResolvingStorage):
     a connection, then raise `ClientDisconnected`. A call that is under way when the connection is
     lost raises it at once.
 
-    The arguments, except the last, are those of ``ZEO.ClientStorage.ClientStorage``.
+    The arguments, except the last two, are those of ``ZEO.ClientStorage.ClientStorage``.
 
     :param addr: the server: a port on this machine, a ``(host, port)`` pair, or the path of a Unix
         socket; a list of one such is allowed.
@@ -92,6 +93,10 @@ class ClientStorage(ConflictResolvingStorage):
     :param server_sync: `sync`, which begins each transaction, makes a round trip, so that it sees
         all that was committed before.
     :param reactor: a Twisted application's reactor to use instead of a private one.
+    :param liveness_timeout: how long (seconds) the server may be silent, although it was asked
+        whether it is there; then the connection is lost. A call that waits notices within half of
+        that, or five sixths with ZEO's servers, which are silent while they vote and finish.
+        0 or None: for ever.
     :raises ClientDisconnected: no server, or none that takes us, within `wait_timeout`.
     :raises ProtocolError: whatever is there, it is not a ZEO server.
     :raises NotImplementedError: an argument that this version does not know how to handle yet.
@@ -132,6 +137,7 @@ class ClientStorage(ConflictResolvingStorage):
         realm: Any = None,
         _client_factory: Any = None,
         reactor: Any = None,
+        liveness_timeout: float | None = 60.0,
     ) -> None:
         given = locals()
         for argument, what in _NOT_YET.items():
@@ -146,6 +152,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._client_label = client_label
         self._server_sync = server_sync
         self._own_reactor = reactor
+        self._liveness_timeout = _seconds(liveness_timeout)
         self._db: Any = None
         self._closed = False
         self._server_addr: str | None = None
@@ -199,6 +206,7 @@ class ClientStorage(ConflictResolvingStorage):
                     self._coherence,
                     self,
                     self.__name__,
+                    self._liveness_timeout,
                 )
                 self._thread.reactor.callFromThread(self._connection.start)
             return self._connection
@@ -251,9 +259,20 @@ class ClientStorage(ConflictResolvingStorage):
         return self._protocol(timeout).call_and_wait(Deferred(), name, *args)
 
     def is_connected(self, test: bool = False) -> bool:
-        """Return whether there is a connection to a server."""
+        """Return whether there is a connection to a server.
+
+        :param test: make a round trip to find out, which takes as long as other calls that wait.
+        """
         connection = self._connection
-        return connection is not None and connection.ready is not None
+        protocol = None if connection is None else connection.ready
+        if protocol is None or self._closed or not self._thread.is_running():
+            return False
+        if test and not self._thread.is_current():
+            try:
+                protocol.call_and_wait(Deferred(), "ping")
+            except ClientDisconnected:
+                return False
+        return True
 
     def new_addr(self, addr: Any) -> None:
         """Look for the server at another address, from the next attempt to connect on."""
@@ -632,6 +651,13 @@ def _the_address(addr: Any) -> Address:
     if len(addresses) > 1:
         raise NotImplementedError("addr: several servers are not supported yet")
     return addresses[0]
+
+
+def _seconds(timeout: float | None) -> float:
+    seconds = float(timeout or 0)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"liveness_timeout: {timeout!r} is no number of seconds, 0 or more")
+    return seconds
 
 
 def _is_revision(value: Any) -> bool:

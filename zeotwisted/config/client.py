@@ -53,7 +53,12 @@ class ClientStorageConfig:
             "wait_timeout": config.wait_timeout,
         }
         # These have defaults that only the storage knows.
-        for name in ("blob_cache_size", "blob_cache_size_check", "client_label"):
+        for name in (
+            "blob_cache_size",
+            "blob_cache_size_check",
+            "client_label",
+            "liveness_timeout",
+        ):
             value = getattr(config, name)
             if value is not None:
                 options[name] = value

@@ -19,6 +19,7 @@ __all__ = [
     "message_size",
     "protocol_version",
     "queue_size",
+    "silence",
     "timeout",
 ]
 
@@ -74,6 +75,15 @@ def timeout(text: str) -> float:
         raise ValueError(
             f"{text!r} is not a timeout; write a number of seconds above 0, "
             "or remove the line for no timeout"
+        )
+    return number
+
+
+def silence(text: str) -> float:
+    number = _number(float, text)
+    if number is None or number < 0:
+        raise ValueError(
+            f"{text!r} is not a length of a silence; write a number of seconds, or 0 for any"
         )
     return number
 

@@ -49,6 +49,7 @@ class ServerConfig:
     :ivar address: (host, port), or the path of a Unix socket.
     :ivar invalidation_age: in seconds, or None not to look further back than the queue.
     :ivar transaction_timeout: in seconds, or None for no timeout.
+    :ivar client_timeout: the longest silence of a client in seconds; 0 for any.
     :ivar protocol_limit: the highest protocol version to announce.
     :ivar message_limit: the longest message to accept from a client, in bytes.
     :ivar eventlog: sets up logging when called, or None when no logging is configured.
@@ -60,6 +61,7 @@ class ServerConfig:
     invalidation_queue_size: int = 100
     invalidation_age: float | None = None
     transaction_timeout: float | None = None
+    client_timeout: float = 60.0
     client_conflict_resolution: bool = False
     msgpack: bool = False
     protocol_limit: int = 6
@@ -114,6 +116,7 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
         invalidation_queue_size=zeo.invalidation_queue_size,
         invalidation_age=zeo.invalidation_age,
         transaction_timeout=zeo.transaction_timeout,
+        client_timeout=zeo.client_timeout,
         client_conflict_resolution=zeo.client_conflict_resolution,
         msgpack=bool(os.environ.get("ZEO_MSGPACK")) if zeo.msgpack is None else zeo.msgpack,
         protocol_limit=zeo.protocol_limit,

@@ -178,6 +178,8 @@ SERVER_CALLS = _table(
 CLIENT_CALLS = _table(
     _push("invalidateTransaction", tid, oids),
     _push("info", mapping),
+    # Version 6: the client answers with a keep-alive.
+    _push("ping"),
     _push("receiveBlobStart", oid, tid),
     _push("receiveBlobChunk", oid, tid, data),
     _push("receiveBlobStop", oid, tid),

@@ -33,3 +33,7 @@ class ServerOptions:
     message_limit: int = DEFAULT_LIMIT
     #: How long (seconds) a connection may take to choose its storage.
     register_timeout: float = 30.0
+    #: The longest silence (seconds) of a registered client, before it is disconnected and what it
+    #: holds is released. It is asked whether it is there before that; stock clients, who cannot be
+    #: asked, have 150 seconds at least. 0 or None: any.
+    client_timeout: float | None = 60.0

@@ -9,14 +9,16 @@ from typing import Any
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, StorageError, UndoError
 
+from zeotwisted.liveness import Liveness, Manners
 from zeotwisted.protocol.codecs import EncodeError, MessageId
 from zeotwisted.protocol.framing import FrameTooLarge, encode_frame
 from zeotwisted.protocol.session import (
+    EXTENDED,
     Called,
     Event,
     Failed,
@@ -26,6 +28,7 @@ from zeotwisted.protocol.session import (
     StatusRequested,
     WireError,
 )
+from zeotwisted.transports import set_tcp_options, unsent
 
 from .backlog import Backlog
 from .connection import Answer, ServerConnection
@@ -36,6 +39,11 @@ __all__ = ["StorageServerFactory", "StorageServerProtocol"]
 
 # Errors that are part of normal life and need no line in the log.
 _USUAL = (ConflictError, POSKeyError, ReadOnlyError, UndoError)
+
+
+#: How long (seconds) a client of version 5 may be silent at least: it cannot be asked whether it is
+#: there, and sends a keep-alive each minute.
+_RETICENT_TIMEOUT = 150.0
 
 
 class StorageServerProtocol(protocol.Protocol):
@@ -52,16 +60,14 @@ class StorageServerProtocol(protocol.Protocol):
         )
         self._connection = ServerConnection(self, factory.storages)
         self._deadline: IDelayedCall | None = None
+        self._liveness: Liveness | None = None
         self._lost = False
 
     # The transport's side.
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        if ITCPTransport.providedBy(transport):
-            # Messages are small, and somebody waits for each of them.
-            transport.setTcpNoDelay(True)
-            transport.setTcpKeepAlive(True)
+        set_tcp_options(transport, self._factory.options.client_timeout or 0.0)
         self._backlog = Backlog(
             transport, transport.pauseProducing, transport.resumeProducing, self.drop
         )
@@ -73,6 +79,8 @@ class StorageServerProtocol(protocol.Protocol):
         self._backlog.write(self._session.greeting)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._liveness is not None:
+            self._liveness.silence.heard = True
         try:
             for event in self._session.receive(data):
                 self._handle(event)
@@ -87,7 +95,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._lost = True
-        self._cancel_deadline()
+        self._stop_timers()
         self._backlog.close()
         # Whatever the client held is released in the background; the server waits for it
         # when it stops.
@@ -96,8 +104,21 @@ class StorageServerProtocol(protocol.Protocol):
     # What a connection needs, see `connection.Peer`.
 
     def registered(self) -> None:
-        self._cancel_deadline()
+        self._stop_timers()
         self._session.registered()
+        timeout = self._factory.options.client_timeout
+        if not timeout:
+            return
+        prompt = self._session.protocol[1:] == EXTENDED
+        self._liveness = Liveness(
+            self._factory.clock,
+            timeout if prompt else max(timeout, _RETICENT_TIMEOUT),
+            Manners.PROMPT if prompt else Manners.RETICENT,
+            lambda: False,
+            lambda: unsent(self.transport),
+            lambda: self.push("ping"),
+            lambda seconds: self.drop(f"nothing was heard from it for {seconds:.3g} seconds"),
+        )
 
     def push(self, name: str, *args: Any) -> None:
         if not self._lost:
@@ -208,10 +229,13 @@ class StorageServerProtocol(protocol.Protocol):
             # Its text is no text, or endless; the client needs an answer all the same.
             return self._session.failure(id, StorageError(ascii(error)[:1000]))
 
-    def _cancel_deadline(self) -> None:
+    def _stop_timers(self) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         self._deadline = None
+        if self._liveness is not None:
+            self._liveness.stop()
+            self._liveness = None
 
 
 class StorageServerFactory(protocol.Factory):

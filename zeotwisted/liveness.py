@@ -1,0 +1,134 @@
+"""Noticing that a peer is gone, although nobody says so.
+
+A power cut, a firewall that drops packets, a stopped process: the connection looks as good as ever,
+and only silence tells. It is counted in ticks of a timer rather than measured with a clock. When it
+is this process that was stopped, or the machine's clock that was set, one tick passes, and what has
+come in meanwhile is read before the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+__all__ = ["Liveness", "Manners", "Silence", "Verdict"]
+
+#: How many ticks the longest silence has.
+_TICKS = 12
+
+#: After how many ticks of silence to ask the peer whether it is there.
+_PROBE = 2
+
+
+class Manners(Enum):
+    """How long a peer may let us wait: for how many ticks of silence with a question open."""
+
+    #: It answers at once that it is there, whatever else it does. True of our own ends.
+    PROMPT = 5
+    #: It does one thing at a time. A stock server is silent to all of its clients while it votes or
+    #: finishes a transaction, and to hang up on it then would cost that transaction.
+    BUSY = 9
+    #: It cannot be asked, and speaks when it wants to. True of stock clients.
+    RETICENT = _TICKS
+
+
+class Verdict(Enum):
+    """What to make of a silence."""
+
+    FINE = "it is there"
+    PROBE = "ask whether it is there"
+    GONE = "it is gone"
+
+
+class Silence:
+    """Counts how long a peer has been silent.
+
+    :ivar heard: to be set whenever the peer shows that it is there; that is all that it costs.
+    """
+
+    def __init__(self, manners: Manners) -> None:
+        self.heard = False
+        #: For how many ticks nothing was heard.
+        self.ticks = 0
+        self._manners = manners
+        self._waited = 0
+
+    def tick(self, waiting: bool) -> Verdict:
+        """Some time has passed.
+
+        :param waiting: whether somebody here waits for the peer.
+        """
+        if self.heard:
+            self.heard = False
+            self.ticks = self._waited = 0
+            return Verdict.FINE
+        self.ticks += 1
+        can_be_asked = self._manners is not Manners.RETICENT
+        # Once it has been asked, we wait for it.
+        if can_be_asked and (waiting or self.ticks > _PROBE):
+            self._waited += 1
+        # The silence began within a tick, not with it.
+        if self._waited == self._manners.value or self.ticks == _TICKS - 1:
+            return Verdict.GONE
+        return Verdict.PROBE if can_be_asked and self.ticks == _PROBE else Verdict.FINE
+
+
+class Liveness:
+    """Watches over a peer, in the reactor's thread.
+
+    :param clock: the reactor.
+    :param timeout: the longest silence, in seconds.
+    :param waiting: whether somebody here waits for the peer.
+    :param progress: a value that changes when the peer takes some of what waits to be sent, which
+        shows that it is there although it says nothing.
+    :param probe: asks the peer to say something.
+    :param gone: is called once, with the length of the silence in seconds.
+    :ivar silence: hears what the peer says.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        timeout: float,
+        manners: Manners,
+        waiting: Callable[[], bool],
+        progress: Callable[[], object],
+        probe: Callable[[], object],
+        gone: Callable[[float], object],
+    ) -> None:
+        self.silence = Silence(manners)
+        self._clock = clock
+        self._interval = timeout / _TICKS
+        self._waiting = waiting
+        self._progress = progress
+        self._probe = probe
+        self._gone = gone
+        self._before = progress()
+        self._timer: IDelayedCall | None = None
+        self._wait()
+
+    def _wait(self) -> None:
+        self._timer = self._clock.callLater(self._interval, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._progress()
+        if now != self._before:
+            self._before = now
+            self.silence.heard = True
+        verdict = self.silence.tick(self._waiting())
+        if verdict is Verdict.GONE:
+            self._gone(self.silence.ticks * self._interval)
+            return
+        # It may be the end of the connection.
+        self._wait()
+        if verdict is Verdict.PROBE:
+            self._probe()
+
+    def stop(self) -> None:
+        """The connection has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
