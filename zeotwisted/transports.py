@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.interfaces import ITCPTransport, IWriteDescriptor
+from twisted.internet.interfaces import ITCPTransport, IUNIXTransport, IWriteDescriptor
 
 __all__ = ["DirectSender", "direct_sender", "sender", "set_tcp_options", "unsent"]
 
@@ -36,7 +36,8 @@ def set_tcp_options(transport: Any, timeout: float) -> None:
         the platform has the options for it. Other transports than TCP are left alone.
     """
     transport = _bottom(transport)
-    if not ITCPTransport.providedBy(transport):
+    # Twisted's Unix sockets are TCP's by inheritance.
+    if not ITCPTransport.providedBy(transport) or IUNIXTransport.providedBy(transport):
         return
     tcp: Any = transport
     # Messages are small, and somebody waits for each of them.

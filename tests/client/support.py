@@ -192,6 +192,8 @@ class Proxy:
         self.held = threading.Event()
         self._sockets: list[tuple[socket.socket, socket.socket]] = []
         self._silenced: set[socket.socket] = set()
+        self._stalled: set[socket.socket] = set()
+        self._closed = threading.Event()
         #: What clients have sent.
         self.sent = bytearray()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -214,6 +216,8 @@ class Proxy:
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         try:
             while data := client.recv(65536):
+                if client in self._stalled:
+                    self._closed.wait()
                 if client in self._silenced:
                     continue
                 self.sent += data
@@ -246,6 +250,10 @@ class Proxy:
         """Swallow what comes by the present connections, even their ends, and say nothing."""
         self._silenced.update(client for client, _ in self._sockets)
 
+    def stall(self) -> None:
+        """Take no more from the clients that are connected."""
+        self._stalled.update(client for client, _ in self._sockets)
+
     def release(self) -> None:
         """Pass on what was held back."""
         self._may_pass.set()
@@ -263,6 +271,7 @@ class Proxy:
                 _end(end)
 
     def close(self) -> None:
+        self._closed.set()
         _end(self._listener)
         self._listener.close()
         self.drop()

@@ -180,3 +180,21 @@ def test_client_that_is_there(world: World) -> None:
         wait_until("it answers", lambda sent=sent: len(proxy.sent) > sent)
     assert storage._protocol() is only
     assert storage.is_connected(test=True)
+
+
+def test_writer_that_waits_for_room(world: World, package: str) -> None:
+    """Nothing is asked yet, but there is no room for more: that is waiting, too."""
+    proxy = world.proxy(world.server(package))
+    storage = _client(world, proxy.address)
+    proxy.stall()
+    txn = TransactionMetaData()
+    storage.tpc_begin(txn)
+
+    def store_for_ever() -> None:
+        while True:
+            storage.store(OID, z64, b"x" * 2**20, "", txn)
+
+    with pytest.raises(ClientDisconnected):
+        InThread(store_for_ever).result()
+    storage.tpc_abort(txn)
+    assert store(storage, OID, b"data")

@@ -31,9 +31,9 @@ OID = p64(1)
 def test_signature() -> None:
     ours = dict(inspect.signature(ClientStorage).parameters)
     theirs = dict(inspect.signature(ZEO.ClientStorage.ClientStorage).parameters)
-    assert list(ours) == [*theirs, "reactor"]
+    assert list(ours) == [*theirs, "reactor", "liveness_timeout"]
     defaults = {name: (p.kind, p.default) for name, p in ours.items()}
-    del defaults["reactor"], defaults["_client_factory"]
+    del defaults["reactor"], defaults["liveness_timeout"], defaults["_client_factory"]
     for name, expected in defaults.items():
         parameter = theirs[name]
         assert (parameter.kind, parameter.default) == expected, name

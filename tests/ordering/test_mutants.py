@@ -1,4 +1,4 @@
-"""Breaks each ordering rule in a copy of the source, and checks that a test notices."""
+"""Breaks each rule of order or liveness in a copy of the source, and checks that a test notices."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Mutant(NamedTuple):
 
 CLIENT = "test_client_rules.py::"
 SERVER = "test_server_rules.py::"
+LIVENESS = "test_liveness_rules.py::"
 
 MUTANTS = [
     Mutant(
@@ -198,6 +199,55 @@ MUTANTS = [
         "served.publications.reserve(tid, self._changed, self._owner))",
         "            tids.append(tid)",
         SERVER + "test_news_from_outside_keeps_its_place_between_commits",
+    ),
+    Mutant(
+        "liveness: a server that answers is there",
+        "client/protocol.py",
+        "            self._liveness.silence.heard = True\n",
+        "            pass\n",
+        LIVENESS + "test_server_that_answers_stays",
+    ),
+    Mutant(
+        "liveness: a server that is silent is given up",
+        "client/protocol.py",
+        '        self.close(\n            ClientDisconnected(\n                f"nothing',
+        '        (\n            ClientDisconnected(\n                f"nothing',
+        LIVENESS + "test_server_that_is_silent_is_given_up",
+    ),
+    Mutant(
+        "liveness: what waits for a server that is silent notices sooner",
+        "client/protocol.py",
+        "lambda: bool(self._pending) or self._outbox.full,",
+        "lambda: False,",
+        LIVENESS + "test_server_that_is_silent_is_given_up",
+    ),
+    Mutant(
+        "liveness: who asks too late gives up peers that are there",
+        "liveness.py",
+        "_PROBE = 2\n",
+        "_PROBE = 9\n",
+        LIVENESS + "test_server_that_answers_stays",
+    ),
+    Mutant(
+        "liveness: stock clients are silent for a minute",
+        "server/protocol.py",
+        "timeout if prompt else max(timeout, _RETICENT_TIMEOUT),",
+        "timeout,",
+        LIVENESS + "test_stock_client_that_only_beats_stays",
+    ),
+    Mutant(
+        "liveness: stock clients do not know the question",
+        "server/protocol.py",
+        "Manners.PROMPT if prompt else Manners.RETICENT,",
+        "Manners.PROMPT,",
+        LIVENESS + "test_stock_client_that_only_beats_stays",
+    ),
+    Mutant(
+        "liveness: a client that is silent is given up",
+        "server/protocol.py",
+        "            lambda seconds: self.drop(",
+        "            lambda seconds: str(",
+        LIVENESS + "test_client_that_is_silent_is_asked_and_given_up",
     ),
 ]
 

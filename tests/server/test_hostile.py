@@ -185,3 +185,22 @@ def test_client_that_never_registers(serve: Callable[..., Any]) -> None:
     assert still_serves(address)
     for sock in idle:
         sock.close()
+
+
+def test_client_that_neither_reads_nor_speaks(serve: Callable[..., Any]) -> None:
+    """The daemon has stopped listening to it, and does not wait for ever."""
+    address = serve(zeo_conf={"client_timeout": "1"})
+    db = zeotwisted.DB(address)
+    connection = db.open()
+    connection.root()["x"] = "x" * 50_000
+    connection.transaction_manager.commit()
+    connection.close()
+    peer = RawClient(address)
+    peer.ask("register", "1", False)
+    calls = b"".join(peer.session.call(n, "loadBefore", z64, LATEST) for n in range(1000))
+    with pytest.raises(ConnectionError):
+        while True:
+            peer.socket.sendall(calls)
+    assert db.storage.server_status()["connections"] == 1
+    peer.close()
+    db.close()

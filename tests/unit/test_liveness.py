@@ -11,6 +11,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor, StringTransport
+from twisted.internet.unix import Server as UNIXServer
 
 from zeotwisted.liveness import Liveness, Manners
 from zeotwisted.transports import set_tcp_options, unsent
@@ -225,3 +226,12 @@ def test_any_timeout_leaves_a_connection_that_works(
 def test_other_transports_have_no_options() -> None:
     set_tcp_options(StringTransport(), 60)
     assert unsent(StringTransport()) == (0, 0)
+
+
+def test_unix_sockets_have_no_options() -> None:
+    ends = socket.socketpair()
+    transport: Any = UNIXServer(ends[0], Protocol(), None, None, 1, Reactor())  # type: ignore[arg-type]
+    set_tcp_options(transport, 60)
+    assert not ends[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    for end in ends:
+        end.close()

@@ -65,12 +65,17 @@ class Outbox:
         if direct is None:
             transport.registerProducer(self, True)
 
+    @property
+    def full(self) -> bool:
+        """Whether those who want to add frames have to wait; in any thread."""
+        return self._size > _FULL
+
     def wait_for_room(self) -> None:
         """Wait while too much is queued; do not wait in the reactor's thread, nor once closed."""
-        if self._size <= _FULL or self._is_reactor_thread():
+        if not self.full or self._is_reactor_thread():
             return
         with self._drained:
-            while self._size > _FULL:
+            while self.full:
                 self._drained.wait()
 
     def append(self, frame: bytes, hold_back: bool = False) -> None:

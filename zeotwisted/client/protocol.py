@@ -172,7 +172,7 @@ class ClientProtocol(protocol.Protocol):
                 self._clock,
                 self._liveness_timeout,
                 Manners.PROMPT if self.version[1:] == EXTENDED else Manners.BUSY,
-                lambda: bool(self._pending),
+                lambda: bool(self._pending) or self._outbox.full,
                 lambda: unsent(self.transport),
                 self._probe,
                 self._silent,
