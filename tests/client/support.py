@@ -150,6 +150,7 @@ class Server:
         storage: str | None = None,
         threaded: bool = True,
         address: str = "127.0.0.1:0",
+        start: bool = True,
     ) -> None:
         self.data_fs = directory / "Data.fs"
         self._package = package
@@ -159,7 +160,8 @@ class Server:
         self._address = address
         self.address: Any = None
         self._stop: Callable[[], None] | None = None
-        self.start()
+        if start:
+            self.start()
 
     def start(self) -> None:
         lines = ("<zeo>", f"address {self._address}", *self._options, "</zeo>\n")
@@ -183,9 +185,11 @@ class Proxy:
     :ivar held: is set while something from the server is being held back.
     """
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(
+        self, target: tuple[str, int], address: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
         self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(address)
         self.address = self._listener.getsockname()
         self._may_pass = threading.Event()
         self._may_pass.set()
@@ -295,7 +299,7 @@ class Stranger:
         self._hangs_up = hangs_up
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = self._listener.getsockname()
-        self._clients: list[socket.socket] = []
+        self.clients: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -304,7 +308,7 @@ class Stranger:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            self._clients.append(client)
+            self.clients.append(client)
             try:
                 client.sendall(self._says)
             except OSError:
@@ -315,7 +319,7 @@ class Stranger:
     def close(self) -> None:
         _end(self._listener)
         self._listener.close()
-        for client in self._clients:
+        for client in self.clients:
             client.close()
 
 
@@ -344,8 +348,8 @@ class World(ExitStack):
         self.callback(storage.close)
         return storage
 
-    def proxy(self, server: Server) -> Proxy:
-        proxy = Proxy(server.address)
+    def proxy(self, server: Server, address: tuple[str, int] = ("127.0.0.1", 0)) -> Proxy:
+        proxy = Proxy(server.address, address)
         self.callback(proxy.close)
         return proxy
 

@@ -291,8 +291,6 @@ def test_new_addr_must_be_one(world: World) -> None:
     storage = world.client(world.server().address)
     with pytest.raises(ValueError, match="address"):
         storage.new_addr("")
-    with pytest.raises(NotImplementedError, match="several servers"):
-        storage.new_addr([("127.0.0.1", 1), ("127.0.0.1", 2)])
     storage.ping()
 
 

@@ -26,7 +26,6 @@ NO_UNDO = "the storage keeps no undo information"
 NO_RESTORE = "the storage cannot restore transactions"
 NO_GC = "a DemoStorage with a base collects no garbage"
 NO_PACK = "ZODB's DemoStorage fails to pack changes that it has not made itself"
-NO_FALLBACK = "zeotwisted's client does not support read_only_fallback yet"
 IN_MEMORY = "the storage is in memory: nothing is left after a restart"
 
 EXCLUSIONS = [
@@ -41,9 +40,6 @@ EXCLUSIONS = [
             *("*", "client_resolution", "*TransUndoStorage", "testUndoConflictResolution"),
             "undo happens in the daemon, which resolves nothing when its clients do",
         ),
-        # zeotwisted's client
-        ("*", "read_only_daemon", "*", "*", NO_FALLBACK, "ours"),
-        ("*", "read_only_daemon", "*", "*", NO_FALLBACK, "zeo_server_*"),
         # MappingStorage; ZODB does not run these with it either, except for the last one
         ("mappingstorage", "*", "TransactionalUndoStorage", "*", NO_UNDO),
         ("mappingstorage", "*", "PackableUndoStorage", "*", NO_UNDO),

@@ -35,8 +35,6 @@ class Coherence:
         self._invalidate_everything = invalidate_everything
         # The database's callback may ask for the last transaction.
         self._lock = RLock()
-        # What arrived before the cache was verified; None once it is.
-        self._early: list[tuple[bytes, Sequence[bytes]]] | None = []
 
     # Any thread.
 
@@ -64,15 +62,8 @@ class Coherence:
             with self._lock:
                 self._cache.store(oid, start, end, data)
 
-    def connecting(self) -> None:
-        """There is a new connection: hold back what is learned from it until `verified`."""
-        self._early = []
-
     def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
         """Another client's transaction has changed `oids`."""
-        if self._early is not None:
-            self._early.append((tid, oids))
-            return
         with self._lock:
             for oid in oids:
                 self._cache.invalidate(oid, tid)
@@ -118,9 +109,10 @@ class Coherence:
             self._invalidate_everything()
             self._cache.setLastTid(tid)
 
-    def verified(self) -> None:
-        """The cache is right: learn what has arrived in the meantime."""
-        early, self._early = self._early, None
-        for tid, oids in early or ():
-            if tid > self.last_transaction():
-                self.invalidate(tid, oids)
+    def set_aside(self, tid: bytes) -> None:
+        """The cache is of another past than the server, whose last transaction is `tid`."""
+        with self._lock:
+            # A cache object of the application's own may know no more than ZEO's do.
+            getattr(self._cache, "set_aside", self._cache.clear)()
+            self._invalidate_everything()
+            self._cache.setLastTid(tid)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
 from twisted.application.internet import backoffPolicy
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 from ZODB.POSException import ReadOnlyError
-from ZODB.utils import z64
 
 from zeotwisted.exceptions import (
     ClientDisconnected,
@@ -24,21 +23,25 @@ from zeotwisted.exceptions import (
 )
 from zeotwisted.protocol.session import WireError
 
-from .address import Address, describe, endpoints
+from .address import Address, describe
+from .candidate import Candidate, Wanted, reach
 from .coherence import Coherence
-from .protocol import ClientProtocol
-from .verification import verify
+from .protocol import ClientProtocol, Push
+from .search import NoServer, Rank, Search
+from .verification import ServerIsOlder, verify
 
 __all__ = ["TRANSITIONS", "ClientConnection", "ConnectionOwner", "Input", "ReactorAccess", "State"]
 
 _log = logging.getLogger("zeotwisted.client")
 
-#: How long (seconds) an attempt to connect, and the handshake and verification after it, may take.
-_CONNECT_TIMEOUT = 10.0
-_ESTABLISH_TIMEOUT = 30.0
+#: How long (seconds) the calls may take that are under way when a better server is found.
+_RETIRE_TIMEOUT = 5.0
 
 #: How long (seconds) a connection has to last for the next loss to be the first one again.
 _STABLE = 5.0
+
+#: What a second attempt will not change.
+_REFUSALS = (ProtocolError, ReadOnlyError, ServerException, ServerIsOlder)
 
 
 class State(Enum):
@@ -48,6 +51,7 @@ class State(Enum):
     CONNECTING = "connecting"
     ESTABLISHING = "verifying"
     READY = "connected"
+    FALLBACK = "connected to a read-only server, for want of a better one"
     PAUSING = "waiting for the next attempt"
     CLOSED = "closed"
 
@@ -56,23 +60,37 @@ class Input(Enum):
     """What may happen to it."""
 
     START = "start"
-    CONNECTED = "a socket is connected"
+    FOUND = "a server is found"
+    NOT_FOUND = "none is found"
     ESTABLISHED = "server and client agree"
-    FAILED = "it did not work, or is lost"
-    RETRY = "time for the next attempt"
+    MAKESHIFT = "they agree, but we wanted to write"
+    LOST = "the connection is lost"
+    RETRY = "time for the next search"
+    RESTART = "search at other addresses"
     CLOSE = "close"
 
 
 #: What is not in this table is ignored: it comes too late to matter.
 TRANSITIONS: Mapping[tuple[State, Input], State] = {
     (State.IDLE, Input.START): State.CONNECTING,
-    (State.CONNECTING, Input.CONNECTED): State.ESTABLISHING,
-    (State.CONNECTING, Input.FAILED): State.PAUSING,
+    (State.CONNECTING, Input.FOUND): State.ESTABLISHING,
+    (State.CONNECTING, Input.NOT_FOUND): State.PAUSING,
+    (State.CONNECTING, Input.RESTART): State.CONNECTING,
     (State.ESTABLISHING, Input.ESTABLISHED): State.READY,
-    (State.ESTABLISHING, Input.FAILED): State.PAUSING,
-    (State.READY, Input.FAILED): State.PAUSING,
+    (State.ESTABLISHING, Input.MAKESHIFT): State.FALLBACK,
+    (State.ESTABLISHING, Input.LOST): State.PAUSING,
+    (State.READY, Input.LOST): State.PAUSING,
+    (State.FALLBACK, Input.LOST): State.PAUSING,
+    (State.FALLBACK, Input.RETRY): State.FALLBACK,
+    (State.FALLBACK, Input.RESTART): State.FALLBACK,
+    (State.FALLBACK, Input.NOT_FOUND): State.FALLBACK,
+    (State.FALLBACK, Input.FOUND): State.ESTABLISHING,
     (State.PAUSING, Input.RETRY): State.CONNECTING,
+    (State.PAUSING, Input.RESTART): State.CONNECTING,
 } | {(state, Input.CLOSE): State.CLOSED for state in State if state is not State.CLOSED}
+
+#: In these, the connection may be used.
+_USABLE = (State.READY, State.FALLBACK)
 
 
 class ReactorAccess(Protocol):
@@ -104,8 +122,9 @@ class ClientConnection:
     `wait`, `ready` and `start` may be used in any thread, everything else belongs to the
     reactor's.
 
-    :param address: where the server is.
+    :param addresses: where servers are; the first one that fits is used.
     :param storage_id: the storage's name at the server.
+    :param refuse_older: do without a server that has not seen what we have seen.
     :param name: what log lines call this client.
     :param liveness_timeout: the longest silence of a server, in seconds; 0 for any.
     """
@@ -113,13 +132,14 @@ class ClientConnection:
     def __init__(
         self,
         access: ReactorAccess,
-        address: Address,
+        addresses: Sequence[Address],
         storage_id: str,
-        read_only: bool,
+        wanted: Wanted,
         coherence: Coherence,
         owner: ConnectionOwner,
         name: str,
         liveness_timeout: float,
+        refuse_older: bool = False,
     ) -> None:
         self.state = State.IDLE
         #: The connection, while it can be used; read in any thread.
@@ -128,17 +148,22 @@ class ClientConnection:
         self.failure: Exception | None = None
         self._access = access
         self._reactor = access.reactor
-        self._address = address
+        self._addresses = tuple(addresses)
         self._storage_id = storage_id
-        self._read_only = read_only
+        self._wanted = wanted
         self._coherence = coherence
         self._owner = owner
         self._name = name
         self._liveness_timeout = liveness_timeout
+        self._refuse_older = refuse_older
         self._changed = threading.Condition()
-        self._protocol: ClientProtocol | None = None
+        self._chosen: Candidate | None = None
+        # All connections that there are, also those of servers that are not chosen.
+        self._open: set[ClientProtocol] = set()
+        self._search: Search | None = None
         self._retry: IDelayedCall | None = None
         self._attempts = 0
+        self._upgrades = 0
         self._ready_since = 0.0
         self._at_shutdown: Any = None
         self._end = "the storage is closed"
@@ -150,7 +175,7 @@ class ClientConnection:
         """Return the connection, as soon as there is one.
 
         :param timeout: how long (seconds) to wait for it.
-        :param fail_fast: do not wait for a server that is there but refuses us.
+        :param fail_fast: do not wait for servers that are there but refuse us.
         :raises ClientDisconnected: there was none in that time, or the client is closed.
         :raises ClientStorageError: it would wait in the thread that it waits for.
         """
@@ -167,30 +192,36 @@ class ClientConnection:
             while self.ready is None:
                 if self.state is State.CLOSED:
                     raise ClientDisconnected(self._end)
-                if fail_fast and isinstance(self.failure, ProtocolError):
-                    raise self.failure
-                if fail_fast and isinstance(self.failure, (ReadOnlyError, ServerException)):
-                    raise ClientDisconnected(
-                        f"{describe(self._address)} refuses us: {self._explanation()}"
-                    )
+                if fail_fast and isinstance(self.failure, NoServer):
+                    self._raise_refusal(self.failure)
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or not self._access.is_running():
                     raise ClientDisconnected(
-                        f"no connection to {describe(self._address)} within {timeout:g} seconds: "
+                        f"no connection to {self._where()} within {timeout:g} seconds: "
                         f"{self._explanation()}"
                     )
                 self._changed.wait(remaining)
             return self.ready
 
+    def _raise_refusal(self, failure: NoServer) -> None:
+        """Raise what is worth no second attempt, if that is all there is."""
+        reasons = [why for _, why in failure.failures]
+        if not all(isinstance(why, _REFUSALS) for why in reasons):
+            return
+        if len(reasons) == 1 and isinstance(reasons[0], ProtocolError):
+            raise reasons[0]
+        raise ClientDisconnected(f"{self._where()} refuses us: {self._explanation()}")
+
+    def _where(self) -> str:
+        return ", ".join(map(describe, self._addresses))
+
     def _explanation(self) -> str:
         if not self._access.is_running():
             return "the reactor does not run"
         failure = self.failure
-        if isinstance(failure, ServerException) and isinstance(failure.args[-1], tuple):
-            return "; ".join(map(str, failure.args[-1]))
-        if isinstance(failure, ReadOnlyError):
-            return f"it is read-only and we want to write; open it with read_only=True ({failure})"
-        if failure is None and self.state is State.ESTABLISHING:
+        if isinstance(failure, NoServer):
+            return failure.explanation
+        if failure is None and any(protocol.connected for protocol in list(self._open)):
             return "it accepts connections, but does not complete the handshake of a ZEO server"
         return str(failure or self.state.value)
 
@@ -202,7 +233,7 @@ class ClientConnection:
             self._at_shutdown = self._reactor.addSystemEventTrigger(
                 "before", "shutdown", self._shut_down
             )
-            self._connect()
+            self._begin_search()
 
     def close(self) -> None:
         """Give up the connection and do not look for another."""
@@ -219,23 +250,20 @@ class ClientConnection:
     def _close(self) -> None:
         if not self._to(Input.CLOSE):
             return
-        if self._retry is not None and self._retry.active():
-            self._retry.cancel()
-        if self._protocol is not None:
-            self._protocol.close(ClientDisconnected(self._end))
+        self._stop_search()
+        for protocol in list(self._open):
+            protocol.close(ClientDisconnected(self._end))
 
     def abandon(self) -> None:
-        """In a child process: the connection belongs to the parent. Let go without a word."""
-        if self._protocol is not None:
-            self._protocol.abandon()
+        """In a child process: the connections belong to the parent. Let go without a word."""
+        for protocol in self._open:
+            protocol.abandon()
 
-    def new_address(self, address: Address) -> None:
-        """Look for the server at another place, from the next attempt on."""
-        self._address = address
-        if self.state is State.PAUSING:
-            assert self._retry is not None
-            self._retry.cancel()
-            self._try_again()
+    def new_addresses(self, addresses: Sequence[Address]) -> None:
+        """Look for servers at other places; a connection that is in use stays."""
+        self._addresses = tuple(addresses)
+        if self._to(Input.RESTART):
+            self._begin_search()
 
     def _to(self, input: Input) -> bool:
         """Take note of `input`; return whether it means anything in this state."""
@@ -244,47 +272,157 @@ class ClientConnection:
             return False
         with self._changed:
             self.state = state
-            self.ready = self._protocol if state is State.READY else None
+            self.ready = self._chosen.protocol if self._chosen and state in _USABLE else None
             self._changed.notify_all()
         return True
 
-    def _connect(self) -> None:
-        ensureDeferred(self._attempt())
+    # Looking for a server.
 
-    async def _attempt(self) -> None:
-        try:
-            await self._try_addresses()
-        except Exception as error:
-            self._failed(error)
+    def _begin_search(self) -> None:
+        self._stop_search()
+        upgrade = self.state is State.FALLBACK
+        wanted = Wanted.WRITABLE if upgrade else self._wanted
+        self._search = search = Search(
+            self._reactor,
+            self._addresses,
+            lambda address: reach(
+                self._reactor, address, self._storage_id, wanted, self._make_protocol
+            ),
+            self._judge,
+        )
+        search.outcome.addCallbacks(self._found, self._not_found)
+        search.start()
 
-    async def _try_addresses(self) -> None:
-        error: Exception = ClientDisconnected("the server's name has no address")
-        factory = Factory.forProtocol(self._build)
-        factory.noisy = False
-        for endpoint in await endpoints(self._reactor, self._address, _CONNECT_TIMEOUT):
-            try:
-                protocol = await endpoint.connect(factory)
-            except Exception as failure:
-                error = failure
-                continue
-            if self._to(Input.CONNECTED):
-                self._protocol = protocol
-                await self._establish(protocol)
-            else:
-                # It comes too late, and nobody waits for its handshake.
-                protocol.ready.addErrback(lambda failure: None)
-                protocol.close(ClientDisconnected(self._end))
-            return
-        raise error
+    def _stop_search(self) -> None:
+        if self._search is not None:
+            self._search.cancel()
+            self._search = None
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        self._retry = None
 
-    def _build(self) -> ClientProtocol:
-        return ClientProtocol(
+    def _make_protocol(self, push: Push) -> ClientProtocol:
+        protocol = ClientProtocol(
             self._reactor,
             self._reactor.callFromThread,
             self._access.is_current,
-            self._pushed,
+            push,
             liveness_timeout=self._liveness_timeout,
         )
+        self._open.add(protocol)
+        protocol.lost.addCallback(self._lost, protocol)
+        return protocol
+
+    def _judge(self, candidate: Candidate) -> Rank:
+        known = self._coherence.last_transaction()
+        if candidate.last_transaction() < known:
+            if self._refuse_older:
+                raise ServerIsOlder(candidate.last_transaction(), known)
+            return Rank.OLDER
+        if candidate.protocol.read_only and self._wanted is Wanted.EITHER:
+            return Rank.READ_ONLY
+        return Rank.FITS
+
+    def _not_found(self, failure: Failure) -> None:
+        assert isinstance(failure.value, NoServer)
+        self._search = None
+        if not self._to(Input.NOT_FOUND):
+            return
+        if self.state is State.FALLBACK:
+            _log.debug("%s: no writable server: %s", self._name, failure.value)
+            self._upgrades += 1
+            self._search_again(self._pause(self._upgrades))
+            return
+        self._note(failure.value)
+        older = failure.value.includes(ServerIsOlder)
+        _log.log(
+            logging.CRITICAL if older else logging.INFO,
+            "%s: no connection: %s",
+            self._name,
+            failure.value,
+        )
+        self._search_again(self._pause(self._attempts))
+        self._attempts += 1
+
+    def _search_again(self, pause: float) -> None:
+        self._retry = self._reactor.callLater(pause, self._try_again)
+
+    def _try_again(self) -> None:
+        if self._to(Input.RETRY):
+            self._begin_search()
+
+    # Using one.
+
+    def _found(self, candidate: Candidate) -> None:
+        self._search = None
+        old, self._chosen = self._chosen, candidate
+        if self._to(Input.FOUND):
+            Deferred.fromCoroutine(self._establish(candidate, old))
+        else:
+            candidate.protocol.close(ClientDisconnected(self._end))
+
+    async def _establish(self, candidate: Candidate, old: Candidate | None) -> None:
+        """Find out what has happened, and use the connection."""
+        protocol = candidate.protocol
+        try:
+            if old is not None:
+                await self._retire(old.protocol)
+            await verify(protocol, candidate.last_transaction(), self._coherence, self._name)
+            candidate.deliver_to(self._pushed, self._coherence.last_transaction())
+            info = await protocol.request("get_info")
+            self._owner.notify_connected(protocol, info)
+        except Exception as error:
+            protocol.close(error)
+            self._lost(error, protocol)
+            return
+        self._note(None)
+        self._ready_since = self._reactor.seconds()
+        if protocol.read_only and self._wanted is Wanted.EITHER:
+            if self._to(Input.MAKESHIFT):
+                self._upgrades = 0
+                self._search_again(self._pause(self._upgrades))
+        else:
+            self._to(Input.ESTABLISHED)
+
+    async def _retire(self, protocol: ClientProtocol) -> None:
+        """Let a connection that is to be replaced get its answers, then end it."""
+        reason = ClientDisconnected("a server was found that takes changes")
+        too_late = self._reactor.callLater(_RETIRE_TIMEOUT, protocol.close, reason)
+        await protocol.when_idle()
+        if too_late.active():
+            too_late.cancel()
+        protocol.close(reason)
+
+    def _lost(self, error: Exception, protocol: ClientProtocol) -> None:
+        self._open.discard(protocol)
+        if self._chosen is None or self._chosen.protocol is not protocol:
+            return
+        was_usable = self.state in _USABLE
+        where = describe(self._chosen.address)
+        self._chosen = None
+        if not self._to(Input.LOST):
+            return
+        self._note(error)
+        # A search for something better, and what was to be replaced.
+        self._stop_search()
+        for other in list(self._open):
+            other.close(error)
+        if was_usable:
+            _log.warning("%s: disconnected from %s: %s", self._name, where, error)
+            self._owner.notify_disconnected()
+            if self._reactor.seconds() - self._ready_since > _STABLE:
+                self._attempts = 0
+        else:
+            _log.info("%s: no connection to %s: %s", self._name, where, error)
+        # The first attempt comes at once: most servers are only being restarted.
+        pause = 0.0 if was_usable and not self._attempts else self._pause(self._attempts)
+        self._attempts += 1
+        self._search_again(pause)
+
+    def _note(self, failure: Exception | None) -> None:
+        with self._changed:
+            self.failure = failure
+            self._changed.notify_all()
 
     def _pushed(self, name: str, args: tuple[Any, ...]) -> None:
         if name == "invalidateTransaction":
@@ -294,75 +432,3 @@ class ClientConnection:
             self._owner.info(*args)
         else:
             raise WireError(f"nobody asked for {name}")
-
-    async def _establish(self, protocol: ClientProtocol) -> None:
-        """Agree with the server on who we are and on what has happened."""
-        protocol.lost.addCallback(self._lost, protocol)
-        too_late = self._reactor.callLater(
-            _ESTABLISH_TIMEOUT,
-            protocol.close,
-            ClientDisconnected(
-                f"{describe(self._address)} did not complete the handshake within "
-                f"{_ESTABLISH_TIMEOUT:g} seconds; is it a ZEO server?"
-            ),
-        )
-        try:
-            await protocol.ready
-            self._coherence.connecting()
-            tid = await self._register(protocol)
-            # It is a server. Verification takes as long as it takes.
-            too_late.cancel()
-            # A storage without any transaction may have no last one.
-            await verify(protocol, tid or z64, self._coherence, self._name)
-            info = await protocol.request("get_info")
-            self._owner.notify_connected(protocol, info)
-        except Exception as error:
-            protocol.close(error)
-            raise
-        finally:
-            if too_late.active():
-                too_late.cancel()
-        self.failure = None
-        self._ready_since = self._reactor.seconds()
-        self._to(Input.ESTABLISHED)
-
-    def _register(self, protocol: ClientProtocol) -> Deferred[bytes]:
-        answer: Deferred[bytes] = Deferred()
-
-        def registered(tid: bytes) -> bytes:
-            # In the turn of the answer: invalidations may follow it at once.
-            protocol.registered()
-            return tid
-
-        answer.addCallback(registered)
-        protocol.call(answer, "register", self._storage_id, self._read_only)
-        return answer
-
-    def _lost(self, error: Exception, protocol: ClientProtocol) -> None:
-        if protocol is self._protocol:
-            self._failed(error)
-
-    def _failed(self, error: Exception) -> None:
-        was_ready = self.state is State.READY
-        if not self._to(Input.FAILED):
-            return
-        with self._changed:
-            self.failure = error
-            self._changed.notify_all()
-        self._protocol = None
-        where = describe(self._address)
-        if was_ready:
-            _log.warning("%s: disconnected from %s: %s", self._name, where, error)
-            self._owner.notify_disconnected()
-            if self._reactor.seconds() - self._ready_since > _STABLE:
-                self._attempts = 0
-        else:
-            _log.info("%s: no connection to %s: %s", self._name, where, error)
-        # The first attempt comes at once: most servers are only being restarted.
-        pause = 0.0 if was_ready and not self._attempts else self._pause(self._attempts)
-        self._attempts += 1
-        self._retry = self._reactor.callLater(pause, self._try_again)
-
-    def _try_again(self) -> None:
-        if self._to(Input.RETRY):
-            self._connect()

@@ -62,6 +62,7 @@ class ClientProtocol(protocol.Protocol):
     :param liveness_timeout: the longest silence of the server, in seconds; 0 for any.
     :ivar ready: fires when the handshake is done; fails if there will be none.
     :ivar lost: fires with the reason (an exception) when the connection has ended.
+    :ivar read_only: whether we have registered as a reader.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class ClientProtocol(protocol.Protocol):
     ) -> None:
         self.ready: Deferred[None] = Deferred()
         self.lost: Deferred[Exception] = Deferred()
+        self.read_only = False
         self._clock = clock
         self._is_reactor_thread = is_reactor_thread
         self._push = push
@@ -89,6 +91,7 @@ class ClientProtocol(protocol.Protocol):
         self._liveness_timeout = liveness_timeout
         self._liveness: Liveness | None = None
         self._shaking_hands = True
+        self._when_idle: Deferred[None] | None = None
 
     @property
     def version(self) -> bytes:
@@ -191,6 +194,15 @@ class ClientProtocol(protocol.Protocol):
             )
         )
 
+    def when_idle(self) -> Deferred[None]:
+        """Return a Deferred that fires as soon as no answer is outstanding."""
+        idle: Deferred[None] = Deferred()
+        if self._pending:
+            self._when_idle = idle
+        else:
+            idle.callback(None)
+        return idle
+
     def close(self, reason: Exception) -> None:
         """End the connection; whoever waits for an answer gets `reason`."""
         if self._pending is None:
@@ -231,6 +243,8 @@ class ClientProtocol(protocol.Protocol):
                 if self._pending is None:
                     return
                 self._handle(event)
+            if self._when_idle is not None and not self._pending:
+                self._idle()
         except WireError as error:
             self.close(ProtocolError(str(error)))
         except Exception as error:
@@ -297,3 +311,10 @@ class ClientProtocol(protocol.Protocol):
         self.lost.callback(reason)
         for deferred in pending.values():
             deferred.errback(ClientDisconnected(str(reason)))
+        if self._when_idle is not None:
+            self._idle()
+
+    def _idle(self) -> None:
+        assert self._when_idle is not None
+        idle, self._when_idle = self._when_idle, None
+        idle.callback(None)

@@ -30,8 +30,9 @@ from zope.interface import alsoProvides, implementer
 from zeotwisted import reactorthread
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, UnrecognizedResult
 
-from .address import Address, parse_address
+from .address import parse_address
 from .cache import ClientCache
+from .candidate import Wanted
 from .coherence import Coherence
 from .connection import ClientConnection
 from .iterators import TransactionIterator
@@ -65,7 +66,6 @@ _NOT_YET = {
     "var": "a cache in a file",
     "ssl": "TLS",
     "ssl_server_hostname": "TLS",
-    "read_only_fallback": "falling back to a read-only server",
     "_client_factory": "another implementation of the connection",
 }
 
@@ -82,12 +82,15 @@ class ClientStorage(ConflictResolvingStorage):
     The arguments, except the last two, are those of ``ZEO.ClientStorage.ClientStorage``.
 
     :param addr: the server: a port on this machine, a ``(host, port)`` pair, or the path of a Unix
-        socket; a list of one such is allowed.
+        socket; or a list of such, of servers that have the same data. They are tried all at once,
+        and the first one that fits is used.
     :param storage: the storage's name at the server.
     :param cache_size: how many bytes of records to keep.
     :param name: what `getName` and log lines call this storage; by default its address.
     :param wait_timeout: in seconds, 30 by default.
     :param read_only: refuse to write, and be content with a server that does not let us.
+    :param read_only_fallback: be content with a server that does not let us write as long as there
+        is no other; change to one that does as soon as there is one.
     :param client_label: what the server's log lines call this client.
     :param wait: wait for the connection before returning.
     :param server_sync: `sync`, which begins each transaction, makes a round trip, so that it sees
@@ -97,6 +100,9 @@ class ClientStorage(ConflictResolvingStorage):
         whether it is there; then the connection is lost. A call that waits notices within half of
         that, or five sixths with ZEO's servers, which are silent while they vote and finish.
         0 or None: for ever.
+    :param refuse_older_server: do without a server whose last transaction is older than the last
+        one seen here, for example since a backup was restored. By default what is cached is
+        dropped, and the server is used.
     :raises ClientDisconnected: no server, or none that takes us, within `wait_timeout`.
     :raises ProtocolError: whatever is there, it is not a ZEO server.
     :raises NotImplementedError: an argument that this version does not know how to handle yet.
@@ -138,17 +144,23 @@ class ClientStorage(ConflictResolvingStorage):
         _client_factory: Any = None,
         reactor: Any = None,
         liveness_timeout: float | None = 60.0,
+        refuse_older_server: bool = False,
     ) -> None:
         given = locals()
         for argument, what in _NOT_YET.items():
             if given[argument]:
                 raise NotImplementedError(f"{argument}: {what} is not supported yet")
-        self._address = _the_address(addr)
+        self._addresses = parse_address(addr)
         self.__name__ = name or str(addr)
         self._storage_id = storage
         self._cache_size = cache_size
         self._wait_timeout = 30.0 if wait_timeout is None else float(wait_timeout)
         self._wants_read_only = bool(read_only)
+        if read_only:
+            self._wanted = Wanted.READ_ONLY
+        else:
+            self._wanted = Wanted.EITHER if read_only_fallback else Wanted.WRITABLE
+        self._refuse_older = refuse_older_server
         self._client_label = client_label
         self._server_sync = server_sync
         self._own_reactor = reactor
@@ -200,13 +212,14 @@ class ClientStorage(ConflictResolvingStorage):
                     self._thread = reactorthread.OwnReactor(self._own_reactor)
                 self._connection = ClientConnection(
                     self._thread,
-                    self._address,
+                    self._addresses,
                     self._storage_id,
-                    self._wants_read_only,
+                    self._wanted,
                     self._coherence,
                     self,
                     self.__name__,
                     self._liveness_timeout,
+                    self._refuse_older,
                 )
                 self._thread.reactor.callFromThread(self._connection.start)
             return self._connection
@@ -275,10 +288,10 @@ class ClientStorage(ConflictResolvingStorage):
         return True
 
     def new_addr(self, addr: Any) -> None:
-        """Look for the server at another address, from the next attempt to connect on."""
-        self._address = _the_address(addr)
+        """Look for servers at other addresses; a connection that is in use stays."""
+        self._addresses = parse_address(addr)
         connection = self._connect()
-        self._thread.reactor.callFromThread(connection.new_address, self._address)
+        self._thread.reactor.callFromThread(connection.new_addresses, self._addresses)
 
     def notify_connected(self, conn: ClientProtocol, info: dict[str, Any]) -> None:
         """Called in the reactor's thread when the connection is about to be used.
@@ -354,8 +367,9 @@ class ClientStorage(ConflictResolvingStorage):
         return bool(self._info["supportsUndo"])
 
     def is_read_only(self) -> bool:
-        """Return whether writing is refused."""
-        return self._wants_read_only
+        """Return whether writing is refused, by us or by the server."""
+        ready = self._connection and self._connection.ready
+        return self._wants_read_only or bool(ready and ready.read_only)
 
     isReadOnly = is_read_only
 
@@ -462,7 +476,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def new_oid(self) -> bytes:
         """Return an oid that was never used."""
-        if self._wants_read_only:
+        if self.is_read_only():
             raise ReadOnlyError()
         oids = self._oids
         while True:
@@ -534,7 +548,7 @@ class ClientStorage(ConflictResolvingStorage):
         :param tid: the tid to give to it, when a database is copied.
         :raises ZODB.POSException.StorageTransactionError: it has begun already.
         """
-        if self._wants_read_only:
+        if self.is_read_only():
             raise ReadOnlyError()
         current = self._gate.current
         if current is not None and current.txn is txn:
@@ -548,7 +562,10 @@ class ClientStorage(ConflictResolvingStorage):
         transaction = ClientTransaction(txn)
         try:
             gate.enter(transaction)
-            transaction.begin(self._protocol(), tid, status)
+            protocol = self._protocol()
+            if protocol.read_only:
+                raise ReadOnlyError()
+            transaction.begin(protocol, tid, status)
         except BaseException:
             gate.leave(transaction)
             raise
@@ -559,10 +576,10 @@ class ClientStorage(ConflictResolvingStorage):
         return None if current is None else current.txn
 
     def _transaction(self, txn: Any) -> ClientTransaction:
-        if self._wants_read_only:
-            raise ReadOnlyError()
         current = self._gate.current
         if current is None or current.txn is not txn:
+            if self.is_read_only():
+                raise ReadOnlyError()
             raise StorageTransactionError("not the transaction that is under way", txn)
         return current
 
@@ -644,13 +661,6 @@ class ClientStorage(ConflictResolvingStorage):
             _log.debug("%s: aborted by the loss of the connection", self.__name__)
         finally:
             self._leave(transaction)
-
-
-def _the_address(addr: Any) -> Address:
-    addresses = parse_address(addr)
-    if len(addresses) > 1:
-        raise NotImplementedError("addr: several servers are not supported yet")
-    return addresses[0]
 
 
 def _seconds(timeout: float | None) -> float:

@@ -8,11 +8,28 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from ZODB.utils import tid_repr, z64
 
+from zeotwisted.exceptions import ClientStorageError
+
 from .coherence import Coherence
 
-__all__ = ["verify"]
+__all__ = ["ServerIsOlder", "verify"]
 
 _log = logging.getLogger("zeotwisted.client")
+
+
+class ServerIsOlder(ClientStorageError):
+    """A server's last transaction is older than the last one that was seen here.
+
+    :param server: the server's.
+    :param known: the one seen here.
+    """
+
+    def __init__(self, server: bytes, known: bytes) -> None:
+        super().__init__(
+            f"the server's last transaction, {tid_repr(server)}, is older than the last one seen "
+            f"here, {tid_repr(known)}; has a backup been restored? To accept it, and drop what is "
+            "cached, open the storage without refuse_older_server"
+        )
 
 
 class _Server(Protocol):
@@ -22,7 +39,7 @@ class _Server(Protocol):
 async def verify(server: _Server, server_tid: bytes, coherence: Coherence, name: str) -> None:
     """Take note of what happened while there was no connection.
 
-    Invalidations that arrive in the meantime are held back by `coherence`.
+    Invalidations that arrive in the meantime are held back, see `candidate.Candidate`.
 
     :param server_tid: the server's last transaction.
     :param name: what log lines call this client.
@@ -36,12 +53,12 @@ async def verify(server: _Server, server_tid: bytes, coherence: Coherence, name:
     elif known > server_tid:
         _log.critical(
             "%s: the server's last transaction, %s, is older than the last one seen here, %s. "
-            "Has a backup been restored? Everything that was cached is dropped.",
+            "Has a backup been restored? What was cached is not used any more.",
             name,
             tid_repr(server_tid),
             tid_repr(known),
         )
-        coherence.forget_all(server_tid)
+        coherence.set_aside(server_tid)
     else:
         missed = await server.request("getInvalidations", known)
         if missed:
@@ -51,4 +68,3 @@ async def verify(server: _Server, server_tid: bytes, coherence: Coherence, name:
         else:
             _log.info("%s: was away for too long; everything that was cached is dropped", name)
             coherence.forget_all(server_tid)
-    coherence.verified()
