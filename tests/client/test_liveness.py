@@ -21,13 +21,16 @@ from .support import InThread, Script, World, store, wait_for_connection, wait_u
 OID = p64(1)
 
 #: The silence (seconds) that these tests allow: long enough for a busy machine.
-TIMEOUT = 2.0
+TIMEOUT = 3.0
 
-SILENT = r"nothing was heard from the server for [\d.]+ seconds \(liveness_timeout is 2\)"
+#: The same where nobody vanishes, and who is slow must not be taken for gone.
+LONG = 6.0
+
+SILENT = r"nothing was heard from the server for [\d.]+ seconds \(liveness_timeout is 3\)"
 
 
-def _client(world: World, address: Any, **options: Any) -> Any:
-    return world.client(address, liveness_timeout=TIMEOUT, **options)
+def _client(world: World, address: Any, timeout: float = TIMEOUT) -> Any:
+    return world.client(address, liveness_timeout=timeout)
 
 
 def _reconnected(storage: Any, old: Any) -> None:
@@ -93,11 +96,9 @@ def test_is_not_connected_where_the_reactor_has_stopped(world: World) -> None:
 
 def test_idle_connection_to_a_server_that_is_there(world: World, package: str) -> None:
     proxy = world.proxy(world.server(package))
-    storage = _client(world, proxy.address)
+    storage = _client(world, proxy.address, LONG)
     only = storage._protocol()
-    size = len(storage.protocol_version)
-    assert size == 2
-    for _ in range(3):
+    for _ in range(2):
         sent = len(proxy.sent)
         wait_until("it asks", lambda sent=sent: len(proxy.sent) > sent)
     storage.ping()
@@ -130,7 +131,6 @@ def test_client_that_vanishes_with_the_lock(world: World) -> None:
     tid = InThread(store, other, OID, b"data").result()
     assert other.load(OID) == (b"data", tid)
     assert other.server_status()["connections"] == 1
-    vanishing.tpc_abort(txn)
 
 
 def test_client_that_is_stopped_with_the_lock(world: World) -> None:
@@ -171,11 +171,11 @@ def test_client_that_is_stopped_with_the_lock(world: World) -> None:
 
 def test_client_that_is_there(world: World) -> None:
     """The daemon asks, and its clients answer, also when they have no reason to say anything."""
-    server = world.server("zeotwisted", f"client-timeout {TIMEOUT}")
+    server = world.server("zeotwisted", f"client-timeout {LONG}")
     proxy = world.proxy(server)
     storage = world.client(proxy.address, liveness_timeout=0)
     only = storage._protocol()
-    for _ in range(3):
+    for _ in range(2):
         sent = len(proxy.sent)
         wait_until("it answers", lambda sent=sent: len(proxy.sent) > sent)
     assert storage._protocol() is only

@@ -207,7 +207,10 @@ pid = os.fork()
 if not pid:
     code = 1
     try:
+        # The connection is the parent's.
+        assert not storage.is_connected()
         assert keys() == ["parent"], keys()
+        assert storage.is_connected(test=True)
         write("child")
         assert storage.load(z64)
         # What the parent has begun is not the child's.

@@ -21,7 +21,7 @@ from .conftest import ANYWHERE, Running, commit, opened, read
 Daemon = Callable[..., Running]
 pytestmark = pytest.mark.timeout(120)
 
-TIMEOUT = 2.0
+TIMEOUT = 3.0
 
 
 @contextmanager

@@ -189,7 +189,7 @@ def test_client_that_never_registers(serve: Callable[..., Any]) -> None:
 
 def test_client_that_neither_reads_nor_speaks(serve: Callable[..., Any]) -> None:
     """The daemon has stopped listening to it, and does not wait for ever."""
-    address = serve(zeo_conf={"client_timeout": "1"})
+    address = serve(zeo_conf={"client_timeout": "3"})
     db = zeotwisted.DB(address)
     connection = db.open()
     connection.root()["x"] = "x" * 50_000
