@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
+from ssl import SSLContext
 from typing import Any
 
 import zc.lockfile
@@ -27,6 +28,7 @@ from zope.interface import implementer
 from .config.server import ServerConfig, StorageOpener
 from .server.options import ServerOptions
 from .server.service import ListeningError, StorageServer
+from .tls import TLSFactory
 
 __all__ = ["Daemon", "StartError", "bridge_logging", "configured_daemon"]
 
@@ -137,6 +139,19 @@ def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpo
     return kind(reactor, port, interface=host)
 
 
+@implementer(IStreamServerEndpoint)
+class _Secured:
+    """An endpoint that speaks TLS."""
+
+    def __init__(self, reactor: Any, place: IStreamServerEndpoint, context: SSLContext) -> None:
+        self._reactor = reactor
+        self._place = place
+        self._context = context
+
+    def listen(self, protocolFactory: Any) -> Any:
+        return self._place.listen(TLSFactory(protocolFactory, self._context, self._reactor, True))
+
+
 class Daemon(MultiService):
     """Opens storages when it starts, which is after twistd has gone to the background.
 
@@ -218,11 +233,14 @@ def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
         config.eventlog()
     where = config.address
     description = where if isinstance(where, str) else "{}:{}".format(*where)
+    place = endpoint(reactor, where)
+    if config.ssl is not None:
+        place = _Secured(reactor, place, config.ssl)
     return Daemon(
         reactor,
         config.storages,
         server_options(config),
-        [(description, endpoint(reactor, where))],
+        [(description, place)],
         config.pid_filename,
     )
 

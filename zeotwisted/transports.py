@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.interfaces import ITCPTransport, IUNIXTransport, IWriteDescriptor
 
-__all__ = ["DirectSender", "direct_sender", "sender", "set_tcp_options", "unsent"]
+__all__ = ["DirectSender", "bottom", "direct_sender", "sender", "set_tcp_options", "unsent"]
 
 #: macOS has another name for it.
 _TCP_KEEPIDLE = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
@@ -18,7 +18,7 @@ _TCP_KEEPIDLE = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE",
 _LONGEST = 32767.0
 
 
-def _bottom(transport: Any) -> Any:
+def bottom(transport: Any) -> Any:
     """Return the transport that has the socket; others, such as TLS, are stacked on it."""
     while not IWriteDescriptor.providedBy(transport):
         below = getattr(transport, "transport", None)
@@ -35,7 +35,7 @@ def set_tcp_options(transport: Any, timeout: float) -> None:
         not take what it is sent; 0 for the system's own limits, which are hours. It is kept where
         the platform has the options for it. Other transports than TCP are left alone.
     """
-    transport = _bottom(transport)
+    transport = bottom(transport)
     # Twisted's Unix sockets are TCP's by inheritance.
     if not ITCPTransport.providedBy(transport) or IUNIXTransport.providedBy(transport):
         return
@@ -63,7 +63,7 @@ def set_tcp_options(transport: Any, timeout: float) -> None:
 
 def unsent(transport: Any) -> tuple[int, int]:
     """Return a value that changes when the socket takes some of what it could not take at once."""
-    below = _bottom(transport)
+    below = bottom(transport)
     return len(getattr(below, "dataBuffer", b"")), getattr(below, "offset", 0)
 
 
@@ -76,9 +76,10 @@ def sender(transport: Any) -> Callable[[], None]:
 
     The function is to be called in the reactor's thread.
     """
-    if not IWriteDescriptor.providedBy(transport):
+    below = bottom(transport)
+    if not IWriteDescriptor.providedBy(below):
         return _nothing
-    descriptor: Any = transport
+    descriptor: Any = below
 
     def send() -> None:
         # Once it is closing, only the reactor may find that everything has been sent.

@@ -47,8 +47,6 @@ def test_signature() -> None:
         {"cache": "cache"},
         {"client": "cache"},
         {"var": "var"},
-        {"ssl": object()},
-        {"ssl_server_hostname": "host"},
         {"_client_factory": object},
     ],
     ids=lambda argument: next(iter(argument)),

@@ -283,24 +283,31 @@ def test_bad_address(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "section",
+    ("lines", "message"),
     [
-        ["<ssl/>"],
-        ["<ssl>", "certificate server.pem", "authenticate SIGNED", "</ssl>"],
-        [
-            "<ssl>",
-            "certificate /no/such/server.pem",
-            "key /no/such/key.pem",
-            "password-function some.module.function",
-            "authenticate /no/such/clients",
-            "</ssl>",
-        ],
+        ([], "no certificate; add a line that begins with certificate"),
+        (
+            ["certificate /no/such.pem"],
+            "no authenticate; name the file or folder with the certificates of the clients",
+        ),
+        (
+            ["certificate /no/such.pem", "authenticate /no/such.pem"],
+            "authenticate: /no/such.pem: No such file or directory; name a file with certificates "
+            "in PEM format, or a folder of such",
+        ),
+        (
+            ["certificate /no/such.pem", "authenticate /"],
+            "certificate: /no/such.pem is no file; correct the path",
+        ),
+        (
+            ["certificate /no/such.pem", "authenticate /", "server-hostname x"],
+            "check-hostname and server-hostname are for clients; remove these lines",
+        ),
     ],
 )
-def test_ssl_is_refused(section: list[str]) -> None:
-    assert message_of(server_text("read-only on", *section)) == (
-        "configuration, line 4: TLS is not supported yet; remove the <ssl> section, "
-        "and let a tunnel or a private network protect the address"
+def test_mistakes_in_ssl(lines: list[str], message: str) -> None:
+    assert message_of(server_text("read-only on", "<ssl>", *lines, "</ssl>")) == (
+        f"configuration, line 4: <ssl>: {message}"
     )
 
 

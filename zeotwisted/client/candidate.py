@@ -17,6 +17,7 @@ from zeotwisted.exceptions import ClientDisconnected
 
 from .address import Address, describe, endpoints
 from .protocol import ClientProtocol, Push
+from .security import Security
 
 __all__ = ["Candidate", "Wanted", "reach"]
 
@@ -103,12 +104,14 @@ class Candidate:
 async def reach(
     reactor: IReactorTime,
     address: Address,
+    security: Security,
     storage_id: str,
     wanted: Wanted,
     make_protocol: Callable[[Push], ClientProtocol],
 ) -> Candidate:
     """Connect to a server and register; it may be cancelled at any time.
 
+    :param security: puts TLS on the way.
     :param make_protocol: is given what receives the server's calls.
     :raises Exception: why it did not work.
     """
@@ -118,7 +121,7 @@ async def reach(
         factory = Factory.forProtocol(partial(make_protocol, candidate.pushed))
         factory.noisy = False
         try:
-            candidate.protocol = await endpoint.connect(factory)
+            candidate.protocol = await security(reactor, endpoint, address).connect(factory)
         except CancelledError:
             raise
         except Exception as failure:

@@ -22,12 +22,14 @@ from zeotwisted.exceptions import (
     ServerException,
 )
 from zeotwisted.protocol.session import WireError
+from zeotwisted.tlserrors import HandshakeError
 
 from .address import Address, describe
 from .candidate import Candidate, Wanted, reach
 from .coherence import Coherence
 from .protocol import ClientProtocol, Push
 from .search import NoServer, Rank, Search
+from .security import Security, plain
 from .verification import ServerIsOlder, verify
 
 __all__ = ["TRANSITIONS", "ClientConnection", "ConnectionOwner", "Input", "ReactorAccess", "State"]
@@ -41,7 +43,7 @@ _RETIRE_TIMEOUT = 5.0
 _STABLE = 5.0
 
 #: What a second attempt will not change.
-_REFUSALS = (ProtocolError, ReadOnlyError, ServerException, ServerIsOlder)
+_REFUSALS = (ProtocolError, ReadOnlyError, ServerException, ServerIsOlder, HandshakeError)
 
 
 class State(Enum):
@@ -127,6 +129,7 @@ class ClientConnection:
     :param refuse_older: do without a server that has not seen what we have seen.
     :param name: what log lines call this client.
     :param liveness_timeout: the longest silence of a server, in seconds; 0 for any.
+    :param security: puts TLS on the way.
     """
 
     def __init__(
@@ -140,6 +143,7 @@ class ClientConnection:
         name: str,
         liveness_timeout: float,
         refuse_older: bool = False,
+        security: Security = plain,
     ) -> None:
         self.state = State.IDLE
         #: The connection, while it can be used; read in any thread.
@@ -156,6 +160,7 @@ class ClientConnection:
         self._name = name
         self._liveness_timeout = liveness_timeout
         self._refuse_older = refuse_older
+        self._security = security
         self._changed = threading.Condition()
         self._chosen: Candidate | None = None
         # All connections that there are, also those of servers that are not chosen.
@@ -286,7 +291,12 @@ class ClientConnection:
             self._reactor,
             self._addresses,
             lambda address: reach(
-                self._reactor, address, self._storage_id, wanted, self._make_protocol
+                self._reactor,
+                address,
+                self._security,
+                self._storage_id,
+                wanted,
+                self._make_protocol,
             ),
             self._judge,
         )
@@ -334,9 +344,13 @@ class ClientConnection:
             self._search_again(self._pause(self._upgrades))
             return
         self._note(failure.value)
-        older = failure.value.includes(ServerIsOlder)
+        level = logging.INFO
+        if failure.value.includes(ServerIsOlder):
+            level = logging.CRITICAL
+        elif failure.value.includes(HandshakeError):
+            level = logging.WARNING
         _log.log(
-            logging.CRITICAL if older else logging.INFO,
+            level,
             "%s: no connection: %s",
             self._name,
             failure.value,

@@ -33,7 +33,8 @@ from zeotwisted.protocol.session import (
     Session,
     WireError,
 )
-from zeotwisted.transports import direct_sender, set_tcp_options, unsent
+from zeotwisted.tlserrors import handshake_error
+from zeotwisted.transports import bottom, direct_sender, set_tcp_options, unsent
 
 from .outbox import Outbox
 from .waiter import Waiter
@@ -221,7 +222,7 @@ class ClientProtocol(protocol.Protocol):
         self._reason = ClientDisconnected("the connection belongs to the parent process")
         self._outbox.abandon()
         # A transport whose connection is lost has no socket any more.
-        handle = getattr(self.transport, "socket", None)
+        handle = getattr(bottom(self.transport), "socket", None)
         if handle is not None:
             handle.close()
 
@@ -254,7 +255,8 @@ class ClientProtocol(protocol.Protocol):
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._outbox.close()
-        self._fail(ClientDisconnected(f"connection lost: {reason.getErrorMessage()}"))
+        refused = handshake_error(reason.value, False) if self._shaking_hands else None
+        self._fail(refused or ClientDisconnected(f"connection lost: {reason.getErrorMessage()}"))
 
     def _handle(self, event: Event) -> None:
         kind = type(event)

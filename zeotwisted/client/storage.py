@@ -37,6 +37,7 @@ from .coherence import Coherence
 from .connection import ClientConnection
 from .iterators import TransactionIterator
 from .protocol import ClientProtocol
+from .security import security
 from .transaction import ClientTransaction, CommitGate
 
 __all__ = ["ClientStorage"]
@@ -64,8 +65,6 @@ _NOT_YET = {
     "cache": "a cache in a file",
     "client": "a cache in a file",
     "var": "a cache in a file",
-    "ssl": "TLS",
-    "ssl_server_hostname": "TLS",
     "_client_factory": "another implementation of the connection",
 }
 
@@ -92,6 +91,10 @@ class ClientStorage(ConflictResolvingStorage):
     :param read_only_fallback: be content with a server that does not let us write as long as there
         is no other; change to one that does as soon as there is one.
     :param client_label: what the server's log lines call this client.
+    :param ssl: speak TLS: an `ssl.SSLContext`, what `twisted.internet.ssl.optionsForClientTLS`
+        returns, or a `twisted.internet.ssl.CertificateOptions`.
+    :param ssl_server_hostname: the host that the server's certificate must be for, if it is not
+        that of `addr`; not with ``optionsForClientTLS``, which has it already.
     :param wait: wait for the connection before returning.
     :param server_sync: `sync`, which begins each transaction, makes a round trip, so that it sees
         all that was committed before.
@@ -164,6 +167,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._client_label = client_label
         self._server_sync = server_sync
         self._own_reactor = reactor
+        self._security = security(ssl, ssl_server_hostname)
         self._liveness_timeout = _seconds(liveness_timeout)
         self._db: Any = None
         self._closed = False
@@ -220,6 +224,7 @@ class ClientStorage(ConflictResolvingStorage):
                     self.__name__,
                     self._liveness_timeout,
                     self._refuse_older,
+                    self._security,
                 )
                 self._thread.reactor.callFromThread(self._connection.start)
             return self._connection

@@ -6,6 +6,7 @@ from typing import Any
 
 from zeotwisted.config.datatypes import Address
 from zeotwisted.config.loader import ConfigurationError
+from zeotwisted.config.tls import ContextError, client_context
 
 __all__ = ["ClientStorageConfig"]
 
@@ -32,14 +33,9 @@ class ClientStorageConfig:
     def arguments(self) -> tuple[list[Address], dict[str, Any]]:
         """Return the servers' addresses and the keyword arguments to open the storage with.
 
-        :raises ConfigurationError: the section asks for what is not supported.
+        :raises ConfigurationError: a file that its <ssl> section names cannot be used.
         """
         config = self.config
-        if config.ssl is not None:
-            raise ConfigurationError(
-                "<clientstorage>: TLS is not supported yet; remove the <ssl> section, "
-                "and let a tunnel or a private network protect the connection"
-            )
         options = {
             "storage": config.storage,
             "name": config.name,
@@ -62,4 +58,9 @@ class ClientStorageConfig:
             value = getattr(config, name)
             if value is not None:
                 options[name] = value
+        if config.ssl is not None:
+            try:
+                options["ssl"], options["ssl_server_hostname"] = client_context(config.ssl)
+            except ContextError as error:
+                raise ConfigurationError(f"<clientstorage>: <ssl>: {error}") from None
         return list(config.server), options

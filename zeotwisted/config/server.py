@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 from zeotwisted.config.datatypes import Address
 from zeotwisted.config.loader import ConfigurationError, Loader
+from zeotwisted.config.tls import ContextError, server_context
 
 __all__ = [
     "ConfigurationError",
@@ -53,6 +55,7 @@ class ServerConfig:
     :ivar protocol_limit: the highest protocol version to announce.
     :ivar message_limit: the longest message to accept from a client, in bytes.
     :ivar eventlog: sets up logging when called, or None when no logging is configured.
+    :ivar ssl: certificates and settings of TLS, or None to listen without it.
     """
 
     address: Address
@@ -68,6 +71,7 @@ class ServerConfig:
     message_limit: int = 2**30
     pid_filename: str | None = None
     eventlog: Callable[[], Any] | None = None
+    ssl: SSLContext | None = None
 
 
 def read_server_config(path: StoragePath) -> ServerConfig:
@@ -102,13 +106,12 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
     loader = Loader("schema.xml", source, url)
     config = loader.load(text)
     zeo = config.zeo
+    context = None
     if zeo.ssl is not None:
-        # Serving without TLS what was meant to be served with it would be worse than not at all.
-        raise loader.section_error(
-            zeo.ssl,
-            "TLS is not supported yet",
-            "remove the <ssl> section, and let a tunnel or a private network protect the address",
-        )
+        try:
+            context = server_context(zeo.ssl)
+        except ContextError as error:
+            raise loader.section_error(zeo.ssl, f"<ssl>: {error.what}", error.remedy) from None
     return ServerConfig(
         address=zeo.address,
         storages=_named(loader, config.storages),
@@ -123,6 +126,7 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
         message_limit=zeo.message_limit,
         pid_filename=zeo.pid_filename,
         eventlog=config.eventlog,
+        ssl=context,
     )
 
 

@@ -28,6 +28,7 @@ from zeotwisted.protocol.session import (
     StatusRequested,
     WireError,
 )
+from zeotwisted.tlserrors import handshake_error
 from zeotwisted.transports import set_tcp_options, unsent
 
 from .backlog import Backlog
@@ -97,6 +98,9 @@ class StorageServerProtocol(protocol.Protocol):
         self._lost = True
         self._stop_timers()
         self._backlog.close()
+        refused = handshake_error(reason.value, True)
+        if refused is not None:
+            self._log.warn("({label}) {reason}", label=self.label, reason=refused)
         # Whatever the client held is released in the background; the server waits for it
         # when it stops.
         self._factory.disconnected(self, Deferred.fromCoroutine(self._connection.lost()))

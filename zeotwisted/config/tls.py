@@ -1,0 +1,135 @@
+"""What an `<ssl>` section means: a context of the standard library's, as ZEO makes it."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+__all__ = ["ContextError", "client_context", "server_context"]
+
+#: How much of a file, in bytes, to search for a certificate.
+_LARGEST = 2**20
+
+
+class ContextError(ValueError):
+    """An `<ssl>` section cannot be used.
+
+    :ivar what: what is wrong with it.
+    :ivar remedy: what to do about it.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+        self.what = what
+        self.remedy = remedy
+
+
+def server_context(section: Any) -> ssl.SSLContext:
+    """Return the context of a server that admits clients by their certificates.
+
+    :raises ContextError: a file, or the password function, cannot be used.
+    """
+    if section.certificate is None:
+        raise ContextError("no certificate", "add a line that begins with certificate")
+    if not section.authenticate:
+        raise ContextError(
+            "no authenticate", "name the file or folder with the certificates of the clients"
+        )
+    if section.server_hostname is not None or not section.check_hostname:
+        raise ContextError(
+            "check-hostname and server-hostname are for clients", "remove these lines"
+        )
+    return _context(section, ssl.Purpose.CLIENT_AUTH)
+
+
+def client_context(section: Any) -> tuple[ssl.SSLContext, str | None]:
+    """Return the context of a client, and the host name that a certificate must be for.
+
+    :raises ContextError: a file, or the password function, cannot be used.
+    """
+    context = _context(section, ssl.Purpose.SERVER_AUTH)
+    context.check_hostname = section.check_hostname
+    return context, section.server_hostname
+
+
+def _context(section: Any, purpose: ssl.Purpose) -> ssl.SSLContext:
+    if section.authenticate:
+        context = _trusting(os.path.expanduser(section.authenticate), purpose)
+    else:
+        context = ssl.create_default_context(purpose)
+    if section.certificate is not None:
+        _load_certificate(context, section)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    if context.cert_store_stats()["crl"]:
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    return context
+
+
+def _trusting(path: str, purpose: ssl.Purpose) -> ssl.SSLContext:
+    """Return a context that trusts the certificates in a file, or in the files of a folder."""
+    try:
+        if not os.path.isdir(path):
+            return ssl.create_default_context(purpose, cafile=path)
+        # OpenSSL looks for files whose names are hashes of what is in them, whenever somebody
+        # connects. The other files are for us to read.
+        context = ssl.create_default_context(purpose, capath=path)
+        for name in sorted(os.listdir(path)):
+            file = os.path.join(path, name)
+            if os.path.isfile(file) and _has_certificates(file):
+                path = file
+                context.load_verify_locations(cafile=file)
+        return context
+    except OSError as error:
+        # An ssl.SSLError is one, too.
+        raise ContextError(
+            f"authenticate: {path}: {_explain(error)}",
+            "name a file with certificates in PEM format, or a folder of such",
+        ) from None
+
+
+def _has_certificates(path: str) -> bool:
+    with open(path, "rb") as file:
+        return b"-----BEGIN " in file.read(_LARGEST)
+
+
+def _load_certificate(context: ssl.SSLContext, section: Any) -> None:
+    certificate = os.path.expanduser(section.certificate)
+    key = None if section.key is None else os.path.expanduser(section.key)
+    for name, path in (("certificate", certificate), ("key", key)):
+        if path is not None and not os.path.isfile(path):
+            raise ContextError(f"{name}: {path} is no file", "correct the path")
+    try:
+        context.load_cert_chain(certificate, key, _password(section.password_function))
+    except OSError as error:
+        files = certificate if key is None else f"{certificate} with {key}"
+        raise ContextError(
+            f"certificate: {files}: {_explain(error)}",
+            "the certificate and its private key must be there in PEM format, and belong together",
+        ) from None
+
+
+def _password(name: str | None) -> Callable[[], str] | str:
+    if name is None:
+        # Without any, OpenSSL would ask at the terminal, which a daemon does not have.
+        return ""
+    module, _, attribute = name.rpartition(".")
+    try:
+        function: Callable[[], str] = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ContextError(
+            f"password-function: {name}: {error}",
+            "write the dotted name of a function in a module that can be imported",
+        ) from None
+    return function
+
+
+def _explain(error: OSError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return error.strerror or str(error)
+    if error.reason is None:
+        return "it has nothing in PEM format that can be used (or the password is wrong)"
+    return error.reason.lower().replace("_", " ")
