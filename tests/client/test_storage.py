@@ -41,9 +41,6 @@ def test_signature() -> None:
 @pytest.mark.parametrize(
     "argument",
     [
-        {"blob_dir": "blobs"},
-        {"shared_blob_dir": True},
-        {"blob_cache_size": 1},
         {"cache": "cache"},
         {"client": "cache"},
         {"var": "var"},

@@ -46,6 +46,10 @@ _STABLE = 5.0
 _REFUSALS = (ProtocolError, ReadOnlyError, ServerException, ServerIsOlder, HandshakeError)
 
 
+#: The calls by which a server sends a blob.
+BLOB_PUSHES = frozenset({"receiveBlobStart", "receiveBlobChunk", "receiveBlobStop"})
+
+
 class State(Enum):
     """Where a connection is in its life."""
 
@@ -116,6 +120,12 @@ class ConnectionOwner(Protocol):
 
     def info(self, dict: dict[str, Any]) -> None:
         """The server tells news of itself."""
+
+    def receive_blob(self, name: str, args: tuple[Any, ...]) -> None:
+        """The server sends a part of a blob.
+
+        :raises WireError: nobody asked for it.
+        """
 
 
 class ClientConnection:
@@ -444,5 +454,7 @@ class ClientConnection:
             self._coherence.invalidate(tid, oids)
         elif name == "info":
             self._owner.info(*args)
+        elif name in BLOB_PUSHES:
+            self._owner.receive_blob(name, args)
         else:
             raise WireError(f"nobody asked for {name}")

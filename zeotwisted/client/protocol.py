@@ -100,6 +100,11 @@ class ClientProtocol(protocol.Protocol):
         return self._session.protocol
 
     @property
+    def is_extended(self) -> bool:
+        """Whether the server is one of ours, too."""
+        return self.version[1:] == EXTENDED
+
+    @property
     def connected_to(self) -> Any:
         """The address of the server's end."""
         assert self.transport is not None
@@ -126,14 +131,25 @@ class ClientProtocol(protocol.Protocol):
 
         :raises ClientStorageError: this is the thread that the answer would come in.
         """
+        self.check_may_wait(name)
+        waiter = Waiter(deferred)
+        self.call(deferred, name, *args)
+        return waiter.wait()
+
+    def check_may_wait(self, name: str) -> None:
+        """Check that this thread may wait for what the server says.
+
+        :raises ClientStorageError: it is the reactor's.
+        """
         if self._pending is not None and self._is_reactor_thread():
             raise ClientStorageError(
                 f"{name} would wait for ever in the reactor's own thread; call it in another one, "
                 "for example with deferToThread"
             )
-        waiter = Waiter(deferred)
-        self.call(deferred, name, *args)
-        return waiter.wait()
+
+    def give_up(self, reason: Exception) -> None:
+        """End the connection soon, as `close` does; in any thread."""
+        self._call_from_thread(self.close, reason)
 
     def request(self, name: str, *args: Any) -> Deferred[Any]:
         """Call the server, in the reactor's thread; return a Deferred of the answer."""

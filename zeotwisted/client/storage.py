@@ -31,6 +31,7 @@ from zeotwisted import reactorthread
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, UnrecognizedResult
 
 from .address import parse_address
+from .blobs import client_blobs, open_blob
 from .cache import ClientCache
 from .candidate import Wanted
 from .coherence import Coherence
@@ -59,9 +60,6 @@ _OPTIONAL_INTERFACES = (
 )
 
 _NOT_YET = {
-    "blob_dir": "blobs in the client",
-    "shared_blob_dir": "blobs in the client",
-    "blob_cache_size": "blobs in the client",
     "cache": "a cache in a file",
     "client": "a cache in a file",
     "var": "a cache in a file",
@@ -90,6 +88,12 @@ class ClientStorage(ConflictResolvingStorage):
     :param read_only: refuse to write, and be content with a server that does not let us.
     :param read_only_fallback: be content with a server that does not let us write as long as there
         is no other; change to one that does as soon as there is one.
+    :param blob_dir: a directory for blobs, of its own or shared with other clients on this machine,
+        also ZEO's; without it there are no blobs.
+    :param shared_blob_dir: `blob_dir` is the server's own, which this machine sees, too.
+    :param blob_cache_size: how large `blob_dir` may become, in bytes; any size by default.
+    :param blob_cache_size_check: how much of `blob_cache_size` may be added, in percent, before the
+        files that have not been used for the longest time are removed.
     :param client_label: what the server's log lines call this client.
     :param ssl: speak TLS: an `ssl.SSLContext`, what `twisted.internet.ssl.optionsForClientTLS`
         returns, or a `twisted.internet.ssl.CertificateOptions`.
@@ -108,6 +112,7 @@ class ClientStorage(ConflictResolvingStorage):
         dropped, and the server is used.
     :raises ClientDisconnected: no server, or none that takes us, within `wait_timeout`.
     :raises ProtocolError: whatever is there, it is not a ZEO server.
+    :raises ValueError: an argument makes no sense, or `blob_dir` is not what it should be.
     :raises NotImplementedError: an argument that this version does not know how to handle yet.
 
     `disconnect_poll`, `min_disconnect_poll`, `max_disconnect_poll`, `drop_cache_rather_verify`,
@@ -154,6 +159,15 @@ class ClientStorage(ConflictResolvingStorage):
             if given[argument]:
                 raise NotImplementedError(f"{argument}: {what} is not supported yet")
         self._addresses = parse_address(addr)
+        self._blobs = client_blobs(
+            blob_dir, shared_blob_dir, blob_cache_size, blob_cache_size_check
+        )
+        self.blob_dir = blob_dir
+        self.shared_blob_dir = shared_blob_dir
+        #: ZODB's view of the folder; None without `blob_dir`.
+        self.fshelper = self._blobs.fshelper
+        if blob_dir is not None:
+            alsoProvides(self, interfaces.IBlobStorage)
         self.__name__ = name or str(addr)
         self._storage_id = storage
         self._cache_size = cache_size
@@ -238,6 +252,7 @@ class ClientStorage(ConflictResolvingStorage):
         inherited = self._connection
         if inherited is not None:
             inherited.abandon()
+        self._blobs.forked()
         self._start_parts()
         self._cache.setLastTid(last_tid)
         if self._own_reactor is not None:
@@ -252,6 +267,12 @@ class ClientStorage(ConflictResolvingStorage):
             self._closed = True
             connection, thread = self._connection, self._thread
         self._gate.close()
+        try:
+            self._close(connection, thread)
+        finally:
+            self._blobs.close()
+
+    def _close(self, connection: ClientConnection | None, thread: Any) -> None:
         if connection is None:
             return
         if thread.is_current():
@@ -323,6 +344,10 @@ class ClientStorage(ConflictResolvingStorage):
     def info(self, dict: dict[str, Any]) -> None:
         """Called in the reactor's thread with news about the storage."""
         self._info.update(dict)
+
+    def receive_blob(self, name: str, args: tuple[Any, ...]) -> None:
+        """Called in the reactor's thread with a part of a blob."""
+        self._blobs.receive(name, args)
 
     def ping(self) -> None:
         """Make a round trip to the server."""
@@ -492,10 +517,38 @@ class ClientStorage(ConflictResolvingStorage):
 
     # Blobs.
 
-    def _no_blobs(self, *args: Any, **kwargs: Any) -> Any:
-        raise Unsupported("blobs in the client are not supported yet")
+    def storeBlob(
+        self,
+        oid: bytes,
+        serial: bytes | None,
+        data: bytes,
+        blobfilename: str,
+        version: str,
+        txn: Any,
+    ) -> None:
+        """Store a new revision of a blob; the file `blobfilename` is taken away."""
+        if version:
+            raise Unsupported("versions are not supported")
+        self._blobs.store(self._transaction(txn), oid, serial, data, blobfilename)
 
-    storeBlob = loadBlob = openCommittedBlobFile = temporaryDirectory = _no_blobs
+    def loadBlob(self, oid: bytes, serial: bytes) -> str:
+        """Return the name of a file with a blob's content, which is fetched if need be.
+
+        :raises ZODB.POSException.POSKeyError: there is no such blob.
+        :raises OSError: the file cannot be written.
+        """
+        return self._blobs.load(self._protocol, oid, serial)
+
+    def openCommittedBlobFile(self, oid: bytes, serial: bytes, blob: Any = None) -> Any:
+        """Return a blob's content as a file that is open for reading. Raises as `loadBlob` does.
+
+        :param blob: the object that wants to hear when the file is closed.
+        """
+        return open_blob(self._blobs, self._protocol, oid, serial, blob)
+
+    def temporaryDirectory(self) -> str:
+        """Return where blobs may be written before they are stored."""
+        return self._blobs.temporary_directory()
 
     # The log of transactions.
 
@@ -647,11 +700,13 @@ class ClientStorage(ConflictResolvingStorage):
             self._leave(transaction)
             raise
         # After Ctrl-C the server is still at it: tpc_abort follows, and waits until it is done.
+        self._blobs.keep(transaction.blobs, tid)
         self._leave(transaction)
         return tid
 
     def _leave(self, transaction: ClientTransaction) -> None:
         self._gate.leave(transaction)
+        self._blobs.discard(transaction.blobs)
         self._tell_dropped_iterators()
 
     def tpc_abort(self, txn: Any, timeout: float | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO, Any
 
 from twisted.internet.defer import Deferred
 from ZODB.POSException import ConflictError
@@ -15,6 +15,7 @@ from zeotwisted.spool import Spool
 
 from .coherence import Coherence
 from .protocol import ClientProtocol
+from .uploads import upload
 
 __all__ = ["ClientTransaction", "CommitGate", "Resolve"]
 
@@ -83,6 +84,8 @@ class ClientTransaction:
         # Objects whose data the server has changed.
         self._resolved_by_server: set[bytes] = set()
         self._resolved_here: dict[bytes, bytes] = {}
+        #: Oids and files of the blobs; the files belong to the client until the end.
+        self.blobs: list[tuple[bytes, str]] = []
 
     def close(self) -> None:
         """Give up what is kept for the end of the transaction."""
@@ -105,6 +108,17 @@ class ClientTransaction:
     def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
         """Store a new revision."""
         self._send("storea", oid, serial, data)
+        self._changed(oid, data)
+
+    def store_blob(self, oid: bytes, serial: bytes | None, data: bytes, file: IO[bytes]) -> None:
+        """Store a new revision of a blob, whose content is in `file`."""
+        upload(self._protocol, file)
+        self._send("storeBlobEnd", oid, serial, data)
+        self._changed(oid, data)
+
+    def store_shared_blob(self, oid: bytes, serial: bytes | None, data: bytes, name: str) -> None:
+        """Store a new revision of a blob, which is a file in the object's folder at the server."""
+        self._send("storeBlobShared", oid, serial, data, name)
         self._changed(oid, data)
 
     def delete(self, oid: bytes, serial: bytes) -> None:

@@ -34,6 +34,10 @@ class Peer(Protocol):
     #: How log lines call the other end.
     label: str
 
+    @property
+    def is_extended(self) -> bool:
+        """Whether the client is one of ours, too."""
+
     def registered(self) -> None:
         """All calls are allowed now."""
 
@@ -107,9 +111,7 @@ class ServerConnection:
         if self._registered is None:
             return
         self._registered.unregister(self)
-        if self._upload is not None:
-            self._upload.cancel()
-            self._upload = None
+        self._cancel_upload()
         if self._transaction is not None:
             self._log.info(
                 "({label}) disconnected while {phase}",
@@ -221,14 +223,21 @@ class ServerConnection:
 
     async def _send_blob(self, oid: bytes, serial: bytes) -> None:
         blobs.require_blobs(self._storage)
-        filename = self._storage.loadBlob(oid, serial)
+        filename = await self._blob_file(oid, serial)
         self._peer.push("receiveBlobStart", oid, serial)
-        for chunk in blobs.read_chunks(filename):
+        for chunk in blobs.read_chunks(filename, self._peer.is_extended):
             self._peer.push("receiveBlobChunk", oid, serial, chunk)
             await self._peer.writable()
             if self._gone:
                 return
         self._peer.push("receiveBlobStop", oid, serial)
+
+    async def _blob_file(self, oid: bytes, serial: bytes) -> str:
+        served = self._served
+        if served.loads is None:
+            return served.storage.loadBlob(oid, serial)
+        # It may have to fetch it first, from where it has its records.
+        return await served.in_thread(served.storage.loadBlob, oid, serial)
 
     # The log of transactions.
 
@@ -335,7 +344,17 @@ class ServerConnection:
     def remote_storeBlobChunk(self, chunk: bytes) -> None:
         if self._upload is None:
             raise StorageTransactionError("a part of a blob without its beginning")
-        self._upload.write(chunk)
+        try:
+            self._upload.write(chunk)
+        except OSError:
+            # The disk is full, and should not stay so.
+            self._cancel_upload()
+            raise
+
+    def _cancel_upload(self) -> None:
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.cancel()
 
     def remote_storeBlobEnd(self, oid: bytes, serial: bytes | None, data: bytes, id: int) -> None:
         if self._upload is None:
@@ -380,6 +399,7 @@ class ServerConnection:
         return Answer(tid, then)
 
     async def remote_tpc_abort(self, id: int) -> None:
+        self._cancel_upload()
         # Clients abort whatever they were in, and a transaction that failed is over already.
         transaction = self._transaction
         if transaction is not None and transaction.id == id:

@@ -107,6 +107,10 @@ class StorageServerProtocol(protocol.Protocol):
 
     # What a connection needs, see `connection.Peer`.
 
+    @property
+    def is_extended(self) -> bool:
+        return self._session.protocol[1:] == EXTENDED
+
     def registered(self) -> None:
         self._stop_timers()
         self._session.registered()

@@ -1,0 +1,103 @@
+"""ZODB's tests of storages with blobs, in all pairings, with caches and with a shared folder.
+
+They are doctests and need a factory instead of a class, so they are not cells of the matrix; what
+is run with whom is taken from there.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import stat
+import unittest
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ZODB.tests.testblob import storage_reusable_suite
+
+from .case import SECONDS
+from .matrix import MATRIX, PAIRINGS
+
+
+def factory(name: str, shared: bool) -> Callable[[str, str], Any]:
+    """Return a function that returns a client of a daemon of its own."""
+    pairing = PAIRINGS[name]
+
+    def create_storage(storage_name: str, blob_dir: str) -> Any:
+        directory = Path(storage_name).absolute()
+        folder = str(Path(blob_dir).absolute())
+        client_module, server_module = map(import_module, (pairing.client, pairing.server))
+        address, stop = server_module.server(
+            storage_conf=f"""\
+<blobstorage>
+ blob-dir {folder if shared else directory.with_suffix(".server-blobs")}
+ <filestorage>
+  path {directory.with_suffix(".fs")}
+ </filestorage>
+</blobstorage>
+""",
+            zeo_conf="\n".join(("<zeo>", "address 127.0.0.1:0", *pairing.options, "</zeo>\n")),
+        )
+        client = client_module.client(
+            address, wait_timeout=SECONDS, blob_dir=folder, shared_blob_dir=shared
+        )
+        assert client.protocol_version == pairing.protocol
+        close, store_blob = client.close, client.storeBlob
+        # Closing twice has to be possible, stopping twice has not.
+        stops = [stop]
+
+        def close_both() -> None:
+            close()
+            while stops:
+                stops.pop()()
+
+        def store_blob_of_text(oid: bytes, serial: bytes | str, *args: Any) -> Any:
+            # One test passes a serial that was bytes in Python 2.
+            return store_blob(oid, serial.encode() if isinstance(serial, str) else serial, *args)
+
+        # The tests know of nothing but the storage.
+        client.close = close_both
+        client.storeBlob = store_blob_of_text
+        return client
+
+    return create_storage
+
+
+def flat(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from flat(test)
+        else:
+            yield test
+
+
+def open_as_anybody(name: Any, mode: str = "r", *args: Any) -> Any:
+    """Open a file as if this were not root, who may write to any file."""
+    with suppress(FileNotFoundError):
+        if "w" in mode and not os.stat(name).st_mode & stat.S_IWUSR:
+            raise PermissionError(name)
+    return open(name, mode, *args)
+
+
+def cases() -> Iterator[Any]:
+    for name in MATRIX["filestorage"]:
+        for shared in (False, True):
+            suite = storage_reusable_suite(name, factory(name, shared), test_packing=False)
+            for test in flat(suite):
+                words = (name, "shared" if shared else "cached", test.id().rpartition(".")[2])
+                yield pytest.param(test, id="-".join(words))
+
+
+@pytest.mark.parametrize("test", list(cases()))
+def test_blobs(test: unittest.TestCase) -> None:
+    if isinstance(test, doctest.DocTestCase):
+        test._dt_test.globs["open"] = open_as_anybody  # type: ignore[attr-defined]
+    result = unittest.TestResult()
+    test.run(result)
+    assert result.testsRun == 1
+    for _, report in (*result.errors, *result.failures):
+        pytest.fail(report)
