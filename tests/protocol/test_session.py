@@ -303,10 +303,10 @@ def test_unknown_calls(protocol: bytes, name: str) -> None:
 
 @both
 def test_neither_end_takes_the_calls_of_the_other(protocol: bytes) -> None:
-    for name in CLIENT_CALLS:
+    for name in set(CLIENT_CALLS) - set(SERVER_CALLS):
         with pytest.raises(WireError, match="unknown call"):
             list(server(State.OPEN, protocol).receive(encode(protocol, 0, 1, name, ())))
-    for name in SERVER_CALLS:
+    for name in set(SERVER_CALLS) - set(CLIENT_CALLS):
         with pytest.raises(WireError, match="unknown call"):
             list(client(State.OPEN, protocol).receive(encode(protocol, 0, 1, name, ())))
 
