@@ -21,7 +21,7 @@ class TransactionIterator:
     """Iterates over transactions that the server has.
 
     The server keeps an iterator of its own for each of ours. When ours goes before its end, its
-    number is given to `dropped`, for the server to be told at the next opportunity.
+    number is given to `dropped`, for the server to be told with the next call.
     """
 
     def __init__(
@@ -68,16 +68,25 @@ class _Transaction(TransactionRecord):
         self._iid = iid
 
     def __iter__(self) -> Iterator[DataRecord]:
-        iid = self._call("iterator_record_start", self._iid, self.tid)
-        return _records(self._call, self._dropped, iid)
+        return _Records(self._call, self._dropped, self._iid, self.tid)
 
 
-def _records(call: Call, dropped: Dropped, iid: int) -> Iterator[DataRecord]:
-    at_end = False
-    try:
-        while (item := call("iterator_record_next", iid)) is not None:
-            yield DataRecord(*item)
-        at_end = True
-    finally:
-        if not at_end:
-            dropped(iid)
+class _Records:
+    """Iterates over the records of a transaction."""
+
+    def __init__(self, call: Call, dropped: Dropped, iid: int, tid: bytes) -> None:
+        self._call = call
+        self._iid = call("iterator_record_start", iid, tid)
+        self._drop = finalize(self, dropped, self._iid)
+
+    def __iter__(self) -> Iterator[DataRecord]:
+        return self
+
+    def __next__(self) -> DataRecord:
+        if not self._drop.alive:
+            raise StopIteration
+        item = self._call("iterator_record_next", self._iid)
+        if item is None:
+            self._drop.detach()
+            raise StopIteration
+        return DataRecord(*item)

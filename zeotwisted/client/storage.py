@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from ZODB import interfaces
 from ZODB.BaseStorage import copy
 from ZODB.ConflictResolution import ConflictResolvingStorage
@@ -37,6 +36,7 @@ from .candidate import Wanted
 from .coherence import Coherence
 from .connection import ClientConnection
 from .iterators import TransactionIterator
+from .prefetch import prefetch
 from .protocol import ClientProtocol
 from .security import security
 from .transaction import ClientTransaction, CommitGate
@@ -214,7 +214,8 @@ class ClientStorage(ConflictResolvingStorage):
         self._oids: deque[bytes] = deque()
         # Numbers of iterators that are not needed any more, with the connections they belong to.
         self._dropped: deque[tuple[ClientProtocol, int]] = deque()
-        self._starting = threading.Lock()
+        # A signal's handler may close the storage in the midst of its start.
+        self._starting = threading.RLock()
         self._thread: Any = None
         self._connection: ClientConnection | None = None
 
@@ -241,6 +242,9 @@ class ClientStorage(ConflictResolvingStorage):
                     self._security,
                 )
                 self._thread.reactor.callFromThread(self._connection.start)
+                if self._closed:
+                    # By a signal's handler, which found nothing to close yet.
+                    self._let_go()
             return self._connection
 
     def forked(self) -> None:
@@ -265,34 +269,40 @@ class ClientStorage(ConflictResolvingStorage):
             if self._closed:
                 return
             self._closed = True
-            connection, thread = self._connection, self._thread
         self._gate.close()
         try:
-            self._close(connection, thread)
+            self._let_go()
         finally:
             self._blobs.close()
 
-    def _close(self, connection: ClientConnection | None, thread: Any) -> None:
+    def _let_go(self) -> None:
+        connection, thread = self._connection, self._thread
         if connection is None:
             return
-        if thread.is_current():
-            connection.close()
-        elif thread.is_running():
-            closed = threading.Event()
-            thread.reactor.callFromThread(connection.close)
-            thread.reactor.callFromThread(closed.set)
-            closed.wait(_CLOSE_TIMEOUT)
-        if self._own_reactor is None:
-            reactorthread.release(thread)
-        self._cache.close()
+        try:
+            if thread.is_current():
+                connection.close()
+            else:
+                closed = threading.Event()
+                thread.reactor.callFromThread(connection.close)
+                thread.reactor.callFromThread(closed.set)
+                if thread.is_running() and not closed.wait(_CLOSE_TIMEOUT):
+                    _log.warning("%s: the reactor's thread is busy; not closed yet", self.__name__)
+        finally:
+            if self._own_reactor is None:
+                reactorthread.release(thread)
+            self._cache.close()
 
     # The connection.
 
     def _protocol(self, timeout: float | None = None) -> ClientProtocol:
         connection = self._connection or self._connect()
-        return connection.ready or connection.wait(
+        protocol = connection.ready or connection.wait(
             self._wait_timeout if timeout is None else timeout
         )
+        if self._dropped:
+            self._tell_dropped_iterators(protocol)
+        return protocol
 
     def _call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
         return self._protocol(timeout).call_and_wait(Deferred(), name, *args)
@@ -479,12 +489,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:
         """Have records brought into the cache; do not wait for them."""
-        protocol = self._protocol()
-        for oid in oids:
-            if self._coherence.load_before(oid, tid) is None:
-                answer = self._load(oid)
-                answer.addErrback(_log_prefetch)
-                protocol.call(answer, "loadBefore", oid, tid)
+        prefetch(self._protocol(), self._load, self._coherence.load_before, oids, tid)
 
     def loadSerial(self, oid: bytes, serial: bytes) -> bytes:
         """Return the data of the revision `serial`."""
@@ -571,7 +576,6 @@ class ClientStorage(ConflictResolvingStorage):
 
     def iterator(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[Any]:
         """Return an iterator over the transactions from tid `start` to tid `stop`."""
-        self._tell_dropped_iterators()
         protocol = self._protocol()
         return TransactionIterator(
             lambda name, *args: protocol.call_and_wait(Deferred(), name, *args),
@@ -580,8 +584,7 @@ class ClientStorage(ConflictResolvingStorage):
             stop,
         )
 
-    def _tell_dropped_iterators(self) -> None:
-        protocol = self._connection and self._connection.ready
+    def _tell_dropped_iterators(self, protocol: ClientProtocol) -> None:
         iids = []
         # Other threads do the same, and the garbage collector adds to it at any moment.
         with contextlib.suppress(IndexError):
@@ -590,9 +593,10 @@ class ClientStorage(ConflictResolvingStorage):
                 # Another connection's iterators went with it.
                 if owner is protocol:
                     iids.append(iid)
-        if iids and protocol:
+        if iids:
+            # It leaves with the call for which the connection is wanted.
             with contextlib.suppress(ClientDisconnected):
-                protocol.oneway("iterator_gc", iids)
+                protocol.oneway("iterator_gc", iids, hold_back=True)
 
     def copyTransactionsFrom(self, other: Any, verbose: int = 0) -> None:
         """Copy all transactions of another storage."""
@@ -707,7 +711,6 @@ class ClientStorage(ConflictResolvingStorage):
     def _leave(self, transaction: ClientTransaction) -> None:
         self._gate.leave(transaction)
         self._blobs.discard(transaction.blobs)
-        self._tell_dropped_iterators()
 
     def tpc_abort(self, txn: Any, timeout: float | None = None) -> None:
         """Give the transaction up; nothing happens if it is not under way."""
@@ -738,11 +741,6 @@ def _is_revision(value: Any) -> bool:
         and type(value[1]) is bytes
         and (value[2] is None or type(value[2]) is bytes)
     )
-
-
-def _log_prefetch(failure: Failure) -> None:
-    if not failure.check(POSKeyError, ClientDisconnected):
-        _log.error("prefetch failed: %s", failure.getErrorMessage())
 
 
 def _peer_name(address: Any) -> str:
