@@ -38,13 +38,14 @@ def check() -> None:
         raise ClientStorageError(
             "zeotwisted does not work with eventlet's threads; use real ones, or gevent's"
         )
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and are_threads() != monkey.is_object_patched("select", "poll"):
+        raise ClientStorageError(
+            "gevent has replaced only one of threads and select, and zeotwisted needs both or "
+            "neither; call gevent.monkey.patch_all() without exceptions"
+        )
     if not are_threads():
         return
-    if not sys.modules["gevent.monkey"].is_object_patched("select", "poll"):
-        raise ClientStorageError(
-            "gevent has replaced threads but not select; call gevent.monkey.patch_all() without "
-            "select=False"
-        )
     twisted_poll = getattr(import_module("twisted.internet.pollreactor"), "poll")  # noqa: B009
     if not _AT_IMPORT or twisted_poll is not select.poll:
         raise ClientStorageError(

@@ -149,12 +149,14 @@ class ReactorThread:
         try:
             self.reactor.run(installSignalHandlers=False)
         finally:
+            if self._abandoned:
+                # A greenlet in a child process. `threading` does not know it, so it must not end.
+                threading.Event().wait()
             # The number may soon be another thread's.
             self._ident = None
             # Whatever has happened, nobody must wait for more.
             self._started.set()
-            if not self._abandoned:
-                _close_files(self.reactor)
+            _close_files(self.reactor)
 
     def is_current(self) -> bool:
         """Whether the caller is the reactor's thread."""
@@ -178,7 +180,7 @@ class ReactorThread:
     def abandon(self) -> None:
         """In a child process: give up the reactor, which is the parent's."""
         self._abandoned = True
-        # A thread is not here any more, but a greenlet is: it ends when it is woken.
+        # A thread is not here any more, but a greenlet is: it leaves the loop when it is woken.
         self.reactor._started = False
         _close_copies(self.reactor)
 
