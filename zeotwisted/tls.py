@@ -103,7 +103,7 @@ class TLSTransport(Protocol):
         self._cancel_deadline()
         error = self._reason
         if error is None and self._state is _State.HANDSHAKE:
-            error = ConnectionLost("it was closed during the TLS handshake")
+            error = self._given_up()
         elif error is None and self._state is _State.OPEN and reason.check(ConnectionDone):
             error = self._cut_off()
         self._state = _State.LOST
@@ -112,6 +112,15 @@ class TLSTransport(Protocol):
         if producer is not None:
             producer[0].stopProducing()
         self.wrappedProtocol.connectionLost(reason if error is None else Failure(error))
+
+    def _given_up(self) -> Exception:
+        """Return what to say of a connection that has ended during the handshake."""
+        if self._is_server and self._heard:
+            return HandshakeError(
+                "the client closed the connection; it may not accept the certificate of the server"
+            )
+        # A server that has just been stopped, or somebody who looked whether we are there.
+        return ConnectionLost("it was closed during the TLS handshake")
 
     def _cut_off(self) -> Exception:
         """Return what to say of a connection that has ended without TLS's notice of the end."""

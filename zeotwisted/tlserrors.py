@@ -21,6 +21,11 @@ _NO_TLS = "what the {peer} sent is not TLS; is it a {peer} without TLS?"
 _NO_VERSION = "{peer} and {self} have no version of TLS in common"
 _NO_CERTIFICATE = "the client has no certificate that the server asks for, or does not show it"
 
+_NOT_VERIFIED = (
+    "the certificate of the {peer} is not accepted: nobody whom the {self} trusts has signed it, "
+    "or it has expired"
+)
+
 #: OpenSSL's reasons that need an explanation.
 _REASONS = {
     "WRONG_VERSION_NUMBER": _NO_TLS,
@@ -34,6 +39,7 @@ _REASONS = {
     "NO_PROTOCOLS_AVAILABLE": _NO_VERSION,
     "VERSION_TOO_LOW": _NO_VERSION,
     "TLSV1_ALERT_PROTOCOL_VERSION": _NO_VERSION,
+    "CERTIFICATE_VERIFY_FAILED": _NOT_VERIFIED,
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": _NO_CERTIFICATE,
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": _NO_CERTIFICATE,
     "TLSV1_ALERT_UNKNOWN_CA": "the {peer} does not know who signed the certificate of the {self}",

@@ -20,10 +20,7 @@ _LONGEST = 32767.0
 
 def bottom(transport: Any) -> Any:
     """Return the transport that has the socket; others, such as TLS, are stacked on it."""
-    while not IWriteDescriptor.providedBy(transport):
-        below = getattr(transport, "transport", None)
-        if below is None:
-            break
+    while (below := getattr(transport, "transport", None)) is not None:
         transport = below
     return transport
 

@@ -141,7 +141,7 @@ async def _introduce(
         protocol.close,
         ClientDisconnected(
             f"{describe(candidate.address)} did not complete the handshake within "
-            f"{_REGISTER_TIMEOUT:g} seconds; is it a ZEO server?"
+            f"{_REGISTER_TIMEOUT:g} seconds; is it a ZEO server, and does it expect TLS?"
         ),
     )
     try:

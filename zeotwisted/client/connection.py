@@ -237,7 +237,10 @@ class ClientConnection:
         if isinstance(failure, NoServer):
             return failure.explanation
         if failure is None and any(protocol.connected for protocol in list(self._open)):
-            return "it accepts connections, but does not complete the handshake of a ZEO server"
+            return (
+                "it accepts connections, but does not complete the handshake of a ZEO server; "
+                "it may expect TLS"
+            )
         return str(failure or self.state.value)
 
     # The reactor's thread.

@@ -53,6 +53,9 @@ def security(ssl: Any, server_hostname: str | None) -> Security:
                 "ssl is a context for servers; a client's is made with ssl.create_default_context()"
             )
         return _standard(ssl, server_hostname)
+    if IOpenSSLContextFactory.providedBy(ssl):
+        # Some of them say that they could connect, and would not check the server's name.
+        return _twisted(lambda address: _NameCheck(ssl.getContext(), server_hostname, address))
     if IOpenSSLClientConnectionCreator.providedBy(ssl):
         if server_hostname:
             raise ValueError(
@@ -60,8 +63,6 @@ def security(ssl: Any, server_hostname: str | None) -> Security:
                 "optionsForClientTLS instead"
             )
         return _twisted(lambda address: ssl)
-    if IOpenSSLContextFactory.providedBy(ssl):
-        return _twisted(lambda address: _NameCheck(ssl.getContext(), server_hostname, address))
     raise TypeError(
         "ssl must be an ssl.SSLContext, or what twisted.internet.ssl.optionsForClientTLS returns, "
         f"not {ssl!r}"

@@ -195,6 +195,12 @@ class ClientHandshake:
         return Input.VERSION, protocol, protocol
 
 
+def _quoted(data: bytes) -> str:
+    # An alert or a greeting of TLS.
+    tls = data[:2] in (b"\x15\x03", b"\x16\x03")
+    return f"{data[:40]!r}" + (", which is TLS; both ends have to use it, or none" if tls else "")
+
+
 class Session:
     """One end of a connection.
 
@@ -236,7 +242,7 @@ class Session:
             except FrameTooLarge as error:
                 self._to(Input.ERROR)
                 if not self.protocol:
-                    raise WireError(f"not a ZEO peer: it sent {data[:40]!r}") from error
+                    raise WireError(f"not a ZEO peer: it sent {_quoted(data)}") from error
                 raise WireError(str(error)) from error
             if frame is None:
                 return

@@ -89,6 +89,8 @@ class StorageServerProtocol(protocol.Protocol):
                     return
             self._backlog.flush()
         except WireError as error:
+            # What it has been sent may tell it, too, that it is talking to somebody else.
+            self._backlog.flush()
             self.drop(str(error))
         except Exception:
             self._log.failure("({label}) internal error", label=self.label)
