@@ -43,9 +43,13 @@ class TransactionIterator:
             # The server has forgotten it already.
             self._drop.detach()
             raise StopIteration
-        return _Transaction(self._call, self._dropped, self._iid, *item)
+        return _Transaction(self, *item)
 
     next = __next__
+
+    def records(self, tid: bytes) -> _Records:
+        """Return an iterator over the records of the transaction that was returned last."""
+        return _Records(self, self._call, self._dropped, self._iid, tid)
 
 
 class _Transaction(TransactionRecord):
@@ -53,9 +57,7 @@ class _Transaction(TransactionRecord):
 
     def __init__(
         self,
-        call: Call,
-        dropped: Dropped,
-        iid: int,
+        iterator: TransactionIterator,
         tid: bytes,
         status: str,
         user: Any,
@@ -63,18 +65,21 @@ class _Transaction(TransactionRecord):
         extension: Any,
     ) -> None:
         super().__init__(tid, status, user, description, extension)
-        self._call = call
-        self._dropped = dropped
-        self._iid = iid
+        # The server must not forget it before that.
+        self._iterator = iterator
 
     def __iter__(self) -> Iterator[DataRecord]:
-        return _Records(self._call, self._dropped, self._iid, self.tid)
+        return self._iterator.records(self.tid)
 
 
 class _Records:
     """Iterates over the records of a transaction."""
 
-    def __init__(self, call: Call, dropped: Dropped, iid: int, tid: bytes) -> None:
+    def __init__(
+        self, owner: TransactionIterator, call: Call, dropped: Dropped, iid: int, tid: bytes
+    ) -> None:
+        # The server reads them from the file that the other iterator has open.
+        self._owner = owner
         self._call = call
         self._iid = call("iterator_record_start", iid, tid)
         self._drop = finalize(self, dropped, self._iid)
