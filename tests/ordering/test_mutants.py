@@ -39,9 +39,9 @@ MUTANTS = [
     ),
     Mutant(
         "2: a load reply is in the cache before the next message",
-        "client/storage.py",
-        "            coherence.loaded(oid, result)\n",
-        "            self._thread.reactor.callLater(0, coherence.loaded, oid, result)\n",
+        "client/loads.py",
+        "        coherence.loaded(oid, result)\n",
+        "        pass\n",
         CLIENT + "test_invalidation_behind_a_load_reply_hits_the_loaded_record",
     ),
     Mutant(

@@ -172,6 +172,8 @@ class ClientConnection:
         self._refuse_older = refuse_older
         self._security = security
         self._changed = threading.Condition()
+        # In the reactor's thread: who waits for the connection, and whether to fail fast.
+        self._waiters: dict[Deferred[ClientProtocol], bool] = {}
         self._chosen: Candidate | None = None
         # All connections that there are, also those of servers that are not chosen.
         self._open: set[ClientProtocol] = set()
@@ -205,27 +207,33 @@ class ClientConnection:
         deadline = time.monotonic() + timeout
         with self._changed:
             while self.ready is None:
-                if self.state is State.CLOSED:
-                    raise ClientDisconnected(self._end)
-                if fail_fast and isinstance(self.failure, NoServer):
-                    self._raise_refusal(self.failure)
+                hopeless = self._hopeless(fail_fast)
+                if hopeless is not None:
+                    raise hopeless
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or not self._access.is_running():
-                    raise ClientDisconnected(
-                        f"no connection to {self._where()} within {timeout:g} seconds: "
-                        f"{self._explanation()}"
-                    )
+                    raise self._too_late(timeout)
                 self._changed.wait(remaining)
             return self.ready
 
-    def _raise_refusal(self, failure: NoServer) -> None:
-        """Raise what is worth no second attempt, if that is all there is."""
+    def _hopeless(self, fail_fast: bool) -> Exception | None:
+        """Return why it is not worth waiting, if so."""
+        if self.state is State.CLOSED:
+            return ClientDisconnected(self._end)
+        failure = self.failure
+        if not (fail_fast and isinstance(failure, NoServer)):
+            return None
         reasons = [why for _, why in failure.failures]
         if not all(isinstance(why, _REFUSALS) for why in reasons):
-            return
+            return None
         if len(reasons) == 1 and isinstance(reasons[0], ProtocolError):
-            raise reasons[0]
-        raise ClientDisconnected(f"{self._where()} refuses us: {self._explanation()}")
+            return reasons[0]
+        return ClientDisconnected(f"{self._where()} refuses us: {self._explanation()}")
+
+    def _too_late(self, timeout: float) -> ClientDisconnected:
+        return ClientDisconnected(
+            f"no connection to {self._where()} within {timeout:g} seconds: {self._explanation()}"
+        )
 
     def _where(self) -> str:
         return ", ".join(map(describe, self._addresses))
@@ -252,6 +260,33 @@ class ClientConnection:
                 "before", "shutdown", self._shut_down
             )
             self._begin_search()
+
+    def when_ready(self, timeout: float, fail_fast: bool = False) -> Deferred[ClientProtocol]:
+        """Return a Deferred of the connection. Parameters and failures are those of `wait`."""
+        waiter: Deferred[ClientProtocol] = Deferred()
+        self._waiters[waiter] = fail_fast
+        waiter.addTimeout(timeout, self._reactor, lambda _, timeout: self._timed_out(timeout))
+        waiter.addBoth(self._no_longer_waiting, waiter)
+        self._tell_waiters()
+        return waiter
+
+    def _timed_out(self, timeout: float) -> ClientProtocol:
+        raise self._too_late(timeout)
+
+    def _no_longer_waiting(self, outcome: Any, waiter: Deferred[ClientProtocol]) -> Any:
+        self._waiters.pop(waiter, None)
+        return outcome
+
+    def _tell_waiters(self) -> None:
+        for waiter, fail_fast in list(self._waiters.items()):
+            hopeless = self._hopeless(fail_fast)
+            if waiter.called:
+                # Whoever was told just now has cancelled it.
+                continue
+            if self.ready is not None:
+                waiter.callback(self.ready)
+            elif hopeless is not None:
+                waiter.errback(hopeless)
 
     def close(self) -> None:
         """Give up the connection and do not look for another."""
@@ -292,6 +327,7 @@ class ClientConnection:
             self.state = state
             self.ready = self._chosen.protocol if self._chosen and state in _USABLE else None
             self._changed.notify_all()
+        self._tell_waiters()
         return True
 
     # Looking for a server.
@@ -450,6 +486,7 @@ class ClientConnection:
         with self._changed:
             self.failure = failure
             self._changed.notify_all()
+        self._tell_waiters()
 
     def _pushed(self, name: str, args: tuple[Any, ...]) -> None:
         if name == "invalidateTransaction":

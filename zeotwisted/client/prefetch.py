@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from ZODB.POSException import POSKeyError
 
 from zeotwisted.exceptions import ClientDisconnected
 
+from .coherence import Coherence
+from .loads import load
 from .protocol import ClientProtocol
 
 __all__ = ["prefetch"]
@@ -24,18 +25,12 @@ _WINDOW = 200
 
 
 def prefetch(
-    protocol: ClientProtocol,
-    load: Callable[[bytes], Deferred[Any]],
-    cached: Callable[[bytes, bytes], Any],
-    oids: Iterable[bytes],
-    tid: bytes,
+    protocol: ClientProtocol, coherence: Coherence, oids: Iterable[bytes], tid: bytes
 ) -> None:
     """Ask for records; do not wait for them.
 
     Whatever becomes of it, a load asks again for what is not there.
 
-    :param load: returns a Deferred that takes the answer into the cache.
-    :param cached: returns what the cache has of an oid before a tid, or None.
     :param oids: is read to its end before this returns.
     :raises ClientDisconnected: there is no connection any more.
     """
@@ -44,10 +39,10 @@ def prefetch(
 
     def ask() -> None:
         for oid in rest:
-            if cached(oid, tid) is None:
-                protocol.call(
-                    load(oid).addErrback(failed).addCallback(answered), "loadBefore", oid, tid
-                )
+            if coherence.load_before(oid, tid) is None:
+                answer = load(coherence, oid)
+                answer.addErrback(failed).addCallback(answered)
+                protocol.call(answer, "loadBefore", oid, tid)
                 return
 
     def answered(result: Any) -> None:

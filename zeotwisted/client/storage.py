@@ -27,7 +27,7 @@ from ZODB.utils import maxtid, z64
 from zope.interface import alsoProvides, implementer
 
 from zeotwisted import reactorthread
-from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, UnrecognizedResult
+from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 
 from .address import parse_address
 from .blobs import client_blobs, open_blob
@@ -36,6 +36,7 @@ from .candidate import Wanted
 from .coherence import Coherence
 from .connection import ClientConnection
 from .iterators import TransactionIterator
+from .loads import load
 from .prefetch import prefetch
 from .protocol import ClientProtocol
 from .security import security
@@ -473,23 +474,11 @@ class ClientStorage(ConflictResolvingStorage):
         cached = self._coherence.load_before(oid, tid)
         if cached is not None:
             return cached
-        return self._protocol().call_and_wait(self._load(oid), "loadBefore", oid, tid)
-
-    def _load(self, oid: bytes) -> Deferred[Any]:
-        """Return a Deferred for the answer to a load, which goes into the cache."""
-        coherence = self._coherence
-
-        def loaded(result: Any) -> Any:
-            if result is not None and not _is_revision(result):
-                raise UnrecognizedResult("loadBefore", result)
-            coherence.loaded(oid, result)
-            return result
-
-        return Deferred().addCallback(loaded)
+        return self._protocol().call_and_wait(load(self._coherence, oid), "loadBefore", oid, tid)
 
     def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:
         """Have records brought into the cache; do not wait for them."""
-        prefetch(self._protocol(), self._load, self._coherence.load_before, oids, tid)
+        prefetch(self._protocol(), self._coherence, oids, tid)
 
     def loadSerial(self, oid: bytes, serial: bytes) -> bytes:
         """Return the data of the revision `serial`."""
@@ -731,16 +720,6 @@ def _seconds(timeout: float | None) -> float:
     if not 0 <= seconds < math.inf:
         raise ValueError(f"liveness_timeout: {timeout!r} is no number of seconds, 0 or more")
     return seconds
-
-
-def _is_revision(value: Any) -> bool:
-    return (
-        type(value) is tuple
-        and len(value) == 3
-        and type(value[0]) is bytes
-        and type(value[1]) is bytes
-        and (value[2] is None or type(value[2]) is bytes)
-    )
 
 
 def _peer_name(address: Any) -> str:
