@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -17,21 +16,13 @@ from zeotwisted.exceptions import ClientDisconnected
 
 from .address import Address, describe, endpoints
 from .protocol import ClientProtocol, Push
-from .security import Security
+from .target import Target, Wanted
 
-__all__ = ["Candidate", "Wanted", "reach"]
+__all__ = ["Candidate", "reach"]
 
 #: How long (seconds) an attempt to connect, and the handshake and registration after it, may take.
 _CONNECT_TIMEOUT = 10.0
 _REGISTER_TIMEOUT = 30.0
-
-
-class Wanted(Enum):
-    """What a client wants to do with a server."""
-
-    WRITABLE = "write"
-    READ_ONLY = "read"
-    EITHER = "write if possible, or else read"
 
 
 class Candidate:
@@ -103,15 +94,13 @@ class Candidate:
 
 async def reach(
     reactor: IReactorTime,
+    target: Target,
     address: Address,
-    security: Security,
-    storage_id: str,
-    wanted: Wanted,
     make_protocol: Callable[[Push], ClientProtocol],
 ) -> Candidate:
     """Connect to a server and register; it may be cancelled at any time.
 
-    :param security: puts TLS on the way.
+    :param address: one of the target's.
     :param make_protocol: is given what receives the server's calls.
     :raises Exception: why it did not work.
     """
@@ -121,20 +110,18 @@ async def reach(
         factory = Factory.forProtocol(partial(make_protocol, candidate.pushed))
         factory.noisy = False
         try:
-            candidate.protocol = await security(reactor, endpoint, address).connect(factory)
+            candidate.protocol = await target.security(reactor, endpoint, address).connect(factory)
         except CancelledError:
             raise
         except Exception as failure:
             error = failure
             continue
-        await _introduce(reactor, candidate, storage_id, wanted)
+        await _introduce(reactor, target, candidate)
         return candidate
     raise error
 
 
-async def _introduce(
-    reactor: IReactorTime, candidate: Candidate, storage_id: str, wanted: Wanted
-) -> None:
+async def _introduce(reactor: IReactorTime, target: Target, candidate: Candidate) -> None:
     protocol = candidate.protocol
     too_late = reactor.callLater(
         _REGISTER_TIMEOUT,
@@ -146,7 +133,7 @@ async def _introduce(
     )
     try:
         await protocol.ready
-        await candidate.register(storage_id, wanted)
+        await candidate.register(target.storage_id, target.wanted)
     except CancelledError:
         protocol.close(ClientDisconnected("another server was chosen"))
         raise

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from enum import Enum
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from twisted.application.internet import backoffPolicy
@@ -25,14 +25,15 @@ from zeotwisted.protocol.session import WireError
 from zeotwisted.tlserrors import HandshakeError
 
 from .address import Address, describe
-from .candidate import Candidate, Wanted, reach
+from .candidate import Candidate, reach
 from .coherence import Coherence
 from .protocol import ClientProtocol, Push
 from .search import NoServer, Rank, Search
-from .security import Security, plain
+from .states import TRANSITIONS, USABLE, Input, State
+from .target import Target, Wanted
 from .verification import ServerIsOlder, verify
 
-__all__ = ["TRANSITIONS", "ClientConnection", "ConnectionOwner", "Input", "ReactorAccess", "State"]
+__all__ = ["ClientConnection", "ConnectionOwner", "ReactorAccess"]
 
 _log = logging.getLogger("zeotwisted.client")
 
@@ -48,55 +49,6 @@ _REFUSALS = (ProtocolError, ReadOnlyError, ServerException, ServerIsOlder, Hands
 
 #: The calls by which a server sends a blob.
 BLOB_PUSHES = frozenset({"receiveBlobStart", "receiveBlobChunk", "receiveBlobStop"})
-
-
-class State(Enum):
-    """Where a connection is in its life."""
-
-    IDLE = "not started"
-    CONNECTING = "connecting"
-    ESTABLISHING = "verifying"
-    READY = "connected"
-    FALLBACK = "connected to a read-only server, for want of a better one"
-    PAUSING = "waiting for the next attempt"
-    CLOSED = "closed"
-
-
-class Input(Enum):
-    """What may happen to it."""
-
-    START = "start"
-    FOUND = "a server is found"
-    NOT_FOUND = "none is found"
-    ESTABLISHED = "server and client agree"
-    MAKESHIFT = "they agree, but we wanted to write"
-    LOST = "the connection is lost"
-    RETRY = "time for the next search"
-    RESTART = "search at other addresses"
-    CLOSE = "close"
-
-
-#: What is not in this table is ignored: it comes too late to matter.
-TRANSITIONS: Mapping[tuple[State, Input], State] = {
-    (State.IDLE, Input.START): State.CONNECTING,
-    (State.CONNECTING, Input.FOUND): State.ESTABLISHING,
-    (State.CONNECTING, Input.NOT_FOUND): State.PAUSING,
-    (State.CONNECTING, Input.RESTART): State.CONNECTING,
-    (State.ESTABLISHING, Input.ESTABLISHED): State.READY,
-    (State.ESTABLISHING, Input.MAKESHIFT): State.FALLBACK,
-    (State.ESTABLISHING, Input.LOST): State.PAUSING,
-    (State.READY, Input.LOST): State.PAUSING,
-    (State.FALLBACK, Input.LOST): State.PAUSING,
-    (State.FALLBACK, Input.RETRY): State.FALLBACK,
-    (State.FALLBACK, Input.RESTART): State.FALLBACK,
-    (State.FALLBACK, Input.NOT_FOUND): State.FALLBACK,
-    (State.FALLBACK, Input.FOUND): State.ESTABLISHING,
-    (State.PAUSING, Input.RETRY): State.CONNECTING,
-    (State.PAUSING, Input.RESTART): State.CONNECTING,
-} | {(state, Input.CLOSE): State.CLOSED for state in State if state is not State.CLOSED}
-
-#: In these, the connection may be used.
-_USABLE = (State.READY, State.FALLBACK)
 
 
 class ReactorAccess(Protocol):
@@ -134,26 +86,17 @@ class ClientConnection:
     `wait`, `ready` and `start` may be used in any thread, everything else belongs to the
     reactor's.
 
-    :param addresses: where servers are; the first one that fits is used.
-    :param storage_id: the storage's name at the server.
-    :param refuse_older: do without a server that has not seen what we have seen.
+    :param target: where to, and what for.
     :param name: what log lines call this client.
-    :param liveness_timeout: the longest silence of a server, in seconds; 0 for any.
-    :param security: puts TLS on the way.
     """
 
     def __init__(
         self,
         access: ReactorAccess,
-        addresses: Sequence[Address],
-        storage_id: str,
-        wanted: Wanted,
+        target: Target,
         coherence: Coherence,
         owner: ConnectionOwner,
         name: str,
-        liveness_timeout: float,
-        refuse_older: bool = False,
-        security: Security = plain,
     ) -> None:
         self.state = State.IDLE
         #: The connection, while it can be used; read in any thread.
@@ -162,15 +105,10 @@ class ClientConnection:
         self.failure: Exception | None = None
         self._access = access
         self._reactor = access.reactor
-        self._addresses = tuple(addresses)
-        self._storage_id = storage_id
-        self._wanted = wanted
+        self._target = target
         self._coherence = coherence
         self._owner = owner
         self._name = name
-        self._liveness_timeout = liveness_timeout
-        self._refuse_older = refuse_older
-        self._security = security
         self._changed = threading.Condition()
         # In the reactor's thread: who waits for the connection, and whether to fail fast.
         self._waiters: dict[Deferred[ClientProtocol], bool] = {}
@@ -236,7 +174,7 @@ class ClientConnection:
         )
 
     def _where(self) -> str:
-        return ", ".join(map(describe, self._addresses))
+        return ", ".join(map(describe, self._target.addresses))
 
     def _explanation(self) -> str:
         if not self._access.is_running():
@@ -314,7 +252,7 @@ class ClientConnection:
 
     def new_addresses(self, addresses: Sequence[Address]) -> None:
         """Look for servers at other places; a connection that is in use stays."""
-        self._addresses = tuple(addresses)
+        self._target = replace(self._target, addresses=tuple(addresses))
         if self._to(Input.RESTART):
             self._begin_search()
 
@@ -325,7 +263,7 @@ class ClientConnection:
             return False
         with self._changed:
             self.state = state
-            self.ready = self._chosen.protocol if self._chosen and state in _USABLE else None
+            self.ready = self._chosen.protocol if self._chosen and state in USABLE else None
             self._changed.notify_all()
         self._tell_waiters()
         return True
@@ -334,19 +272,13 @@ class ClientConnection:
 
     def _begin_search(self) -> None:
         self._stop_search()
-        upgrade = self.state is State.FALLBACK
-        wanted = Wanted.WRITABLE if upgrade else self._wanted
+        target = self._target
+        if self.state is State.FALLBACK:
+            target = replace(target, wanted=Wanted.WRITABLE)
         self._search = search = Search(
             self._reactor,
-            self._addresses,
-            lambda address: reach(
-                self._reactor,
-                address,
-                self._security,
-                self._storage_id,
-                wanted,
-                self._make_protocol,
-            ),
+            target.addresses,
+            lambda address: reach(self._reactor, target, address, self._make_protocol),
             self._judge,
         )
         search.outcome.addCallbacks(self._found, self._not_found)
@@ -366,7 +298,7 @@ class ClientConnection:
             self._reactor.callFromThread,
             self._access.is_current,
             push,
-            liveness_timeout=self._liveness_timeout,
+            liveness_timeout=self._target.liveness_timeout,
         )
         self._open.add(protocol)
         protocol.lost.addCallback(self._lost, protocol)
@@ -375,10 +307,10 @@ class ClientConnection:
     def _judge(self, candidate: Candidate) -> Rank:
         known = self._coherence.last_transaction()
         if candidate.last_transaction() < known:
-            if self._refuse_older:
+            if self._target.refuse_older:
                 raise ServerIsOlder(candidate.last_transaction(), known)
             return Rank.OLDER
-        if candidate.protocol.read_only and self._wanted is Wanted.EITHER:
+        if candidate.protocol.read_only and self._target.wanted is Wanted.EITHER:
             return Rank.READ_ONLY
         return Rank.FITS
 
@@ -440,7 +372,7 @@ class ClientConnection:
             return
         self._note(None)
         self._ready_since = self._reactor.seconds()
-        if protocol.read_only and self._wanted is Wanted.EITHER:
+        if protocol.read_only and self._target.wanted is Wanted.EITHER:
             if self._to(Input.MAKESHIFT):
                 self._upgrades = 0
                 self._search_again(self._pause(self._upgrades))
@@ -460,7 +392,7 @@ class ClientConnection:
         self._open.discard(protocol)
         if self._chosen is None or self._chosen.protocol is not protocol:
             return
-        was_usable = self.state in _USABLE
+        was_usable = self.state in USABLE
         where = describe(self._chosen.address)
         self._chosen = None
         if not self._to(Input.LOST):

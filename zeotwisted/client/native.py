@@ -11,15 +11,17 @@ from ZODB.utils import maxtid
 
 from zeotwisted.exceptions import ClientStorageError
 from zeotwisted.protocol.methods import SERVER_CALLS
+from zeotwisted.protocol.session import WireError
 from zeotwisted.reactorthread import OwnReactor
 
 from .address import parse_address
 from .cache import ClientCache
-from .candidate import Wanted
 from .coherence import Coherence
 from .connection import ClientConnection
 from .loads import load
 from .protocol import ClientProtocol
+from .security import security
+from .target import Target, Wanted
 
 __all__ = ["Listener", "Revision", "StorageClient"]
 
@@ -61,7 +63,7 @@ class StorageClient:
     :param read_only_fallback: be content with a reader's connection while there is no other.
     :param wait_timeout: in seconds.
     :param liveness_timeout: the longest silence of a server, in seconds; 0 for any.
-    :param refuse_older_server: see `ClientStorage`.
+    :param refuse_older_server, ssl, ssl_server_hostname: see `ClientStorage`.
     :param name: what log lines call this client; by default its address.
     """
 
@@ -77,6 +79,8 @@ class StorageClient:
         wait_timeout: float = 30.0,
         liveness_timeout: float = 60.0,
         refuse_older_server: bool = False,
+        ssl: Any = None,
+        ssl_server_hostname: str | None = None,
         name: str = "",
     ) -> None:
         #: What the server tells of the storage, once there was a connection.
@@ -88,14 +92,17 @@ class StorageClient:
         wanted = Wanted.EITHER if read_only_fallback else Wanted.WRITABLE
         self._connection = ClientConnection(
             OwnReactor(reactor),
-            parse_address(addr),
-            storage,
-            Wanted.READ_ONLY if read_only else wanted,
+            Target(
+                tuple(parse_address(addr)),
+                storage,
+                Wanted.READ_ONLY if read_only else wanted,
+                refuse_older_server,
+                liveness_timeout,
+                security(ssl, ssl_server_hostname),
+            ),
             self._coherence,
             self,
             name or str(addr),
-            liveness_timeout,
-            refuse_older_server,
         )
 
     # The connection.
@@ -233,6 +240,10 @@ class StorageClient:
     def info(self, dict: dict[str, Any]) -> None:
         """See `connection.ConnectionOwner`."""
         self.storage_info.update(dict)
+
+    def receive_blob(self, name: str, args: tuple[Any, ...]) -> None:
+        """See `connection.ConnectionOwner`."""
+        raise WireError(f"nobody asked for {name}")
 
 
 def _nothing(result: object) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -32,7 +33,6 @@ from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 from .address import parse_address
 from .blobs import client_blobs, open_blob
 from .cache import ClientCache
-from .candidate import Wanted
 from .coherence import Coherence
 from .connection import ClientConnection
 from .iterators import TransactionIterator
@@ -40,6 +40,7 @@ from .loads import load
 from .prefetch import prefetch
 from .protocol import ClientProtocol
 from .security import security
+from .target import Target, Wanted
 from .transaction import ClientTransaction, CommitGate
 
 __all__ = ["ClientStorage"]
@@ -159,7 +160,15 @@ class ClientStorage(ConflictResolvingStorage):
         for argument, what in _NOT_YET.items():
             if given[argument]:
                 raise NotImplementedError(f"{argument}: {what} is not supported yet")
-        self._addresses = parse_address(addr)
+        wanted = Wanted.EITHER if read_only_fallback else Wanted.WRITABLE
+        self._target = Target(
+            tuple(parse_address(addr)),
+            storage,
+            Wanted.READ_ONLY if read_only else wanted,
+            refuse_older_server,
+            _seconds(liveness_timeout),
+            security(ssl, ssl_server_hostname),
+        )
         self._blobs = client_blobs(
             blob_dir, shared_blob_dir, blob_cache_size, blob_cache_size_check
         )
@@ -170,20 +179,12 @@ class ClientStorage(ConflictResolvingStorage):
         if blob_dir is not None:
             alsoProvides(self, interfaces.IBlobStorage)
         self.__name__ = name or str(addr)
-        self._storage_id = storage
         self._cache_size = cache_size
         self._wait_timeout = 30.0 if wait_timeout is None else float(wait_timeout)
         self._wants_read_only = bool(read_only)
-        if read_only:
-            self._wanted = Wanted.READ_ONLY
-        else:
-            self._wanted = Wanted.EITHER if read_only_fallback else Wanted.WRITABLE
-        self._refuse_older = refuse_older_server
         self._client_label = client_label
         self._server_sync = server_sync
         self._own_reactor = reactor
-        self._security = security(ssl, ssl_server_hostname)
-        self._liveness_timeout = _seconds(liveness_timeout)
         self._db: Any = None
         self._closed = False
         self._server_addr: str | None = None
@@ -232,15 +233,10 @@ class ClientStorage(ConflictResolvingStorage):
                     self._thread = reactorthread.OwnReactor(self._own_reactor)
                 self._connection = ClientConnection(
                     self._thread,
-                    self._addresses,
-                    self._storage_id,
-                    self._wanted,
+                    self._target,
                     self._coherence,
                     self,
                     self.__name__,
-                    self._liveness_timeout,
-                    self._refuse_older,
-                    self._security,
                 )
                 self._thread.reactor.callFromThread(self._connection.start)
                 if self._closed:
@@ -326,9 +322,9 @@ class ClientStorage(ConflictResolvingStorage):
 
     def new_addr(self, addr: Any) -> None:
         """Look for servers at other addresses; a connection that is in use stays."""
-        self._addresses = parse_address(addr)
+        self._target = replace(self._target, addresses=tuple(parse_address(addr)))
         connection = self._connect()
-        self._thread.reactor.callFromThread(connection.new_addresses, self._addresses)
+        self._thread.reactor.callFromThread(connection.new_addresses, self._target.addresses)
 
     def notify_connected(self, conn: ClientProtocol, info: dict[str, Any]) -> None:
         """Called in the reactor's thread when the connection is about to be used.
@@ -421,7 +417,7 @@ class ClientStorage(ConflictResolvingStorage):
         """
         if self._server_addr is None:
             raise ClientDisconnected("not connected to a server yet")
-        return f"{self._storage_id}:{self._server_addr}"
+        return f"{self._target.storage_id}:{self._server_addr}"
 
     def lastTransaction(self) -> bytes:
         """Return the last transaction that the database has been told of.
