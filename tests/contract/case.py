@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import tempfile
 import threading
 import unittest
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +21,25 @@ from ZODB.tests import util
 from ZODB.tests.StorageTestBase import StorageTestBase
 from ZODB.tests.TransactionalUndoStorage import TransactionalUndoStorage
 
+from tests.tls.certificates import Certificates
+from tests.tls.test_pairs import context
+
 from .backends import BACKENDS
 from .exclusions import reason
-from .matrix import MATRIX, PAIRINGS, VARIANTS, Pairing, Variant
+from .matrix import MATRIX, PAIRINGS, TLS_CLASSES, VARIANTS, Pairing, Variant
 
 SECONDS = 30
+
+#: ZODB's tests change the default, and remove it with all that is in it.
+_TEMPORARY = tempfile.gettempdir()
+
+
+@cache
+def certificates() -> Certificates:
+    """Return what all of them are served with."""
+    directory = tempfile.TemporaryDirectory(dir=_TEMPORARY)
+    atexit.register(directory.cleanup)
+    return Certificates(Path(directory.name))
 
 
 class Daemon(NamedTuple):
@@ -78,6 +94,8 @@ class ContractCase(StorageTestBase):
 
     def _start(self, directory: Path, *options: str) -> Daemon:
         options = (*self.pairing.options, *self.variant.options, *options)
+        if self.pairing.tls:
+            options += certificates().server_section
         address, stop = import_module(self.pairing.server).server(
             storage_conf=type(self).backend(directory),
             zeo_conf="\n".join(("<zeo>", "address 127.0.0.1:0", *options, "</zeo>\n")),
@@ -87,6 +105,8 @@ class ContractCase(StorageTestBase):
         return daemon
 
     def _client(self, daemon: Daemon, **options: Any) -> Any:
+        if self.pairing.tls:
+            options["ssl"] = context(certificates(), certificates().client)
         client = import_module(self.pairing.client).client(
             daemon.address, wait_timeout=SECONDS, **options
         )
@@ -197,6 +217,8 @@ def cells(backend: str) -> Iterator[Cell]:
     for pairing in MATRIX[backend]:
         for name, variant in VARIANTS.items():
             for cls in variant.classes:
+                if PAIRINGS[pairing].tls and (name or cls not in TLS_CLASSES):
+                    continue
                 yield Cell(backend, pairing, name, cls)
 
 

@@ -30,6 +30,8 @@ class Pairing(NamedTuple):
     protocol: bytes
     #: Lines for the server's ``<zeo>`` section.
     options: tuple[str, ...] = ()
+    #: Whether they speak TLS. What is different then is below the protocol, so few classes do.
+    tls: bool = False
 
 
 MSGPACK = ("msgpack true",)
@@ -40,13 +42,25 @@ PAIRINGS = {
     "zeo_client_m5": Pairing("ZEO", "zeotwisted", b"M5", MSGPACK),
     "zeo_server_z5": Pairing("zeotwisted", "ZEO", b"Z5"),
     "zeo_server_m5": Pairing("zeotwisted", "ZEO", b"M5", MSGPACK),
+    "tls": Pairing("zeotwisted", "zeotwisted", b"M6", tls=True),
+    "tls_zeo_client_z5": Pairing("ZEO", "zeotwisted", b"Z5", tls=True),
+    "tls_zeo_server_m5": Pairing("zeotwisted", "ZEO", b"M5", MSGPACK, tls=True),
     "baseline_z5": Pairing("ZEO", "ZEO", b"Z5"),
     "baseline_m5": Pairing("ZEO", "ZEO", b"M5", MSGPACK),
 }
 
 #: Backend -> the names of the pairings that it is run with.
 MATRIX: dict[str, tuple[str, ...]] = {
-    "filestorage": ("ours", "zeo_client_z5", "zeo_client_m5", "zeo_server_z5", "zeo_server_m5"),
+    "filestorage": (
+        "ours",
+        "zeo_client_z5",
+        "zeo_client_m5",
+        "zeo_server_z5",
+        "zeo_server_m5",
+        "tls",
+        "tls_zeo_client_z5",
+        "tls_zeo_server_m5",
+    ),
     "mappingstorage": ("ours",),
     "demostorage": ("ours",),
     "demostorage_on_file": ("ours",),
@@ -78,6 +92,13 @@ CLASSES = (
     RecoveryStorage.RecoveryStorage,
     TransactionalUndoStorage.TransactionalUndoStorage,
     PersistentStorage.PersistentStorage,
+)
+
+TLS_CLASSES = (
+    IteratorStorage.IteratorStorage,
+    MTStorage.MTStorage,
+    PackableStorage.PackableUndoStorage,
+    TransactionalUndoStorage.TransactionalUndoStorage,
 )
 
 
