@@ -6,6 +6,7 @@ Prints the durations in seconds, as JSON on one line.
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 from .contenders import open_client
@@ -15,7 +16,8 @@ from .measures import MEASURES
 def main() -> None:
     make, measure_name, host, port, seed = sys.argv[1:]
     measure = MEASURES[measure_name]
-    storage = open_client(make, (host, int(port)), measure.cache_size)
+    blob_dir = os.path.abspath("cache") if measure.blobs else None
+    storage = open_client(make, (host, int(port)), measure.cache_size, blob_dir)
     try:
         durations = measure.run(storage, int(seed))
     finally:

@@ -33,6 +33,9 @@ class Contender:
     skips: frozenset[str] = frozenset()
 
 
+#: What needs more than a socket.
+_BARE_SKIPS = frozenset({"hit", "prefetch", "blobup", "blobdown", "blobsup", "blobsdown"})
+
 CONTENDERS: dict[str, Contender] = {
     contender.name: contender
     for contender in (
@@ -40,24 +43,23 @@ CONTENDERS: dict[str, Contender] = {
         Contender("zeotwisted", client="zeotwisted", daemon="zeotwisted"),
         Contender("zeotwisted-zeo", client="zeotwisted", daemon="zeo"),
         Contender("zeo-zeotwisted", client="zeo", daemon="zeotwisted"),
-        Contender("bare", client="bare", daemon="zeo", skips=frozenset({"hit", "prefetch"})),
+        Contender("bare", client="bare", daemon="zeo", skips=_BARE_SKIPS),
     )
 }
 
 
-def open_client(make: str, address: Address, cache_size: int) -> Any:
+def open_client(make: str, address: Address, cache_size: int, blob_dir: str | None) -> Any:
     """Return a connected storage of the `make`, with an empty cache of `cache_size` bytes."""
+    options = {"cache_size": cache_size, "wait_timeout": _CONNECT_TIMEOUT, "blob_dir": blob_dir}
     if make == "zeo":
         _import_zeo_without_uvloop()
         from ZEO.ClientStorage import ClientStorage  # type: ignore[import-untyped]
 
-        return ClientStorage(address, cache_size=cache_size, wait_timeout=_CONNECT_TIMEOUT)
+        return ClientStorage(address, **options)
     if make == "zeotwisted":
         import zeotwisted
 
-        return zeotwisted.ClientStorage(
-            address, cache_size=cache_size, wait_timeout=_CONNECT_TIMEOUT
-        )
+        return zeotwisted.ClientStorage(address, **options)
     if make == "bare":
         from .bare import BareStorage
 
@@ -65,17 +67,19 @@ def open_client(make: str, address: Address, cache_size: int) -> Any:
     raise ValueError(f"no such client: {make}")
 
 
-def start_daemon(make: str, path: str) -> tuple[Address, Callable[[], None]]:
+def start_daemon(
+    make: str, path: str, blob_dir: str | None = None
+) -> tuple[Address, Callable[[], None]]:
     """Serve the FileStorage at `path`; return the address and a function that stops it."""
     if make == "zeo":
         _import_zeo_without_uvloop()
         import ZEO  # type: ignore[import-untyped]
 
-        address, stop = ZEO.server(path=path, threaded=True)
+        address, stop = ZEO.server(path=path, blob_dir=blob_dir, threaded=True)
     elif make == "zeotwisted":
         import zeotwisted
 
-        address, stop = zeotwisted.server(path=path, threaded=True)
+        address, stop = zeotwisted.server(path=path, blob_dir=blob_dir, threaded=True)
     else:
         raise ValueError(f"no such daemon: {make}")
     return address, stop

@@ -1,4 +1,4 @@
-"""A daemon's process: ``python -m benchmarks.daemon MAKE PATH``.
+"""A daemon's process: ``python -m benchmarks.daemon MAKE PATH [BLOB_DIR]``.
 
 Prints its address as JSON on one line and serves until its standard input ends, so that it
 goes away with the process that started it, however that one ends.
@@ -13,8 +13,8 @@ from .contenders import start_daemon
 
 
 def main() -> None:
-    make, path = sys.argv[1:]
-    address, stop = start_daemon(make, path)
+    make, path, *blob_dir = sys.argv[1:]
+    address, stop = start_daemon(make, path, *blob_dir)
     print(json.dumps(address), flush=True)
     sys.stdin.read()
     stop()

@@ -29,6 +29,7 @@ class Measure:
     :ivar database: the kind of database that the daemon serves.
     :ivar run: given a connected storage and a seed, returns the durations.
     :ivar cache_size: of the client, in bytes. Nothing is evicted, unless that is the point.
+    :ivar blobs: whether client and daemon have directories for blobs.
     :ivar goal: the ratio to ZEO that zeotwisted is meant to reach, where there is one.
     """
 
@@ -38,6 +39,7 @@ class Measure:
     database: str
     run: Callable[[Any, int], Durations]
     cache_size: int = 20 * _MIB
+    blobs: bool = False
     goal: float | None = None
 
 
@@ -129,6 +131,50 @@ def big_loads(storage: Any, seed: int, count: int = 3) -> Durations:
     return durations
 
 
+def _store_blobs(storage: Any, count: int, size: int) -> tuple[float, list[tuple[bytes, bytes]]]:
+    """Commit new blobs in one transaction; return the duration, and their oids and tid."""
+    names = []
+    for number in range(count):
+        names.append(os.path.join(storage.temporaryDirectory(), f"new{number}"))
+        with open(names[-1], "wb") as file:
+            file.write(os.urandom(size))
+    oids = [storage.new_oid() for _ in names]
+    transaction = TransactionMetaData()
+    start = perf_counter()
+    storage.tpc_begin(transaction)
+    for oid, name in zip(oids, names, strict=True):
+        storage.storeBlob(oid, z64, b"a blob", name, "", transaction)
+    storage.tpc_vote(transaction)
+    tid = storage.tpc_finish(transaction)
+    return perf_counter() - start, [(oid, tid) for oid in oids]
+
+
+def _blob_uploads(blobs: int, size: int, count: int) -> Callable[[Any, int], Durations]:
+    def uploads(storage: Any, seed: int) -> Durations:
+        """Commit transactions of new blobs; time for each blob."""
+        return [_store_blobs(storage, blobs, size)[0] / blobs for _ in range(count)]
+
+    return uploads
+
+
+def _blob_downloads(blobs: int, size: int, count: int) -> Callable[[Any, int], Durations]:
+    def downloads(storage: Any, seed: int) -> Durations:
+        """Fetch blobs that the client's cache has lost; time for each blob."""
+        _, stored = _store_blobs(storage, blobs, size)
+        durations = []
+        for _ in range(count):
+            for oid, tid in stored:
+                os.remove(storage.loadBlob(oid, tid))
+            start = perf_counter()
+            names = [storage.loadBlob(oid, tid) for oid, tid in stored]
+            durations.append((perf_counter() - start) / blobs)
+            if any(os.path.getsize(name) != size for name in names):
+                raise RuntimeError("fetched something else than what was stored")
+        return durations
+
+    return downloads
+
+
 def _check_size(loaded: Any, size: int) -> None:
     if loaded is None or len(loaded[0]) != size:
         raise RuntimeError("loaded something else than what was stored")
@@ -146,5 +192,19 @@ MEASURES: dict[str, Measure] = {
         Measure("commit3", "commit 3 x 1000 B", "us", "empty", _commits(3, 1000, 20, 200)),
         Measure("bigstore", "store 64 MiB", "ms", "empty", _commits(1, BIG_SIZE, 0, 2), goal=0.2),
         Measure("bigload", "load 64 MiB", "ms", "big", big_loads),
+        *(
+            Measure(name, title, unit, "empty", run, blobs=True, goal=1.0)
+            for name, title, unit, run in (
+                ("blobup", "send a blob of 64 MiB", "ms", _blob_uploads(1, BIG_SIZE, 4)),
+                ("blobdown", "fetch a blob of 64 MiB", "ms", _blob_downloads(1, BIG_SIZE, 4)),
+                ("blobsup", "send 200 blobs of 10 kB, each", "us", _blob_uploads(200, 10000, 5)),
+                (
+                    "blobsdown",
+                    "fetch 200 blobs of 10 kB, each",
+                    "us",
+                    _blob_downloads(200, 10000, 5),
+                ),
+            )
+        ),
     )
 }

@@ -33,7 +33,8 @@ def run(
 
     :raises RunFailed: the daemon or the client failed, or the client took over `timeout` seconds.
     """
-    with _daemon(contender.daemon, folder, database) as (host, port):
+    blob_dir = [str(folder / "blobs")] if measure.blobs else []
+    with _daemon(contender.daemon, folder, database, blob_dir) as (host, port):
         arguments = [contender.client, measure.name, host, str(port), str(seed)]
         try:
             client = subprocess.run(
@@ -54,12 +55,14 @@ def run(
 
 
 @contextmanager
-def _daemon(make: str, folder: Path, database: Path) -> Iterator[tuple[str, int]]:
+def _daemon(
+    make: str, folder: Path, database: Path, blob_dir: list[str]
+) -> Iterator[tuple[str, int]]:
     errors = folder / "daemon.err"
     with (
         open(errors, "w") as stderr,
         subprocess.Popen(
-            _command("daemon", make, str(database)),
+            _command("daemon", make, str(database), *blob_dir),
             cwd=folder,
             env=_environment(),
             stdin=subprocess.PIPE,
