@@ -19,7 +19,7 @@ from ZODB.utils import p64, z64
 
 from zeotwisted import ClientStorage
 
-from .support import InThread, Server, World
+from .support import InThread, Script, Server, World, wait_until
 
 CONTENT = os.urandom(1_000_003)
 
@@ -224,3 +224,50 @@ def test_in_an_application(world: World, server: Server, tmp_path: Path) -> None
     with connection.root.blob.open() as file:
         assert file.read() == CONTENT
     connection.close()
+
+
+_READING = """
+    from zeotwisted import ClientStorage
+    storage = ClientStorage(ADDRESS, blob_dir={folder!r}, blob_cache_size={limit})
+    storage._blobs._cleaner._in_use = 0.1
+    print("connected", flush=True)
+    sys.stdin.readline()
+    for turn in range(60):
+        number = turn * {step} % 20
+        with storage.openCommittedBlobFile((number + 1).to_bytes(8, "big"), {tid!r}) as file:
+            assert file.read() == b"%d" % number * 10_000
+    print("done", flush=True)
+    sys.stdin.readline()
+    storage.close()
+"""
+
+
+def test_processes_share_a_cache_that_is_too_small(world: World, tmp_path: Path) -> None:
+    server = blob_server(world, tmp_path)
+    storage = world.client(server.address, blob_dir=str(tmp_path / "one"))
+    txn = TransactionMetaData()
+    storage.tpc_begin(txn)
+    for number in range(20):
+        (tmp_path / "new").write_bytes(b"%d" % number * 10_000)
+        storage.storeBlob(p64(number + 1), z64, b"record", str(tmp_path / "new"), "", txn)
+    storage.tpc_vote(txn)
+    tid = storage.tpc_finish(txn)
+    cache = tmp_path / "cache"
+    limit = 50_000
+    scripts = [
+        Script(_READING.format(folder=str(cache), limit=limit, step=step, tid=tid), server.address)
+        for step in (1, 7)
+    ]
+    for script in scripts:
+        assert script.line() == "connected"
+    for script in scripts:
+        script.say()
+    for script in scripts:
+        assert script.line() == "done"
+    wait_until(
+        "the cache is small again",
+        lambda: sum(blob.stat().st_size for blob in cache.rglob("*.blob")) <= limit,
+    )
+    for script in scripts:
+        script.say()
+        script.succeed()

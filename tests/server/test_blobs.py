@@ -1,4 +1,4 @@
-"""Blobs of stock clients; our own client has none yet."""
+"""Blobs at the server: of stock clients, and of peers that do as they like."""
 
 from __future__ import annotations
 
@@ -111,3 +111,20 @@ def test_storage_without_blobs(serve: Callable[..., Any]) -> None:
     peer.ask("register", "1", False)
     with pytest.raises(Exception, match="no blob directory"):
         peer.ask("sendBlob", z64, z64)
+
+
+def test_abort_ends_an_upload(address: Any, blobs: Path) -> None:
+    before = files(blobs)
+    peer = RawClient(address)
+    peer.ask("register", "1", False)
+    send = peer.session.oneway
+    peer.socket.sendall(send("tpc_begin", 1, "", "", {}))
+    peer.socket.sendall(send("storeBlobStart") + send("storeBlobChunk", CONTENT))
+    peer.ask("tpc_abort", 1)
+    assert files(blobs) == before
+    peer.socket.sendall(send("tpc_begin", 2, "", "", {}))
+    peer.socket.sendall(send("storeBlobStart") + send("storeBlobChunk", CONTENT))
+    peer.socket.sendall(send("storeBlobEnd", b"\0" * 7 + b"\7", z64, b"data", 2))
+    assert not peer.ask("vote", 2)
+    peer.ask("tpc_finish", 2)
+    assert len(files(blobs)) == len(before) + 1

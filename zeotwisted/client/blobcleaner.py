@@ -126,6 +126,7 @@ class BlobCleaner:
                 return False
         try:
             self._cache.remove_abandoned()
+            self._remove_broken()
             while True:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(attempt)
@@ -136,6 +137,16 @@ class BlobCleaner:
                     return False
         finally:
             cleaning.close()
+
+    def _remove_broken(self) -> None:
+        """Remove what one of ZEO's clients had not received when it was lost."""
+        for path in self._paths(BLOB_SUFFIX + ".dl"):
+            lock = self._cache.try_lock(path)
+            if lock is not None:
+                # Whoever receives has the lock.
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(path)
+                self._cache.unlock(lock)
 
     def _remove_oldest(self) -> int:
         """Return the size that is left, in bytes."""
@@ -166,16 +177,15 @@ class BlobCleaner:
         return True
 
     def _files(self) -> Iterator[_File]:
-        with os.scandir(self._cache.folder) as folders:
-            for folder in folders:
-                if folder.name.isdigit() and folder.is_dir():
-                    yield from _blobs(folder.path)
+        for path in self._paths(BLOB_SUFFIX):
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(path)
+                yield _File(status.st_atime, status.st_size, path)
 
-
-def _blobs(folder: str) -> Iterator[_File]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.endswith(BLOB_SUFFIX):
-                with contextlib.suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=False)
-                    yield _File(status.st_atime, status.st_size, entry.path)
+    def _paths(self, suffix: str) -> Iterator[str]:
+        for folder in os.listdir(self._cache.folder):
+            if folder.isdigit():
+                path = os.path.join(self._cache.folder, folder)
+                for name in os.listdir(path):
+                    if name.endswith(suffix):
+                        yield os.path.join(path, name)

@@ -1,0 +1,161 @@
+"""The folder of blobs, and what keeps it from growing for ever."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zc.lockfile
+import ZEO.ClientStorage
+from ZODB.utils import p64
+
+from zeotwisted.client.blobcache import TRANSFERS, BlobCache, BlobCacheLayout
+from zeotwisted.client.blobcleaner import BlobCleaner
+from zeotwisted.client.blobs import CachedBlobs
+from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[BlobCache]:
+    cache = BlobCache(str(tmp_path / "cache"))
+    yield cache
+    cache.close()
+
+
+def add(cache: BlobCache, number: int, size: int = 100, age: float = 1000.0) -> str:
+    """Put a blob into the cache that was not used for some time; return its path."""
+    path = cache.path(p64(number), p64(1))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    Path(path).write_bytes(b"x" * size)
+    changed = os.stat(path).st_mtime
+    os.utime(path, (changed - age, changed))
+    return path
+
+
+def test_layout_is_the_one_of_zeos_clients() -> None:
+    ours, theirs = BlobCacheLayout(), ZEO.ClientStorage.BlobCacheLayout()
+    for number in (0, 1, 996, 997, 998, 2**63, 2**64 - 1):
+        oid = p64(number)
+        assert ours.oid_to_path(oid) == theirs.oid_to_path(oid)
+        assert ours.getBlobFilePath(oid, p64(7)) == theirs.getBlobFilePath(oid, p64(7))
+
+
+def test_locks_are_those_of_zeos_clients(cache: BlobCache) -> None:
+    path = add(cache, 1)
+    lock = cache.lock(path)
+    with pytest.raises(zc.lockfile.LockError):
+        zc.lockfile.LockFile(os.path.join(os.path.dirname(path), ".lock"))
+    cache.unlock(lock)
+    theirs = zc.lockfile.LockFile(os.path.join(os.path.dirname(path), ".lock"))
+    assert cache.try_lock(path) is None
+    with pytest.raises(ClientStorageError, match="locked by another process"):
+        cache.lock(path, timeout=0.01)
+    theirs.close()
+    cache.unlock(cache.lock(path))
+
+
+def test_closing_ends_the_wait_for_a_lock(cache: BlobCache) -> None:
+    path = cache.path(p64(1), p64(1))
+    cache.lock(path)
+    errors = []
+
+    def wait() -> None:
+        try:
+            cache.lock(path)
+        except ClientDisconnected as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    cache.close()
+    thread.join(20)
+    assert errors
+
+
+def test_what_was_not_used_for_the_longest_time_goes_first(cache: BlobCache) -> None:
+    paths = [add(cache, number, age=1000.0 - number) for number in range(10)]
+    assert cache.use(paths[0])
+    assert not BlobCleaner(cache, 500, 20, in_use=0.0).clean()
+    # A fifth of the limit is left for what is added until the next look.
+    assert [os.path.exists(path) for path in paths] == [True, *[False] * 6, *[True] * 3]
+
+
+def test_below_the_limit_nothing_is_removed(cache: BlobCache) -> None:
+    paths = [add(cache, number) for number in range(4)]
+    assert not BlobCleaner(cache, 500, 20, in_use=0.0).clean()
+    assert all(map(os.path.exists, paths))
+
+
+def test_what_is_in_use_stays(cache: BlobCache) -> None:
+    used = add(cache, 1)
+    assert cache.use(used)
+    locked = add(cache, 2)
+    lock = cache.lock(locked)
+    others = [add(cache, number) for number in range(3, 6)]
+    cleaner = BlobCleaner(cache, 0, 0)
+    assert cleaner.clean(), "there is still too much"
+    assert os.path.exists(used) and os.path.exists(locked)
+    assert not any(map(os.path.exists, others))
+    cache.unlock(lock)
+    cleaner.clean()
+    assert not os.path.exists(locked)
+
+
+def test_what_is_in_use_goes_later_by_itself(cache: BlobCache) -> None:
+    path = add(cache, 1)
+    cache.use(path)
+    cleaner = BlobCleaner(cache, 0, 0, in_use=0.05)
+    cleaner.start()
+    try:
+        gone = threading.Event()
+        for _ in range(1000):
+            if not os.path.exists(path):
+                gone.set()
+                break
+            gone.wait(0.01)
+        assert gone.is_set()
+    finally:
+        cleaner.close()
+
+
+def test_other_cleaners_are_told(cache: BlobCache) -> None:
+    path = add(cache, 1)
+    lock = zc.lockfile.LockFile(os.path.join(cache.folder, "check_size.lock"))
+    assert not BlobCleaner(cache, 0, 0).clean()
+    assert os.path.exists(path)
+    note = os.path.join(cache.folder, "check_size.attempt")
+    assert os.path.exists(note)
+    lock.close()
+    BlobCleaner(cache, 0, 0).clean()
+    assert not os.path.exists(path) and not os.path.exists(note)
+
+
+def test_stock_leftovers_are_removed(cache: BlobCache) -> None:
+    path = cache.path(p64(1), p64(1))
+    lock = cache.lock(path)
+    Path(path + ".dl").touch()
+    BlobCleaner(cache, 100, 10).clean()
+    assert os.path.exists(path + ".dl"), "somebody is receiving it"
+    cache.unlock(lock)
+    BlobCleaner(cache, 100, 10).clean()
+    assert not os.path.exists(path + ".dl")
+
+
+def test_transfers_of_those_who_live_stay(cache: BlobCache) -> None:
+    descriptor, name = cache.partial()
+    os.close(descriptor)
+    other = BlobCache(cache.folder)
+    other.remove_abandoned()
+    assert os.path.exists(name)
+    other.close()
+    cache.close()
+    assert os.listdir(os.path.join(cache.folder, TRANSFERS)) == [".lock"]
+
+
+@pytest.mark.parametrize("percent", [-1, 100])
+def test_odd_percentages(tmp_path: Path, percent: int) -> None:
+    with pytest.raises(ValueError, match="percentage below 100"):
+        CachedBlobs(str(tmp_path), 1000, percent)
