@@ -1,13 +1,15 @@
-"""The public exceptions, with the names and bases that ZEO's have."""
+"""The public exceptions: ZEO's, with the same names and bases, and one more."""
 
 from __future__ import annotations
 
 from transaction.interfaces import TransientError
 from ZODB.POSException import StorageError
+from ZODB.utils import tid_repr
 
 __all__ = [
     "ClientDisconnected",
     "ClientStorageError",
+    "CommitInDoubt",
     "ProtocolError",
     "ServerException",
     "UnrecognizedResult",
@@ -27,6 +29,29 @@ class ClientDisconnected(ClientStorageError, TransientError):
 
     It is transient: the transaction may be retried once the connection is back.
     """
+
+
+class CommitInDoubt(ClientStorageError):
+    """The connection was lost while a transaction was being committed, and no server tells more.
+
+    It is not transient: the transaction may be committed, and would be so twice if it were retried.
+
+    :ivar tid: the transaction's id, if it is committed; None if even that is not known.
+    :ivar user: the transaction's user.
+    :ivar description: its description.
+    """
+
+    def __init__(
+        self, tid: bytes | None, user: str | bytes, description: str | bytes, reason: str
+    ) -> None:
+        name = "" if tid is None else f" {tid_repr(tid)}"
+        super().__init__(
+            f"nobody knows whether the transaction{name} of user {user!r} ({description!r}) is "
+            f"committed; look before it is done again: {reason}"
+        )
+        self.tid = tid
+        self.user = user
+        self.description = description
 
 
 class ProtocolError(ClientStorageError):

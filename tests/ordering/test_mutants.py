@@ -85,8 +85,8 @@ MUTANTS = [
     Mutant(
         "4: a commit is seen as a whole",
         "client/coherence.py",
-        "            callback(tid)\n            self._advance(tid)",
-        "            pass\n        callback(tid)\n        self._advance(tid)",
+        "            callback(tid)\n            self._advance(tid)\n\n    def replay",
+        "            pass\n        callback(tid)\n        self._advance(tid)\n\n    def replay",
         CLIENT + "test_commit_is_seen_as_a_whole",
     ),
     Mutant(
@@ -159,8 +159,8 @@ MUTANTS = [
     Mutant(
         "7: a transaction dies with its connection",
         "client/transaction.py",
-        "        self._connection = connection\n        txn",
-        "        self._poisoned = connection\n        txn",
+        "        self._connection = connection\n        self._tid",
+        "        self._poisoned = connection\n        self._tid",
         CLIENT + "test_commit_is_seen_as_a_whole",
     ),
     Mutant(

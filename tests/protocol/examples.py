@@ -16,7 +16,7 @@ DATA = b"\x80\x03cpersistent.mapping\nPersistentMapping\nq\x00.}q\x01s."
 TXN = 139_876_543_210_000
 
 #: Calls that stock peers do not know: they belong to version 6.
-EXTENSIONS = {"ping"}
+EXTENSIONS = {"ping", "tpc_outcome"}
 
 CALLS: dict[str, list[tuple[Any, ...]]] = {
     "register": [("1", False), ("main", True)],
@@ -66,6 +66,9 @@ CALLS: dict[str, list[tuple[Any, ...]]] = {
     "tpc_finish": [(TXN,)],
     "tpc_abort": [(TXN,)],
 }
+
+#: Calls of version 6.
+EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {"tpc_outcome": [(TID, OID), (TID, None)]}
 
 ONEWAY = {
     "set_client_label",

@@ -53,6 +53,22 @@ class Coherence:
         with self._lock:
             self._cache.invalidate(oid, None)
 
+    def found(self, tid: bytes, oids: Iterable[bytes], callback: Callable[[bytes], Any]) -> None:
+        """A transaction of this client, whose answer was lost, is in the database.
+
+        What was committed up to it has been taken note of, and perhaps more: of its objects
+        nothing is known any more.
+
+        :param callback: the database's, see ``IStorage.tpc_finish``.
+        """
+        oids = list(oids)
+        with self._lock:
+            for oid in oids:
+                self._cache.invalidate(oid, None)
+            self._invalidate_database(tid, oids)
+            callback(tid)
+            self._advance(tid)
+
     # The reactor's thread.
 
     def loaded(self, oid: bytes, result: tuple[bytes, bytes, bytes | None] | None) -> None:

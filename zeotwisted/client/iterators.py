@@ -8,6 +8,8 @@ from weakref import finalize
 
 from ZODB.BaseStorage import DataRecord, TransactionRecord
 
+from .outcome import without_mark
+
 __all__ = ["TransactionIterator"]
 
 #: Calls the server on the connection on which the iterator was made, and returns the result.
@@ -64,7 +66,7 @@ class _Transaction(TransactionRecord):
         description: Any,
         extension: Any,
     ) -> None:
-        super().__init__(tid, status, user, description, extension)
+        super().__init__(tid, status, user, description, without_mark(extension))
         # The server must not forget it before that.
         self._iterator = iterator
 

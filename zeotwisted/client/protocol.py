@@ -105,6 +105,11 @@ class ClientProtocol(protocol.Protocol):
         return self.version[1:] == EXTENDED
 
     @property
+    def is_open(self) -> bool:
+        """Whether calls can be made."""
+        return self._pending is not None
+
+    @property
     def connected_to(self) -> Any:
         """The address of the server's end."""
         assert self.transport is not None
@@ -126,15 +131,19 @@ class ClientProtocol(protocol.Protocol):
             self._pending[id] = deferred
         self._outbox.append(frame)
 
-    def call_and_wait(self, deferred: Deferred[Any], name: str, *args: Any) -> Any:
+    def call_and_wait(
+        self, deferred: Deferred[Any], name: str, *args: Any, timeout: float = -1.0
+    ) -> Any:
         """Call the server as `call` does; return the answer, or raise what it is.
 
+        :param timeout: how long (seconds) to wait; for ever if it is negative.
+        :raises TimeoutError: that was too short.
         :raises ClientStorageError: this is the thread that the answer would come in.
         """
         self.check_may_wait(name)
         waiter = Waiter(deferred)
         self.call(deferred, name, *args)
-        return waiter.wait()
+        return waiter.wait(timeout)
 
     def check_may_wait(self, name: str) -> None:
         """Check that this thread may wait for what the server says.

@@ -37,6 +37,7 @@ from .coherence import Coherence
 from .connection import ClientConnection
 from .iterators import TransactionIterator
 from .loads import load
+from .outcome import without_mark
 from .prefetch import prefetch
 from .protocol import ClientProtocol
 from .security import security
@@ -188,6 +189,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._db: Any = None
         self._closed = False
         self._server_addr: str | None = None
+        self._tid_is_told = False
         #: Encoding and version that were agreed upon with the server, for example ``b"M6"``.
         self.protocol_version = b""
         self._info: dict[str, Any] = {
@@ -334,6 +336,7 @@ class ClientStorage(ConflictResolvingStorage):
         """
         self._server_addr = _peer_name(conn.connected_to)
         self.protocol_version = conn.version
+        self._tid_is_told = bool(info.get("tid_at_vote"))
         self._info.update(info)
         provided = set(map(tuple, info.get("interfaces", ())))
         for interface in _OPTIONAL_INTERFACES:
@@ -486,7 +489,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def history(self, oid: bytes, size: int = 1) -> Sequence[dict[str, Any]]:
         """Return descriptions of the last `size` revisions."""
-        return self._call("history", oid, size)
+        return [without_mark(entry) for entry in self._call("history", oid, size)]
 
     def record_iternext(
         self, next: bytes | None = None
@@ -546,7 +549,8 @@ class ClientStorage(ConflictResolvingStorage):
         self, first: int = 0, last: int = -20, specification: dict[str, Any] | None = None
     ) -> Sequence[dict[str, Any]]:
         """Return descriptions of transactions that can be undone."""
-        return self._call("undoInfo", first, last, specification)
+        entries = self._call("undoInfo", first, last, specification)
+        return [without_mark(entry) for entry in entries]
 
     def undoLog(
         self, first: int = 0, last: int = -20, filter: Any = None
@@ -557,7 +561,7 @@ class ClientStorage(ConflictResolvingStorage):
         """
         if filter is not None:
             return []
-        return self._call("undoLog", first, last)
+        return [without_mark(entry) for entry in self._call("undoLog", first, last)]
 
     def iterator(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[Any]:
         """Return an iterator over the transactions from tid `start` to tid `stop`."""
@@ -606,13 +610,14 @@ class ClientStorage(ConflictResolvingStorage):
                 "tpc_begin has to wait for another transaction, which cannot end while the "
                 "reactor's own thread waits"
             )
-        transaction = ClientTransaction(txn)
+        transaction = ClientTransaction(txn, self._cache_size)
         try:
             gate.enter(transaction)
             protocol = self._protocol()
             if protocol.read_only:
                 raise ReadOnlyError()
-            transaction.begin(protocol, tid, status)
+            after = self._coherence.last_transaction()
+            transaction.begin(protocol, tid, status, after, self._tid_is_told)
         except BaseException:
             gate.leave(transaction)
             raise
@@ -680,11 +685,16 @@ class ClientStorage(ConflictResolvingStorage):
     def tpc_finish(self, txn: Any, f: Callable[[bytes], Any] = lambda tid: None) -> bytes:
         """Commit; return the tid.
 
+        When the connection is lost meanwhile, this waits up to `wait_timeout` for a server that
+        knows whether the transaction is committed.
+
         :param f: called with the tid before anything later can be seen.
+        :raises ClientDisconnected: the connection is lost, and the transaction is not committed.
+        :raises CommitInDoubt: the connection is lost, and there is no server to tell.
         """
         transaction = self._transaction(txn)
         try:
-            tid = transaction.finish(self._coherence, f)
+            tid = transaction.finish(self._coherence, f, self._protocol, self._wait_timeout)
         except Exception:
             self._leave(transaction)
             raise

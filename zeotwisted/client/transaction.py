@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO, Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from ZODB.POSException import ConflictError
+from ZODB.utils import z64
 
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
-from zeotwisted.spool import Spool
 
 from .coherence import Coherence
+from .outcome import Traces, committed_tid, new_mark
 from .protocol import ClientProtocol
 from .uploads import upload
 
@@ -24,6 +26,9 @@ Resolve = Callable[[bytes, bytes, bytes, bytes], bytes]
 
 #: How often a vote may come back with new conflicts before we give up.
 _VOTES = 10
+
+#: How many bytes of new data are kept for the cache.
+_KEPT = 16 * 1024 * 1024
 
 _ids = itertools.count(1)
 
@@ -55,7 +60,6 @@ class CommitGate:
             if self.current is transaction:
                 self.current = None
                 self._changed.notify()
-        transaction.close()
 
     def close(self) -> None:
         """Send away everyone who waits."""
@@ -71,25 +75,24 @@ class ClientTransaction:
     raises `ClientDisconnected`, even if there is a new connection by then.
 
     :param txn: the transaction object of the caller, by which it is recognised.
+    :param cache_size: how much data (bytes) it makes sense to keep for the cache.
     """
 
-    def __init__(self, txn: Any) -> None:
+    def __init__(self, txn: Any, cache_size: int = _KEPT) -> None:
         self.txn = txn
         self._connection: ClientProtocol | None = None
         self._id = next(_ids)
-        # Oids and data, for the cache; None where it is not known.
-        self._changes = Spool()
-        # An object may be stored more than once: where in `_changes` its last data is.
-        self._last: dict[bytes, int] = {}
-        # Objects whose data the server has changed.
-        self._resolved_by_server: set[bytes] = set()
-        self._resolved_here: dict[bytes, bytes] = {}
+        # The new data of each object, for the cache; None where it is not known or too much.
+        self._changes: dict[bytes, bytes | None] = {}
+        self._room = min(cache_size, _KEPT)
+        # Objects whose data is not what was stored.
+        self._resolved: dict[bytes, None] = {}
+        # What it could be found by.
+        self._tid: bytes | None = None
+        self._mark: str | None = None
+        self._after = z64
         #: Oids and files of the blobs; the files belong to the client until the end.
         self.blobs: list[tuple[bytes, str]] = []
-
-    def close(self) -> None:
-        """Give up what is kept for the end of the transaction."""
-        self._changes.close()
 
     @property
     def _protocol(self) -> ClientProtocol:
@@ -97,12 +100,29 @@ class ClientTransaction:
             raise ClientDisconnected("the transaction has not reached the server")
         return self._connection
 
-    def begin(self, connection: ClientProtocol, tid: bytes | None, status: str) -> None:
-        """Tell the server that it begins, and stay with this connection."""
+    def begin(
+        self,
+        connection: ClientProtocol,
+        tid: bytes | None,
+        status: str,
+        after: bytes,
+        tid_is_told: bool,
+    ) -> None:
+        """Tell the server that it begins, and stay with this connection.
+
+        :param after: a transaction that is in the database already.
+        :param tid_is_told: the server tells the tid with the vote.
+        """
         self._connection = connection
+        self._tid = tid
+        self._after = after
         txn = self.txn
         # What a storage's iterator returns as the extension may be a dict of another class.
         extension = dict(txn.extension)
+        if tid is None and not tid_is_told:
+            mark = new_mark()
+            (self._mark,) = mark.values()
+            extension |= mark
         self._send("tpc_begin", txn.user, txn.description, extension, tid, status, at=0)
 
     def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
@@ -135,8 +155,11 @@ class ClientTransaction:
         self._changed(oid, None)
 
     def _changed(self, oid: bytes, data: bytes | None) -> None:
-        self._last[oid] = len(self._changes)
-        self._changes.append((oid, data), 64 + len(data or b""))
+        self._room += len(self._changes.get(oid) or b"")
+        if data is not None and len(data) > self._room:
+            data = None
+        self._room -= len(data or b"")
+        self._changes[oid] = data
 
     def check_serial(self, oid: bytes, serial: bytes) -> None:
         """Have the vote fail if `serial` is not the object's current revision."""
@@ -167,65 +190,91 @@ class ClientTransaction:
                 committed, read = conflict["serials"]
                 data = resolve(oid, committed, read, conflict["data"])
                 self._send("storea", oid, committed, data)
-                self._resolved_here[oid] = data
+                self._changed(oid, data)
+                self._resolved[oid] = None
         else:
             raise ConflictError(
                 f"new conflicts have arisen {_VOTES} times while older ones were being resolved"
             )
-        return [*self._resolved_by_server, *self._resolved_here] or None
+        return list(self._resolved) or None
 
     def _vote(self) -> list[dict[str, Any]]:
+        result = self._call("vote", self._id)
+        if self._protocol.is_extended:
+            try:
+                result, tid = result
+            except (TypeError, ValueError):
+                raise UnrecognizedResult("vote", result)
+            self._tid = self._tid if tid is None else _checked_tid("vote", tid)
         conflicts = []
-        for item in self._call("vote", self._id) or ():
+        for item in result or ():
             if isinstance(item, dict):
                 conflicts.append(item)
             elif isinstance(item, bytes):
-                self._resolved_by_server.add(item)
+                self._changed(item, None)
+                self._resolved[item] = None
             else:
                 raise UnrecognizedResult("vote", item)
         return conflicts
 
-    def finish(self, coherence: Coherence, callback: Callable[[bytes], Any]) -> bytes:
+    def finish(
+        self,
+        coherence: Coherence,
+        callback: Callable[[bytes], Any],
+        connect: Callable[[float], ClientProtocol],
+        timeout: float,
+    ) -> bytes:
         """Commit; return the tid.
 
         `callback` is called with the tid in the reactor's thread, before anything else that the
-        server says is looked at.
+        server says is looked at; or in this one, if the answer was lost.
+
+        :param connect: see `outcome.committed_tid`.
+        :param timeout: how long (seconds) to look for a server that knows, if the answer is lost.
+        :raises ClientDisconnected: the connection is lost, and it is not committed.
+        :raises CommitInDoubt: the connection is lost, and nobody knows.
         """
         answer: Deferred[bytes] = Deferred()
-        # Who waits may be interrupted and close this transaction. The answer comes all the same,
-        # and needs the changes.
-        changes, self._changes = self._changes, Spool()
+        lost = False
 
         def committed(tid: bytes) -> bytes:
             try:
-                coherence.committed(tid, self._known_changes(changes), callback)
+                coherence.committed(
+                    _checked_tid("tpc_finish", tid), self._changes.items(), callback
+                )
             except BaseException as error:
                 # The cache may be half-way between two transactions.
                 self._protocol.close(ClientDisconnected(f"taking note of a commit failed: {error}"))
                 raise
             return tid
 
-        def answered(result: Any) -> Any:
-            changes.close()
-            return result
+        def failed(failure: Failure) -> Failure:
+            # Only of what was sent does the loss of the connection get here.
+            nonlocal lost
+            lost = not self._protocol.is_open and failure.check(ClientDisconnected) is not None
+            return failure
 
-        answer.addCallback(committed)
-        answer.addBoth(answered)
+        answer.addCallbacks(committed, failed)
         try:
             return self._protocol.call_and_wait(answer, "tpc_finish", self._id)
-        except Exception:
-            # There may not have been any answer.
-            changes.close()
-            raise
+        except ClientDisconnected as error:
+            if not lost:
+                raise
+            tid = committed_tid(self._traces(), connect, timeout)
+            if tid is None:
+                raise ClientDisconnected(f"the transaction is not committed: {error}") from error
+        coherence.found(tid, self._changes, callback)
+        return tid
 
-    def _known_changes(self, changes: Spool) -> Iterator[tuple[bytes, bytes | None]]:
-        for index, (oid, data) in enumerate(changes):
-            resolved = oid in self._resolved_by_server or oid in self._resolved_here
-            if index == self._last[oid] and not resolved:
-                yield oid, data
-        yield from self._resolved_here.items()
-        for oid in self._resolved_by_server:
-            yield oid, None
+    def _traces(self) -> Traces:
+        return Traces(
+            self._tid,
+            self._mark,
+            self._after,
+            next(iter(self._changes), None),
+            self.txn.user,
+            self.txn.description,
+        )
 
     def abort(self) -> None:
         """Give up; return when the server has done so, too."""
@@ -233,3 +282,9 @@ class ClientTransaction:
 
     def _call(self, name: str, *args: Any) -> Any:
         return self._protocol.call_and_wait(Deferred(), name, *args)
+
+
+def _checked_tid(name: str, tid: Any) -> bytes:
+    if type(tid) is not bytes or len(tid) != 8:
+        raise UnrecognizedResult(name, tid)
+    return tid

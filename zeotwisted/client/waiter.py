@@ -34,9 +34,14 @@ class Waiter:
         self._error = failure.value
         self._lock.release()
 
-    def wait(self) -> Any:
-        """Return the Deferred's result, or raise its exception, as soon as it has fired."""
-        self._lock.acquire()
+    def wait(self, timeout: float = -1.0) -> Any:
+        """Return the Deferred's result, or raise its exception, as soon as it has fired.
+
+        :param timeout: how long (seconds) to wait; for ever if it is negative.
+        :raises TimeoutError: that was too short.
+        """
+        if not self._lock.acquire(timeout=timeout):
+            raise TimeoutError
         if self._error is not None:
             try:
                 raise self._error

@@ -30,6 +30,8 @@ class Call(NamedTuple):
     oneway: bool
     #: Refused when the client registered as a reader.
     writes: bool
+    #: The first version of the protocol that has it.
+    version: bytes = b"5"
 
     def check(self, args: Any) -> None:
         """Check the arguments.
@@ -104,6 +106,10 @@ def integers(value: Any) -> bool:
 transaction = integer
 
 
+def oid_or_none(value: Any) -> bool:
+    return value is None or oid(value)
+
+
 def _table(*calls: Call) -> dict[str, Call]:
     return {call.name: call for call in calls}
 
@@ -173,6 +179,7 @@ SERVER_CALLS = _table(
     _write("vote", transaction),
     _write("tpc_finish", transaction),
     _write("tpc_abort", transaction),
+    _read("tpc_outcome", tid, oid_or_none)._replace(version=b"6"),
 )
 
 CLIENT_CALLS = _table(

@@ -324,7 +324,7 @@ class Session:
 
     def _called(self, id: MessageId, flag: int, name: str, args: Any) -> Event:
         call = self._calls.get(name)
-        if call is None:
+        if call is None or call.version > self.protocol[1:]:
             raise WireError(f"unknown call: {name[:40]!r}")
         self._to(Input.REGISTER if name == "register" else Input.CALL)
         if flag and not call.oneway:

@@ -6,7 +6,7 @@ are those in `zeotwisted.protocol.methods.SERVER_CALLS`, which has checked them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -160,7 +160,10 @@ class ServerConnection:
     # The storage as a whole.
 
     def remote_get_info(self) -> dict[str, Any]:
-        return self._served.info()
+        info = self._served.info()
+        if self._peer.is_extended:
+            info["tid_at_vote"] = self._served.tids is not None
+        return info
 
     def remote_lastTransaction(self) -> bytes:
         return self._served.last_transaction
@@ -372,12 +375,13 @@ class ServerConnection:
         log.add_file("storeBlob", oid, serial, data, filename=filename)
         self._served.stats.stores += 1
 
-    async def remote_vote(self, id: int) -> list[Any]:
+    async def remote_vote(self, id: int) -> Any:
         transaction = self._current(id)
         try:
-            return await transaction.vote()
+            result = await transaction.vote()
         finally:
             self._forget_if_over(transaction)
+        return (result, transaction.tid) if self._peer.is_extended else result
 
     async def remote_tpc_finish(self, id: int) -> Answer:
         transaction = self._current(id)
@@ -397,6 +401,9 @@ class ServerConnection:
             then()
             raise
         return Answer(tid, then)
+
+    def remote_tpc_outcome(self, tid: bytes, oid: bytes | None) -> Coroutine[Any, Any, bool]:
+        return self._served.outcome(tid, oid)
 
     async def remote_tpc_abort(self, id: int) -> None:
         self._cancel_upload()

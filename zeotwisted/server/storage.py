@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -21,6 +21,10 @@ from .loads import Loads, answers_at_once
 from .options import ServerOptions
 from .publications import Publication, Publications
 from .status import StorageStats
+from .tids import TidClock, holds, takes_tids
+
+if TYPE_CHECKING:
+    from .transaction import ServerTransaction
 
 __all__ = ["Listener", "ServedStorage"]
 
@@ -99,6 +103,10 @@ class ServedStorage:
         self.stats = StorageStats()
         self.lock = CommitLock(clock, storage_id, options.transaction_timeout)
         self.publications = Publications(self._publish, call_from_thread)
+        #: Makes the tids of transactions; None where the storage has to do it.
+        self.tids = TidClock() if takes_tids(storage) else None
+        #: Transactions that are voted and not over, by the tids that their clients were told.
+        self.undecided: dict[bytes, ServerTransaction] = {}
         #: Loads that need a thread; None where they are done at once.
         self.loads = None if answers_at_once(storage) else Loads(storage, in_thread)
         self._clock = clock
@@ -176,6 +184,18 @@ class ServedStorage:
         for transaction in self.storage.iterator(p64(u64(after) + 1), last):
             oids.update(record.oid for record in transaction)
         return last, list(oids)
+
+    async def outcome(self, tid: bytes, oid: bytes | None) -> bool:
+        """Return whether a transaction is in the storage, as soon as it is over.
+
+        :param tid: what its client was told with the vote.
+        :param oid: an object that it changes.
+        """
+        transaction = self.undecided.get(tid)
+        if transaction is not None:
+            await transaction.settle()
+        committed: bool = await self.in_thread(holds, self.storage, tid, oid)
+        return committed
 
     def sizes(self) -> dict[str, Any]:
         """Return the part of `info` that every commit changes."""

@@ -18,6 +18,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ConflictError, StorageTransactionError, UndoError
+from ZODB.utils import z64
 
 from .commitlog import CommitLog
 from .publications import Publication
@@ -158,11 +159,12 @@ class ServerTransaction:
         self._owner = owner
         self._served = served
         self._metadata = metadata
-        # Not every storage takes a status, nor a tid.
-        if status != " ":
-            self._begin_args: tuple[Any, ...] = (tid, status)
-        else:
-            self._begin_args = () if tid is None else (tid,)
+        #: What the client may ask for when it has lost the answer to ``tpc_finish``; known from the
+        #: vote on, if at all.
+        self.tid = tid if served.tids is not None else None
+        self._given_tid = tid
+        self._status = status
+        self._ended: list[Deferred[None]] = []
         self._changed: list[bytes] = []
         self._votes = 0
         self._failure: Exception | None = None
@@ -249,6 +251,8 @@ class ServerTransaction:
             served.lock.release(self)
             return conflicts
         self.phase = Phase.VOTED
+        if self.tid is not None:
+            served.undecided[self.tid] = self
         self._changed = operations.changed
         served.stats.conflicts_resolved += len(operations.resolved)
         return list(operations.resolved)
@@ -260,7 +264,7 @@ class ServerTransaction:
         )
         try:
             # A storage may take its own lock, and refuse what it is given then.
-            storage.tpc_begin(self._metadata, *self._begin_args)
+            self._begin()
             for name, args in self.commit_log:
                 getattr(operations, name)(*args)
             if not operations.conflicts:
@@ -271,6 +275,19 @@ class ServerTransaction:
         if operations.conflicts:
             storage.tpc_abort(self._metadata)
         return operations
+
+    def _begin(self) -> None:
+        storage, tids = self._served.storage, self._served.tids
+        tid = self._given_tid
+        if tid is None and tids is not None:
+            tid = self.tid = tids.next(storage.lastTransaction() or z64)
+        # Not every storage takes a status, nor a tid.
+        if self._status != " ":
+            storage.tpc_begin(self._metadata, tid, self._status)
+        elif tid is not None:
+            storage.tpc_begin(self._metadata, tid)
+        else:
+            storage.tpc_begin(self._metadata)
 
     async def finish(self) -> tuple[bytes, dict[str, Any]]:
         """Commit. Return the tid, and the new sizes of the storage.
@@ -373,11 +390,28 @@ class ServerTransaction:
         finally:
             self._step.release()
 
+    def settle(self) -> Deferred[None]:
+        """Return a Deferred that fires when it is over.
+
+        Its client asks for the outcome on another connection, so nobody will finish it on this one
+        any more, unless that has begun.
+        """
+        if self.phase is Phase.VOTED:
+            self._owner.drop("its client has come back and asks what became of its transaction")
+        ended: Deferred[None] = Deferred()
+        self._ended.append(ended)
+        return ended
+
     def _end(self) -> None:
         if self.phase is Phase.OVER:
             return
         self.phase = Phase.OVER
+        if self.tid is not None and self._served.undecided.get(self.tid) is self:
+            del self._served.undecided[self.tid]
         self._served.stats.active_txns -= 1
         self.commit_log.close()
         if self._served.lock.holder is self:
             self._served.lock.release(self)
+        ended, self._ended = self._ended, []
+        for each in ended:
+            each.callback(None)

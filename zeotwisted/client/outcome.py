@@ -1,0 +1,115 @@
+"""Finding out whether a transaction was committed, when the answer to ``tpc_finish`` is lost.
+
+First the transaction has to be over: its ``tpc_finish`` may still be on its way to the server, or
+be done there at this moment. Then the storage is asked for it. What the storage has for the objects
+says nothing: another client may have written the same data in their place. A transaction is known
+by its tid, if the server has told it with the vote, or else by a mark in its extension.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from twisted.internet.defer import Deferred
+from ZODB.utils import p64, u64
+
+from zeotwisted.exceptions import ClientDisconnected, CommitInDoubt, UnrecognizedResult
+
+from .protocol import ClientProtocol
+
+__all__ = ["Traces", "committed_tid", "new_mark", "without_mark"]
+
+#: The mark's key in a transaction's extension.
+_KEY = "zeotwisted.mark"
+
+#: The name of the transaction that waits for the commit lock, on a connection without any other.
+_FENCE = 0
+
+
+class Traces(NamedTuple):
+    """What a transaction can be found by, and what errors tell of it."""
+
+    #: Its tid, if that was told with the vote or is given.
+    tid: bytes | None
+    #: The mark in its extension, if there is one.
+    mark: str | None
+    #: A transaction before it.
+    after: bytes
+    #: An object that it changes, if there is any.
+    oid: bytes | None
+    user: str | bytes
+    description: str | bytes
+
+
+def new_mark() -> dict[str, str]:
+    """Return an addition to a transaction's extension that no other transaction has."""
+    return {_KEY: uuid4().hex}
+
+
+def without_mark(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an extension, or a dict with one's keys, as the application has made it."""
+    return {key: value for key, value in entry.items() if key != _KEY}
+
+
+def committed_tid(
+    traces: Traces, connect: Callable[[float], ClientProtocol], timeout: float
+) -> bytes | None:
+    """Return the transaction's tid, or None if it is not committed and will never be.
+
+    When this returns, the client has heard of all that was committed up to that transaction.
+
+    :param connect: waits for a connection, at most for a number of seconds, and returns it.
+    :param timeout: how long (seconds) to try.
+    :raises CommitInDoubt: no server has told in that time.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection = connect(max(deadline - time.monotonic(), 0.0))
+        except ClientDisconnected as error:
+            raise _in_doubt(traces, error) from error
+        try:
+            return _ask(traces, connection, deadline)
+        except ClientDisconnected:
+            # The next connection may last longer.
+            continue
+        except Exception as error:
+            raise _in_doubt(traces, error) from error
+
+
+def _in_doubt(traces: Traces, error: Exception) -> CommitInDoubt:
+    reason = "the server does not answer" if isinstance(error, TimeoutError) else str(error)
+    return CommitInDoubt(traces.tid, traces.user, traces.description, reason)
+
+
+def _ask(traces: Traces, connection: ClientProtocol, deadline: float) -> bytes | None:
+    def call(name: str, *args: Any) -> Any:
+        remaining = max(deadline - time.monotonic(), 0.0)
+        return connection.call_and_wait(Deferred(), name, *args, timeout=remaining)
+
+    if traces.tid is not None and connection.is_extended:
+        return traces.tid if call("tpc_outcome", traces.tid, traces.oid) else None
+    # The lock is given to nobody before the transaction is over.
+    connection.oneway("tpc_begin", _FENCE, "", "", {}, None, " ", hold_back=True)
+    try:
+        call("vote", _FENCE)
+    finally:
+        call("tpc_abort", _FENCE)
+    return _find(traces, call)
+
+
+def _find(traces: Traces, call: Callable[..., Any]) -> bytes | None:
+    start = traces.tid or p64(u64(traces.after) + 1)
+    iterator = call("iterator_start", start, traces.tid)
+    while (item := call("iterator_next", iterator)) is not None:
+        try:
+            tid, _, _, _, extension = item
+            mark = extension.get(_KEY)
+        except (TypeError, ValueError, AttributeError):
+            raise UnrecognizedResult("iterator_next", item)
+        if tid == traces.tid or (traces.mark is not None and mark == traces.mark):
+            return bytes(tid)
+    return None
