@@ -97,7 +97,7 @@ class ClientTransaction:
     @property
     def _protocol(self) -> ClientProtocol:
         if self._connection is None:
-            raise ClientDisconnected("the transaction has not reached the server")
+            raise ClientDisconnected("the transaction has no connection to the server")
         return self._connection
 
     def begin(
@@ -132,7 +132,12 @@ class ClientTransaction:
 
     def store_blob(self, oid: bytes, serial: bytes | None, data: bytes, file: IO[bytes]) -> None:
         """Store a new revision of a blob, whose content is in `file`."""
-        upload(self._protocol, file)
+        try:
+            upload(self._protocol, file)
+        except BaseException:
+            # The server would vote as if there were no blob, until it hears of the end.
+            self._connection = None
+            raise
         self._send("storeBlobEnd", oid, serial, data)
         self._changed(oid, data)
 
