@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections.abc import Callable
-from threading import Lock
 from typing import Any
 
 from twisted.internet import protocol
@@ -49,6 +49,9 @@ Push = Callable[[str, tuple[Any, ...]], None]
 #: How often (seconds) to say that somebody is there; ZEO's servers expect no more.
 _KEEP_ALIVE_INTERVAL = 60.0
 
+#: How long (seconds) the reactor's thread may take to end a connection.
+_GIVE_UP_TIMEOUT = 5.0
+
 
 class ClientProtocol(protocol.Protocol):
     """One connection to one server.
@@ -86,7 +89,7 @@ class ClientProtocol(protocol.Protocol):
         self._ids = itertools.count(1)
         # None once the connection is lost, so that no later call can wait for ever.
         self._pending: dict[Any, Deferred[Any]] | None = {}
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._reason: Exception | None = None
         self._keep_alive: IDelayedCall | None = None
         self._liveness_timeout = liveness_timeout
@@ -157,8 +160,15 @@ class ClientProtocol(protocol.Protocol):
             )
 
     def give_up(self, reason: Exception) -> None:
-        """End the connection soon, as `close` does; in any thread."""
+        """End the connection, as `close` does; in any thread. Return when it is done."""
+        if self._is_reactor_thread():
+            self.close(reason)
+            return
+        done = threading.Event()
         self._call_from_thread(self.close, reason)
+        self._call_from_thread(done.set)
+        # A reactor that has stopped has ended its connections, and answers nobody.
+        done.wait(_GIVE_UP_TIMEOUT)
 
     def request(self, name: str, *args: Any) -> Deferred[Any]:
         """Call the server, in the reactor's thread; return a Deferred of the answer."""
@@ -242,7 +252,7 @@ class ClientProtocol(protocol.Protocol):
     def abandon(self) -> None:
         """In a child process: close our copy of the socket, and nothing else."""
         # Whoever held the lock, or waited for an answer, is not in this process.
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._pending = None
         self._reason = ClientDisconnected("the connection belongs to the parent process")
         self._outbox.abandon()
