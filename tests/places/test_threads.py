@@ -67,9 +67,12 @@ print("done")
 # Other clients' commits.
 
 
-def test_server_sync(world: World, package: str) -> None:
-    """Two processes see each other's commits, each with its next transaction."""
-    server = world.server(package, threaded=False)
+def test_server_sync(world: World) -> None:
+    """Two processes see each other's commits, each with its next transaction.
+
+    Our server has told everybody of a commit before it answers to it.
+    """
+    server = world.server(threaded=False)
     script = Script(
         """
 import zeotwisted
