@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
 
-from .contenders import CONTENDERS
+from .contenders import CONTENDERS, TLS
 from .databases import Databases
 from .measures import MEASURES
 from .processes import RunFailed, run
@@ -17,11 +18,13 @@ from .report import Figure, as_json, as_table
 
 def main() -> int:
     options = _parse_arguments()
+    if options.tls:
+        os.environ[TLS] = "yes"
     figures = {
         (measure, contender): Figure(MEASURES[measure], CONTENDERS[contender])
         for measure in options.measures
         for contender in options.contenders
-        if measure not in CONTENDERS[contender].skips
+        if measure not in CONTENDERS[contender].skips and not (options.tls and contender == "bare")
     }
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.dir) as folder:
         _run_rounds(list(figures.values()), Path(folder), options.rounds, options.timeout)
@@ -75,6 +78,7 @@ def _parse_arguments() -> argparse.Namespace:
         metavar="NAME",
         help="default: all of " + ", ".join(MEASURES),
     )
+    parser.add_argument("--tls", action="store_true", help="all of them speak TLS; not bare")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
     parser.add_argument(
         "--dir", help="where the databases are put for the time being; default: the system's choice"

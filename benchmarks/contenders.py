@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["BASELINE", "CONTENDERS", "Contender", "open_client", "start_daemon"]
+__all__ = ["BASELINE", "CONTENDERS", "TLS", "Contender", "open_client", "start_daemon"]
 
 Address = tuple[str, int]
 
 #: The contender that all ratios refer to.
 BASELINE = "zeo"
+
+#: The environment variable that has all of them speak TLS.
+TLS = "BENCHMARKS_TLS"
 
 #: Plenty: a failure to connect should be reported, not waited for.
 _CONNECT_TIMEOUT = 15
@@ -55,11 +61,11 @@ def open_client(make: str, address: Address, cache_size: int, blob_dir: str | No
         _import_zeo_without_uvloop()
         from ZEO.ClientStorage import ClientStorage  # type: ignore[import-untyped]
 
-        return ClientStorage(address, **options)
+        return ClientStorage(address, ssl=_client_context(), **options)
     if make == "zeotwisted":
         import zeotwisted
 
-        return zeotwisted.ClientStorage(address, **options)
+        return zeotwisted.ClientStorage(address, ssl=_client_context(), **options)
     if make == "bare":
         from .bare import BareStorage
 
@@ -71,18 +77,38 @@ def start_daemon(
     make: str, path: str, blob_dir: str | None = None
 ) -> tuple[Address, Callable[[], None]]:
     """Serve the FileStorage at `path`; return the address and a function that stops it."""
+    options: dict[str, Any] = {"zeo_conf": _zeo_section(), "threaded": True}
     if make == "zeo":
         _import_zeo_without_uvloop()
         import ZEO  # type: ignore[import-untyped]
 
-        address, stop = ZEO.server(path=path, blob_dir=blob_dir, threaded=True)
+        address, stop = ZEO.server(path=path, blob_dir=blob_dir, **options)
     elif make == "zeotwisted":
         import zeotwisted
 
-        address, stop = zeotwisted.server(path=path, blob_dir=blob_dir, threaded=True)
+        address, stop = zeotwisted.server(path=path, blob_dir=blob_dir, **options)
     else:
         raise ValueError(f"no such daemon: {make}")
     return address, stop
+
+
+def _zeo_section() -> str | None:
+    """Return the daemon's section, if it has to have one; make what that names."""
+    if TLS not in os.environ:
+        return None
+    from tests.tls.certificates import Certificates
+
+    certificates = Certificates(Path.cwd())
+    return "\n".join(("<zeo>", "address 127.0.0.1:0", *certificates.server_section, "</zeo>"))
+
+
+def _client_context() -> ssl.SSLContext | None:
+    # The daemon has put the files into the folder of the run.
+    if TLS not in os.environ:
+        return None
+    context = ssl.create_default_context(cafile="authority.pem")
+    context.load_cert_chain("client.pem", "client.key")
+    return context
 
 
 def _import_zeo_without_uvloop() -> None:
