@@ -1,7 +1,10 @@
-"""The cache against a model that keeps everything."""
+"""The caches against a model that keeps everything."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from hypothesis import settings
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from zeotwisted.client.cache import ClientCache
+from zeotwisted.client.cachefile import FileCache
 
 
 def tid(number: int) -> bytes:
@@ -25,7 +29,7 @@ class Cache(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cache = ClientCache(self.LIMIT)
+        self.cache: Any = ClientCache(self.LIMIT)
         self.now = 0
         # For each object, its revisions in ascending order.
         self.history: dict[bytes, list[tuple[bytes, bytes]]] = {}
@@ -88,8 +92,59 @@ Cache.TestCase.settings = settings(max_examples=60, stateful_step_count=30, dead
 TestCache = Cache.TestCase
 
 
-def test_least_recently_used_goes_first() -> None:
-    cache = ClientCache(4000)
+class FileCacheMachine(Cache):
+    """The same, and the file may be opened again at any time, also after a crash."""
+
+    LIMIT = 64 * 1024
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.cache = FileCache(str(self.folder / "cache"), self.LIMIT)
+
+    def teardown(self) -> None:
+        self.cache.close()
+        shutil.rmtree(self.folder)
+
+    def reopen(self, path: Path) -> None:
+        self.cache.close()
+        self.cache = FileCache(str(path), self.LIMIT)
+
+    @rule()
+    def restart(self) -> None:
+        known = sorted(self.cache.revisions())
+        self.reopen(self.folder / "cache")
+        assert sorted(self.cache.revisions()) == known
+
+    @rule()
+    def restart_in_a_hurry(self) -> None:
+        self.reopen(self.folder / "cache")
+
+    @precondition(lambda self: self.now)
+    @rule(changed=oids)
+    def crash_in_a_commit(self, changed: bytes) -> None:
+        """The process is killed after an invalidation, before the last tid: verification."""
+        self.now += 1
+        self.history.setdefault(changed, []).append((tid(self.now), b"%d" % self.now))
+        self.cache.invalidate(changed, tid(self.now))
+        copy = self.folder / f"copy{self.now}"
+        shutil.copy(self.folder / "cache", copy)
+        self.reopen(copy)
+        assert self.cache.getLastTid() == tid(self.now - 1)
+        self.cache.invalidate(changed, None)
+        self.cache.setLastTid(tid(self.now))
+        self.folder.joinpath("cache").unlink()
+        copy.rename(self.folder / "cache")
+
+
+FileCacheMachine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None
+)
+TestFileCache = FileCacheMachine.TestCase
+
+
+def test_what_is_not_asked_for_goes_first() -> None:
+    cache = ClientCache(4500)
     for number in range(1, 4):
         cache.store(tid(number), tid(1), None, b"x" * 500)
     assert len(cache) == 3

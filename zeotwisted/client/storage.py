@@ -33,11 +33,13 @@ from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 from .address import parse_address
 from .blobs import client_blobs, open_blob
 from .cache import ClientCache
+from .cachefile import FileCache
 from .coherence import Coherence
 from .connection import ClientConnection
 from .iterators import TransactionIterator
 from .loads import load
 from .outcome import without_mark
+from .opencache import open_cache
 from .prefetch import prefetch
 from .protocol import ClientProtocol
 from .security import security
@@ -63,9 +65,6 @@ _OPTIONAL_INTERFACES = (
 )
 
 _NOT_YET = {
-    "cache": "a cache in a file",
-    "client": "a cache in a file",
-    "var": "a cache in a file",
     "_client_factory": "another implementation of the connection",
 }
 
@@ -85,7 +84,11 @@ class ClientStorage(ConflictResolvingStorage):
         socket; or a list of such, of servers that have the same data. They are tried all at once,
         and the first one that fits is used.
     :param storage: the storage's name at the server.
-    :param cache_size: how many bytes of records to keep.
+    :param cache_size: how many bytes of records to keep, overhead included.
+    :param cache: the path of a file to keep them in, so that they survive a restart; or any object
+        with the interface of ZEO's client caches. By default, they are kept in memory.
+    :param client: without `cache`, keep them in the file ``<client>-<storage>.zec``.
+    :param var: the folder of that file; the current one by default.
     :param name: what `getName` and log lines call this storage; by default its address.
     :param wait_timeout: in seconds, 30 by default.
     :param read_only: refuse to write, and be content with a server that does not let us.
@@ -116,6 +119,7 @@ class ClientStorage(ConflictResolvingStorage):
     :raises ClientDisconnected: no server, or none that takes us, within `wait_timeout`.
     :raises ProtocolError: whatever is there, it is not a ZEO server.
     :raises ValueError: an argument makes no sense, or `blob_dir` is not what it should be.
+    :raises zeotwisted.client.cachefile.CacheFileError: the cache file is in use, or cannot be used.
     :raises NotImplementedError: an argument that this version does not know how to handle yet.
 
     `disconnect_poll`, `min_disconnect_poll`, `max_disconnect_poll`, `drop_cache_rather_verify`,
@@ -199,6 +203,7 @@ class ClientStorage(ConflictResolvingStorage):
             "supportsUndo": False,
             "interfaces": (),
         }
+        self._cache = open_cache(cache, client, var, storage, cache_size)
         self._start_parts()
         reactorthread.call_after_fork(self)
         connection = self._connect()
@@ -212,7 +217,6 @@ class ClientStorage(ConflictResolvingStorage):
 
     def _start_parts(self) -> None:
         """Make what belongs to this process and its threads."""
-        self._cache = ClientCache(self._cache_size)
         self._coherence = Coherence(self._cache, self.invalidateTransaction, self.invalidateCache)
         self._gate = CommitGate()
         self._oids: deque[bytes] = deque()
@@ -252,6 +256,10 @@ class ClientStorage(ConflictResolvingStorage):
         The transaction that was open belongs to the parent, as do the records in the cache.
         """
         last_tid = self._cache.getLastTid()
+        if isinstance(self._cache, FileCache):
+            _log.info("%s: after a fork, records are cached in memory", self.__name__)
+            self._cache.abandon()
+        self._cache = ClientCache(self._cache_size)
         inherited = self._connection
         if inherited is not None:
             inherited.abandon()
@@ -277,6 +285,7 @@ class ClientStorage(ConflictResolvingStorage):
     def _let_go(self) -> None:
         connection, thread = self._connection, self._thread
         if connection is None:
+            self._cache.close()
             return
         try:
             if thread.is_current():

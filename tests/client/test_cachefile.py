@@ -1,0 +1,112 @@
+"""A client whose cache is in a file."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ZODB.utils import p64, z64
+
+from zeotwisted.client.cachefile import CacheFileError, FileCache
+from zeotwisted.client.opencache import open_cache
+
+
+def fill(path: Path, count: int = 50) -> None:
+    cache = FileCache(str(path), 100_000)
+    for number in range(count):
+        cache.store(p64(number), p64(1), None, b"%d" % number)
+    cache.setLastTid(p64(1))
+    cache.close()
+
+
+def test_the_names_are_those_of_zeo(tmp_path: Path) -> None:
+    cache = open_cache(None, "me", str(tmp_path), "1", 100_000)
+    assert cache.path == str(tmp_path / "me-1.zec")
+    assert os.path.getsize(cache.path) == 100_000
+    cache.close()
+
+
+def test_a_second_user_is_told(tmp_path: Path) -> None:
+    path = str(tmp_path / "cache")
+    cache = FileCache(path)
+    with pytest.raises(CacheFileError, match=f"{path}: another storage uses this cache file"):
+        FileCache(path)
+    cache.close()
+    FileCache(path).close()
+
+
+def test_something_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "Data.fs"
+    path.write_bytes(b"FS30 and so on")
+    with pytest.raises(CacheFileError, match="not a cache file"):
+        FileCache(str(path))
+    assert path.read_bytes() == b"FS30 and so on"
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CacheFileError, match="cannot be locked: No such file"):
+        FileCache(str(tmp_path / "missing" / "cache"))
+
+
+@pytest.mark.parametrize("damage", ["zeo", "cut", "header", "state"])
+def test_what_cannot_be_used_is_set_aside(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "cache"
+    fill(path)
+    content = bytearray(path.read_bytes())
+    if damage == "zeo":
+        content[:4] = b"ZEC3"
+    elif damage == "cut":
+        del content[50_000:]
+    else:
+        content[30 if damage == "header" else 515] ^= 1
+    path.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        cache = FileCache(str(path), 100_000)
+    assert len(cache) == 0 and cache.getLastTid() == z64
+    assert (tmp_path / "cache.bak1").read_bytes() == content
+    assert "cache.bak1" in caplog.text
+    cache.close()
+
+
+def test_a_full_disk_ends_the_file_but_not_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "cache"
+    fill(path)
+    cache = FileCache(str(path), 100_000)
+    cache.wait_until_indexed()
+
+    def full(*args: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    cache.invalidate(p64(3), p64(2))
+    cache.setLastTid(p64(2))
+    monkeypatch.undo()
+    assert len(caplog.records) == 1 and "No space left" in caplog.text
+    assert cache.load(p64(3)) is None and cache.getLastTid() == p64(2)
+    cache.store(p64(3), p64(2), None, b"new")
+    assert cache.load(p64(3)) == (b"new", p64(2))
+    cache.close()
+    cache = FileCache(str(path), 100_000)
+    cache.wait_until_indexed()
+    # Verification will tell what has happened since.
+    assert cache.getLastTid() == p64(1) and cache.load(p64(3)) == (b"3", p64(1))
+    cache.close()
+
+
+def test_a_record_damaged_on_the_disk_is_not_served(tmp_path: Path) -> None:
+    path = tmp_path / "cache"
+    cache = FileCache(str(path), 100_000)
+    cache.store(p64(1), p64(1), None, b"precious")
+    content = path.read_bytes()
+    with path.open("rb+") as file:
+        file.seek(content.index(b"precious"))
+        file.write(b"q")
+    assert cache.load(p64(1)) is None
+    cache.close()

@@ -1,0 +1,461 @@
+"""Records that the server need not be asked for again, in a file that outlives the process.
+
+The file has two logs (see `cachelog`), one for probation and one for the rest (see `eviction`).
+A store goes to one of them. What ends the validity of records, and the last tid, goes to both,
+in the order in which it happens and before anybody is told: so each log is right by itself,
+wherever it ends when the process is killed, and the cache is right up to the lower of the two
+last tids. What is not in the logs any more is only missing.
+
+When the file is opened, the ends of the logs tell the last tid. The index of what is in between
+is made in a thread; until it is there, what is stored is held in memory, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from struct import Struct
+from threading import RLock, Thread
+from typing import Any
+from zlib import crc32
+
+import zc.lockfile
+from ZODB.utils import maxtid, p64, u64, z64
+
+from zeotwisted.exceptions import ClientStorageError
+
+from .cache import ClientCache
+from .cachelog import HEADER, Damaged, Log
+from .eviction import PROBATION, Dropped
+from .indexedlog import IndexedLog
+from .statistics import CacheStatistics
+
+__all__ = ["CacheFileError", "FileCache"]
+
+_log = logging.getLogger("zeotwisted.client")
+
+_MAGIC = b"zeotwisted cache 1\n\0\0\0\0\0"
+_HEADER = Struct(f">{len(_MAGIC)}sQI")
+_BLOCK = 4096
+#: What ZEO's cache files begin with.
+_ZEO_MAGIC = b"ZEC"
+
+_MIN_SIZE = 64 * 1024
+#: How many bytes are held in memory while the index is made.
+_MEANWHILE = 8 * 1024 * 1024
+#: After how many records the thread that makes the index lets others go on.
+_SLICE = 500
+
+
+class CacheFileError(ClientStorageError):
+    """A cache file cannot be used."""
+
+
+class FileCache:
+    """Revisions of objects in a file, each with the range of transactions in which it is valid.
+
+    The interface is that of ZEO's client caches. All methods may be called in any thread. An
+    object that is larger than about half of the file is not kept.
+
+    When the file cannot be written any more, that is logged, and the cache goes on without a file.
+
+    :param path: the file; it is made if it is not there, and locked by ``path + ".lock"``.
+    :param size: how large (bytes) the file is. A file of another size starts anew.
+    :raises CacheFileError: the file is in use, is something else, or cannot be written.
+    """
+
+    def __init__(self, path: str, size: int = 20 * 1024 * 1024) -> None:
+        self.path = os.path.abspath(path)
+        self.size = max(size, _MIN_SIZE)
+        self.statistics = CacheStatistics()
+        self._lock = RLock()
+        #: What is used instead when there is no file, or no index yet.
+        self._memory: ClientCache | None = None
+        self._indexed = False
+        self._closed = False
+        self._last_tid = z64
+        self._fd = -1
+        self._lock_file = _lock_file(self.path)
+        try:
+            self._open()
+        except OSError as error:
+            self._release()
+            raise CacheFileError(
+                f"{self.path}: cannot be used as a cache file: {error.strerror or error}; "
+                "choose another path, or make room"
+            ) from error
+        except BaseException:
+            self._release()
+            raise
+        self._indexer = Thread(target=self._make_index, name="zeotwisted-cache", daemon=True)
+        if not self._indexed:
+            self._indexer.start()
+
+    # Opening.
+
+    def _open(self) -> None:
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        header = os.pread(self._fd, _BLOCK, 0)
+        if header.strip(b"\0"):
+            try:
+                self._reuse(header)
+                return
+            except Damaged as reason:
+                self._put_aside(str(reason))
+        self._create()
+
+    def _reuse(self, header: bytes) -> None:
+        if header.startswith(_ZEO_MAGIC):
+            raise Damaged("it is a cache of ZEO's")
+        if not header.startswith(_MAGIC):
+            raise CacheFileError(
+                f"{self.path}: this is not a cache file; choose another path for the cache"
+            )
+        checked = header[: _HEADER.size - 4]
+        if len(header) < _BLOCK or crc32(checked).to_bytes(4, "big") != header[len(checked) :][:4]:
+            raise Damaged("its header is damaged")
+        _magic, size, _crc = _HEADER.unpack_from(header)
+        if size != self.size:
+            raise Damaged(f"it is for {size} bytes, now {self.size} are wanted")
+        if os.fstat(self._fd).st_size != size:
+            raise Damaged("it is cut off")
+        self._make_parts()
+        for part in self._parts:
+            part.open()
+        self._last_tid = min(part.log.last_tid for part in self._parts)
+        self._indexed = all(part.log.tail == part.log.head for part in self._parts)
+        if not self._indexed:
+            self._memory = ClientCache(min(_MEANWHILE, self.size))
+
+    def _create(self) -> None:
+        """Make an empty cache of the file; the magic comes last."""
+        os.ftruncate(self._fd, 0)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._fd, 0, self.size)
+        else:
+            os.ftruncate(self._fd, self.size)
+        self._make_parts()
+        for part in self._parts:
+            part.log.create()
+        header = _MAGIC + p64(self.size)
+        os.pwrite(self._fd, header + crc32(header).to_bytes(4, "big"), 0)
+        self._memory = None
+        self._indexed = True
+
+    def _make_parts(self) -> None:
+        space = self.size - _BLOCK
+        probation = int(space * PROBATION)
+        self._probation = IndexedLog(Log(self._fd, 512, _BLOCK, probation))
+        self._main = IndexedLog(Log(self._fd, 1024, _BLOCK + probation, space - probation))
+        self._parts = (self._main, self._probation)
+        self._dropped = Dropped()
+
+    # Making the index.
+
+    def _make_index(self) -> None:
+        """Read the logs from their beginnings to their ends, while others append to them."""
+        began = time.perf_counter()
+        while self._index_more():
+            time.sleep(0)
+        took = time.perf_counter() - began
+        _log.debug("%s: %d records, indexed in %.2f seconds", self.path, len(self), took)
+
+    def _index_more(self) -> bool:
+        """Read a part of the logs; return whether there is more."""
+        with self._lock:
+            if self._closed or self._indexed:
+                return False
+            try:
+                self._indexed = all([part.replay(_SLICE) for part in self._parts])
+            except (OSError, Damaged) as error:
+                self.set_aside(str(error))
+                return False
+            if self._indexed:
+                self._memory = None
+            return not self._indexed
+
+    def wait_until_indexed(self) -> None:
+        """Return when all that is in the file can be found."""
+        if self._indexer.ident is not None:
+            self._indexer.join()
+
+    # Closing.
+
+    def close(self) -> None:
+        """Let go of the file. What is in it will be there when it is opened again."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._memory = ClientCache(0)
+            self._memory.setLastTid(self._last_tid)
+            self._release()
+
+    def abandon(self) -> None:
+        """In a child process: the file belongs to the parent. Let go without a word."""
+        # A lock may be held by a thread that does not exist here.
+        self._lock = RLock()
+        self._closed = True
+        self._memory = ClientCache(0)
+        self._release(unlock=False)
+
+    def _release(self, unlock: bool = True) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        lock_file, self._lock_file = self._lock_file, None
+        if lock_file is None:
+            return
+        if unlock:
+            lock_file.close()
+        else:
+            # Its own `close` would unlock it for the parent, too.
+            lock_file._fp.close()
+
+    # Going on without the file, or with another one.
+
+    def set_aside(self, reason: str = "it is newer than the server") -> None:
+        """Rename the file and begin with an empty one; the last tid stays."""
+        with self._lock:
+            if self._fd < 0:
+                self.clear()
+                return
+            try:
+                self._put_aside(reason)
+                self._create()
+                for part in self._parts:
+                    part.log.note_last_tid(self._last_tid)
+            except OSError as error:
+                self._fail(error)
+
+    def _put_aside(self, reason: str) -> None:
+        aside = _unused_name(self.path)
+        os.rename(self.path, aside)
+        _log.warning(
+            "%s: the cache is not used: %s. It is kept as %s; remove it when nobody wants to look "
+            "into it",
+            self.path,
+            reason,
+            aside,
+        )
+        os.close(self._fd)
+        self._fd = -1
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def _fail(self, error: Exception) -> None:
+        """Go on in memory."""
+        _log.error(
+            "%s: cannot be used any more, the cache goes on in memory without it: %s",
+            self.path,
+            error,
+        )
+        # What is in the file is right up to a last tid that stays there.
+        self._indexed = True
+        self._memory = ClientCache(self.size)
+        self._memory.setLastTid(self._last_tid)
+        self._release()
+
+    # The interface of client caches.
+
+    def __len__(self) -> int:
+        with self._lock:
+            if self._fd < 0 or not self._indexed:
+                return 0 if self._memory is None else len(self._memory)
+            return sum(map(len, self._parts))
+
+    @property
+    def used(self) -> int:
+        """How many bytes of the file are in use, overhead included."""
+        with self._lock:
+            return sum(part.log.head - part.log.tail for part in self._parts)
+
+    def getLastTid(self) -> bytes:
+        """Return the last transaction that has been taken note of."""
+        return self._last_tid
+
+    def setLastTid(self, tid: bytes) -> None:
+        """Note a transaction: all that it ended has been told."""
+        with self._lock:
+            self._change(lambda part: part.log.note_last_tid(tid))
+            self._last_tid = tid
+            if self._memory is not None:
+                self._memory.setLastTid(tid)
+
+    def load(self, oid: bytes) -> tuple[bytes, bytes] | None:
+        """Return data and tid of the current revision, or None."""
+        found = self.loadBefore(oid, maxtid)
+        return None if found is None or found[2] is not None else found[:2]
+
+    def loadBefore(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
+        """Return data, start and end of the revision that was valid just before `tid`, or None."""
+        with self._lock:
+            found: tuple[bytes, bytes, bytes | None] | None = None
+            if self._memory is not None:
+                found = self._memory.loadBefore(oid, tid)
+            else:
+                try:
+                    found = self._find(oid, tid)
+                except OSError as error:
+                    self._fail(error)
+            if found is None:
+                self.statistics.misses += 1
+            else:
+                self.statistics.hits += 1
+            return found
+
+    def _find(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
+        for part in self._parts:
+            stored = part.current(oid)
+            if stored is not None and stored[1] < tid:
+                return stored[3], stored[1], None
+        for part in self._parts:
+            earlier = part.earlier(oid, tid)
+            if earlier is not None:
+                return earlier
+        return None
+
+    def store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
+        """Add a revision.
+
+        :param end: the tid of the next revision; None if this is the current one.
+        """
+        with self._lock:
+            if self._memory is not None:
+                self._memory.store(oid, start, end, data)
+            if self._fd < 0:
+                return
+            try:
+                if self._wanted(oid, start, end):
+                    self._store(oid, start, end, data)
+            except Damaged as error:
+                self.set_aside(str(error))
+            except OSError as error:
+                self._fail(error)
+
+    def _wanted(self, oid: bytes, start: bytes, end: bytes | None) -> bool:
+        """Return whether a revision is new, and make it the only current one if it is."""
+        if not self._indexed:
+            return True
+        for part in self._parts:
+            if part.has_earlier(oid, start):
+                return False
+            known = part.current_start(oid)
+            if known is not None and (known == start or (end is None and known > start)):
+                return False
+        if end is None:
+            for part in self._parts:
+                # Where the other current revision ends is not known.
+                if part.current_start(oid) is not None:
+                    self._make_room(part, 0)
+                    part.forget(oid)
+        return True
+
+    def _store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
+        again = self._dropped.recall(u64(oid))
+        part = self._main if again or not self._probation.log.fits(len(data)) else self._probation
+        if part.log.fits(len(data)) and self._make_room(part, len(data)):
+            part.store(oid, start, end, data, self._indexed)
+            self.statistics.stores += 1
+
+    def _make_room(self, part: IndexedLog, length: int) -> bool:
+        """Make room for a record in a log; return False if it turns out that there is no log."""
+        log = part.log
+        if log.room(length):
+            return True
+        # What may go can only be told by the index.
+        while not self._indexed:
+            self._index_more()
+        if self._fd < 0 or part not in self._parts:
+            return False
+        moved = 0
+        while not log.room(length):
+            if log.head == log.tail:
+                part.clear()
+                continue
+            kept, dropped = part.clear_tail(moved <= 4 * (length + log.step))
+            self.statistics.evictions += len(dropped)
+            if part is self._probation:
+                limit = max(1000, len(self))
+                for number in dropped:
+                    self._dropped.add(number, limit)
+            for oid, start, _end, data in kept:
+                moved += len(data) + HEADER
+                if part is self._probation:
+                    self._make_room(self._main, len(data))
+                if self._main.log.room(len(data)):
+                    self._main.store(oid, start, None, data)
+        return True
+
+    def invalidate(self, oid: bytes, tid: bytes | None) -> None:
+        """Note that the transaction `tid` has changed the object.
+
+        :param tid: None if it is not known which transaction did; the object is forgotten then.
+        """
+        with self._lock:
+            if self._memory is not None:
+                self._memory.invalidate(oid, tid)
+            self.statistics.invalidations += 1
+            if tid is None:
+                self._change(lambda part: part.forget(oid, self._indexed))
+            else:
+                self._change(lambda part: part.end(oid, tid, self._indexed))
+
+    def _change(self, change: Callable[[IndexedLog], Any]) -> None:
+        """Change both logs."""
+        if self._fd < 0:
+            return
+        try:
+            for part in self._parts:
+                if self._make_room(part, 0):
+                    change(part)
+        except Damaged as error:
+            self.set_aside(str(error))
+        except OSError as error:
+            self._fail(error)
+
+    def clear(self) -> None:
+        """Forget all records; the last tid stays."""
+        with self._lock:
+            if self._memory is not None:
+                self._memory.clear()
+            if self._fd < 0:
+                return
+            try:
+                for part in self._parts:
+                    part.clear()
+            except OSError as error:
+                self._fail(error)
+            self._indexed = True
+            self._memory = None
+
+    def revisions(self) -> Iterator[tuple[bytes, bytes, bytes | None, bytes]]:
+        """Return oid, start, end and data of all revisions; the cache must not change meanwhile."""
+        self.wait_until_indexed()
+        for part in self._parts:
+            yield from part.revisions()
+
+
+def _lock_file(path: str) -> Any:
+    try:
+        return zc.lockfile.LockFile(path + ".lock")
+    except zc.lockfile.LockError:
+        raise CacheFileError(
+            f"{path}: another storage uses this cache file; give each its own, "
+            "with another cache= or client="
+        ) from None
+    except OSError as error:
+        raise CacheFileError(
+            f"{path}: cannot be locked: {error.strerror or error}; choose another path for the "
+            "cache, or make its folder writable"
+        ) from error
+
+
+def _unused_name(path: str) -> str:
+    for number in itertools.count(1):
+        name = f"{path}.bak{number}"
+        if not os.path.exists(name):
+            return name
+    raise AssertionError

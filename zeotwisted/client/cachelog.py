@@ -1,0 +1,255 @@
+"""An append-only log in a part of a file, which begins again at the start when it is full.
+
+Every record carries its position and is chained to the one before by a checksum. So the valid
+records are always a prefix of what was written: a torn record ends the log, and what an earlier
+round left behind is never taken for news. Positions only grow; where a record lies in the file
+is its position modulo the log's capacity.
+
+The state that opening starts from, in the file's first block, says where the first record is, and
+where the end was not long ago.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+from ZODB.utils import p64, z64
+
+__all__ = ["END", "FORGET", "HEADER", "LAST_TID", "STATE_SIZE", "STORE", "Damaged", "Log", "Record"]
+
+#: The kinds of records.
+STORE, END, FORGET, LAST_TID, _PAD = range(1, 6)
+
+# Kind, length of the data, position, oid, start, end; then a checksum of these and the data, and
+# a checksum of the whole header and the record before.
+_META = Struct(">B3xIQ8s8s8s")
+_CHECKS = Struct(">II")
+HEADER = _META.size + _CHECKS.size
+
+# Position and chain of the first record, and of a place near the end; the last tid there.
+_STATE = Struct(">QIQI8s")
+STATE_SIZE = _STATE.size + 4
+
+_BLOCK = 1 << 20
+
+
+#: Oid, start, end and data.
+Stored = tuple[bytes, bytes, bytes, bytes]
+
+
+class Damaged(Exception):
+    """The file does not contain what was written."""
+
+
+class Record(NamedTuple):
+    """A record without its data."""
+
+    position: int
+    kind: int
+    oid: bytes
+    start: bytes
+    end: bytes
+    #: How many bytes of data follow.
+    length: int
+    #: Where the next record begins, and what it is chained to.
+    next: int
+    chain: int
+
+
+class Log:
+    """One log.
+
+    :param fd: the open file, which belongs to the caller.
+    :param state_offset: where the state is in the file.
+    :param offset: where the records are in the file.
+    :param capacity: how many bytes the records may take.
+    """
+
+    def __init__(self, fd: int, state_offset: int, offset: int, capacity: int) -> None:
+        self._fd = fd
+        self._state_offset = state_offset
+        self._offset = offset
+        self.capacity = capacity
+        #: How many bytes are cleared at a time, and scanned at most when the log is opened.
+        self.step = max(HEADER, min(capacity // 32, 256 * 1024))
+        self.tail = self.head = self._noted = 0
+        self._tail_chain = self._head_chain = 0
+        self.last_tid = z64
+
+    def create(self) -> None:
+        """Write the state of an empty log."""
+        self._write_state()
+
+    def open(self) -> None:
+        """Find the end.
+
+        :raises Damaged: the state cannot be right.
+        """
+        state = os.pread(self._fd, STATE_SIZE, self._state_offset)
+        if len(state) < STATE_SIZE or crc32(state[:-4]).to_bytes(4, "big") != state[-4:]:
+            raise Damaged("its state is damaged")
+        self.tail, self._tail_chain, self.head, self._head_chain, self.last_tid = _STATE.unpack(
+            state[:-4]
+        )
+        if not self.tail <= self.head <= self.tail + self.capacity:
+            raise Damaged("its state makes no sense")
+        self._noted = self.head
+        for record in self.records(self.head, self._head_chain, check=True):
+            if record.kind == LAST_TID:
+                self.last_tid = record.start
+            self.head, self._head_chain = record.next, record.chain
+
+    def _write_state(self) -> None:
+        state = _STATE.pack(self.tail, self._tail_chain, self.head, self._head_chain, self.last_tid)
+        self._write(state + crc32(state).to_bytes(4, "big"), self._state_offset)
+        self._noted = self.head
+
+    def _write(self, data: bytes, offset: int) -> None:
+        while (written := os.pwrite(self._fd, data, offset)) < len(data):
+            data, offset = data[written:], offset + written
+
+    def room(self, length: int) -> bool:
+        """Return whether a record with so many bytes of data may be appended."""
+        size = HEADER + length
+        return self._place(size) + size <= self.tail + self.capacity
+
+    def fits(self, length: int) -> bool:
+        """Return whether there could ever be room for so many bytes of data."""
+        return HEADER + length <= self.capacity - 2 * self.step
+
+    def _place(self, size: int) -> int:
+        """Return where a record of `size` bytes goes; records are never split."""
+        left = self.capacity - self.head % self.capacity
+        return self.head if size <= left else self.head + left
+
+    def append(
+        self, kind: int, oid: bytes = z64, start: bytes = z64, end: bytes = z64, data: bytes = b""
+    ) -> int:
+        """Write a record, for which there must be room; return its position."""
+        position = self._place(HEADER + len(data))
+        if position != self.head:
+            self._pad(position)
+        meta = _META.pack(kind, len(data), position, oid, start, end)
+        check = crc32(data, crc32(meta))
+        checked = meta + check.to_bytes(4, "big")
+        chain = crc32(checked, self._head_chain)
+        self._write(
+            b"".join((checked, chain.to_bytes(4, "big"), data)),
+            self._offset + position % self.capacity,
+        )
+        self.head, self._head_chain = position + HEADER + len(data), chain
+        if kind == LAST_TID:
+            self.last_tid = start
+        if self.head - self._noted > self.step:
+            self._write_state()
+        return position
+
+    def _pad(self, position: int) -> None:
+        """Say that nothing more follows in this round; too little space says so by itself."""
+        if position - self.head >= HEADER:
+            meta = _META.pack(_PAD, 0, self.head, z64, z64, z64)
+            checked = meta + crc32(meta).to_bytes(4, "big")
+            self._head_chain = crc32(checked, self._head_chain)
+            chain = self._head_chain.to_bytes(4, "big")
+            self._write(checked + chain, self._offset + self.head % self.capacity)
+        self.head = position
+
+    def note_last_tid(self, tid: bytes) -> None:
+        """Append the last tid, and where the log begins at this time."""
+        self.append(LAST_TID, start=tid, end=p64(self.tail))
+
+    def read(self, position: int) -> Stored | None:
+        """Return oid, start, end and data of a store; None if the file is damaged there."""
+        offset = self._offset + position % self.capacity
+        found = os.pread(self._fd, 4096, offset)
+        if len(found) < HEADER:
+            return None
+        kind, length, actual, oid, start, end = _META.unpack_from(found)
+        if kind != STORE or actual != position or length > self.capacity:
+            return None
+        stop = HEADER + length
+        if stop > len(found):
+            found += os.pread(self._fd, stop - len(found), offset + len(found))
+        data = found[HEADER:stop]
+        (check, _chain) = _CHECKS.unpack_from(found, _META.size)
+        if crc32(data, crc32(found[: _META.size])) != check:
+            return None
+        return oid, start, end, data
+
+    @property
+    def beginning(self) -> tuple[int, int]:
+        """Where `records` has to begin for all of them."""
+        return self.tail, self._tail_chain
+
+    def records(self, position: int, chain: int, check: bool = False) -> Iterator[Record]:
+        """Return valid records in order.
+
+        :param chain: the chain of the record before.
+        :param check: look at the data, too.
+        """
+        capacity = self.capacity
+        block, first = b"", position
+        while True:
+            left = capacity - position % capacity
+            if left < HEADER:
+                position += left
+                left = capacity
+            if not first <= position <= first + len(block) - HEADER:
+                first = position
+                size = min(_BLOCK, left)
+                block = os.pread(self._fd, size, self._offset + position % capacity)
+                if len(block) < HEADER:
+                    return
+            at = position - first
+            kind, length, actual, oid, start, end = _META.unpack_from(block, at)
+            expected, following = _CHECKS.unpack_from(block, at + _META.size)
+            chain = crc32(block[at : at + _META.size + 4], chain)
+            if chain != following or actual != position or HEADER + length > left:
+                return
+            if check:
+                data = os.pread(self._fd, length, self._offset + position % capacity + HEADER)
+                if crc32(data, crc32(block[at : at + _META.size])) != expected:
+                    return
+            if kind == _PAD:
+                position += left
+            else:
+                next = position + HEADER + length
+                yield Record(position, kind, oid, start, end, length, next, chain)
+                position = next
+
+    def clear_tail(self, keep: Callable[[int, bytes, bytes], bool]) -> list[Stored]:
+        """Make room at the beginning; return the stores that shall be appended again.
+
+        :param keep: called with position, oid and start of each store that goes.
+        :raises Damaged: the records do not lead from the beginning to the end.
+        """
+        kept = []
+        stop = min(self.tail + self.step, self.head)
+        tail, chain = self.tail, self._tail_chain
+        for record in self.records(*self.beginning):
+            if record.kind == STORE and keep(record.position, record.oid, record.start):
+                stored = self.read(record.position)
+                if stored is not None:
+                    kept.append(stored)
+            tail, chain = record.next, record.chain
+            if tail >= stop:
+                break
+        if tail < stop:
+            raise Damaged("its records are damaged")
+        self.tail, self._tail_chain = tail, chain
+        # Before anything is written to the room that was made.
+        self._write_state()
+        return kept
+
+    def clear(self) -> None:
+        """Forget all records; the last tid stays."""
+        self.tail, self._tail_chain = self.head, self._head_chain
+        if self.head % self.capacity:
+            # All the room is in one piece then.
+            self.head += self.capacity - self.head % self.capacity
+            self.tail = self.head
+        self._write_state()

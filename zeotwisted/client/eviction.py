@@ -1,0 +1,44 @@
+"""What a cache keeps when it cannot keep everything.
+
+Both caches follow S3-FIFO: what is new has to be asked for again while it passes through a short
+queue, the probation, or it goes; what was asked for goes to the main queue, and stays there for
+another round whenever it was asked for in the last one. A scan leaves the main queue alone. What
+was dropped is remembered for a while: when it comes again, it goes to the main queue at once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+__all__ = ["PROBATION", "Dropped"]
+
+#: Which part of the space is for probation. The authors of S3-FIFO take a tenth, which is
+#: better where the popular objects stay the same for ever, and worse where they change.
+PROBATION = 0.5
+
+
+class Dropped:
+    """The objects that were dropped last."""
+
+    def __init__(self) -> None:
+        self._oids: OrderedDict[int, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._oids)
+
+    def add(self, oid: int, limit: int) -> None:
+        """Remember an object, and at most `limit` in all."""
+        self._oids[oid] = None
+        while len(self._oids) > limit:
+            self._oids.popitem(last=False)
+
+    def recall(self, oid: int) -> bool:
+        """Return whether the object was dropped lately, and forget that it was."""
+        if oid in self._oids:
+            del self._oids[oid]
+            return True
+        return False
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._oids.clear()

@@ -1,0 +1,238 @@
+"""A log of revisions and an index of it, which are a cache that is right by itself."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+
+from BTrees.LLBTree import LLBTree
+from ZODB.utils import p64, u64, z64
+
+from .cachelog import END, FORGET, LAST_TID, STORE, Damaged, Log, Record, Stored
+
+__all__ = ["IndexedLog"]
+
+
+class IndexedLog:
+    """The revisions in a log.
+
+    What is known of them is always what replaying the log would tell, so that it makes no
+    difference whether and when the process ends. Each change needs room in the log for its record.
+
+    Of most objects there is only the current revision, for which the index takes some 20 bytes.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        # By oid, where the current revision is in the log, times two, plus one if it was asked for.
+        self._current = LLBTree()
+        self._current_length = 0
+        # By oid, start, end and position of earlier revisions, in ascending order.
+        self._earlier: dict[int, list[tuple[int, int, int]]] = {}
+        self._earlier_length = 0
+        self._replayed = log.beginning
+
+    def __len__(self) -> int:
+        return self._current_length + self._earlier_length
+
+    def open(self) -> None:
+        """Find the end of the log.
+
+        :raises Damaged: the log is damaged.
+        """
+        self.log.open()
+        self._replayed = self.log.beginning
+
+    # Finding.
+
+    def current(self, oid: bytes) -> Stored | None:
+        """Return the current revision, and note that it was asked for."""
+        number = u64(oid)
+        place = self._current.get(number)
+        if place is None:
+            return None
+        stored = self.log.read(place >> 1)
+        if stored is None or stored[0] != oid:
+            # It was damaged on the disk. Nothing of it will ever be read.
+            self._drop_current(number)
+            return None
+        if not place & 1:
+            self._current[number] = place | 1
+        return stored
+
+    def earlier(self, oid: bytes, before: bytes) -> tuple[bytes, bytes, bytes] | None:
+        """Return data, start and end of the earlier revision that was valid before a tid."""
+        tid = u64(before)
+        for start, end, position in self._earlier.get(u64(oid), ()):
+            if start < tid <= end:
+                stored = self.log.read(position)
+                if stored is not None and stored[0] == oid:
+                    return stored[3], stored[1], p64(end)
+        return None
+
+    def has_earlier(self, oid: bytes, start: bytes) -> bool:
+        """Return whether there is an earlier revision with that start."""
+        revisions = self._earlier.get(u64(oid))
+        return revisions is not None and any(known[0] == u64(start) for known in revisions)
+
+    def revisions(self) -> Iterator[tuple[bytes, bytes, bytes | None, bytes]]:
+        """Return oid, start, end and data of all revisions."""
+        for place in self._current.values():
+            stored = self.log.read(place >> 1)
+            if stored is not None:
+                yield stored[0], stored[1], None, stored[3]
+        for known in self._earlier.values():
+            for _start, end, position in known:
+                stored = self.log.read(position)
+                if stored is not None:
+                    yield stored[0], stored[1], p64(end), stored[3]
+
+    # Changing.
+
+    def store(
+        self, oid: bytes, start: bytes, end: bytes | None, data: bytes, indexed: bool = True
+    ) -> None:
+        """Add a revision.
+
+        :param indexed: whether to note it in the index; `replay` will do that otherwise.
+        """
+        position = self.log.append(STORE, oid, start, end or z64, data)
+        if indexed:
+            self._stored(oid, start, end or z64, position)
+
+    def end(self, oid: bytes, tid: bytes, indexed: bool = True) -> None:
+        """Note that the transaction `tid` has changed an object."""
+        if not indexed:
+            self.log.append(END, oid, end=tid)
+            return
+        start = self.current_start(oid)
+        if start is not None and start < tid:
+            self.log.append(END, oid, end=tid)
+            self._ended(oid, start, tid)
+
+    def forget(self, oid: bytes, indexed: bool = True) -> bool:
+        """Forget an object; return whether anything was known of it."""
+        known = not indexed or u64(oid) in self._current or u64(oid) in self._earlier
+        if known:
+            self.log.append(FORGET, oid)
+            if indexed:
+                self._forgotten(oid)
+        return known
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.log.clear()
+        self._current.clear()
+        self._earlier.clear()
+        self._current_length = self._earlier_length = 0
+
+    def clear_tail(self, keep_asked_for: bool = True) -> tuple[list[Stored], list[int]]:
+        """Make room at the beginning of the log.
+
+        :return: the current revisions that were asked for, and the oids of other ones that went.
+        :raises Damaged: the log is damaged.
+        """
+        dropped = []
+
+        def keep(position: int, oid: bytes, start: bytes) -> bool:
+            number = u64(oid)
+            place = self._current.get(number)
+            if place is not None and place >> 1 == position:
+                self._drop_current(number)
+                if place & 1 and keep_asked_for:
+                    return True
+                dropped.append(number)
+            else:
+                self._drop_earlier(number, position)
+            return False
+
+        return self.log.clear_tail(keep), dropped
+
+    # Replaying.
+
+    def replay(self, count: int) -> bool:
+        """Note up to `count` more records in the index; return whether it is complete then.
+
+        :raises Damaged: the log is damaged.
+        """
+        first = self.log.tail
+        begin = self._replayed[0]
+        for record in self.log.records(*self._replayed):
+            self._replay(record, first)
+            self._replayed = record.next, record.chain
+            count -= 1
+            if not count:
+                break
+        complete = self._replayed[0] >= self.log.head
+        if not complete and self._replayed[0] == begin:
+            raise Damaged("its records are damaged")
+        return complete
+
+    def _replay(self, record: Record, first: int) -> None:
+        if record.kind == STORE:
+            self._stored(record.oid, record.start, record.end, record.position)
+        elif record.kind == END:
+            start = self.current_start(record.oid)
+            if start is not None and start < record.end:
+                self._ended(record.oid, start, record.end)
+        elif record.kind == FORGET:
+            self._forgotten(record.oid)
+        elif record.kind == LAST_TID and u64(record.end) > first:
+            # After a power cut: the records were written to the disk, but not the state.
+            raise Damaged("its state is older than its records")
+
+    # The index.
+
+    def current_start(self, oid: bytes) -> bytes | None:
+        """Return the start of the current revision."""
+        place = self._current.get(u64(oid))
+        if place is None:
+            return None
+        stored = self.log.read(place >> 1)
+        if stored is None or stored[0] != oid:
+            self._drop_current(u64(oid))
+            return None
+        return stored[1]
+
+    def _stored(self, oid: bytes, start: bytes, end: bytes, position: int) -> None:
+        number = u64(oid)
+        if end != z64:
+            if not self.has_earlier(oid, start):
+                insort(self._earlier.setdefault(number, []), (u64(start), u64(end), position))
+                self._earlier_length += 1
+        elif self._current.insert(number, position << 1):
+            self._current_length += 1
+        else:
+            known = self.current_start(oid)
+            if known is not None and known > start:
+                raise Damaged("its records contradict each other")
+            if known is None:
+                self._current_length += 1
+            self._current[number] = position << 1
+
+    def _ended(self, oid: bytes, start: bytes, end: bytes) -> None:
+        number = u64(oid)
+        position = self._current[number] >> 1
+        self._drop_current(number)
+        self._stored(oid, start, end, position)
+
+    def _forgotten(self, oid: bytes) -> None:
+        number = u64(oid)
+        if number in self._current:
+            self._drop_current(number)
+        self._earlier_length -= len(self._earlier.pop(number, ()))
+
+    def _drop_current(self, number: int) -> None:
+        del self._current[number]
+        self._current_length -= 1
+
+    def _drop_earlier(self, number: int, position: int) -> None:
+        revisions = self._earlier.get(number)
+        if revisions is None:
+            return
+        rest = [known for known in revisions if known[2] != position]
+        self._earlier_length -= len(revisions) - len(rest)
+        if rest:
+            self._earlier[number] = rest
+        else:
+            del self._earlier[number]

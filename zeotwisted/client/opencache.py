@@ -1,0 +1,30 @@
+"""Which cache a client storage has."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .cache import ClientCache
+from .cachefile import FileCache
+
+__all__ = ["open_cache"]
+
+
+def open_cache(cache: Any, client: str | None, var: str | None, storage: str, size: int) -> Any:
+    """Return the cache that the arguments of `ClientStorage` ask for.
+
+    :param cache: a file's path, a cache, or None.
+    :param client: what a file is named after if `cache` is None; without it, there is no file.
+    :param var: the folder of that file; the current one by default.
+    :param storage: the storage's name at the server.
+    :param size: in bytes.
+    :raises CacheFileError: the file cannot be used.
+    """
+    if cache is None and client:
+        cache = os.path.join(var or os.getcwd(), f"{client}-{storage}.zec")
+    if cache is None or cache == "":
+        return ClientCache(size)
+    if isinstance(cache, (str, os.PathLike)):
+        return FileCache(os.fspath(cache), size)
+    return cache
