@@ -41,9 +41,6 @@ def test_signature() -> None:
 @pytest.mark.parametrize(
     "argument",
     [
-        {"cache": "cache"},
-        {"client": "cache"},
-        {"var": "var"},
         {"_client_factory": object},
     ],
     ids=lambda argument: next(iter(argument)),
