@@ -38,8 +38,8 @@ from .coherence import Coherence
 from .connection import ClientConnection
 from .iterators import TransactionIterator
 from .loads import load
-from .outcome import without_mark
 from .opencache import open_cache
+from .outcome import without_mark
 from .prefetch import prefetch
 from .protocol import ClientProtocol
 from .security import security
