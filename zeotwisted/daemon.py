@@ -53,6 +53,7 @@ def server_options(config: ServerConfig) -> ServerOptions:
         msgpack=config.msgpack,
         protocol_limit=config.protocol_limit,
         message_limit=config.message_limit,
+        spool_dir=config.spool_dir,
     )
 
 

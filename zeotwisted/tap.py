@@ -38,6 +38,16 @@ def _number(option: str, convert: Callable[[str], Any], expected: str) -> Callab
     return coerce
 
 
+def _folder(option: str) -> Callable[[str], str]:
+    def coerce(path: str) -> str:
+        if not os.path.isdir(path):
+            raise usage.UsageError(f"--{option} {path}: there is no such folder; create it")
+        # twistd goes to another one.
+        return os.path.abspath(path)
+
+    return coerce
+
+
 class Options(usage.Options):
     """Serve ZODB storages to zeotwisted and ZEO clients.
 
@@ -78,6 +88,14 @@ class Options(usage.Options):
             60.0,
             "How many seconds a client may be silent before it is given up; 0: any",
             _number("client-timeout", datatypes.silence, "a number of seconds, 0 or more"),
+        ],
+        [
+            "spool-dir",
+            None,
+            None,
+            "Where long transactions are kept until they are voted [default: the system's "
+            "folder for temporary files]",
+            _folder("spool-dir"),
         ],
         [
             "message-limit",
@@ -223,6 +241,7 @@ def makeService(options: Options) -> IService:
                 msgpack=bool(options["msgpack"]),
                 protocol_limit=options["protocol-limit"],
                 message_limit=options["message-limit"],
+                spool_dir=options["spool-dir"],
             ),
             [(text, _endpoint(reactor, text)) for text in places],
         )

@@ -65,6 +65,7 @@ def test_defaults() -> None:
         msgpack=False,
         protocol_limit=6,
         message_limit=1024**3,
+        spool_dir=None,
         pid_filename=None,
         eventlog=None,
     )
@@ -88,6 +89,7 @@ def test_defaults() -> None:
         ("message-limit 64KB", {"message_limit": 65536}),
         ("message-limit 70000", {"message_limit": 70000}),
         ("message-limit 4095mb", {"message_limit": 4095 * 1024**2}),
+        ("spool-dir .", {"spool_dir": "."}),
         ("pid-filename zeo.pid", {"pid_filename": "zeo.pid"}),
     ],
 )
@@ -143,7 +145,8 @@ def test_configuration_cannot_be_changed() -> None:
             "adress 8100",
             "'adress' is not a known key name; <zeo> has the keys address, read-only, "
             "invalidation-queue-size, invalidation-age, transaction-timeout, client-timeout, "
-            "pid-filename, client-conflict-resolution, msgpack, protocol-limit, message-limit",
+            "pid-filename, client-conflict-resolution, msgpack, protocol-limit, spool-dir, "
+            "message-limit",
         ),
         ("address 8101", "'address' does not support multiple values; keep one of these lines"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeotwisted.spool import Spool
+from zeotwisted.server.spool import Spool
 
 
 @given(
@@ -47,3 +48,48 @@ def test_small_things_do_not_touch_the_disk(monkeypatch: pytest.MonkeyPatch) -> 
     spool.close()
     spool.close()
     assert list(spool) == []
+
+
+class _Full:
+    """A file on a disk with room for some bytes."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self._file = file
+        self.room = room
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: memoryview) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._file.write(data[: self.room])
+        self.room -= written
+        return int(written)
+
+
+@pytest.mark.parametrize("room", [0, 1, 100, 250, 1000])
+def test_a_full_disk_loses_nothing_that_was_there(
+    monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    files: list[_Full] = []
+    make = tempfile.TemporaryFile
+
+    def full(*args: Any, **kwargs: Any) -> Any:
+        files.append(_Full(make(*args, **kwargs), room))
+        return files[0]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    spool = Spool(in_memory=200)
+    kept = []
+    with pytest.raises(OSError, match="No space left"):
+        for number in range(100):
+            entry = (b"%09d" % number * 10,)
+            spool.append(entry, 90)
+            kept.append(entry)
+    assert list(spool) == kept
+    assert len(spool) == len(kept)
+    files[0].room = 10**6
+    spool.append((b"more",), 90)
+    assert list(spool) == [*kept, (b"more",)]
+    spool.close()

@@ -53,6 +53,7 @@ class ServerConfig:
     :ivar transaction_timeout: in seconds, or None for no timeout.
     :ivar client_timeout: the longest silence of a client in seconds; 0 for any.
     :ivar protocol_limit: the highest protocol version to announce.
+    :ivar spool_dir: the folder for long transactions, or None for that of temporary files.
     :ivar message_limit: the longest message to accept from a client, in bytes.
     :ivar eventlog: sets up logging when called, or None when no logging is configured.
     :ivar ssl: certificates and settings of TLS, or None to listen without it.
@@ -69,6 +70,7 @@ class ServerConfig:
     msgpack: bool = False
     protocol_limit: int = 6
     message_limit: int = 2**30
+    spool_dir: str | None = None
     pid_filename: str | None = None
     eventlog: Callable[[], Any] | None = None
     ssl: SSLContext | None = None
@@ -124,6 +126,7 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
         msgpack=bool(os.environ.get("ZEO_MSGPACK")) if zeo.msgpack is None else zeo.msgpack,
         protocol_limit=zeo.protocol_limit,
         message_limit=zeo.message_limit,
+        spool_dir=zeo.spool_dir,
         pid_filename=zeo.pid_filename,
         eventlog=config.eventlog,
         ssl=context,

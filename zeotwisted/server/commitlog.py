@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from zeotwisted.spool import Spool
+from ZODB.POSException import StorageError
+
+from .spool import Spool
 
 __all__ = ["CommitLog"]
 
@@ -16,23 +19,37 @@ class CommitLog:
     """The operations of one transaction, in the order in which the client sent them.
 
     Each entry is the name of an operation and its arguments, see `transaction.Operations`.
+
+    :param directory: where a long one goes; None for the system's folder for temporary files.
     """
 
-    def __init__(self) -> None:
-        self._spool = Spool()
+    def __init__(self, directory: str | None = None) -> None:
+        self._directory = directory
+        self._spool = Spool(directory)
+        self._closed = False
         self._files: list[str] = []
 
     def __len__(self) -> int:
         return len(self._spool)
 
     def add(self, operation: str, *args: Any) -> None:
-        """Add an operation.
+        """Add an operation; a log that is closed, or has failed, ignores it.
 
-        :raises OSError: the disk is full.
+        :raises ZODB.POSException.StorageError: it cannot be written. The log is closed then.
         """
+        if self._closed:
+            return
         # 64 stands for what Python needs besides the bytes themselves.
         size = 64 + sum(len(arg) for arg in args if isinstance(arg, bytes))
-        self._spool.append((operation, args), size)
+        try:
+            self._spool.append((operation, args), size)
+        except OSError as error:
+            self.close()
+            raise StorageError(
+                f"the transaction cannot be kept in the server's folder "
+                f"{self._directory or tempfile.gettempdir()}: {error.strerror}; make room there, "
+                "or have the server use another one (spool-dir)"
+            ) from error
 
     def add_file(self, operation: str, *args: Any, filename: str) -> None:
         """Add an operation on a file that is to be removed with the log."""
@@ -44,6 +61,7 @@ class CommitLog:
 
     def close(self) -> None:
         """Forget the operations and remove their files."""
+        self._closed = True
         self._spool.close()
         for filename in self._files:
             # The storage has usually taken it.

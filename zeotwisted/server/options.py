@@ -31,6 +31,9 @@ class ServerOptions:
     protocol_limit: int = 6
     #: The longest message to accept from a client, in bytes.
     message_limit: int = DEFAULT_LIMIT
+    #: The folder for transactions that are too long to be kept in memory until they are voted.
+    #: None: the system's folder for temporary files.
+    spool_dir: str | None = None
     #: How long (seconds) a connection may take to choose its storage.
     register_timeout: float = 30.0
     #: The longest silence (seconds) of a registered client, before it is disconnected and what it

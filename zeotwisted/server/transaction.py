@@ -155,7 +155,7 @@ class ServerTransaction:
     ) -> None:
         self.id = id
         self.phase = Phase.COLLECTING
-        self.commit_log = CommitLog()
+        self.commit_log = CommitLog(served.options.spool_dir)
         self._owner = owner
         self._served = served
         self._metadata = metadata

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tempfile
 from collections.abc import Iterator
@@ -19,14 +20,18 @@ class Spool:
     The disk is touched only by what does not fit into memory. The file has no name, so that nothing
     of it outlives the process.
 
+    :param directory: where the file is; None for the system's folder for temporary files.
     :param in_memory: how many bytes to keep in memory.
     """
 
-    def __init__(self, in_memory: int = _IN_MEMORY) -> None:
+    def __init__(self, directory: str | None = None, in_memory: int = _IN_MEMORY) -> None:
+        self._directory = directory
         self._in_memory = in_memory
         self._recent: list[tuple[Any, ...]] = []
         self._recent_size = 0
+        # Without a buffer, so that nothing is left to fail later.
         self._file: IO[bytes] | None = None
+        self._file_size = 0
         self._in_file = 0
 
     def __len__(self) -> int:
@@ -35,37 +40,51 @@ class Spool:
     def append(self, entry: tuple[Any, ...], size: int) -> None:
         """Add `entry`, which takes about `size` bytes.
 
-        :raises OSError: the disk is full.
+        :raises OSError: the disk is full; the entry is not added.
         """
         self._recent.append(entry)
-        self._recent_size += size
-        if self._recent_size > self._in_memory:
-            self._spill()
+        if self._recent_size + size > self._in_memory:
+            try:
+                self._spill()
+            except OSError:
+                self._recent.pop()
+                raise
+            self._recent.clear()
+            self._recent_size = 0
+        else:
+            self._recent_size += size
 
     def _spill(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(  # noqa: SIM115 - it lives as long as the spool
-                prefix="zeotwisted-"
+                prefix="zeotwisted-", dir=self._directory, buffering=0
             )
-        self._file.seek(0, 2)
-        for entry in self._recent:
-            pickle.dump(entry, self._file, pickle.HIGHEST_PROTOCOL)
+        self._file.seek(self._file_size)
+        try:
+            for entry in self._recent:
+                view = memoryview(pickle.dumps(entry, pickle.HIGHEST_PROTOCOL))
+                while view:
+                    view = view[self._file.write(view) :]
+        except OSError:
+            self._file.truncate(self._file_size)
+            raise
+        self._file_size = self._file.tell()
         self._in_file += len(self._recent)
-        self._recent.clear()
-        self._recent_size = 0
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         if self._file is not None:
             self._file.seek(0)
-            for _ in range(self._in_file):
-                # These bytes never left this process.
-                yield pickle.load(self._file)
+            with os.fdopen(self._file.fileno(), "rb", closefd=False) as reader:
+                for _ in range(self._in_file):
+                    # These bytes never left this process.
+                    yield pickle.load(reader)
         yield from self._recent
 
     def close(self) -> None:
         """Forget the entries and give the disk space back."""
         self._recent.clear()
+        self._recent_size = 0
         if self._file is not None:
             self._file.close()
             self._file = None
-        self._in_file = 0
+        self._file_size = self._in_file = 0
