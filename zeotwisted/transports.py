@@ -79,8 +79,9 @@ def sender(transport: Any) -> Callable[[], None]:
     descriptor: Any = below
 
     def send() -> None:
-        # Once it is closing, only the reactor may find that everything has been sent.
-        if not descriptor.disconnecting:
+        # Once it is closing, only the reactor may find that everything has been sent; and who wants
+        # to send may not have heard yet that it is closed.
+        if descriptor.connected and not descriptor.disconnecting:
             descriptor.doWrite()
 
     return send

@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +27,8 @@ from typing import Any
 from persistent.mapping import PersistentMapping
 from transaction import TransactionManager
 from transaction.interfaces import TransientError
+
+from tests.client.support import Proxy
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -37,12 +41,15 @@ class Race:
     :ivar server: the package whose server they use.
     :ivar transactions: how many the writer commits.
     :ivar readers: how many readers there are.
+    :ivar drops: all connections are dropped after so many seconds, on average, again and again; 0
+        for never.
     """
 
     client: str = "zeotwisted"
     server: str = "zeotwisted"
     transactions: int = 10_000
     readers: int = 3
+    drops: float = 0.0
 
 
 @dataclass
@@ -68,8 +75,11 @@ def run(race: Race, directory: Path, timeout: float | None = None) -> Seen:
         path=str(directory / "Data.fs"), threaded=False
     )
     processes: list[subprocess.Popen[str]] = []
+    weather = _Weather(address, race.drops) if race.drops else None
     try:
         _prepare(race, address)
+        if weather is not None:
+            address = weather.address
         for reader in (*range(race.readers), None):
             # One at a time, so that those that were started are ended if another is not.
             processes += [_start(race, address, reader)]
@@ -84,7 +94,33 @@ def run(race: Race, directory: Path, timeout: float | None = None) -> Seen:
         for process in processes:
             process.kill()
             process.wait()
+        if weather is not None:
+            weather.end()
         stop()
+
+
+class _Weather:
+    """Drops connections now and then.
+
+    :ivar address: where clients have to connect to.
+    """
+
+    def __init__(self, address: Any, drops: float) -> None:
+        self._proxy = Proxy(address)
+        self.address = self._proxy.address
+        self._drops = drops
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.wait(random.expovariate(1 / self._drops)):
+            self._proxy.drop()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self._proxy.close()
 
 
 def _prepare(race: Race, address: Any) -> None:
@@ -128,21 +164,26 @@ def _child(race: Race, address: Any, reader: int | None) -> Seen:
 
 def _write(race: Race, manager: TransactionManager, root: Any) -> Seen:
     seen = Seen()
-    for value in range(1, race.transactions + 1):
-        manager.begin()
-        root["left"]["value"] = root["right"]["value"] = value
-        manager.commit()
-        seen.commits += 1
+    while seen.commits < race.transactions:
+        try:
+            manager.begin()
+            root["left"]["value"] = root["right"]["value"] = seen.commits + 1
+            manager.commit()
+        except TransientError:
+            # The connection was dropped, and it is not committed.
+            manager.abort()
+        else:
+            seen.commits += 1
     return seen
 
 
 def _read(race: Race, manager: TransactionManager, connection: Any, reader: int) -> Seen:
     seen = Seen()
     while True:
-        manager.begin()
-        root = connection.root()
-        own, left, right = root[reader], root["left"], root["right"]
         try:
+            manager.begin()
+            root = connection.root()
+            own, left, right = root[reader], root["left"], root["right"]
             own["value"] += 1
             manager.commit()
             seen.commits += 1
@@ -170,6 +211,7 @@ def main() -> int:
     parser.add_argument("--server", choices=("zeotwisted", "ZEO"), default=default.server)
     parser.add_argument("--transactions", type=int, default=default.transactions)
     parser.add_argument("--readers", type=int, default=default.readers)
+    parser.add_argument("--drops", type=float, default=default.drops, metavar="SECONDS")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = vars(parser.parse_args())
     child = options.pop("child")

@@ -21,3 +21,10 @@ def test_no_torn_snapshots(tmp_path: Path, client: str, server: str) -> None:
     # There was something to see.
     assert seen.comparisons > TRANSACTIONS / 10
     assert seen.commits > TRANSACTIONS
+
+
+def test_no_torn_snapshots_when_connections_are_dropped(tmp_path: Path) -> None:
+    """What was missed is learned, and as a whole."""
+    seen = run(Race(transactions=200, readers=2, drops=0.5), tmp_path, timeout=120)
+    assert seen.differences == 0
+    assert seen.comparisons > 20

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.testing import StringTransport
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import MemoryReactor, StringTransport
+from twisted.python.failure import Failure
 
 from tests.client.support import InThread, wait_until
 from zeotwisted.client.outbox import Outbox
 from zeotwisted.reactorthread import ReactorThread
-from zeotwisted.transports import direct_sender
+from zeotwisted.transports import direct_sender, sender
 
 
 class Wire:
@@ -184,6 +187,33 @@ def test_nobody_waits_for_a_connection_that_is_lost() -> None:
     wait_until("it is full", lambda: "wait_for_room" in filling.stack)
     outbox.close()
     filling.result()
+
+
+@pytest.mark.parametrize("is_socket", [True, False])
+def test_nothing_is_sent_after_the_end(is_socket: bool) -> None:
+    """The reactor was asked to send before the connection was lost."""
+    wire = Wire(is_socket)
+    outbox = wire.outbox()
+    outbox.append(b"frame")
+    assert wire.calls
+    outbox.close()
+    wire.room = 100
+    wire.work()
+    assert not wire.sent and not wire.buffered
+
+
+def test_sending_at_once_when_the_connection_is_lost() -> None:
+    ours, theirs = socket.socketpair()
+    transport = Connection(ours, Protocol(), MemoryReactor())
+    transport.connected = 1
+    send = sender(transport)
+    transport.write(b"data")
+    send()
+    assert theirs.recv(10) == b"data"
+    transport.write(b"more")
+    transport.connectionLost(Failure(ConnectionLost()))
+    send()
+    theirs.close()
 
 
 def test_the_reactor_does_not_wait_for_itself() -> None:

@@ -114,6 +114,9 @@ class Outbox:
 
     def _flush(self) -> None:
         """Let the transport send, in the reactor's thread."""
+        if self._closed:
+            # It was asked for before the connection was lost.
+            return
         if self._direct is None:
             self._push()
         else:
