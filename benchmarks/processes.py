@@ -38,9 +38,9 @@ def run(
         arguments = [contender.client, measure.name, host, str(port), str(seed)]
         try:
             client = subprocess.run(
-                _command("client", *arguments),
+                command("client", *arguments),
                 cwd=folder,
-                env=_environment(),
+                env=environment(),
                 capture_output=True,
                 text=True,
                 timeout=timeout,
@@ -62,9 +62,9 @@ def _daemon(
     with (
         open(errors, "w") as stderr,
         subprocess.Popen(
-            _command("daemon", make, str(database), *blob_dir),
+            command("daemon", make, str(database), *blob_dir),
             cwd=folder,
-            env=_environment(),
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -95,11 +95,11 @@ def _first_line(stream: IO[str]) -> str:
     return stream.readline()
 
 
-def _command(module: str, *arguments: str) -> list[str]:
+def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"{__package__}.{module}", *arguments]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     # The processes start in the folder of their run, where nobody minds a daemon's files,
     # so they have to be told where this package is.
     root = str(Path(__file__).resolve().parent.parent)
