@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import transaction
 import ZEO
+import ZODB.config
 from ZODB import DB
 from ZODB.blob import Blob
 from ZODB.Connection import TransactionMetaData
@@ -224,6 +225,28 @@ def test_in_an_application(world: World, server: Server, tmp_path: Path) -> None
     with connection.root.blob.open() as file:
         assert file.read() == CONTENT
     connection.close()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_configured(world: World, server: Server, tmp_path: Path, shared: bool) -> None:
+    folder = tmp_path / ("server-blobs" if shared else "cache")
+    host, port = server.address
+    storage = ZODB.config.storageFromString(
+        f"""\
+%import zeotwisted
+<clientstorage>
+ server {host}:{port}
+ blob-dir {folder}
+ shared-blob-dir {shared}
+ blob-cache-size 1MB
+ blob-cache-size-check 20
+</clientstorage>
+"""
+    )
+    world.callback(storage.close)
+    tid = store_blob(storage, tmp_path)
+    assert Path(storage.loadBlob(p64(1), tid)).is_relative_to(folder)
+    assert Path(storage.loadBlob(p64(1), tid)).read_bytes() == CONTENT
 
 
 _READING = """

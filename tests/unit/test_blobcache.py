@@ -121,6 +121,23 @@ def test_what_is_in_use_goes_later_by_itself(cache: BlobCache) -> None:
         cleaner.close()
 
 
+@pytest.mark.parametrize(("limit", "percent"), [(0, 0), (0, 10), (1000, 0), (5, 10)])
+def test_nothing_is_looked_at_unless_something_was_added(
+    cache: BlobCache, limit: int, percent: int
+) -> None:
+    looks = threading.Semaphore(0)
+    cleaner = BlobCleaner(cache, limit, percent)
+    cleaner.clean = lambda: looks.release()  # type: ignore[method-assign]
+    cleaner.start()
+    try:
+        assert looks.acquire(timeout=20)
+        assert not looks.acquire(timeout=0.05)
+        cleaner.added(limit + 1)
+        assert looks.acquire(timeout=20)
+    finally:
+        cleaner.close()
+
+
 def test_other_cleaners_are_told(cache: BlobCache) -> None:
     path = add(cache, 1)
     lock = zc.lockfile.LockFile(os.path.join(cache.folder, "check_size.lock"))

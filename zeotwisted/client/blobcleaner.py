@@ -47,8 +47,9 @@ class BlobCleaner:
         self, cache: BlobCache, limit: int, check_percent: int, in_use: float = _IN_USE
     ) -> None:
         self._cache = cache
-        self._step = limit * check_percent // 100
-        self._target = max(limit - self._step, 0)
+        self._target = limit - limit * check_percent // 100
+        # Something has to be added, or there would be no end of looking.
+        self._step = max(limit - self._target, 1)
         self._in_use = in_use
         self._begin()
 

@@ -69,6 +69,9 @@ class Blobs(Protocol):
     def receive(self, name: str, args: tuple[Any, ...]) -> None:
         """The server sends a part of a blob; in the reactor's thread."""
 
+    def start(self) -> None:
+        """The storage is open."""
+
     def close(self) -> None:
         """The storage is closed."""
 
@@ -112,7 +115,7 @@ class NoBlobs:
     def close(self) -> None:
         """There is nothing to close."""
 
-    forked = close
+    start = forked = close
 
 
 class SharedBlobs:
@@ -162,7 +165,7 @@ class SharedBlobs:
     def close(self) -> None:
         """There is nothing to close."""
 
-    forked = close
+    start = forked = close
 
 
 class CachedBlobs:
@@ -183,6 +186,9 @@ class CachedBlobs:
         self._downloads = Downloads(self._cache, self._added)
         if cache_size is not None:
             self._cleaner = BlobCleaner(self._cache, cache_size, check_percent)
+
+    def start(self) -> None:
+        if self._cleaner is not None:
             self._cleaner.start()
 
     def _added(self, size: int) -> None:

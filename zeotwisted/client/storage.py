@@ -174,15 +174,6 @@ class ClientStorage(ConflictResolvingStorage):
             _seconds(liveness_timeout),
             security(ssl, ssl_server_hostname),
         )
-        self._blobs = client_blobs(
-            blob_dir, shared_blob_dir, blob_cache_size, blob_cache_size_check
-        )
-        self.blob_dir = blob_dir
-        self.shared_blob_dir = shared_blob_dir
-        #: ZODB's view of the folder; None without `blob_dir`.
-        self.fshelper = self._blobs.fshelper
-        if blob_dir is not None:
-            alsoProvides(self, interfaces.IBlobStorage)
         self.__name__ = name or str(addr)
         self._cache_size = cache_size
         self._wait_timeout = 30.0 if wait_timeout is None else float(wait_timeout)
@@ -203,8 +194,18 @@ class ClientStorage(ConflictResolvingStorage):
             "supportsUndo": False,
             "interfaces": (),
         }
+        self._blobs = client_blobs(
+            blob_dir, shared_blob_dir, blob_cache_size, blob_cache_size_check
+        )
+        self.blob_dir = blob_dir
+        self.shared_blob_dir = shared_blob_dir
+        #: ZODB's view of the folder; None without `blob_dir`.
+        self.fshelper = self._blobs.fshelper
+        if blob_dir is not None:
+            alsoProvides(self, interfaces.IBlobStorage)
         self._cache = open_cache(cache, client, var, storage, cache_size)
         self._start_parts()
+        self._blobs.start()
         reactorthread.call_after_fork(self)
         connection = self._connect()
         if wait:
