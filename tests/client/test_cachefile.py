@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ZEO.cache
 from ZODB.utils import p64, z64
 
 from zeotwisted.client.cachefile import CacheFileError, FileCache
 from zeotwisted.client.opencache import open_cache
+
+from .killcache import kill_clients
+from .support import World, store
 
 
 def fill(path: Path, count: int = 50) -> None:
@@ -104,9 +108,64 @@ def test_a_record_damaged_on_the_disk_is_not_served(tmp_path: Path) -> None:
     path = tmp_path / "cache"
     cache = FileCache(str(path), 100_000)
     cache.store(p64(1), p64(1), None, b"precious")
+    for number in range(2, 20):
+        cache.store(p64(number), p64(1), None, b"x" * 1000)
+    cache.close()
     content = path.read_bytes()
     with path.open("rb+") as file:
         file.seek(content.index(b"precious"))
         file.write(b"q")
+    cache = FileCache(str(path), 100_000)
+    cache.wait_until_indexed()
+    assert len(cache) == 19
     assert cache.load(p64(1)) is None
+    cache.close()
+
+
+def test_a_killed_client_leaves_nothing_that_is_wrong() -> None:
+    records, filled = kill_clients(6)
+    assert records and filled
+
+
+def test_a_client_goes_on_with_its_file(world: World, tmp_path: Path) -> None:
+    server = world.server()
+    path = str(tmp_path / "cache")
+    storage = world.client(server.address, cache=path)
+    tid = store(storage, p64(1), b"one")
+    store(storage, p64(2), b"two")
+    storage.close()
+    other = world.client(server.address)
+    changed = store(other, p64(2), b"new", other.getTid(p64(2)))
+    storage = world.client(server.address, cache=path)
+    storage._cache.wait_until_indexed()
+    assert storage._cache.load(p64(1)) == (b"one", tid)
+    assert storage._cache.load(p64(2)) is None
+    assert storage.load(p64(2)) == (b"new", changed)
+    assert storage.cache_statistics()["entries"] == 2
+    with pytest.raises(CacheFileError, match="another storage"):
+        world.client(server.address, cache=path)
+
+
+def test_the_cache_of_zeo_may_be_passed(world: World) -> None:
+    server = world.server()
+    cache = ZEO.cache.ClientCache(None, 100_000)
+    storage = world.client(server.address, cache=cache)
+    store(storage, p64(1), b"one")
+    assert cache.load(p64(1)) is not None
+    assert storage.cache_statistics() == {}
+
+
+def test_a_child_leaves_the_file_to_its_parent(tmp_path: Path) -> None:
+    path = str(tmp_path / "cache")
+    cache = FileCache(path)
+    cache.store(p64(1), p64(1), None, b"x")
+    pid = os.fork()
+    if not pid:
+        cache.abandon()
+        cache.store(p64(2), p64(1), None, b"x")
+        os._exit(0 if cache.load(p64(1)) is None else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert cache.load(p64(1)) and cache.load(p64(2)) is None
+    with pytest.raises(CacheFileError, match="another storage"):
+        FileCache(path)
     cache.close()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import transaction
+import zope.event
 from persistent.mapping import PersistentMapping
 from ZODB import DB
 from ZODB.Connection import TransactionMetaData
@@ -18,6 +19,7 @@ from ZODB.utils import maxtid, p64, z64
 
 from zeotwisted import ClientStorage
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, ProtocolError
+from zeotwisted.interfaces import StaleCache
 
 from .support import InThread, Server, World, store, wait_for_connection, wait_until
 
@@ -228,8 +230,14 @@ def test_missed_invalidations_are_replayed(world: World, package: str) -> None:
 def test_away_for_too_long(world: World, package: str) -> None:
     objects = _Objects(world, "invalidation-queue-size 2", package=package)
     assert objects.read() == [0, 0, 0]
-    # ZEO's servers keep a little more than they are told to.
-    _away_while(objects, lambda: objects.changed_elsewhere("a", "c", times=30))
+    stale: list[StaleCache] = []
+    zope.event.subscribers.append(stale.append)
+    try:
+        # ZEO's servers keep a little more than they are told to.
+        _away_while(objects, lambda: objects.changed_elsewhere("a", "c", times=30))
+    finally:
+        zope.event.subscribers.remove(stale.append)
+    assert [event.storage for event in stale] == [objects.storage]
     assert len(objects.storage._cache) == 0
     assert objects.changed() == [None, None, None]
     assert objects.read() == [30, 0, 30]

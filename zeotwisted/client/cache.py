@@ -15,7 +15,7 @@ __all__ = ["ClientCache"]
 
 #: What Python needs for one entry besides its data, and for one that was dropped, in bytes
 #: (measured on CPython 3.11).
-_OVERHEAD = 640
+_OVERHEAD = 500
 
 
 class _Entry:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import mmap
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -146,10 +147,13 @@ class FileCache:
         self._indexed = True
 
     def _make_parts(self) -> None:
+        self._map = mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
         space = self.size - _BLOCK
         probation = int(space * PROBATION)
-        self._probation = IndexedLog(Log(self._fd, 512, _BLOCK, probation))
-        self._main = IndexedLog(Log(self._fd, 1024, _BLOCK + probation, space - probation))
+        self._probation = IndexedLog(Log(self._fd, self._map, 512, _BLOCK, probation))
+        self._main = IndexedLog(
+            Log(self._fd, self._map, 1024, _BLOCK + probation, space - probation)
+        )
         self._parts = (self._main, self._probation)
         self._dropped = Dropped()
 

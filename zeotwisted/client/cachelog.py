@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from mmap import mmap
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
@@ -64,13 +65,15 @@ class Log:
     """One log.
 
     :param fd: the open file, which belongs to the caller.
+    :param map: the file in memory, for reading.
     :param state_offset: where the state is in the file.
     :param offset: where the records are in the file.
     :param capacity: how many bytes the records may take.
     """
 
-    def __init__(self, fd: int, state_offset: int, offset: int, capacity: int) -> None:
+    def __init__(self, fd: int, map: mmap, state_offset: int, offset: int, capacity: int) -> None:
         self._fd = fd
+        self._map = map
         self._state_offset = state_offset
         self._offset = offset
         self.capacity = capacity
@@ -162,22 +165,20 @@ class Log:
         """Append the last tid, and where the log begins at this time."""
         self.append(LAST_TID, start=tid, end=p64(self.tail))
 
-    def read(self, position: int) -> Stored | None:
-        """Return oid, start, end and data of a store; None if the file is damaged there."""
+    def read(self, position: int, check: bool = True) -> Stored | None:
+        """Return oid, start, end and data of a store; None if the file is damaged there.
+
+        :param check: compute the checksum.
+        """
         offset = self._offset + position % self.capacity
-        found = os.pread(self._fd, 4096, offset)
-        if len(found) < HEADER:
-            return None
-        kind, length, actual, oid, start, end = _META.unpack_from(found)
+        kind, length, actual, oid, start, end = _META.unpack_from(self._map, offset)
         if kind != STORE or actual != position or length > self.capacity:
             return None
-        stop = HEADER + length
-        if stop > len(found):
-            found += os.pread(self._fd, stop - len(found), offset + len(found))
-        data = found[HEADER:stop]
-        (check, _chain) = _CHECKS.unpack_from(found, _META.size)
-        if crc32(data, crc32(found[: _META.size])) != check:
-            return None
+        data = self._map[offset + HEADER : offset + HEADER + length]
+        if check:
+            (expected, _chain) = _CHECKS.unpack_from(self._map, offset + _META.size)
+            if crc32(data, crc32(self._map[offset : offset + _META.size])) != expected:
+                return None
         return oid, start, end, data
 
     @property

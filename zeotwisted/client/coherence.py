@@ -22,6 +22,7 @@ class Coherence:
     :param cache: see `cache.ClientCache`.
     :param invalidate_database: tells the database which oids a transaction has changed.
     :param invalidate_everything: tells the database that anything may have changed.
+    :param stale: called when the cache has been dropped, without any lock.
     """
 
     def __init__(
@@ -29,10 +30,12 @@ class Coherence:
         cache: Any,
         invalidate_database: Callable[[bytes, Sequence[bytes]], Any],
         invalidate_everything: Callable[[], Any],
+        stale: Callable[[], Any] = lambda: None,
     ) -> None:
         self._cache = cache
         self._invalidate_database = invalidate_database
         self._invalidate_everything = invalidate_everything
+        self._stale = stale
         # The database's callback may ask for the last transaction.
         self._lock = RLock()
 
@@ -124,6 +127,7 @@ class Coherence:
             self._cache.clear()
             self._invalidate_everything()
             self._cache.setLastTid(tid)
+        self._stale()
 
     def set_aside(self, tid: bytes) -> None:
         """The cache is of another past than the server, whose last transaction is `tid`."""
@@ -132,3 +136,4 @@ class Coherence:
             getattr(self._cache, "set_aside", self._cache.clear)()
             self._invalidate_everything()
             self._cache.setLastTid(tid)
+        self._stale()

@@ -13,6 +13,10 @@ from .cachelog import END, FORGET, LAST_TID, STORE, Damaged, Log, Record, Stored
 __all__ = ["IndexedLog"]
 
 
+#: A record was asked for since it came into the log; its checksum is known to be right.
+_ASKED_FOR, _CHECKED = 1, 2
+
+
 class IndexedLog:
     """The revisions in a log.
 
@@ -24,7 +28,7 @@ class IndexedLog:
 
     def __init__(self, log: Log) -> None:
         self.log = log
-        # By oid, where the current revision is in the log, times two, plus one if it was asked for.
+        # By oid, where the current revision is in the log, times four, and these flags.
         self._current = LLBTree()
         self._current_length = 0
         # By oid, start, end and position of earlier revisions, in ascending order.
@@ -51,13 +55,13 @@ class IndexedLog:
         place = self._current.get(number)
         if place is None:
             return None
-        stored = self.log.read(place >> 1)
+        stored = self.log.read(place >> 2, not place & _CHECKED)
         if stored is None or stored[0] != oid:
             # It was damaged on the disk. Nothing of it will ever be read.
             self._drop_current(number)
             return None
-        if not place & 1:
-            self._current[number] = place | 1
+        if place & 3 != _ASKED_FOR | _CHECKED:
+            self._current[number] = place | _ASKED_FOR | _CHECKED
         return stored
 
     def earlier(self, oid: bytes, before: bytes) -> tuple[bytes, bytes, bytes] | None:
@@ -78,7 +82,7 @@ class IndexedLog:
     def revisions(self) -> Iterator[tuple[bytes, bytes, bytes | None, bytes]]:
         """Return oid, start, end and data of all revisions."""
         for place in self._current.values():
-            stored = self.log.read(place >> 1)
+            stored = self.log.read(place >> 2)
             if stored is not None:
                 yield stored[0], stored[1], None, stored[3]
         for known in self._earlier.values():
@@ -137,9 +141,9 @@ class IndexedLog:
         def keep(position: int, oid: bytes, start: bytes) -> bool:
             number = u64(oid)
             place = self._current.get(number)
-            if place is not None and place >> 1 == position:
+            if place is not None and place >> 2 == position:
                 self._drop_current(number)
-                if place & 1 and keep_asked_for:
+                if place & _ASKED_FOR and keep_asked_for:
                     return True
                 dropped.append(number)
             else:
@@ -188,7 +192,7 @@ class IndexedLog:
         place = self._current.get(u64(oid))
         if place is None:
             return None
-        stored = self.log.read(place >> 1)
+        stored = self.log.read(place >> 2)
         if stored is None or stored[0] != oid:
             self._drop_current(u64(oid))
             return None
@@ -200,7 +204,7 @@ class IndexedLog:
             if not self.has_earlier(oid, start):
                 insort(self._earlier.setdefault(number, []), (u64(start), u64(end), position))
                 self._earlier_length += 1
-        elif self._current.insert(number, position << 1):
+        elif self._current.insert(number, position << 2):
             self._current_length += 1
         else:
             known = self.current_start(oid)
@@ -208,11 +212,11 @@ class IndexedLog:
                 raise Damaged("its records contradict each other")
             if known is None:
                 self._current_length += 1
-            self._current[number] = position << 1
+            self._current[number] = position << 2
 
     def _ended(self, oid: bytes, start: bytes, end: bytes) -> None:
         number = u64(oid)
-        position = self._current[number] >> 1
+        position = self._current[number] >> 2
         self._drop_current(number)
         self._stored(oid, start, end, position)
 

@@ -10,13 +10,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from ZODB import interfaces
 from ZODB.BaseStorage import copy
 from ZODB.ConflictResolution import ConflictResolvingStorage
+from ZODB.event import notify
 from ZODB.POSException import (
     ConflictError,
     POSKeyError,
@@ -29,6 +30,7 @@ from zope.interface import alsoProvides, implementer
 
 from zeotwisted import reactorthread
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
+from zeotwisted.interfaces import StaleCache
 
 from .address import parse_address
 from .blobs import client_blobs, open_blob
@@ -218,7 +220,9 @@ class ClientStorage(ConflictResolvingStorage):
 
     def _start_parts(self) -> None:
         """Make what belongs to this process and its threads."""
-        self._coherence = Coherence(self._cache, self.invalidateTransaction, self.invalidateCache)
+        self._coherence = Coherence(
+            self._cache, self.invalidateTransaction, self.invalidateCache, self._notify_stale
+        )
         self._gate = CommitGate()
         self._oids: deque[bytes] = deque()
         # Numbers of iterators that are not needed any more, with the connections they belong to.
@@ -398,6 +402,23 @@ class ClientStorage(ConflictResolvingStorage):
         """Called in the reactor's thread: anything may have changed."""
         if self._db is not None:
             self._db.invalidateCache()
+
+    def _notify_stale(self) -> None:
+        try:
+            notify(StaleCache(self))
+        except Exception:
+            # The client can go on, whatever its subscribers cannot do.
+            _log.exception("%s: a subscriber of StaleCache failed", self.__name__)
+
+    def cache_statistics(self) -> dict[str, int]:
+        """Return what the cache has done since it was opened, and what is in it.
+
+        Empty if it is a cache object that does not count in our way.
+        """
+        statistics = getattr(self._cache, "statistics", None)
+        if statistics is None:
+            return {}
+        return {**asdict(statistics), "entries": len(self._cache), "bytes": self._cache.used}
 
     # The storage as a whole.
 
