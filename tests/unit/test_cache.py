@@ -144,7 +144,7 @@ TestFileCache = FileCacheMachine.TestCase
 
 
 def test_what_is_not_asked_for_goes_first() -> None:
-    cache = ClientCache(4500)
+    cache = ClientCache(4000)
     for number in range(1, 4):
         cache.store(tid(number), tid(1), None, b"x" * 500)
     assert len(cache) == 3
