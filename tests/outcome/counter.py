@@ -108,6 +108,10 @@ def run(campaign: Campaign, directory: Path, timeout: float = 120.0) -> Result:
             clients.append(process)
             stack.callback(process.wait)
             stack.callback(process.kill)
+        for process in clients:
+            assert process.stdout is not None
+            if not process.stdout.readline():
+                raise RuntimeError("a client does not start")
         if campaign.fault == "cut":
             cutter.cut(campaign.faults)
         else:
@@ -185,6 +189,7 @@ def _count(address: Any) -> Counted:
     connection = database.open(manager)
     # A server that fails every time has its clients wait for seconds.
     database.storage._connection._pause = lambda attempts: 0.02
+    print("ready", flush=True)
     while not end.is_set():
         manager.begin()
         try:
