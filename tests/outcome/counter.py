@@ -228,8 +228,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         result = run(campaign, Path(directory))
     counted = result.counted
+    version = 5 if campaign.server == "ZEO" else campaign.protocol
     print(
-        f"{campaign.server}, version {campaign.protocol}, {campaign.storage}, {campaign.fault}: "
+        f"{campaign.server}, version {version}, {campaign.storage}, {campaign.fault}: "
         f"{result.faults} faults, {counted.commits} commits, of which {counted.found} were found, "
         f"{counted.retries} retries, {counted.in_doubt} in doubt, counter {result.counter}"
     )
