@@ -20,7 +20,14 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import Logger, LogLevel
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    STDLibLogObserver,
+    globalLogPublisher,
+)
 from twisted.python.failure import Failure
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from zope.interface import implementer
@@ -232,6 +239,7 @@ def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
     """Return the daemon that a configuration describes, and set up its logging."""
     if config.eventlog is not None:
         config.eventlog()
+        globalLogPublisher.addObserver(_to_logging)
     where = config.address
     description = where if isinstance(where, str) else "{}:{}".format(*where)
     place = endpoint(reactor, where)
@@ -246,6 +254,10 @@ def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
     )
 
 
+#: By which name `logging` knows what comes from Twisted's log.
+_LOGGER = "zeotwisted.server"
+
+
 class LogBridge(logging.Handler):
     """Hands what ZODB's storages log to Twisted's log."""
 
@@ -253,6 +265,9 @@ class LogBridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
+        if record.name == _LOGGER:
+            # It is there already.
+            return
         level = LogLevel.levelWithName(_LEVELS.get(record.levelname, "info"))
         self._log.emit(level, "{logger}: {text}", logger=record.name, text=self.format(record))
 
@@ -264,6 +279,23 @@ _LEVELS = {
     "ERROR": "error",
     "CRITICAL": "critical",
 }
+
+
+@implementer(ILogObserver)
+class _ToLogging:
+    """Hands what the daemon itself logs to `logging`, of which an <eventlog> section is a part."""
+
+    def __init__(self) -> None:
+        self._observer = STDLibLogObserver(_LOGGER)
+
+    def __call__(self, event: LogEvent) -> None:
+        """See `twisted.logger.ILogObserver`."""
+        if not isinstance(event.get("log_source"), LogBridge):
+            self._observer(event)
+
+
+#: One for all, so that the log has it once.
+_to_logging = _ToLogging()
 
 
 def bridge_logging() -> Callable[[], None]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
 from twisted.python import usage
 
 from .config import datatypes
@@ -220,12 +222,24 @@ def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     )
 
 
+def _reopen_on_signal(reactor: Any, eventlog: Any) -> None:
+    """Have SIGUSR2 open the files of an <eventlog> anew, as it does in ZEO's daemon."""
+
+    def reopen() -> None:
+        eventlog.reopen()
+        Logger().info("log files are opened anew")
+
+    signal.signal(signal.SIGUSR2, lambda *_: reactor.callFromThread(reopen))
+
+
 def makeService(options: Options) -> IService:
     """Return the daemon that `options` describe."""
     from twisted.internet import reactor
 
     if "config" in options:
         daemon = configured_daemon(reactor, options["config"])
+        if options["config"].eventlog is not None:
+            _reopen_on_signal(reactor, options["config"].eventlog)
     else:
         places = options["listen"] or [_DEFAULT_LISTEN]
         daemon = Daemon(
