@@ -12,6 +12,7 @@ import zc.lockfile
 import ZEO.ClientStorage
 from ZODB.utils import p64
 
+from tests.client.support import wait_until
 from zeotwisted.client.blobcache import TRANSFERS, BlobCache, BlobCacheLayout
 from zeotwisted.client.blobcleaner import BlobCleaner
 from zeotwisted.client.blobs import CachedBlobs
@@ -141,13 +142,28 @@ def test_nothing_is_looked_at_unless_something_was_added(
 def test_other_cleaners_are_told(cache: BlobCache) -> None:
     path = add(cache, 1)
     lock = zc.lockfile.LockFile(os.path.join(cache.folder, "check_size.lock"))
-    assert not BlobCleaner(cache, 0, 0).clean()
+    assert BlobCleaner(cache, 0, 0).clean()
     assert os.path.exists(path)
     note = os.path.join(cache.folder, "check_size.attempt")
     assert os.path.exists(note)
     lock.close()
     BlobCleaner(cache, 0, 0).clean()
     assert not os.path.exists(path) and not os.path.exists(note)
+
+
+def test_other_cleaners_are_not_relied_upon(cache: BlobCache) -> None:
+    """Whoever is at it may be closed before it has seen that there is more to do."""
+    path = add(cache, 1)
+    lock = zc.lockfile.LockFile(os.path.join(cache.folder, "check_size.lock"))
+    cleaner = BlobCleaner(cache, 0, 0, in_use=0.05)
+    cleaner.start()
+    try:
+        note = os.path.join(cache.folder, "check_size.attempt")
+        wait_until("it has found the other one", lambda: os.path.exists(note))
+        lock.close()
+        wait_until("the file is gone", lambda: not os.path.exists(path))
+    finally:
+        cleaner.close()
 
 
 def test_stock_leftovers_are_removed(cache: BlobCache) -> None:

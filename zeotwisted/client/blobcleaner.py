@@ -22,7 +22,7 @@ _log = logging.getLogger("zeotwisted.client")
 #: name is about to open it.
 _IN_USE = 5.0
 
-#: Only one process cleans at a time. Another that wants to leaves a note that it has tried.
+#: Only one client cleans at a time. Another that wants to leaves a note that it has tried.
 _LOCK = "check_size.lock"
 _ATTEMPT = "check_size.attempt"
 
@@ -101,7 +101,7 @@ class BlobCleaner:
         while True:
             with self._changed:
                 if too_large:
-                    # Files that are in use now will not be so for long.
+                    # Files that are in use now will not be so for long, nor will others clean.
                     self._changed.wait(self._in_use)
                 while not (self._closed or too_large or self._added >= self._step):
                     self._changed.wait()
@@ -117,14 +117,14 @@ class BlobCleaner:
     # In the thread.
 
     def clean(self) -> bool:
-        """Remove what is too much; return whether there is still too much."""
+        """Remove what is too much; return whether there may still be too much."""
         attempt = os.path.join(self._cache.folder, _ATTEMPT)
         try:
             cleaning = FileLock(os.path.join(self._cache.folder, _LOCK))
         except BlockingIOError:
-            # Whoever is at it will see the note, and have another look.
+            # Whoever is at it will see the note, and have another look, unless it is closed before.
             with open(attempt, "w"):
-                return False
+                return True
         try:
             self._cache.remove_abandoned()
             self._remove_broken()
