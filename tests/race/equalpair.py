@@ -14,11 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
-import threading
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +26,7 @@ from persistent.mapping import PersistentMapping
 from transaction import TransactionManager
 from transaction.interfaces import TransientError
 
-from tests.client.support import Proxy
+from .weather import Weather
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -41,8 +39,9 @@ class Race:
     :ivar server: the package whose server they use.
     :ivar transactions: how many the writer commits.
     :ivar readers: how many readers there are.
-    :ivar drops: all connections are dropped after so many seconds, on average, again and again; 0
-        for never.
+    :ivar drops: the network is bad, and all connections break after so many seconds, on average,
+        again and again; 0 for a good one.
+    :ivar cache: whether clients keep their caches in files.
     """
 
     client: str = "zeotwisted"
@@ -50,6 +49,7 @@ class Race:
     transactions: int = 10_000
     readers: int = 3
     drops: float = 0.0
+    cache: bool = False
 
 
 @dataclass
@@ -75,14 +75,14 @@ def run(race: Race, directory: Path, timeout: float | None = None) -> Seen:
         path=str(directory / "Data.fs"), threaded=False
     )
     processes: list[subprocess.Popen[str]] = []
-    weather = _Weather(address, race.drops) if race.drops else None
+    weather = Weather(address, race.drops) if race.drops else None
     try:
         _prepare(race, address)
         if weather is not None:
             address = weather.address
         for reader in (*range(race.readers), None):
             # One at a time, so that those that were started are ended if another is not.
-            processes += [_start(race, address, reader)]
+            processes += [_start(race, address, reader, directory)]
         total = Seen()
         for process in processes:
             output, _ = process.communicate(timeout=timeout)
@@ -99,30 +99,6 @@ def run(race: Race, directory: Path, timeout: float | None = None) -> Seen:
         stop()
 
 
-class _Weather:
-    """Drops connections now and then.
-
-    :ivar address: where clients have to connect to.
-    """
-
-    def __init__(self, address: Any, drops: float) -> None:
-        self._proxy = Proxy(address)
-        self.address = self._proxy.address
-        self._drops = drops
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._over.wait(random.expovariate(1 / self._drops)):
-            self._proxy.drop()
-
-    def end(self) -> None:
-        self._over.set()
-        self._thread.join()
-        self._proxy.close()
-
-
 def _prepare(race: Race, address: Any) -> None:
     database = import_module(race.client).DB(address)
     with database.transaction() as connection:
@@ -134,8 +110,9 @@ def _prepare(race: Race, address: Any) -> None:
     database.close()
 
 
-def _start(race: Race, address: Any, reader: int | None) -> subprocess.Popen[str]:
-    arguments = json.dumps([asdict(race), address, reader])
+def _start(race: Race, address: Any, reader: int | None, directory: Path) -> subprocess.Popen[str]:
+    cache = str(directory / f"{reader}.cache") if race.cache else None
+    arguments = json.dumps([asdict(race), address, reader, cache])
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-m", "tests.race.equalpair", "--child", arguments],
@@ -146,9 +123,9 @@ def _start(race: Race, address: Any, reader: int | None) -> subprocess.Popen[str
     )
 
 
-def _child(race: Race, address: Any, reader: int | None) -> Seen:
+def _child(race: Race, address: Any, reader: int | None, cache: str | None) -> Seen:
     database = import_module(race.client).DB(
-        address if isinstance(address, str) else tuple(address)
+        address if isinstance(address, str) else tuple(address), cache=cache
     )
     manager = TransactionManager()
     connection = database.open(manager)
@@ -212,12 +189,13 @@ def main() -> int:
     parser.add_argument("--transactions", type=int, default=default.transactions)
     parser.add_argument("--readers", type=int, default=default.readers)
     parser.add_argument("--drops", type=float, default=default.drops, metavar="SECONDS")
+    parser.add_argument("--cache", action="store_true", help="keep caches in files")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = vars(parser.parse_args())
     child = options.pop("child")
     if child is not None:
-        race, address, reader = json.loads(child)
-        print(json.dumps(asdict(_child(Race(**race), address, reader))))
+        race, *arguments = json.loads(child)
+        print(json.dumps(asdict(_child(Race(**race), *arguments))))
         return 0
     race = Race(**options)
     with tempfile.TemporaryDirectory() as directory:

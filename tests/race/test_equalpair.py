@@ -23,8 +23,10 @@ def test_no_torn_snapshots(tmp_path: Path, client: str, server: str) -> None:
     assert seen.commits > TRANSACTIONS
 
 
-def test_no_torn_snapshots_when_connections_are_dropped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cache", [False, True], ids=["memory", "file"])
+def test_no_torn_snapshots_in_bad_weather(tmp_path: Path, cache: bool) -> None:
     """What was missed is learned, and as a whole."""
-    seen = run(Race(transactions=200, readers=2, drops=0.5), tmp_path, timeout=120)
+    race = Race(transactions=200, readers=2, drops=0.5, cache=cache)
+    seen = run(race, tmp_path, timeout=120)
     assert seen.differences == 0
     assert seen.comparisons > 20
