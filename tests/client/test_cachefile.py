@@ -55,6 +55,44 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         FileCache(str(tmp_path / "missing" / "cache"))
 
 
+@pytest.mark.parametrize("size", [70_000, 120_000, 5_000_000])
+def test_the_size_may_be_changed(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "cache"
+    # More than a log takes, so that there are records in both.
+    cache = FileCache(str(path), 100_000)
+    for number in range(60):
+        cache.store(p64(number), p64(1), None, b"%d" % number * 700)
+        cache.load(p64(number))
+    cache.invalidate(p64(59), p64(2))
+    cache.setLastTid(p64(2))
+    before = set(cache.revisions())
+    cache.close()
+
+    cache = FileCache(str(path), size)
+    after = set(cache.revisions())
+    assert cache.getLastTid() == p64(2)
+    assert after == before if size > 100_000 else after < before and len(after) > 10
+    cache.close()
+    assert path.stat().st_size == size
+    assert {each.name for each in tmp_path.iterdir()} <= {"cache", "cache.lock"}
+    cache = FileCache(str(path), size)
+    assert set(cache.revisions()) == after and cache.getLastTid() == p64(2)
+    cache.close()
+
+
+def test_a_damaged_file_of_another_size(tmp_path: Path) -> None:
+    path = tmp_path / "cache"
+    fill(path)
+    content = bytearray(path.read_bytes())
+    content[515] ^= 1
+    path.write_bytes(content)
+    cache = FileCache(str(path), 200_000)
+    assert len(cache) == 0 and cache.getLastTid() == z64
+    cache.store(p64(1), p64(1), None, b"new")
+    assert cache.load(p64(1)) == (b"new", p64(1))
+    cache.close()
+
+
 @pytest.mark.parametrize("damage", ["zeo", "cut", "header", "state"])
 def test_what_cannot_be_used_is_set_aside(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture

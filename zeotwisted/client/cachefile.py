@@ -64,7 +64,7 @@ class FileCache:
     When the file cannot be written any more, that is logged, and the cache goes on without a file.
 
     :param path: the file; it is made if it is not there, and locked by ``path + ".lock"``.
-    :param size: how large (bytes) the file is. A file of another size starts anew.
+    :param size: how large (bytes) the file is. What is in a file of another size is copied.
     :raises CacheFileError: the file is in use, is something else, or cannot be written.
     """
 
@@ -102,13 +102,18 @@ class FileCache:
         header = os.pread(self._fd, _BLOCK, 0)
         if header.strip(b"\0"):
             try:
-                self._reuse(header)
+                size = self._size_of(header)
+                if size == self.size:
+                    self._reuse()
+                else:
+                    self._resize(size)
                 return
             except Damaged as reason:
                 self._put_aside(str(reason))
         self._create()
 
-    def _reuse(self, header: bytes) -> None:
+    def _size_of(self, header: bytes) -> int:
+        """Return the size of the file that begins with `header`."""
         if header.startswith(_ZEO_MAGIC):
             raise Damaged("it is a cache of ZEO's")
         if not header.startswith(_MAGIC):
@@ -118,11 +123,12 @@ class FileCache:
         checked = header[: _HEADER.size - 4]
         if len(header) < _BLOCK or crc32(checked).to_bytes(4, "big") != header[len(checked) :][:4]:
             raise Damaged("its header is damaged")
-        _magic, size, _crc = _HEADER.unpack_from(header)
-        if size != self.size:
-            raise Damaged(f"it is for {size} bytes, now {self.size} are wanted")
+        size: int = _HEADER.unpack_from(header)[1]
         if os.fstat(self._fd).st_size != size:
             raise Damaged("it is cut off")
+        return size
+
+    def _reuse(self) -> None:
         self._make_parts()
         for part in self._parts:
             part.open()
@@ -130,6 +136,25 @@ class FileCache:
         self._indexed = all(part.log.tail == part.log.head for part in self._parts)
         if not self._indexed:
             self._memory = ClientCache(min(_MEANWHILE, self.size))
+
+    def _resize(self, size: int) -> None:
+        """Begin a file with what is in the one that is there, which has `size` bytes."""
+        _log.info("%s: is changed from %d to %d bytes", self.path, size, self.size)
+        aside = self._rename()
+        self._create()
+        old = FileCache(aside, size)
+        try:
+            old.wait_until_indexed()
+            # First: what is in the new file is right, even if not all of it will be there.
+            self.setLastTid(old.getLastTid())
+            for part, source in zip(self._parts, old._parts, strict=True):
+                for oid, start, end, data in source.revisions():
+                    if part.log.fits(len(data)) and self._make_room(part, len(data)):
+                        part.store(oid, start, end, data)
+        finally:
+            old.close()
+        for path in (aside, aside + ".lock"):
+            os.remove(path)
 
     def _create(self) -> None:
         """Make an empty cache of the file; the magic comes last."""
@@ -236,8 +261,7 @@ class FileCache:
                 self._fail(error)
 
     def _put_aside(self, reason: str) -> None:
-        aside = _unused_name(self.path)
-        os.rename(self.path, aside)
+        aside = self._rename()
         _log.warning(
             "%s: the cache is not used: %s. It is kept as %s; remove it when nobody wants to look "
             "into it",
@@ -245,9 +269,15 @@ class FileCache:
             reason,
             aside,
         )
+
+    def _rename(self) -> str:
+        """Rename the file, and open an empty one in its place; return the new name."""
+        aside = _unused_name(self.path)
+        os.rename(self.path, aside)
         os.close(self._fd)
         self._fd = -1
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return aside
 
     def _fail(self, error: Exception) -> None:
         """Go on in memory."""
