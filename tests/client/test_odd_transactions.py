@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 from transaction.interfaces import TransientError
 from ZODB.Connection import TransactionMetaData
+from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError, StorageError
 from ZODB.utils import p64, z64
 
-from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, CommitInDoubt
+from zeotwisted.exceptions import (
+    ClientDisconnected,
+    ClientStorageError,
+    CommitInDoubt,
+    ServerException,
+)
 
 from .support import InThread, Script, World, store, wait_until
 
@@ -75,6 +81,7 @@ def test_conflict(world: World, limit: int) -> None:
 
 _COMMITTER = """
 from ZODB.Connection import TransactionMetaData
+from ZODB.FileStorage import FileStorage
 from ZODB.utils import p64, z64
 from zeotwisted import ClientStorage
 
@@ -191,3 +198,35 @@ def test_applications_see_the_extension_that_they_wrote(
     for (entry,) in (storage.history(OID), storage.undoLog(), storage.undoInfo()):
         assert entry["mine"] == 1
         assert not [key for key in entry if "zeotwisted" in key]
+
+
+@versions
+@pytest.mark.parametrize("committed", [False, True])
+def test_server_fails_to_finish(
+    world: World, monkeypatch: pytest.MonkeyPatch, limit: int, committed: bool
+) -> None:
+    """The client finds out what became of it. A stock server holds the lock till it is gone."""
+    server = world.server("zeotwisted", f"protocol-limit {limit}")
+    storage = world.client(server.address)
+    protocol = storage._connection.ready
+    tpc_finish = FileStorage.tpc_finish
+
+    def fail(self: Any, *args: Any) -> Any:
+        monkeypatch.undo()
+        if committed:
+            tpc_finish(self, *args)
+        raise OSError("the disk is broken")
+
+    monkeypatch.setattr(FileStorage, "tpc_finish", fail)
+    if committed:
+        tid = store(storage, OID, b"data")
+        assert storage.load(OID) == (b"data", tid)
+        assert storage.lastTransaction() == tid
+    else:
+        with pytest.raises(ServerException, match="broken"):
+            store(storage, OID, b"data")
+        tid = z64
+    world.failures.clear()
+    assert not protocol.is_open
+    InThread(store, storage, OID, b"next", tid).result()
+    assert storage.load(OID)[0] == b"next"

@@ -276,6 +276,32 @@ def test_changes_in_the_meantime(world: World) -> None:
     assert set().union(*(oids for _, oids in database.heard)) == set(OIDS)
 
 
+@pytest.mark.parametrize("limit", [5, 6])
+def test_a_copy_is_not_asked_for_the_outcome_of_a_commit(world: World, limit: int) -> None:
+    """The server of the commit is not to be had; one that is there does not know of it yet."""
+    reader = _reader_of(world)
+    server = world.server("zeotwisted", f"protocol-limit {limit}", start=False)
+    shutil.copy(reader.data_fs, server.data_fs)
+    server.start()
+    proxy = world.proxy(server)
+    storage = world.client([proxy.address, reader.address], read_only_fallback=True)
+    _connected(storage, read_only=False)
+    txn = TransactionMetaData()
+    storage.tpc_begin(txn)
+    storage.store(OID, storage.load(OID)[1], b"new", "", txn)
+    storage.tpc_vote(txn)
+    proxy.hold()
+    finish = InThread(storage.tpc_finish, txn)
+    assert proxy.held.wait(20)
+    proxy.close()
+    _connected(storage, read_only=True)
+    world.proxy(server, proxy.address)
+    tid = finish.result()
+    assert not storage.is_read_only()
+    assert storage.load(OID) == (b"new", tid)
+    assert storage.lastTransaction() == tid
+
+
 @pytest.mark.parametrize("refuse", [False, True])
 def test_older_server(world: World, refuse: bool, caplog: pytest.LogCaptureFixture) -> None:
     """A backup was restored: either nothing old is served, or the server is not used."""

@@ -126,15 +126,18 @@ class ClientConnection:
 
     # Any thread.
 
-    def wait(self, timeout: float, fail_fast: bool = False) -> ClientProtocol:
+    def wait(
+        self, timeout: float, fail_fast: bool = False, writable: bool = False
+    ) -> ClientProtocol:
         """Return the connection, as soon as there is one.
 
         :param timeout: how long (seconds) to wait for it.
         :param fail_fast: do not wait for servers that are there but refuse us.
+        :param writable: do not be content with a server that does not let us write.
         :raises ClientDisconnected: there was none in that time, or the client is closed.
         :raises ClientStorageError: it would wait in the thread that it waits for.
         """
-        ready = self.ready
+        ready = self._usable(writable)
         if ready is not None:
             return ready
         if self._access.is_current():
@@ -144,7 +147,7 @@ class ClientConnection:
             )
         deadline = time.monotonic() + timeout
         with self._changed:
-            while self.ready is None:
+            while (ready := self._usable(writable)) is None:
                 hopeless = self._hopeless(fail_fast)
                 if hopeless is not None:
                     raise hopeless
@@ -152,7 +155,11 @@ class ClientConnection:
                 if remaining <= 0 or not self._access.is_running():
                     raise self._too_late(timeout)
                 self._changed.wait(remaining)
-            return self.ready
+            return ready
+
+    def _usable(self, writable: bool) -> ClientProtocol | None:
+        ready = self.ready
+        return None if ready is None or (writable and ready.read_only) else ready
 
     def _hopeless(self, fail_fast: bool) -> Exception | None:
         """Return why it is not worth waiting, if so."""
@@ -179,6 +186,8 @@ class ClientConnection:
     def _explanation(self) -> str:
         if not self._access.is_running():
             return "the reactor does not run"
+        if self.state is State.FALLBACK:
+            return self.state.value
         failure = self.failure
         if isinstance(failure, NoServer):
             return failure.explanation
@@ -362,6 +371,9 @@ class ClientConnection:
         try:
             if old is not None:
                 await self._retire(old.protocol)
+                # Until now the other one may have been the first to tell.
+                await protocol.request("ping")
+                self._judge(candidate)
             await verify(protocol, candidate.last_transaction(), self._coherence, self._name)
             candidate.deliver_to(self._pushed, self._coherence.last_transaction())
             info = await protocol.request("get_info")

@@ -61,7 +61,8 @@ def committed_tid(
 
     When this returns, the client has heard of all that was committed up to that transaction.
 
-    :param connect: waits for a connection, at most for a number of seconds, and returns it.
+    :param connect: waits for a connection, at most for a number of seconds, and returns it. It must
+        be to a server that takes changes: another one may be a copy that lags behind.
     :param timeout: how long (seconds) to try.
     :raises CommitInDoubt: no server has told in that time.
     """
@@ -90,7 +91,8 @@ def _ask(traces: Traces, connection: ClientProtocol, deadline: float) -> bytes |
         remaining = max(deadline - time.monotonic(), 0.0)
         return connection.call_and_wait(Deferred(), name, *args, timeout=remaining)
 
-    if traces.tid is not None and connection.is_extended:
+    # A server that is itself a client of the one that has the transaction does not know it.
+    if traces.tid is not None and connection.tells_tids:
         return traces.tid if call("tpc_outcome", traces.tid, traces.oid) else None
     # The lock is given to nobody before the transaction is over.
     connection.oneway("tpc_begin", _FENCE, "", "", {}, None, " ", hold_back=True)

@@ -67,6 +67,8 @@ class ClientProtocol(protocol.Protocol):
     :ivar ready: fires when the handshake is done; fails if there will be none.
     :ivar lost: fires with the reason (an exception) when the connection has ended.
     :ivar read_only: whether we have registered as a reader.
+    :ivar tells_tids: whether the server tells the tid of each transaction with the vote, and knows
+        what becomes of it.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class ClientProtocol(protocol.Protocol):
         self.ready: Deferred[None] = Deferred()
         self.lost: Deferred[Exception] = Deferred()
         self.read_only = False
+        self.tells_tids = False
         self._clock = clock
         self._is_reactor_thread = is_reactor_thread
         self._push = push

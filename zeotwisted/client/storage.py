@@ -186,7 +186,6 @@ class ClientStorage(ConflictResolvingStorage):
         self._db: Any = None
         self._closed = False
         self._server_addr: str | None = None
-        self._tid_is_told = False
         #: Encoding and version that were agreed upon with the server, for example ``b"M6"``.
         self.protocol_version = b""
         self._info: dict[str, Any] = {
@@ -317,6 +316,9 @@ class ClientStorage(ConflictResolvingStorage):
             self._tell_dropped_iterators(protocol)
         return protocol
 
+    def _writable_protocol(self, timeout: float) -> ClientProtocol:
+        return self._connect().wait(timeout, writable=True)
+
     def _call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
         return self._protocol(timeout).call_and_wait(Deferred(), name, *args)
 
@@ -350,7 +352,7 @@ class ClientStorage(ConflictResolvingStorage):
         """
         self._server_addr = _peer_name(conn.connected_to)
         self.protocol_version = conn.version
-        self._tid_is_told = bool(info.get("tid_at_vote"))
+        conn.tells_tids = bool(info.get("tid_at_vote"))
         self._info.update(info)
         provided = set(map(tuple, info.get("interfaces", ())))
         for interface in _OPTIONAL_INTERFACES:
@@ -647,8 +649,7 @@ class ClientStorage(ConflictResolvingStorage):
             protocol = self._protocol()
             if protocol.read_only:
                 raise ReadOnlyError()
-            after = self._coherence.last_transaction()
-            transaction.begin(protocol, tid, status, after, self._tid_is_told)
+            transaction.begin(protocol, tid, status, self._coherence.last_transaction())
         except BaseException:
             gate.leave(transaction)
             raise
@@ -721,11 +722,15 @@ class ClientStorage(ConflictResolvingStorage):
 
         :param f: called with the tid before anything later can be seen.
         :raises ClientDisconnected: the connection is lost, and the transaction is not committed.
-        :raises CommitInDoubt: the connection is lost, and there is no server to tell.
+        :raises CommitInDoubt: the connection is lost, or the server failed, and there is no server
+            to tell.
+        :raises Exception: the server failed, and the transaction is not committed.
         """
         transaction = self._transaction(txn)
         try:
-            tid = transaction.finish(self._coherence, f, self._protocol, self._wait_timeout)
+            tid = transaction.finish(
+                self._coherence, f, self._writable_protocol, self._wait_timeout
+            )
         except Exception:
             self._leave(transaction)
             raise

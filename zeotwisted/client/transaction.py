@@ -106,12 +106,10 @@ class ClientTransaction:
         tid: bytes | None,
         status: str,
         after: bytes,
-        tid_is_told: bool,
     ) -> None:
         """Tell the server that it begins, and stay with this connection.
 
         :param after: a transaction that is in the database already.
-        :param tid_is_told: the server tells the tid with the vote.
         """
         self._connection = connection
         self._tid = tid
@@ -119,7 +117,7 @@ class ClientTransaction:
         txn = self.txn
         # What a storage's iterator returns as the extension may be a dict of another class.
         extension = dict(txn.extension)
-        if tid is None and not tid_is_told:
+        if tid is None and not connection.tells_tids:
             mark = new_mark()
             (self._mark,) = mark.values()
             extension |= mark
@@ -237,7 +235,8 @@ class ClientTransaction:
         :param connect: see `outcome.committed_tid`.
         :param timeout: how long (seconds) to look for a server that knows, if the answer is lost.
         :raises ClientDisconnected: the connection is lost, and it is not committed.
-        :raises CommitInDoubt: the connection is lost, and nobody knows.
+        :raises CommitInDoubt: the connection is lost, or the server failed, and nobody knows.
+        :raises Exception: the server failed, and it is not committed.
         """
         answer: Deferred[bytes] = Deferred()
         lost = False
@@ -254,20 +253,25 @@ class ClientTransaction:
             return tid
 
         def failed(failure: Failure) -> Failure:
-            # Only of what was sent does the loss of the connection get here.
+            # Only of what was sent does the loss of the connection get here. A server that fails
+            # knows no more than we do, and a stock one keeps the transaction, and the lock, as long
+            # as there is the connection.
             nonlocal lost
-            lost = not self._protocol.is_open and failure.check(ClientDisconnected) is not None
+            lost = True
+            self._protocol.close(ClientDisconnected(f"tpc_finish failed: {failure.value}"))
             return failure
 
         answer.addCallbacks(committed, failed)
         try:
             return self._protocol.call_and_wait(answer, "tpc_finish", self._id)
-        except ClientDisconnected as error:
+        except Exception as error:
             if not lost:
                 raise
             tid = committed_tid(self._traces(), connect, timeout)
-            if tid is None:
+            if tid is None and isinstance(error, ClientDisconnected):
                 raise ClientDisconnected(f"the transaction is not committed: {error}") from error
+            if tid is None:
+                raise
         coherence.found(tid, self._changes, callback)
         return tid
 
