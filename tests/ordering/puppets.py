@@ -231,9 +231,9 @@ class Database:
 class Client:
     """A real ClientStorage whose server is a puppet."""
 
-    def __init__(self) -> None:
+    def __init__(self, addr: Any = ("127.0.0.1", 1), **options: Any) -> None:
         self.reactor = MemoryReactor()
-        self.storage = ClientStorage(("127.0.0.1", 1), wait=False, reactor=self.reactor)
+        self.storage = ClientStorage(addr, wait=False, reactor=self.reactor, **options)
         self.database = Database()
         self.storage.registerDB(self.database)
 
@@ -264,8 +264,6 @@ class PuppetServer:
         self.transport.clear()
         for event in self._session.receive(data):
             if type(event) is Called:
-                if event.call.name == "register":
-                    self._session.registered()
                 self._calls.append(event)
 
     def next(self, name: str) -> Called:
@@ -284,7 +282,14 @@ class PuppetServer:
     def answer(self, call: Called, value: Any) -> bytes:
         """Return the bytes of an answer."""
         assert call.id is not None
+        if call.call.name == "register":
+            self._session.registered()
         return self._session.reply(call.id, value)
+
+    def refusal(self, call: Called, error: Exception) -> bytes:
+        """Return the bytes of an exception for an answer."""
+        assert call.id is not None
+        return self._session.failure(call.id, error)
 
     def says(self, name: str, *args: Any) -> bytes:
         """Return the bytes of something that the server says on its own."""

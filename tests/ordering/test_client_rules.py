@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from ZODB.Connection import TransactionMetaData
-from ZODB.POSException import StorageTransactionError
+from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
+from zeotwisted.client.states import State
 from zeotwisted.exceptions import ClientDisconnected
 
-from .puppets import LATEST, OID_A, OID_B, T0, T1, T2, T3, Client, PuppetServer
+from .puppets import INFO, LATEST, OID_A, OID_B, T0, T1, T2, T3, Client, PuppetServer
 
 
 @pytest.fixture
@@ -390,3 +391,35 @@ def test_failing_callback_of_a_commit_ends_the_connection(
     assert server.transport.disconnected
     # The next verification has to go back to before that transaction.
     assert storage.lastTransaction() == T0
+
+
+def test_whichever_server_tells_first_is_believed() -> None:
+    """The server that takes changes is a little later to tell than the one that it replaces."""
+    client = Client([("127.0.0.1", 1), ("127.0.0.1", 2)], read_only_fallback=True)
+    reader = client.accept()
+    reader.deliver(reader.refusal(reader.next("register"), ReadOnlyError()))
+    reader.deliver(reader.answer(reader.next("register"), T0))
+    client.reactor.pump([0.25] * 5)
+    reader.deliver(reader.answer(reader.next("get_info"), INFO))
+    assert client.storage.is_read_only()
+    thread, results = in_thread(client.storage.loadBefore, OID_A, T1)
+    load = wait_for_call(reader, "loadBefore")
+    client.reactor.tcpClients.clear()
+    client.reactor.advance(5)
+    writer = client.accept()
+    writer.deliver(writer.answer(writer.next("register"), T0))
+    # The load is the last thing for which the reader is needed.
+    reader.deliver(
+        reader.says("invalidateTransaction", T1, [OID_B]),
+        reader.answer(load, (b"data", T0, None)),
+    )
+    thread.join(5)
+    assert results == [(b"data", T0, None)]
+    writer.deliver(
+        writer.says("invalidateTransaction", T1, [OID_B]),
+        writer.answer(writer.next("ping"), None),
+    )
+    writer.deliver(writer.answer(writer.next("get_info"), INFO))
+    assert client.storage._connection.state is State.READY
+    assert client.database.heard == [(T0, set()), (T1, {OID_B})]
+    assert client.cached(OID_A) == (b"data", T0, None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from ZODB.MappingStorage import MappingStorage
-from ZODB.utils import newTid
+from typing import Any
 
-from .puppets import OID_A, Server
+import pytest
+from ZODB.Connection import TransactionMetaData
+from ZODB.MappingStorage import MappingStorage
+from ZODB.utils import newTid, z64
+
+from .puppets import OID_A, OID_B, Server
 
 
 def test_vote_tells_the_tid_that_the_transaction_gets() -> None:
@@ -29,6 +32,30 @@ def test_storage_that_chooses_tids_itself() -> None:
     client.begin(1, OID_A)
     assert client.ask("get_info")["tid_at_vote"] is False
     assert client.ask("vote", 1) == ((), None)
+
+
+def test_tids_go_forward_when_others_use_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody in the server's process commits after the tid was chosen."""
+    server = Server()
+    client = server.client()
+    choose = server.served.tids.next
+    others: list[bytes] = []
+
+    def slowly(last: bytes) -> bytes:
+        tid = choose(last)
+        if not others:
+            txn: Any = TransactionMetaData()
+            server.storage.tpc_begin(txn, newTid(tid))
+            server.storage.store(OID_B, z64, b"other", "", txn)
+            server.storage.tpc_vote(txn)
+            others.append(server.storage.tpc_finish(txn))
+        return tid
+
+    monkeypatch.setattr(server.served.tids, "next", slowly)
+    client.begin(1, OID_A)
+    _, tid = client.ask("vote", 1)
+    assert tid > others[0]
+    assert client.ask("tpc_finish", 1) == tid == server.storage.lastTransaction()
 
 
 def test_voted_transaction_of_a_lost_client_is_given_up() -> None:

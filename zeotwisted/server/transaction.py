@@ -278,9 +278,20 @@ class ServerTransaction:
 
     def _begin(self) -> None:
         storage, tids = self._served.storage, self._served.tids
-        tid = self._given_tid
-        if tid is None and tids is not None:
+        if self._given_tid is not None or tids is None:
+            self._begin_in_storage(self._given_tid)
+            return
+        while True:
             tid = self.tid = tids.next(storage.lastTransaction() or z64)
+            self._begin_in_storage(tid)
+            # Who uses the storage past this server may have committed while this waited for the
+            # storage's own lock, and tids must not go backwards.
+            if (storage.lastTransaction() or z64) < tid:
+                return
+            storage.tpc_abort(self._metadata)
+
+    def _begin_in_storage(self, tid: bytes | None) -> None:
+        storage = self._served.storage
         # Not every storage takes a status, nor a tid.
         if self._status != " ":
             storage.tpc_begin(self._metadata, tid, self._status)
