@@ -109,6 +109,18 @@ STEPS: dict[str, list[Any]] = {
 }
 
 
+def test_no_oid_is_given_out_twice(world: World, package: str) -> None:
+    """A server that is started anew does not know which ones it has given out and nobody stored."""
+    server = world.server(package)
+    storage = world.client(server.address)
+    storage.new_oid()
+    _restart(server, storage)
+    _found(storage)
+    other = world.client(server.address)
+    others = {other.new_oid() for _ in range(100)}
+    assert storage.new_oid() not in others
+
+
 @pytest.mark.parametrize("steps", STEPS)
 def test_open_transaction_is_poisoned(world: World, package: str, steps: str) -> None:
     server = world.server(package)

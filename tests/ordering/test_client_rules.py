@@ -186,6 +186,44 @@ def test_too_long_away_means_that_anything_may_have_changed(
     assert client.storage.lastTransaction() == T2
 
 
+@pytest.mark.parametrize("answer", [T1, (T1,), (1, []), (b"short", []), (T1, [b"short"]), (T1, 5)])
+def test_verification_checks_what_it_is_told(
+    client: Client, server: PuppetServer, answer: Any
+) -> None:
+    server = reconnect(client, server)
+    server.deliver(server.answer(server.next("register"), T2))
+    server.deliver(server.answer(server.next("getInvalidations"), answer))
+    assert client.storage._connection.state is State.PAUSING
+    assert client.storage.lastTransaction() == T0
+
+
+@pytest.mark.parametrize("answer", [1, b"short", "a tid"])
+def test_registration_checks_what_it_is_told(
+    client: Client, server: PuppetServer, answer: Any
+) -> None:
+    server = reconnect(client, server)
+    server.deliver(server.answer(server.next("register"), answer))
+    assert client.storage._connection.state is State.PAUSING
+    assert client.storage.lastTransaction() == T0
+
+
+def test_what_goes_wrong_in_a_verification_is_logged(
+    client: Client, server: PuppetServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is no fault of the server's."""
+
+    def fail(tid: bytes, oids: Any) -> None:
+        raise ZeroDivisionError
+
+    server = reconnect(client, server)
+    client.database.invalidate = fail  # type: ignore[method-assign]
+    server.deliver(server.answer(server.next("register"), T2))
+    server.deliver(server.answer(server.next("getInvalidations"), (T2, [OID_A])))
+    assert client.storage._connection.state is State.PAUSING
+    assert client.storage.lastTransaction() == T0
+    assert any(record.exc_info for record in caplog.records)
+
+
 # Rule 4: the last transaction moves after the database has been told, and all at once.
 
 

@@ -12,7 +12,8 @@ from twisted.internet.protocol import Factory
 from ZODB.POSException import ReadOnlyError
 from ZODB.utils import z64
 
-from zeotwisted.exceptions import ClientDisconnected
+from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
+from zeotwisted.protocol import methods
 
 from .address import Address, describe, endpoints
 from .protocol import ClientProtocol, Push
@@ -80,7 +81,9 @@ class Candidate:
     def _register(self, storage_id: str, read_only: bool) -> Deferred[None]:
         answer: Deferred[Any] = Deferred()
 
-        def registered(tid: bytes | None) -> None:
+        def registered(tid: Any) -> None:
+            if not methods.tid_or_none(tid):
+                raise UnrecognizedResult("register", tid)
             # In the turn of the answer: invalidations may follow it at once.
             self.protocol.registered()
             self.protocol.read_only = read_only

@@ -379,6 +379,8 @@ class ClientConnection:
             info = await protocol.request("get_info")
             self._owner.notify_connected(protocol, info)
         except Exception as error:
+            if not isinstance(error, ClientStorageError):
+                _log.exception("%s: the connection cannot be used", self._name)
             protocol.close(error)
             self._lost(error, protocol)
             return

@@ -366,6 +366,8 @@ class ClientStorage(ConflictResolvingStorage):
 
     def notify_disconnected(self) -> None:
         """Called in the reactor's thread when the connection is lost."""
+        # The server that comes next may have been started anew, and give them to others, too.
+        self._oids.clear()
 
     def info(self, dict: dict[str, Any]) -> None:
         """Called in the reactor's thread with news about the storage."""

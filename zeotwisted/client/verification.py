@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from ZODB.utils import tid_repr, z64
 
-from zeotwisted.exceptions import ClientStorageError
+from zeotwisted.exceptions import ClientStorageError, UnrecognizedResult
+from zeotwisted.protocol import methods
 
 from .coherence import Coherence
 
@@ -62,9 +64,17 @@ async def verify(server: _Server, server_tid: bytes, coherence: Coherence, name:
     else:
         missed = await server.request("getInvalidations", known)
         if missed:
-            tid, oids = missed
+            tid, oids = _checked(missed)
             _log.info("%s: missed changes of %d objects", name, len(oids))
             coherence.replay(tid, oids)
         else:
             _log.info("%s: was away for too long; everything that was cached is dropped", name)
             coherence.forget_all(server_tid)
+
+
+def _checked(missed: Any) -> tuple[bytes, Sequence[bytes]]:
+    if type(missed) is tuple and len(missed) == 2:
+        tid, oids = missed
+        if methods.tid(tid) and methods.oids(oids):
+            return tid, oids
+    raise UnrecognizedResult("getInvalidations", missed)
