@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from ZODB.utils import p64, z64
 
 from zeotwisted.client.cachefile import CacheFileError, FileCache
 from zeotwisted.client.opencache import open_cache
+from zeotwisted.exceptions import ClientDisconnected
 
 from .killcache import kill_clients
-from .support import World, store
+from .support import SOON, World, store
 
 
 def fill(path: Path, count: int = 50) -> None:
@@ -182,6 +184,35 @@ def test_a_client_goes_on_with_its_file(world: World, tmp_path: Path) -> None:
     assert storage.cache_statistics()["entries"] == 2
     with pytest.raises(CacheFileError, match="another storage"):
         world.client(server.address, cache=path)
+
+
+def test_without_a_server_all_of_the_file_is_served(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = world.server()
+    path = str(tmp_path / "cache")
+    storage = world.client(server.address, cache=path)
+    tid = store(storage, p64(1), b"one")
+    storage.close()
+    server.stop()
+
+    wanted = Event()
+    make_index, wait = FileCache._make_index, FileCache.wait_until_indexed
+
+    def make_index_late(cache: FileCache) -> None:
+        wanted.wait(SOON)
+        make_index(cache)
+
+    def want(cache: FileCache) -> None:
+        wanted.set()
+        wait(cache)
+
+    monkeypatch.setattr(FileCache, "_make_index", make_index_late)
+    monkeypatch.setattr(FileCache, "wait_until_indexed", want)
+    storage = world.client(server.address, cache=path, wait=False, wait_timeout=0.1)
+    assert storage.load(p64(1)) == (b"one", tid)
+    with pytest.raises(ClientDisconnected):
+        storage.load(p64(2))
 
 
 def test_the_cache_of_zeo_may_be_passed(world: World) -> None:

@@ -506,9 +506,20 @@ class ClientStorage(ConflictResolvingStorage):
         :raises ZODB.POSException.POSKeyError: the object does not exist.
         """
         cached = self._coherence.load_before(oid, tid)
+        if cached is None and self._may_be_in_file():
+            cached = self._coherence.load_before(oid, tid)
         if cached is not None:
             return cached
         return self._protocol().call_and_wait(load(self._coherence, oid), "loadBefore", oid, tid)
+
+    def _may_be_in_file(self) -> bool:
+        """Return whether it is worth looking into the cache once more."""
+        connection = self._connection
+        if isinstance(self._cache, FileCache) and (connection is None or connection.ready is None):
+            # While there is no server, the file has to say all that it can.
+            self._cache.wait_until_indexed()
+            return True
+        return False
 
     def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:
         """Have records brought into the cache; do not wait for them."""
