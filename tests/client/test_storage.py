@@ -94,6 +94,9 @@ def test_name_and_storage(world: World) -> None:
     assert a.getName() == "first (connected)"
     assert a.__name__ == "first"
     assert b.getName() == f"{server.address} (connected)"
+    # A port is that of an address.
+    port = world.client(server.address[1], storage="b")
+    assert port.getName() == f"{server.address} (connected)"
     store(a, OID, b"a")
     with pytest.raises(POSKeyError):
         b.load(OID)

@@ -176,7 +176,7 @@ class ClientStorage(ConflictResolvingStorage):
             _seconds(liveness_timeout),
             security(ssl, ssl_server_hostname),
         )
-        self.__name__ = name or str(addr)
+        self.__name__ = name or str(("127.0.0.1", addr) if isinstance(addr, int) else addr)
         self._cache_size = cache_size
         self._wait_timeout = 30.0 if wait_timeout is None else float(wait_timeout)
         self._wants_read_only = bool(read_only)
