@@ -77,6 +77,17 @@ def test_none_is_made_twice_where_the_clock_is_behind() -> None:
     assert TimeStamp(max(made)).timeTime() - TimeStamp(future).timeTime() < 2
 
 
+def test_clock_that_is_behind_can_catch_up() -> None:
+    future = TimeStamp(2100, 12, 31, 23, 59, 59.9).raw()
+    clock = TidClock()
+    last = future
+    for _ in range(100):
+        made = clock.next(last)
+        assert made > last
+        last = made
+    assert TimeStamp(last).timeTime() - TimeStamp(future).timeTime() < 2
+
+
 @pytest.mark.parametrize("lists", [True, False])
 def test_storage_knows_what_it_holds(lists: bool) -> None:
     storage: Any = MappingStorage()

@@ -13,7 +13,7 @@ from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
-from ZODB.POSException import ReadOnlyError
+from ZODB.POSException import POSError, ReadOnlyError
 
 from zeotwisted.exceptions import (
     ClientDisconnected,
@@ -379,7 +379,8 @@ class ClientConnection:
             info = await protocol.request("get_info")
             self._owner.notify_connected(protocol, info)
         except Exception as error:
-            if not isinstance(error, ClientStorageError):
+            if not isinstance(error, (POSError, WireError)):
+                # It is not the server's fault.
                 _log.exception("%s: the connection cannot be used", self._name)
             protocol.close(error)
             self._lost(error, protocol)

@@ -40,12 +40,12 @@ class TidClock:
 
     def next(self, last: bytes) -> bytes:
         """Return a tid that is later than `last` and than all before."""
-        last = max(last, self._last)
-        after = TimeStamp(last)
+        after = TimeStamp(max(last, self._last))
         now = time.time()
-        if now <= after.timeTime():
+        if not self._last and now <= after.timeTime():
             # The next possible one may have been promised before the server was started anew, to a
-            # transaction that was aborted then.
+            # transaction that was aborted then. Of its own ones the server knows; to leave room
+            # before each would take them away from the clock for ever.
             now = after.timeTime() + random.random()
         made: bytes = TimeStamp(*time.gmtime(now)[:5], now % 60).laterThan(after).raw()
         self._last = made
