@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import signal
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,6 +15,7 @@ import ZEO.cache
 from ZODB.utils import p64, z64
 
 from zeotwisted.client.cachefile import CacheFileError, FileCache
+from zeotwisted.client.cachelog import HEADER
 from zeotwisted.client.opencache import open_cache
 from zeotwisted.exceptions import ClientDisconnected
 
@@ -150,6 +153,7 @@ def test_a_record_damaged_on_the_disk_is_not_served(tmp_path: Path) -> None:
     cache.store(p64(1), p64(1), None, b"precious")
     for number in range(2, 20):
         cache.store(p64(number), p64(1), None, b"x" * 1000)
+    cache.setLastTid(p64(1))
     cache.close()
     content = path.read_bytes()
     with path.open("rb+") as file:
@@ -237,4 +241,154 @@ def test_a_child_leaves_the_file_to_its_parent(tmp_path: Path) -> None:
     assert cache.load(p64(1)) and cache.load(p64(2)) is None
     with pytest.raises(CacheFileError, match="another storage"):
         FileCache(path)
+    cache.close()
+
+
+def test_an_object_that_moves_to_make_room_for_its_invalidation(tmp_path: Path) -> None:
+    """There is no room in the log that has the object, so that it moves to the other one."""
+    for tell_end in (True, False):
+        path = str(tmp_path / f"cache{tell_end}")
+        cache = FileCache(path)
+        cache.store(p64(1), p64(1), None, b"old")
+        assert cache.load(p64(1))
+        log = cache._probation.log
+        while log.room(0, spare=True):
+            cache.setLastTid(p64(1))
+        if tell_end:
+            cache.invalidate(p64(1), p64(2))
+            assert cache.load(p64(1)) is None
+        cache.store(p64(1), p64(2), None, b"new")
+        cache.invalidate(p64(1), p64(3))
+        cache.setLastTid(p64(3))
+        assert log.tail
+        cache.close()
+        cache = FileCache(path)
+        for oid, start, end, data in cache.revisions():
+            assert (oid, start, end, data) == (p64(1), p64(2), p64(3), b"new") or (
+                (oid, start, end, data) == (p64(1), p64(1), p64(2), b"old") and tell_end
+            )
+        cache.close()
+
+
+def killed_at_write(path: Path, number: int) -> None:
+    """Open a cache in a process that is killed before that write."""
+    pid = os.fork()
+    if not pid:
+        count = itertools.count(1)
+
+        def pwrite(*args: Any) -> int:
+            if next(count) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args)
+
+        real, os.pwrite = os.pwrite, pwrite
+        FileCache(str(path), 100_000)
+        os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+def test_killed_while_creating_the_file(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        path = tmp_path / f"cache{number}"
+        killed_at_write(path, number)
+        fill(path)
+        assert not Path(f"{path}.bak1").exists()
+
+
+def test_what_cannot_be_verified_is_forgotten(tmp_path: Path) -> None:
+    """Killed in the first transaction of all, before its tid was noted."""
+    path = str(tmp_path / "cache")
+    cache = FileCache(path)
+    cache.store(p64(1), p64(1), None, b"x")
+    cache.close()
+    cache = FileCache(path)
+    assert cache.load(p64(1)) is None and cache.getLastTid() == z64
+    cache.setLastTid(p64(2))
+    cache.close()
+    cache = FileCache(path)
+    assert list(cache.revisions()) == []
+    cache.close()
+
+
+def test_any_eight_bytes_are_an_oid(tmp_path: Path) -> None:
+    path = str(tmp_path / "cache")
+    oid = b"\xff" * 8
+    for _ in range(2):
+        cache = FileCache(path, 100_000)
+        cache.store(oid, p64(1), None, b"x" * 20_000)
+        cache.setLastTid(p64(1))
+        cache.wait_until_indexed()
+        assert cache.load(oid) == (b"x" * 20_000, p64(1))
+        for number in range(5):
+            cache.store(p64(number), p64(1), None, b"x" * 20_000)
+        cache.close()
+
+
+@pytest.fixture
+def not_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the index made by who needs it alone."""
+    monkeypatch.setattr(FileCache, "_make_index", lambda cache: None)
+
+
+def test_nobody_waits_for_the_index(tmp_path: Path, not_indexed: None) -> None:
+    path = str(tmp_path / "cache")
+    cache = FileCache(path, 200_000)
+    for number in range(1000):
+        cache.store(p64(number), p64(1), None, b"x" * 300)
+        cache.setLastTid(p64(1))
+    cache.close()
+    cache = FileCache(path, 200_000)
+    for number in range(1000, 1100):
+        cache.store(p64(number), p64(1), None, b"x" * 300)
+    for number in range(980, 1000):
+        cache.invalidate(p64(number), p64(2))
+    cache.setLastTid(p64(2))
+    assert not cache._indexed
+    assert cache.load(p64(1099))
+    while cache._index_more():
+        pass
+    assert len(cache) > 100
+    assert not any(cache.load(p64(number)) for number in range(980, 1000))
+    cache.close()
+
+
+def test_a_damaged_file_is_left_alone_once_it_is_set_aside(
+    tmp_path: Path, not_indexed: None
+) -> None:
+    path = tmp_path / "cache"
+    cache = FileCache(str(path), 100_000)
+    cache.store(p64(1), p64(1), None, b"precious")
+    log = cache._probation.log
+    while log.head % log.capacity < log.capacity // 2:
+        cache.store(p64(2), p64(log.head), None, b"x" * 50)
+    while log.room(0):
+        log.note_last_tid(p64(1))
+    cache._main.log.note_last_tid(p64(1))
+    cache.close()
+    content = bytearray(path.read_bytes())
+    content[content.index(b"precious") - 30] ^= 1
+    path.write_bytes(content)
+    cache = FileCache(str(path), 100_000)
+    # There is no room for it, the index is needed, and is found to be damaged.
+    cache.setLastTid(p64(2))
+    assert (tmp_path / "cache.bak1").exists()
+    assert not (tmp_path / "cache.bak2").exists()
+    # The logs that are not used any more have written nothing into the new file.
+    assert [part.log.head for part in cache._parts] == [HEADER, HEADER]
+    assert len(path.read_bytes()[4096:].replace(b"\0", b"")) <= 2 * 12
+    cache.close()
+
+
+def test_memory_is_no_substitute_for_a_large_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = FileCache(str(tmp_path / "cache"), 20_000_000)
+
+    def full(*args: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    for number in range(20):
+        cache.store(p64(number), p64(1), None, b"x" * 1_000_000)
+    assert 0 < cache.used <= 8 * 1024 * 1024
     cache.close()

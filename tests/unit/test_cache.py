@@ -62,6 +62,11 @@ class Cache(RuleBasedStateMachine):
             data, start, end = revision
             self.cache.store(oid, start, end, data)
 
+    @rule(times=st.sampled_from([1, 30, 300]))
+    def nothing_happens(self, times: int) -> None:
+        for _ in range(times):
+            self.cache.setLastTid(tid(self.now))
+
     @rule(oid=oids)
     def forget(self, oid: bytes) -> None:
         self.cache.invalidate(oid, None)

@@ -41,11 +41,13 @@ _log = logging.getLogger("zeotwisted.client")
 _MAGIC = b"zeotwisted cache 1\n\0\0\0\0\0"
 _HEADER = Struct(f">{len(_MAGIC)}sQI")
 _BLOCK = 4096
+#: Where in the first block the states of the two logs are.
+_STATES = (512, 1024)
 #: What ZEO's cache files begin with.
 _ZEO_MAGIC = b"ZEC"
 
 _MIN_SIZE = 64 * 1024
-#: How many bytes are held in memory while the index is made.
+#: How many bytes are held in memory while the index is made, or when the file has failed.
 _MEANWHILE = 8 * 1024 * 1024
 #: After how many records the thread that makes the index lets others go on.
 _SLICE = 500
@@ -100,7 +102,8 @@ class FileCache:
     def _open(self) -> None:
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         header = os.pread(self._fd, _BLOCK, 0)
-        if header.strip(b"\0"):
+        # Whoever was killed while creating it may have written the states, but no header.
+        if header[: min(_STATES)].strip(b"\0"):
             try:
                 size = self._size_of(header)
                 if size == self.size:
@@ -133,6 +136,10 @@ class FileCache:
         for part in self._parts:
             part.open()
         self._last_tid = min(part.log.last_tid for part in self._parts)
+        if self._last_tid == z64:
+            # A last tid was never noted, so that nothing can be verified.
+            for part in self._parts:
+                part.clear()
         self._indexed = all(part.log.tail == part.log.head for part in self._parts)
         if not self._indexed:
             self._memory = ClientCache(min(_MEANWHILE, self.size))
@@ -175,11 +182,14 @@ class FileCache:
         self._map = mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
         space = self.size - _BLOCK
         probation = int(space * PROBATION)
-        self._probation = IndexedLog(Log(self._fd, self._map, 512, _BLOCK, probation))
+        first, second = _STATES
+        self._probation = IndexedLog(Log(self._fd, self._map, first, _BLOCK, probation))
         self._main = IndexedLog(
-            Log(self._fd, self._map, 1024, _BLOCK + probation, space - probation)
+            Log(self._fd, self._map, second, _BLOCK + probation, space - probation)
         )
-        self._parts = (self._main, self._probation)
+        # What is changed is changed in this order: to make room in the first may move records to
+        # the second, and these must not miss the change.
+        self._parts = (self._probation, self._main)
         self._dropped = Dropped()
 
     # Making the index.
@@ -288,7 +298,7 @@ class FileCache:
         )
         # What is in the file is right up to a last tid that stays there.
         self._indexed = True
-        self._memory = ClientCache(self.size)
+        self._memory = ClientCache(min(_MEANWHILE, self.size))
         self._memory.setLastTid(self._last_tid)
         self._release()
 
@@ -304,6 +314,8 @@ class FileCache:
     def used(self) -> int:
         """How many bytes of the file are in use, overhead included."""
         with self._lock:
+            if self._fd < 0:
+                return 0 if self._memory is None else self._memory.used
             return sum(part.log.head - part.log.tail for part in self._parts)
 
     def getLastTid(self) -> bytes:
@@ -390,22 +402,28 @@ class FileCache:
     def _store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
         again = self._dropped.recall(u64(oid))
         part = self._main if again or not self._probation.log.fits(len(data)) else self._probation
-        if part.log.fits(len(data)) and self._make_room(part, len(data)):
+        if not part.log.fits(len(data)):
+            return
+        if not self._indexed and not part.log.room(len(data), spare=True):
+            # Memory has it. Nobody shall wait for the index now.
+            return
+        if self._make_room(part, len(data)):
             part.store(oid, start, end, data, self._indexed)
             self.statistics.stores += 1
 
     def _make_room(self, part: IndexedLog, length: int) -> bool:
         """Make room for a record in a log; return False if it turns out that there is no log."""
         log = part.log
-        if log.room(length):
-            return True
-        # What may go can only be told by the index.
-        while not self._indexed:
-            self._index_more()
+        if not self._indexed:
+            if log.room(length):
+                return True
+            # What may go can only be told by the index.
+            while not self._indexed:
+                self._index_more()
         if self._fd < 0 or part not in self._parts:
             return False
         moved = 0
-        while not log.room(length):
+        while not log.room(length, spare=True):
             if log.head == log.tail:
                 part.clear()
                 continue
@@ -419,7 +437,7 @@ class FileCache:
                 moved += len(data) + HEADER
                 if part is self._probation:
                     self._make_room(self._main, len(data))
-                if self._main.log.room(len(data)):
+                if self._main.log.room(len(data), spare=True):
                     self._main.store(oid, start, None, data)
         return True
 

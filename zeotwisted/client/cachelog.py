@@ -79,6 +79,8 @@ class Log:
         self.capacity = capacity
         #: How many bytes are cleared at a time, and scanned at most when the log is opened.
         self.step = max(HEADER, min(capacity // 32, 256 * 1024))
+        #: How many bytes are kept free for what has to be noted while there is no index yet.
+        self.spare = min(capacity // 32, 4 * 1024 * 1024)
         self.tail = self.head = self._noted = 0
         self._tail_chain = self._head_chain = 0
         self.last_tid = z64
@@ -115,14 +117,17 @@ class Log:
         while (written := os.pwrite(self._fd, data, offset)) < len(data):
             data, offset = data[written:], offset + written
 
-    def room(self, length: int) -> bool:
-        """Return whether a record with so many bytes of data may be appended."""
-        size = HEADER + length
+    def room(self, length: int, spare: bool = False) -> bool:
+        """Return whether a record with so many bytes of data may be appended.
+
+        :param spare: whether what is spare has to be free after that.
+        """
+        size = HEADER + length + (self.spare if spare else 0)
         return self._place(size) + size <= self.tail + self.capacity
 
     def fits(self, length: int) -> bool:
         """Return whether there could ever be room for so many bytes of data."""
-        return HEADER + length <= self.capacity - 2 * self.step
+        return HEADER + length + self.spare <= self.capacity - 2 * self.step
 
     def _place(self, size: int) -> int:
         """Return where a record of `size` bytes goes; records are never split."""

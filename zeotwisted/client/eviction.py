@@ -8,6 +8,8 @@ was dropped is remembered for a while: when it comes again, it goes to the main 
 
 from __future__ import annotations
 
+from BTrees.QQBTree import QQTreeSet
+
 __all__ = ["PROBATION", "Dropped"]
 
 #: Which part of the space is for probation. The authors of S3-FIFO take a tenth, which is
@@ -19,20 +21,24 @@ class Dropped:
     """The objects that were dropped last."""
 
     def __init__(self) -> None:
-        # Two sets take a third of the memory of one that knows the order.
-        self._young: set[int] = set()
-        self._old: set[int] = set()
+        # These take an eighth of the memory of Python's sets.
+        self._young = QQTreeSet()
+        self._young_length = 0
+        self._old = QQTreeSet()
 
     def add(self, oid: int, limit: int) -> None:
         """Remember an object, and at most `limit` in all, but at least half as many."""
-        self._young.add(oid)
-        if len(self._young) > limit // 2:
-            self._old, self._young = self._young, set()
+        self._young_length += self._young.insert(oid)
+        if self._young_length > limit // 2:
+            self._old, self._young, self._young_length = self._young, QQTreeSet(), 0
 
     def recall(self, oid: int) -> bool:
         """Return whether the object was dropped lately, and forget that it was."""
-        for oids in (self._young, self._old):
-            if oid in oids:
-                oids.remove(oid)
-                return True
+        if oid in self._young:
+            self._young.remove(oid)
+            self._young_length -= 1
+            return True
+        if oid in self._old:
+            self._old.remove(oid)
+            return True
         return False

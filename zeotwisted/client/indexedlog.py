@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator
 
-from BTrees.LLBTree import LLBTree
+from BTrees.QQBTree import QQBTree
 from ZODB.utils import p64, u64, z64
 
 from .cachelog import END, FORGET, LAST_TID, STORE, Damaged, Log, Record, Stored
@@ -29,7 +29,7 @@ class IndexedLog:
     def __init__(self, log: Log) -> None:
         self.log = log
         # By oid, where the current revision is in the log, times four, and these flags.
-        self._current = LLBTree()
+        self._current = QQBTree()
         self._current_length = 0
         # By oid, start, end and position of earlier revisions, in ascending order.
         self._earlier: dict[int, list[tuple[int, int, int]]] = {}
