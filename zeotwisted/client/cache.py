@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import OrderedDict
 from threading import RLock
 
-from ZODB.utils import u64, z64
+from BTrees.OQBTree import OQBTree
+from BTrees.QQBTree import QQBTree
+from ZODB.utils import p64, u64, z64
 
-from .eviction import PROBATION, Dropped
+from .eviction import Dropped
+from .slots import ASKED_FOR, MAIN, PROBATION, SPARED, Slots
 from .statistics import CacheStatistics
 
 __all__ = ["ClientCache"]
 
-#: What Python needs for one entry besides its data, and for one that was dropped, in bytes
-#: (measured on CPython 3.11).
-_OVERHEAD = 500
-
-
-class _Entry:
-    """One revision of an object."""
-
-    __slots__ = ("asked_for", "data", "end", "oid", "queue", "size", "start")
-
-    def __init__(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
-        self.oid = oid
-        self.start = start
-        #: The tid of the next revision; None while this is the current one.
-        self.end = end
-        self.data = data
-        self.size = len(data) + _OVERHEAD
-        #: Whether somebody wanted it since it came into its queue.
-        self.asked_for = False
-        self.queue: _Queue
-
-
-class _Queue:
-    """Entries in the order in which they came."""
-
-    def __init__(self) -> None:
-        self.entries: OrderedDict[tuple[bytes, bytes], _Entry] = OrderedDict()
-        self.used = 0
-
-    def add(self, entry: _Entry) -> None:
-        self.entries[entry.oid, entry.start] = entry
-        self.used += entry.size
-        entry.queue = self
-        entry.asked_for = False
-
-    def remove(self, entry: _Entry) -> None:
-        del self.entries[entry.oid, entry.start]
-        self.used -= entry.size
-
-    def first(self) -> _Entry:
-        return next(iter(self.entries.values()))
+#: What a revision takes besides its data, with what is remembered of objects that were dropped, and
+#: what an earlier one takes besides that, in bytes (measured on CPython 3.11).
+_OVERHEAD = 110
+_EARLIER_OVERHEAD = 280
 
 
 class ClientCache:
@@ -77,12 +41,19 @@ class ClientCache:
     def clear(self) -> None:
         """Forget all records; the last tid stays."""
         with self._lock:
-            self._probation = _Queue()
-            self._main = _Queue()
-            self._dropped = Dropped()
-            self._current: dict[bytes, _Entry] = {}
-            # The start tids of each object's earlier revisions, in ascending order.
-            self._earlier: dict[bytes, list[bytes]] = {}
+            self._slots = Slots()
+            self._length = 0
+            # How many bytes are in each queue.
+            self._used = [0, 0]
+            #: How many bytes shall be in probation.
+            self._share = self._limit / 2
+            # What was dropped from each queue.
+            self._dropped = Dropped(), Dropped()
+            # The slot of each object's current revision.
+            self._current = QQBTree()
+            # The slots of earlier revisions by oid and start, and their ends by slot.
+            self._earlier = OQBTree()
+            self._ends: dict[int, bytes] = {}
 
     def close(self) -> None:
         """Forget all records."""
@@ -93,12 +64,12 @@ class ClientCache:
         self.clear()
 
     def __len__(self) -> int:
-        return len(self._probation.entries) + len(self._main.entries)
+        return self._length
 
     @property
     def used(self) -> int:
         """How many bytes the entries take."""
-        return self._probation.used + self._main.used
+        return sum(self._used)
 
     def getLastTid(self) -> bytes:
         """Return the last transaction that has been taken note of."""
@@ -111,41 +82,41 @@ class ClientCache:
     def load(self, oid: bytes) -> tuple[bytes, bytes] | None:
         """Return data and tid of the current revision, or None."""
         with self._lock:
-            entry = self._current.get(oid)
-            if entry is None:
+            slot = self._current.get(u64(oid))
+            if slot is None:
                 self.statistics.misses += 1
                 return None
             self.statistics.hits += 1
-            entry.asked_for = True
-            return entry.data, entry.start
+            slots = self._slots
+            slots.flags[slot] |= ASKED_FOR
+            return slots.data[slot], p64(slots.starts[slot])
 
     def loadBefore(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
         """Return data, start and end of the revision that was valid just before `tid`, or None."""
         with self._lock:
-            entry = self._current.get(oid)
-            if entry is None or entry.start >= tid:
-                entry = self._find_earlier(oid, tid)
-                if entry is None:
+            slots = self._slots
+            slot = self._current.get(u64(oid))
+            end = None
+            if slot is None or (start := p64(slots.starts[slot])) >= tid:
+                slot = self._find_earlier(oid, tid)
+                if slot is None:
                     self.statistics.misses += 1
                     return None
+                start, end = p64(slots.starts[slot]), self._ends[slot]
             self.statistics.hits += 1
-            entry.asked_for = True
-            return entry.data, entry.start, entry.end
+            slots.flags[slot] |= ASKED_FOR
+            return slots.data[slot], start, end
 
-    def _find_earlier(self, oid: bytes, tid: bytes) -> _Entry | None:
-        starts = self._earlier.get(oid)
-        if starts is None:
+    def _find_earlier(self, oid: bytes, tid: bytes) -> int | None:
+        if tid == z64 or not self._earlier:
             return None
-        index = bisect_left(starts, tid)
-        if index == 0:
+        try:
+            key = self._earlier.maxKey(oid + p64(u64(tid) - 1))
+        except ValueError:
+            # There is nothing so small.
             return None
-        entry = self._get(oid, starts[index - 1])
-        assert entry.end is not None
-        return entry if tid <= entry.end else None
-
-    def _get(self, oid: bytes, start: bytes) -> _Entry:
-        key = oid, start
-        return self._main.entries.get(key) or self._probation.entries[key]
+        slot: int = self._earlier[key]
+        return slot if key.startswith(oid) and tid <= self._ends[slot] else None
 
     def store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
         """Add a revision.
@@ -153,61 +124,88 @@ class ClientCache:
         :param end: the tid of the next revision; None if this is the current one.
         """
         with self._lock:
-            if (oid, start) in self._main.entries or (oid, start) in self._probation.entries:
-                return
-            entry = _Entry(oid, start, end, data)
-            current = self._current.get(oid)
-            if end is None and current is not None:
-                if current.start > start:
+            number = u64(oid)
+            current = self._current.get(number)
+            if current is not None:
+                known = p64(self._slots.starts[current])
+                if known == start or (end is None and known > start):
                     return
+            if oid + start in self._earlier:
+                return
+            if end is None and current is not None:
                 # Its end is not known, and it is certainly not current.
                 self._remove(current)
-            if entry.size > self._limit:
+            size = len(data) + _OVERHEAD + (_EARLIER_OVERHEAD if end else 0)
+            if size > self._limit:
                 return
-            self._make_room(entry.size)
-            again = self._dropped.recall(u64(oid))
-            (self._main if again else self._probation).add(entry)
-            self.statistics.stores += 1
+            queue = self._recall(number, size) if end is None else PROBATION
+            self._make_room(size)
+            slot = self._slots.take(number, u64(start), data)
             if end is None:
-                self._current[oid] = entry
+                self._current[number] = slot
             else:
-                self._add_earlier(entry)
+                self._earlier[oid + start] = slot
+                self._ends[slot] = end
+            self._length += 1
+            self._used[queue] += size
+            self._slots.append(slot, queue, self._spared(size))
+            self.statistics.stores += 1
+
+    def _size(self, slot: int) -> int:
+        size = len(self._slots.data[slot]) + _OVERHEAD
+        return size + _EARLIER_OVERHEAD if slot in self._ends else size
+
+    def _spared(self, size: int) -> int:
+        """Return the flag of what is smaller than the mean."""
+        return SPARED if size * self._length < sum(self._used) else 0
+
+    def _recall(self, oid: int, size: int) -> int:
+        """Return the queue for a new revision; if it was dropped too early, adapt the shares."""
+        probation, main = self._dropped
+        if probation.recall(oid):
+            step = size * max(1, len(main) / (len(probation) + 1))
+            self._share = min(self._limit, self._share + step)
+        elif main.recall(oid):
+            step = size * max(1, len(probation) / (len(main) + 1))
+            self._share = max(0, self._share - step)
+        else:
+            return PROBATION
+        return MAIN
 
     def _make_room(self, size: int) -> None:
-        probation, main = self._probation, self._main
+        slots, used = self._slots, self._used
         limit = self._limit - size
-        while probation.used + main.used > limit:
-            if probation.entries and (
-                probation.used + size > PROBATION * self._limit or not main.entries
-            ):
-                entry = probation.first()
-                if entry.asked_for:
-                    probation.remove(entry)
-                    main.add(entry)
-                    continue
-                self._dropped.add(u64(entry.oid), len(self))
+        while sum(used) > limit:
+            probation = used[PROBATION] and (used[PROBATION] + size > self._share or not used[MAIN])
+            queue = PROBATION if probation else MAIN
+            slot = slots.first(queue)
+            flags = slots.flags[slot]
+            if flags & ASKED_FOR:
+                size_of_slot = self._size(slot)
+                used[queue] -= size_of_slot
+                used[MAIN] += size_of_slot
+                slots.remove(slot)
+                slots.append(slot, MAIN, self._spared(size_of_slot))
+            elif flags & SPARED:
+                slots.remove(slot)
+                slots.append(slot, queue)
             else:
-                entry = main.first()
-                if entry.asked_for:
-                    main.remove(entry)
-                    main.add(entry)
-                    continue
-            self._remove(entry)
-            self.statistics.evictions += 1
+                if slot not in self._ends:
+                    self._dropped[queue].add(slots.oids[slot], self._length)
+                self._remove(slot)
+                self.statistics.evictions += 1
 
-    def _add_earlier(self, entry: _Entry) -> None:
-        starts = self._earlier.setdefault(entry.oid, [])
-        starts.insert(bisect_left(starts, entry.start), entry.start)
-
-    def _remove(self, entry: _Entry) -> None:
-        entry.queue.remove(entry)
-        if entry.end is None:
-            del self._current[entry.oid]
-            return
-        starts = self._earlier[entry.oid]
-        starts.remove(entry.start)
-        if not starts:
-            del self._earlier[entry.oid]
+    def _remove(self, slot: int) -> None:
+        slots = self._slots
+        self._used[slots.flags[slot] & MAIN] -= self._size(slot)
+        self._length -= 1
+        number = slots.oids[slot]
+        if self._ends.pop(slot, None) is None:
+            del self._current[number]
+        else:
+            del self._earlier[p64(number) + p64(slots.starts[slot])]
+        slots.remove(slot)
+        slots.free(slot)
 
     def invalidate(self, oid: bytes, tid: bytes | None) -> None:
         """Note that the transaction `tid` has changed the object.
@@ -216,15 +214,23 @@ class ClientCache:
         """
         with self._lock:
             self.statistics.invalidations += 1
+            current = self._current.get(u64(oid))
             if tid is None:
-                for start in list(self._earlier.get(oid, ())):
-                    self._remove(self._get(oid, start))
-                current = self._current.get(oid)
+                for slot in list(self._earlier.values(oid + z64, oid + b"\xff" * 8)):
+                    self._remove(slot)
                 if current is not None:
                     self._remove(current)
-                return
-            current = self._current.get(oid)
-            if current is not None and current.start < tid:
-                del self._current[oid]
-                current.end = tid
-                self._add_earlier(current)
+            elif current is not None and self._slots.starts[current] < u64(tid):
+                self._end(oid, current, tid)
+
+    def _end(self, oid: bytes, slot: int, tid: bytes) -> None:
+        """Make an earlier revision of a current one."""
+        slots = self._slots
+        del self._current[u64(oid)]
+        self._earlier[oid + p64(slots.starts[slot])] = slot
+        self._ends[slot] = tid
+        queue = slots.flags[slot] & MAIN
+        # It is rarely wanted from now on.
+        slots.flags[slot] = queue
+        self._used[queue] += _EARLIER_OVERHEAD
+        self._make_room(0)
