@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ReadOnlyError
-from ZODB.utils import maxtid, p64
+from ZODB.utils import maxtid, p64, z64
 
 from tests.ordering.puppets import Database
 from zeotwisted import ClientStorage
@@ -300,6 +300,33 @@ def test_a_copy_is_not_asked_for_the_outcome_of_a_commit(world: World, limit: in
     assert not storage.is_read_only()
     assert storage.load(OID) == (b"new", tid)
     assert storage.lastTransaction() == tid
+
+
+@pytest.mark.parametrize("upstream", ["5", "6", "ZEO"])
+def test_outcome_at_a_server_that_is_a_client(world: World, upstream: str) -> None:
+    """It passes on what the transaction can be found by, in both directions."""
+    if upstream == "ZEO":
+        server = world.server("ZEO")
+    else:
+        server = world.server("zeotwisted", f"protocol-limit {upstream}")
+    host, port = server.address
+    relay = world.server(
+        storage=(f"%import zeotwisted\n<clientstorage>\n server {host}:{port}\n</clientstorage>\n"),
+    )
+    proxy = world.proxy(relay)
+    storage = world.client(proxy.address)
+    txn = TransactionMetaData()
+    storage.tpc_begin(txn)
+    storage.store(OID, z64, b"data", "", txn)
+    storage.tpc_vote(txn)
+    proxy.hold()
+    finish = InThread(storage.tpc_finish, txn)
+    assert proxy.held.wait(20)
+    proxy.drop()
+    proxy.release()
+    tid = finish.result()
+    assert storage.load(OID) == (b"data", tid)
+    assert next(storage.iterator()).extension == {}
 
 
 @pytest.mark.parametrize("refuse", [False, True])

@@ -55,7 +55,11 @@ class TransactionIterator:
 
 
 class _Transaction(TransactionRecord):
-    """A transaction. Its records can be read until the iterator has moved on."""
+    """A transaction. Its records can be read until the iterator has moved on.
+
+    :ivar stored_extension: the extension with the mark; a server that serves a client shows this to
+        clients of its own.
+    """
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class _Transaction(TransactionRecord):
         extension: Any,
     ) -> None:
         super().__init__(tid, status, user, description, without_mark(extension))
+        self.stored_extension = extension
         # The server must not forget it before that.
         self._iterator = iterator
 

@@ -20,7 +20,7 @@ from zeotwisted.exceptions import ClientDisconnected, CommitInDoubt, Unrecognize
 
 from .protocol import ClientProtocol
 
-__all__ = ["Traces", "committed_tid", "new_mark", "without_mark"]
+__all__ = ["Traces", "committed_tid", "marked", "without_mark"]
 
 #: The mark's key in a transaction's extension.
 _KEY = "zeotwisted.mark"
@@ -44,9 +44,14 @@ class Traces(NamedTuple):
     description: str | bytes
 
 
-def new_mark() -> dict[str, str]:
-    """Return an addition to a transaction's extension that no other transaction has."""
-    return {_KEY: uuid4().hex}
+def marked(extension: Mapping[Any, Any]) -> tuple[dict[Any, Any], str]:
+    """Return a transaction's extension with a mark that no other transaction has, and the mark.
+
+    A server that is a client of another one passes on the marks of its clients, who will look for
+    them.
+    """
+    mark = extension.get(_KEY) or uuid4().hex
+    return {**extension, _KEY: mark}, mark
 
 
 def without_mark(entry: Mapping[str, Any]) -> dict[str, Any]:

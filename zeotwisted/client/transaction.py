@@ -15,7 +15,7 @@ from ZODB.utils import z64
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
 
 from .coherence import Coherence
-from .outcome import Traces, committed_tid, new_mark
+from .outcome import Traces, committed_tid, marked
 from .protocol import ClientProtocol
 from .uploads import upload
 
@@ -118,9 +118,7 @@ class ClientTransaction:
         # What a storage's iterator returns as the extension may be a dict of another class.
         extension = dict(txn.extension)
         if tid is None and not connection.tells_tids:
-            mark = new_mark()
-            (self._mark,) = mark.values()
-            extension |= mark
+            extension, self._mark = marked(extension)
         self._send("tpc_begin", txn.user, txn.description, extension, tid, status, at=0)
 
     def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:

@@ -47,7 +47,8 @@ class Iterators:
             transaction.status,
             transaction.user,
             transaction.description,
-            transaction.extension,
+            # What a client of another server hides from applications, its own clients look for.
+            getattr(transaction, "stored_extension", transaction.extension),
         )
 
     def start_records(self, iid: int, tid: bytes) -> int:
