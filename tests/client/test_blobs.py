@@ -249,10 +249,16 @@ def test_configured(world: World, server: Server, tmp_path: Path, shared: bool) 
     assert Path(storage.loadBlob(p64(1), tid)).read_bytes() == CONTENT
 
 
-_READING = """
+_OURS = """
     from zeotwisted import ClientStorage
     storage = ClientStorage(ADDRESS, blob_dir={folder!r}, blob_cache_size={limit})
     storage._blobs._cleaner._in_use = 0.1
+"""
+_STOCK = """
+    from ZEO.ClientStorage import ClientStorage
+    storage = ClientStorage(ADDRESS, blob_dir={folder!r}, blob_cache_size={limit})
+"""
+_READING = """
     print("connected", flush=True)
     sys.stdin.readline()
     for turn in range(60):
@@ -265,7 +271,10 @@ _READING = """
 """
 
 
-def test_processes_share_a_cache_that_is_too_small(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [_OURS, _STOCK], ids=["ours", "ZEO's"])
+def test_processes_share_a_cache_that_is_too_small(
+    world: World, tmp_path: Path, other: str
+) -> None:
     server = blob_server(world, tmp_path)
     storage = world.client(server.address, blob_dir=str(tmp_path / "one"))
     txn = TransactionMetaData()
@@ -278,8 +287,11 @@ def test_processes_share_a_cache_that_is_too_small(world: World, tmp_path: Path)
     cache = tmp_path / "cache"
     limit = 50_000
     scripts = [
-        Script(_READING.format(folder=str(cache), limit=limit, step=step, tid=tid), server.address)
-        for step in (1, 7)
+        Script(
+            (opening + _READING).format(folder=str(cache), limit=limit, step=step, tid=tid),
+            server.address,
+        )
+        for opening, step in ((_OURS, 1), (other, 7))
     ]
     for script in scripts:
         assert script.line() == "connected"
