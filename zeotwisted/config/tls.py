@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Callable
 from importlib import import_module
@@ -12,6 +13,9 @@ __all__ = ["ContextError", "client_context", "server_context"]
 
 #: How much of a file, in bytes, to search for a certificate.
 _LARGEST = 2**20
+
+#: How a certificate begins, or a list of those that are revoked; a private key may lie beside it.
+_CERTIFICATE = re.compile(rb"-----BEGIN ((TRUSTED |X509 )?CERTIFICATE|X509 CRL)-----")
 
 
 class ContextError(ValueError):
@@ -93,7 +97,7 @@ def _trusting(path: str, purpose: ssl.Purpose) -> ssl.SSLContext:
 
 def _has_certificates(path: str) -> bool:
     with open(path, "rb") as file:
-        return b"-----BEGIN " in file.read(_LARGEST)
+        return _CERTIFICATE.search(file.read(_LARGEST)) is not None
 
 
 def _load_certificate(context: ssl.SSLContext, section: Any) -> None:
