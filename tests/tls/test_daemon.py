@@ -46,7 +46,7 @@ def test_folder_of_clients(world: World, certificates: Certificates, tmp_path: P
     folder.mkdir()
     (folder / "somebody.crt").write_bytes(certificates.authority.file.read_bytes())
     (folder / "README").write_text("who may come in")
-    (folder / "somebody.key").write_bytes(certificates.client[1].read_bytes())
+    (folder / "a.key").write_bytes(certificates.client[1].read_bytes())
     server = world.server("zeotwisted", *ssl_section(certificates.server, folder))
     world.client(server.address, ssl=context(certificates, certificates.client)).ping()
 
