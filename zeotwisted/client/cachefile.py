@@ -427,13 +427,19 @@ class FileCache:
             if log.head == log.tail:
                 part.clear()
                 continue
-            kept, dropped = part.clear_tail(moved <= 4 * (length + log.step))
+            # What is smaller than the mean passes once more.
+            small = self.used / max(1, len(self)) if moved <= 4 * (length + log.step) else -1
+            wanted, spared, dropped = part.clear_tail(small)
             self.statistics.evictions += len(dropped)
             if part is self._probation:
                 limit = max(1000, len(self))
                 for number in dropped:
                     self._dropped.add(number, limit)
-            for oid, start, _end, data in kept:
+            for oid, start, _end, data in spared:
+                moved += len(data) + HEADER
+                if log.room(len(data), spare=True):
+                    part.keep(oid, start, data)
+            for oid, start, _end, data in wanted:
                 moved += len(data) + HEADER
                 if part is self._probation:
                     self._make_room(self._main, len(data))

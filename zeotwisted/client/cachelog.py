@@ -227,17 +227,17 @@ class Log:
                 yield Record(position, kind, oid, start, end, length, next, chain)
                 position = next
 
-    def clear_tail(self, keep: Callable[[int, bytes, bytes], bool]) -> list[Stored]:
+    def clear_tail(self, keep: Callable[[Record], bool]) -> list[Stored]:
         """Make room at the beginning; return the stores that shall be appended again.
 
-        :param keep: called with position, oid and start of each store that goes.
+        :param keep: called with each store that goes.
         :raises Damaged: the records do not lead from the beginning to the end.
         """
         kept = []
         stop = min(self.tail + self.step, self.head)
         tail, chain = self.tail, self._tail_chain
         for record in self.records(*self.beginning):
-            if record.kind == STORE and keep(record.position, record.oid, record.start):
+            if record.kind == STORE and keep(record):
                 stored = self.read(record.position)
                 if stored is not None:
                     kept.append(stored)

@@ -22,7 +22,7 @@ __all__ = ["PROBATION", "Dropped"]
 
 #: Which part of a file is for probation. The authors of S3-FIFO take a tenth, which is better
 #: where the popular objects stay the same for ever, and worse where they change.
-PROBATION = 0.5
+PROBATION = 0.7
 
 
 class Dropped:

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from BTrees.QQBTree import QQBTree
 from ZODB.utils import p64, u64, z64
 
-from .cachelog import END, FORGET, LAST_TID, STORE, Damaged, Log, Record, Stored
+from .cachelog import END, FORGET, HEADER, LAST_TID, STORE, Damaged, Log, Record, Stored
 
 __all__ = ["IndexedLog"]
 
 
-#: A record was asked for since it came into the log; its checksum is known to be right.
-_ASKED_FOR, _CHECKED = 1, 2
+#: A record was asked for since it came to the end of the log; its checksum is known to be right; it
+#: was let pass although nobody had asked for it.
+_ASKED_FOR, _CHECKED, _PASSED = 1, 2, 4
+#: The position is above these.
+_FLAGS = 3
 
 
 class IndexedLog:
@@ -28,7 +31,7 @@ class IndexedLog:
 
     def __init__(self, log: Log) -> None:
         self.log = log
-        # By oid, where the current revision is in the log, times four, and these flags.
+        # By oid, where the current revision is in the log, and the flags.
         self._current = QQBTree()
         self._current_length = 0
         # By oid, start, end and position of earlier revisions, in ascending order.
@@ -55,13 +58,14 @@ class IndexedLog:
         place = self._current.get(number)
         if place is None:
             return None
-        stored = self.log.read(place >> 2, not place & _CHECKED)
+        stored = self.log.read(place >> _FLAGS, not place & _CHECKED)
         if stored is None or stored[0] != oid:
             # It was damaged on the disk. Nothing of it will ever be read.
             self._drop_current(number)
             return None
-        if place & 3 != _ASKED_FOR | _CHECKED:
-            self._current[number] = place | _ASKED_FOR | _CHECKED
+        asked_for = place | _ASKED_FOR | _CHECKED
+        if place != asked_for:
+            self._current[number] = asked_for
         return stored
 
     def earlier(self, oid: bytes, before: bytes) -> tuple[bytes, bytes, bytes] | None:
@@ -82,7 +86,7 @@ class IndexedLog:
     def revisions(self) -> Iterator[tuple[bytes, bytes, bytes | None, bytes]]:
         """Return oid, start, end and data of all revisions."""
         for place in self._current.values():
-            stored = self.log.read(place >> 2)
+            stored = self.log.read(place >> _FLAGS)
             if stored is not None:
                 yield stored[0], stored[1], None, stored[3]
         for known in self._earlier.values():
@@ -130,27 +134,43 @@ class IndexedLog:
         self._earlier.clear()
         self._current_length = self._earlier_length = 0
 
-    def clear_tail(self, keep_asked_for: bool = True) -> tuple[list[Stored], list[int]]:
+    def keep(self, oid: bytes, start: bytes, data: bytes) -> None:
+        """Append a current revision again that nobody had asked for; once only."""
+        self.store(oid, start, None, data)
+        self._current[u64(oid)] |= _PASSED
+
+    def clear_tail(self, small: float) -> tuple[list[Stored], list[Stored], list[int]]:
         """Make room at the beginning of the log.
 
-        :return: the current revisions that were asked for, and the oids of other ones that went.
+        :param small: up to which size (bytes) a record may be kept once although nobody asked for
+            it; if negative, nothing is kept.
+        :return: the current revisions that were asked for, the ones that are kept although they
+            were not, and the oids of those that went.
         :raises Damaged: the log is damaged.
         """
         dropped = []
+        asked_for = set()
 
-        def keep(position: int, oid: bytes, start: bytes) -> bool:
-            number = u64(oid)
+        def keep(record: Record) -> bool:
+            number = u64(record.oid)
             place = self._current.get(number)
-            if place is not None and place >> 2 == position:
-                self._drop_current(number)
-                if place & _ASKED_FOR and keep_asked_for:
+            if place is None or place >> _FLAGS != record.position:
+                self._drop_earlier(number, record.position)
+                return False
+            self._drop_current(number)
+            if small >= 0:
+                if place & _ASKED_FOR:
+                    asked_for.add(record.oid)
                     return True
-                dropped.append(number)
-            else:
-                self._drop_earlier(number, position)
+                if not place & _PASSED and HEADER + record.length <= small:
+                    return True
+            dropped.append(number)
             return False
 
-        return self.log.clear_tail(keep), dropped
+        kept = self.log.clear_tail(keep)
+        wanted = [stored for stored in kept if stored[0] in asked_for]
+        spared = [stored for stored in kept if stored[0] not in asked_for]
+        return wanted, spared, dropped
 
     # Replaying.
 
@@ -192,7 +212,7 @@ class IndexedLog:
         place = self._current.get(u64(oid))
         if place is None:
             return None
-        stored = self.log.read(place >> 2)
+        stored = self.log.read(place >> _FLAGS)
         if stored is None or stored[0] != oid:
             self._drop_current(u64(oid))
             return None
@@ -204,7 +224,7 @@ class IndexedLog:
             if not self.has_earlier(oid, start):
                 insort(self._earlier.setdefault(number, []), (u64(start), u64(end), position))
                 self._earlier_length += 1
-        elif self._current.insert(number, position << 2):
+        elif self._current.insert(number, position << _FLAGS):
             self._current_length += 1
         else:
             known = self.current_start(oid)
@@ -212,11 +232,11 @@ class IndexedLog:
                 raise Damaged("its records contradict each other")
             if known is None:
                 self._current_length += 1
-            self._current[number] = position << 2
+            self._current[number] = position << _FLAGS
 
     def _ended(self, oid: bytes, start: bytes, end: bytes) -> None:
         number = u64(oid)
-        position = self._current[number] >> 2
+        position = self._current[number] >> _FLAGS
         self._drop_current(number)
         self._stored(oid, start, end, position)
 
