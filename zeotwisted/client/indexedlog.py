@@ -26,7 +26,7 @@ class IndexedLog:
     What is known of them is always what replaying the log would tell, so that it makes no
     difference whether and when the process ends. Each change needs room in the log for its record.
 
-    Of most objects there is only the current revision, for which the index takes some 20 bytes.
+    Of most objects there is only the current revision, for which the index takes up to 36 bytes.
     """
 
     def __init__(self, log: Log) -> None:
