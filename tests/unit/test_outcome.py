@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from zeotwisted.client.outcome import Traces, committed_tid
+from zeotwisted.client.outcome import Traces, committed_tid, marked, without_mark
+from zeotwisted.exceptions import ClientDisconnected
 
 TID, EARLIER = b"\0" * 7 + b"\2", b"\0" * 7 + b"\1"
 OID = b"\0" * 8
@@ -54,3 +55,20 @@ def test_server_that_does_not_is_asked_behind_the_commit_lock(committed: bool) -
     traces = Traces(TID, None, EARLIER, OID, "", "")
     assert committed_tid(traces, lambda timeout: connection, 1) == (TID if committed else None)
     assert connection.calls[:4] == ["tpc_begin", "vote", "tpc_abort", "iterator_start"]
+
+
+def test_whoever_is_lost_while_it_is_asked_is_followed_by_the_next() -> None:
+    class Lost(_Connection):
+        def call_and_wait(self, *args: Any, **kwargs: Any) -> Any:
+            raise ClientDisconnected
+
+    connections: Any = iter([Lost(True), Lost(False), _Connection(True, TID)])
+    traces = Traces(TID, None, EARLIER, OID, "", "")
+    assert committed_tid(traces, lambda timeout: next(connections), 1) == TID
+
+
+def test_mark_of_a_client_of_ours_is_passed_on() -> None:
+    extension, mark = marked({"key": "value"})
+    assert marked(extension) == (extension, mark)
+    assert without_mark(extension) == {"key": "value"}
+    assert marked({})[1] != mark
