@@ -104,7 +104,7 @@ def kill_clients(times: int, seed: int = 0) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "cache"))
         (host, port), stop = zeotwisted.server(threaded=True)
-        reference = zeotwisted.ClientStorage((host, port), cache_size=0)
+        reference = zeotwisted.ClientStorage((host, port), cache_size=0, server_sync=True)
         other = zeotwisted.ClientStorage((host, port))
 
         def write() -> None:

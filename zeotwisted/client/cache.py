@@ -207,21 +207,26 @@ class ClientCache:
         slots.remove(slot)
         slots.free(slot)
 
-    def invalidate(self, oid: bytes, tid: bytes | None) -> None:
+    def invalidate(self, oid: bytes, tid: bytes | None) -> bool:
         """Note that the transaction `tid` has changed the object.
 
         :param tid: None if it is not known which transaction did; the object is forgotten then.
+        :return: whether anything has changed here.
         """
         with self._lock:
             self.statistics.invalidations += 1
             current = self._current.get(u64(oid))
             if tid is None:
-                for slot in list(self._earlier.values(oid + z64, oid + b"\xff" * 8)):
-                    self._remove(slot)
+                known = list(self._earlier.values(oid + z64, oid + b"\xff" * 8))
                 if current is not None:
-                    self._remove(current)
-            elif current is not None and self._slots.starts[current] < u64(tid):
-                self._end(oid, current, tid)
+                    known.append(current)
+                for slot in known:
+                    self._remove(slot)
+                return bool(known)
+            if current is None or self._slots.starts[current] >= u64(tid):
+                return False
+            self._end(oid, current, tid)
+            return True
 
     def _end(self, oid: bytes, slot: int, tid: bytes) -> None:
         """Make an earlier revision of a current one."""

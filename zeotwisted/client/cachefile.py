@@ -447,32 +447,33 @@ class FileCache:
                     self._main.store(oid, start, None, data)
         return True
 
-    def invalidate(self, oid: bytes, tid: bytes | None) -> None:
+    def invalidate(self, oid: bytes, tid: bytes | None) -> bool:
         """Note that the transaction `tid` has changed the object.
 
         :param tid: None if it is not known which transaction did; the object is forgotten then.
+        :return: whether anything may have changed here; False if it certainly has not.
         """
         with self._lock:
-            if self._memory is not None:
-                self._memory.invalidate(oid, tid)
+            changed = self._memory is not None and self._memory.invalidate(oid, tid)
             self.statistics.invalidations += 1
             if tid is None:
-                self._change(lambda part: part.forget(oid, self._indexed))
-            else:
-                self._change(lambda part: part.end(oid, tid, self._indexed))
+                return self._change(lambda part: part.forget(oid, self._indexed)) or changed
+            return self._change(lambda part: part.end(oid, tid, self._indexed)) or changed
 
-    def _change(self, change: Callable[[IndexedLog], Any]) -> None:
-        """Change both logs."""
+    def _change(self, change: Callable[[IndexedLog], Any]) -> bool:
+        """Change both logs; return whether one of the changes says that it is one."""
+        changed = False
         if self._fd < 0:
-            return
+            return changed
         try:
             for part in self._parts:
                 if self._make_room(part, 0):
-                    change(part)
+                    changed |= bool(change(part))
         except Damaged as error:
             self.set_aside(str(error))
         except OSError as error:
             self._fail(error)
+        return changed
 
     def clear(self) -> None:
         """Forget all records; the last tid stays."""

@@ -108,15 +108,17 @@ class IndexedLog:
         if indexed:
             self._stored(oid, start, end or z64, position)
 
-    def end(self, oid: bytes, tid: bytes, indexed: bool = True) -> None:
-        """Note that the transaction `tid` has changed an object."""
+    def end(self, oid: bytes, tid: bytes, indexed: bool = True) -> bool:
+        """Note that the transaction `tid` has changed an object; return whether it may matter."""
         if not indexed:
             self.log.append(END, oid, end=tid)
-            return
+            return True
         start = self.current_start(oid)
-        if start is not None and start < tid:
-            self.log.append(END, oid, end=tid)
-            self._ended(oid, start, tid)
+        if start is None or start >= tid:
+            return False
+        self.log.append(END, oid, end=tid)
+        self._ended(oid, start, tid)
+        return True
 
     def forget(self, oid: bytes, indexed: bool = True) -> bool:
         """Forget an object; return whether anything was known of it."""

@@ -7,12 +7,15 @@ from typing import Any
 
 from .cache import ClientCache
 from .cachefile import FileCache
+from .trace import trace
 
 __all__ = ["open_cache"]
 
 
 def open_cache(cache: Any, client: str | None, var: str | None, storage: str, size: int) -> Any:
     """Return the cache that the arguments of `ClientStorage` ask for.
+
+    It is traced if the environment variable ``ZEO_CACHE_TRACE`` asks for that, see `trace`.
 
     :param cache: a file's path, a cache, or None.
     :param client: what a file is named after if `cache` is None; without it, there is no file.
@@ -23,8 +26,12 @@ def open_cache(cache: Any, client: str | None, var: str | None, storage: str, si
     """
     if cache is None and client:
         cache = os.path.join(var or os.getcwd(), f"{client}-{storage}.zec")
+    opened: ClientCache | FileCache
     if cache is None or cache == "":
-        return ClientCache(size)
-    if isinstance(cache, (str, os.PathLike)):
-        return FileCache(os.fspath(cache), size)
-    return cache
+        opened = ClientCache(size)
+    elif isinstance(cache, (str, os.PathLike)):
+        opened = FileCache(os.fspath(cache), size)
+    else:
+        return cache
+    where = os.environ.get("ZEO_CACHE_TRACE")
+    return trace(opened, where) if where else opened

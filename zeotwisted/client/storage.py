@@ -35,7 +35,6 @@ from zeotwisted.interfaces import StaleCache
 from .address import parse_address
 from .blobs import client_blobs, open_blob
 from .cache import ClientCache
-from .cachefile import FileCache
 from .coherence import Coherence
 from .connection import ClientConnection
 from .iterators import TransactionIterator
@@ -260,7 +259,7 @@ class ClientStorage(ConflictResolvingStorage):
         The transaction that was open belongs to the parent, as do the records in the cache.
         """
         last_tid = self._cache.getLastTid()
-        if isinstance(self._cache, FileCache):
+        if hasattr(self._cache, "abandon"):
             _log.info("%s: after a fork, records are cached in memory", self.__name__)
             self._cache.abandon()
         self._cache = ClientCache(self._cache_size)
@@ -515,7 +514,8 @@ class ClientStorage(ConflictResolvingStorage):
     def _may_be_in_file(self) -> bool:
         """Return whether it is worth looking into the cache once more."""
         connection = self._connection
-        if isinstance(self._cache, FileCache) and (connection is None or connection.ready is None):
+        ready = connection is not None and connection.ready is not None
+        if not ready and hasattr(self._cache, "wait_until_indexed"):
             # While there is no server, the file has to say all that it can.
             self._cache.wait_until_indexed()
             return True
