@@ -6,7 +6,8 @@ import textwrap
 from typing import Any
 
 import pytest
-from ZODB.utils import p64
+from ZODB.Connection import TransactionMetaData
+from ZODB.utils import p64, z64
 
 from zeotwisted.client.native import StorageClient
 from zeotwisted.exceptions import ClientDisconnected
@@ -168,6 +169,31 @@ def test_calls_that_fail(world: World) -> None:
             assert name in str(error)
         else:
             raise AssertionError(name)
+    """
+    Script(_program(body), server.address).succeed()
+
+
+def test_prefetch_of_many(world: World) -> None:
+    """It asks for some at a time, and reads what it is given as they arrive."""
+    server = world.server()
+    storage = world.client(server.address)
+    txn = TransactionMetaData()
+    storage.tpc_begin(txn)
+    for number in range(1, 1001):
+        storage.store(p64(number), z64, b"%d" % number, "", txn)
+    storage.tpc_vote(txn)
+    storage.tpc_finish(txn)
+    body = """
+    read = 0
+    def oids():
+        nonlocal read
+        for read in range(1, 1001):
+            yield read.to_bytes(8, "big")
+    done = client.prefetch(oids())
+    assert 0 < read < 1000
+    await done
+    assert read == 1000
+    assert client.load((777).to_bytes(8, "big")).result[0] == b"777"
     """
     Script(_program(body), server.address).succeed()
 

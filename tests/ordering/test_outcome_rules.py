@@ -22,6 +22,16 @@ def test_vote_tells_the_tid_that_the_transaction_gets() -> None:
     assert client.ask("tpc_outcome", newTid(tid), OID_A) is False
 
 
+def test_transaction_that_was_packed_away() -> None:
+    """What the server has told others of is committed, even if nothing is left of it."""
+    server = Server()
+    client = server.client()
+    tid = client.commit(1, OID_A)
+    server.storage = server.served.storage = MappingStorage()
+    assert client.ask("tpc_outcome", tid, OID_A) is True
+    assert client.ask("tpc_outcome", newTid(tid), OID_A) is False
+
+
 def test_storage_that_chooses_tids_itself() -> None:
     class Elsewhere(MappingStorage):
         def tpc_begin(self, transaction: object, tid: bytes | None = None) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, fail, gatherResults, succeed
+from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, succeed
 from ZODB.POSException import POSKeyError
 from ZODB.utils import maxtid
 
@@ -32,6 +33,9 @@ Revision = tuple[bytes, bytes, "bytes | None"]
 _NOT_FOR_CALL = {"register", "loadBefore", "sendBlob", "tpc_outcome"} | {
     name for name, call in SERVER_CALLS.items() if call.writes and not name.startswith("new_oid")
 }
+
+#: How many records `StorageClient.prefetch` asks for at a time.
+_PREFETCHED = 200
 
 
 class Listener(Protocol):
@@ -197,13 +201,21 @@ class StorageClient:
         """Bring records into the cache; return a Deferred that fires when they are there.
 
         Objects that do not exist are passed over.
+
+        :param oids: is read as the records arrive.
         """
+        return Deferred.fromCoroutine(self._prefetch(iter(oids), tid))
 
-        def absent(failure: Any) -> None:
-            failure.trap(POSKeyError)
+    async def _prefetch(self, oids: Iterator[bytes], tid: bytes) -> None:
+        while some := list(islice(oids, _PREFETCHED)):
+            loads = [self._load_if_there(oid, tid) for oid in some]
+            try:
+                await gatherResults(loads, consumeErrors=True)
+            except FirstError as error:
+                error.subFailure.raiseException()
 
-        loads = [self.loadBefore(oid, tid).addErrback(absent) for oid in oids]
-        return gatherResults(loads, consumeErrors=True).addErrback(_first).addCallback(_nothing)
+    def _load_if_there(self, oid: bytes, tid: bytes) -> Deferred[Any]:
+        return self.loadBefore(oid, tid).addErrback(lambda failure: failure.trap(POSKeyError))
 
     # What the server says.
 
@@ -248,8 +260,3 @@ class StorageClient:
 
 def _nothing(result: object) -> None:
     return None
-
-
-def _first(failure: Any) -> Any:
-    """Return what went wrong first, rather than that something did."""
-    return getattr(failure.value, "subFailure", failure)

@@ -51,6 +51,9 @@ class InvalidationQueue:
         while len(self._entries) > self._size:
             self._complete_since, _ = self._entries.popleft()
 
+    def __contains__(self, tid: bytes) -> bool:
+        return any(entry_tid == tid for entry_tid, _ in self._entries)
+
     def since(self, tid: bytes) -> tuple[bytes, list[bytes]] | None:
         """Return the last tid, and the oids that were changed after `tid`.
 

@@ -194,6 +194,9 @@ class ServedStorage:
         transaction = self.undecided.get(tid)
         if transaction is not None:
             await transaction.settle()
+        if tid in self._invalidations:
+            # It may have been packed away in the meantime.
+            return True
         committed: bool = await self.in_thread(holds, self.storage, tid, oid)
         return committed
 
