@@ -19,6 +19,7 @@ from zeotwisted.client.cachelog import HEADER
 from zeotwisted.client.opencache import open_cache
 from zeotwisted.exceptions import ClientDisconnected
 
+from .damagecache import damage_caches
 from .killcache import kill_clients
 from .support import SOON, World, store
 
@@ -392,3 +393,8 @@ def test_memory_is_no_substitute_for_a_large_file(
         cache.store(p64(number), p64(1), None, b"x" * 1_000_000)
     assert 0 < cache.used <= 8 * 1024 * 1024
     cache.close()
+
+
+def test_damage_is_never_served() -> None:
+    records, aside = damage_caches(200)
+    assert records and aside

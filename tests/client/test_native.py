@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import p64, z64
 
+from zeotwisted.client.cachefile import FileCache
 from zeotwisted.client.native import StorageClient
 from zeotwisted.exceptions import ClientDisconnected
 
@@ -21,6 +23,7 @@ import asyncio
 from twisted.internet import {kind}reactor
 {kind}reactor.install()
 from twisted.internet import defer, reactor, task, threads
+from zeotwisted.client.cachefile import FileCache
 from zeotwisted.client.native import StorageClient
 
 OID, OTHER = (number.to_bytes(8, "big") for number in (1, 2))
@@ -254,3 +257,17 @@ def test_another_reactor_stays_out_of_it(world: World) -> None:
     waiting.addErrback(failures.append)
     assert failures[0].check(ClientDisconnected)
     wait_until("nothing is left", lambda: not reactor.getDelayedCalls())
+
+
+def test_a_cache_in_a_file(world: World, package: str, tmp_path: Path) -> None:
+    server = world.server(package)
+    tid = store(world.client(server.address), OID, b"old")
+    body = """
+    assert await client.load(OID) == (b"old", client.lastTransaction())
+    """
+    path = str(tmp_path / "cache")
+    Script(_program(body, cache=path, cache_size=100_000), server.address).succeed()
+    cache = FileCache(path, 100_000)
+    cache.wait_until_indexed()
+    assert cache.load(OID) == (b"old", tid)
+    cache.close()

@@ -16,10 +16,10 @@ from zeotwisted.protocol.session import WireError
 from zeotwisted.reactorthread import OwnReactor
 
 from .address import parse_address
-from .cache import ClientCache
 from .coherence import Coherence
 from .connection import ClientConnection
 from .loads import load
+from .opencache import open_cache
 from .protocol import ClientProtocol
 from .security import security
 from .target import Target, Wanted
@@ -61,8 +61,10 @@ class StorageClient:
     :param reactor: the application's.
     :param addr: the servers, see `ClientStorage`.
     :param storage: the storage's name at the server.
-    :param cache: has the interface of `zeotwisted.client.cache.ClientCache`; by default one of
-        20 MiB in memory.
+    :param cache: the path of a file, or an object with the interface of
+        `zeotwisted.client.cache.ClientCache`; by default, records are in memory.
+    :param cache_size: in bytes.
+    :param stale: called when all that was cached had to be dropped.
     :param read_only: do not write.
     :param read_only_fallback: be content with a reader's connection while there is no other.
     :param wait_timeout: in seconds.
@@ -78,6 +80,8 @@ class StorageClient:
         storage: str = "1",
         *,
         cache: Any = None,
+        cache_size: int = 20 * 1024 * 1024,
+        stale: Callable[[], Any] = lambda: None,
         read_only: bool = False,
         read_only_fallback: bool = False,
         wait_timeout: float = 30.0,
@@ -91,8 +95,8 @@ class StorageClient:
         self.storage_info: dict[str, Any] = {}
         self._wait_timeout = wait_timeout
         self._listeners: list[Listener] = []
-        self._cache = ClientCache() if cache is None else cache
-        self._coherence = Coherence(self._cache, self._invalidate, self._invalidate_all)
+        self._cache = open_cache(cache, None, None, storage, cache_size)
+        self._coherence = Coherence(self._cache, self._invalidate, self._invalidate_all, stale)
         wanted = Wanted.EITHER if read_only_fallback else Wanted.WRITABLE
         self._connection = ClientConnection(
             OwnReactor(reactor),
