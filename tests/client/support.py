@@ -28,7 +28,7 @@ SOON = 20.0
 
 def wait_for_connection(storage: Any, what: str, condition: Callable[[], bool]) -> None:
     """Wait until the state of a storage's connection makes `condition` true."""
-    changed = storage._connection._changed
+    changed = storage._link.connection._changed
     with changed:
         assert changed.wait_for(condition, SOON), f"waited too long until {what}"
 

@@ -48,7 +48,7 @@ def test_server_that_stops_reading(world: World) -> None:
         writing = InThread(commit, storage)
         wait_until_stuck(writing)
         assert storage.is_connected()
-        assert storage._connection.ready._outbox._size < 4 * 1024 * 1024
+        assert storage._link.connection.ready._outbox._size < 4 * 1024 * 1024
     finally:
         process.send_signal(signal.SIGCONT)
     writing.result(60)

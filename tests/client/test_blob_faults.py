@@ -48,7 +48,7 @@ class Scene:
 
     def frame(self, name: str, *args: Any) -> bytes:
         """Return what the server would send."""
-        return self.storage._connection.ready._session.oneway(name, *args)
+        return self.storage._link.connection.ready._session.oneway(name, *args)
 
     def half(self) -> bytes:
         return self.frame("receiveBlobStart", OID, self.tid) + self.frame(
@@ -124,12 +124,12 @@ def test_what_nobody_asked_for(scene: Scene, pushes: list[tuple[Any, ...]]) -> N
 
 
 def test_without_any_question(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    before = scene.storage._connection.ready
+    before = scene.storage._link.connection.ready
     scene.proxy.inject(scene.half())
     wait_for_connection(
         scene.storage,
         "there is another connection",
-        lambda: scene.storage._connection.ready not in (None, before),
+        lambda: scene.storage._link.connection.ready not in (None, before),
     )
     assert "nobody asked for receiveBlobStart" in caplog.text
     assert files(scene.cache) == []
@@ -241,11 +241,13 @@ def test_daemon_killed_in_an_upload(world: World, tmp_path: Path) -> None:
     daemon = Daemon(tmp_path)
     world.callback(daemon.kill)
     storage = world.client(daemon.address, blob_dir=str(tmp_path / "cache"))
-    before = storage._connection.ready
+    before = storage._link.connection.ready
 
     def more() -> bytes:
         daemon.kill()
-        wait_for_connection(storage, "it is lost", lambda: storage._connection.ready is not before)
+        wait_for_connection(
+            storage, "it is lost", lambda: storage._link.connection.ready is not before
+        )
         return b"more"
 
     txn = TransactionMetaData()
@@ -282,14 +284,14 @@ def test_upload_that_cannot_be_read_to_the_end(world: World, tmp_path: Path, pac
 def test_source_that_is_not_there(world: World, tmp_path: Path, package: str) -> None:
     server = blob_server(world, tmp_path, package)
     storage = world.client(server.address, blob_dir=str(tmp_path / "cache"))
-    before = storage._connection.ready
+    before = storage._link.connection.ready
     txn = TransactionMetaData()
     storage.tpc_begin(txn)
     with pytest.raises(FileNotFoundError):
         storage.storeBlob(OID, z64, b"record", str(tmp_path / "missing"), "", txn)
     storage.tpc_abort(txn)
     store_blob(storage, tmp_path)
-    assert storage._connection.ready is before
+    assert storage._link.connection.ready is before
     assert files(tmp_path / "cache" / TRANSFERS) == []
 
 
@@ -300,13 +302,13 @@ _NO_ROOM = """
     from zeotwisted import ClientStorage
     storage = ClientStorage(ADDRESS, blob_dir={folder!r})
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-    connection = storage._connection.ready
+    connection = storage._link.connection.ready
     try:
         storage.loadBlob({oid!r}, {tid!r})
     except OSError as error:
         print(error, flush=True)
     storage.ping()
-    assert storage._connection.ready is connection
+    assert storage._link.connection.ready is connection
     resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
     print(os.path.getsize(storage.loadBlob({oid!r}, {tid!r})), flush=True)
     storage.close()
@@ -343,14 +345,14 @@ def test_no_room_at_the_server(world: World, tmp_path: Path) -> None:
     world.callback(script.process.kill)
     storage = world.client(tuple(json.loads(script.line())), blob_dir=str(tmp_path / "cache"))
     before = files(tmp_path / "server-blobs")
-    connection = storage._connection.ready
+    connection = storage._link.connection.ready
     with pytest.raises(Exception, match="File too large"):
         store_blob(storage, tmp_path)
     assert files(tmp_path / "server-blobs") == before
     script.say()
     assert script.line() == "room"
     store_blob(storage, tmp_path)
-    assert storage._connection.ready is connection
+    assert storage._link.connection.ready is connection
     script.say()
     script.end()
 

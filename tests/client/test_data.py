@@ -89,10 +89,10 @@ def test_iterator_after_a_disconnection(world: World, package: str) -> None:
         store(storage, p64(number), b"data")
     iterator = storage.iterator()
     records = iter(next(iterator))
-    old = storage._connection.ready
+    old = storage._link.connection.ready
     proxy.drop()
     wait_for_connection(
-        storage, "there is a new one", lambda: storage._connection.ready not in (None, old)
+        storage, "there is a new one", lambda: storage._link.connection.ready not in (None, old)
     )
     for _ in range(2):
         with pytest.raises(ClientDisconnected):

@@ -35,7 +35,9 @@ def _client(world: World, address: Any, timeout: float = TIMEOUT) -> Any:
 
 def _reconnected(storage: Any, old: Any) -> None:
     wait_for_connection(
-        storage, "there is another connection", lambda: storage._connection.ready not in (None, old)
+        storage,
+        "there is another connection",
+        lambda: storage._link.connection.ready not in (None, old),
     )
 
 
@@ -86,7 +88,7 @@ def test_is_not_connected_once_it_is_closed(world: World) -> None:
 
 def test_is_not_connected_where_the_reactor_has_stopped(world: World) -> None:
     storage = world.client(world.server().address)
-    thread = storage._thread
+    thread = storage._link.thread
     # As by an error in it, and not by the end of the last storage.
     thread.reactor.callFromThread(thread.reactor.crash)
     thread._thread.join()

@@ -173,7 +173,7 @@ def test_lost_before_finishing_is_no_doubt(world: World) -> None:
     txn = TransactionMetaData()
     storage.tpc_begin(txn)
     storage.tpc_vote(txn)
-    protocol = storage._connection.ready
+    protocol = storage._link.connection.ready
     proxy.drop()
     wait_until("it has noticed", lambda: not protocol.is_open)
     with pytest.raises(ClientDisconnected):
@@ -208,7 +208,7 @@ def test_server_fails_to_finish(
     """The client finds out what became of it. A stock server holds the lock till it is gone."""
     server = world.server("zeotwisted", f"protocol-limit {limit}")
     storage = world.client(server.address)
-    protocol = storage._connection.ready
+    protocol = storage._link.connection.ready
     tpc_finish = FileStorage.tpc_finish
 
     def fail(self: Any, *args: Any) -> Any:

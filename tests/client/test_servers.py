@@ -203,7 +203,9 @@ def test_upgrade_lets_calls_end(world: World) -> None:
     shutil.copy(reader.data_fs, writer.data_fs)
     writer.start()
     wait_for_connection(
-        storage, "it is being replaced", lambda: storage._connection.state is State.ESTABLISHING
+        storage,
+        "it is being replaced",
+        lambda: storage._link.connection.state is State.ESTABLISHING,
     )
     proxy.release()
     assert call.result()[0] == b"data"
@@ -226,7 +228,7 @@ def test_readers_are_content(world: World) -> None:
     reader = _reader_of(world)
     storage = world.client([_nobody(), reader.address], read_only=True)
     assert storage.is_read_only()
-    assert storage._connection.state is State.READY
+    assert storage._link.connection.state is State.READY
 
 
 def test_changes_in_the_meantime(world: World) -> None:
@@ -352,7 +354,7 @@ def test_older_server(world: World, refuse: bool, caplog: pytest.LogCaptureFixtu
         wait_for_connection(
             storage,
             "it is refused",
-            lambda: "refuse_older_server" in str(storage._connection.failure),
+            lambda: "refuse_older_server" in str(storage._link.connection.failure),
         )
         assert not storage.is_connected()
         assert storage.load(OID)[0] == b"new", "what is known is known"

@@ -450,7 +450,7 @@ def test_exit_while_connecting(world: World) -> None:
 
 def test_blocking_call_in_the_private_reactor(world: World) -> None:
     storage = world.client(world.server().address)
-    reactor = storage._thread.reactor
+    reactor = storage._link.thread.reactor
     txn = TransactionMetaData()
     storage.tpc_begin(txn)
     for call in (
@@ -558,7 +558,7 @@ from twisted.internet import reactor, task, threads
         + OPEN
         + """
 async def main(reactor):
-    assert storage._thread.reactor is not reactor
+    assert storage._link.thread.reactor is not reactor
     storage.ping()
     await threads.deferToThread(storage.ping)
     storage.close()

@@ -186,7 +186,9 @@ def test_transaction_timeout(daemon: Daemon) -> None:
         storage = connection.db().storage
         protocol = storage._protocol()
         lost = threading.Event()
-        storage._thread.reactor.callFromThread(lambda: protocol.lost.addBoth(lambda _: lost.set()))
+        storage._link.thread.reactor.callFromThread(
+            lambda: protocol.lost.addBoth(lambda _: lost.set())
+        )
         txn = transaction.TransactionManager().begin()
         storage.tpc_begin(txn)
         storage.tpc_vote(txn)

@@ -193,7 +193,7 @@ def test_verification_checks_what_it_is_told(
     server = reconnect(client, server)
     server.deliver(server.answer(server.next("register"), T2))
     server.deliver(server.answer(server.next("getInvalidations"), answer))
-    assert client.storage._connection.state is State.PAUSING
+    assert client.storage._link.connection.state is State.PAUSING
     assert client.storage.lastTransaction() == T0
 
 
@@ -203,7 +203,7 @@ def test_registration_checks_what_it_is_told(
 ) -> None:
     server = reconnect(client, server)
     server.deliver(server.answer(server.next("register"), answer))
-    assert client.storage._connection.state is State.PAUSING
+    assert client.storage._link.connection.state is State.PAUSING
     assert client.storage.lastTransaction() == T0
 
 
@@ -219,7 +219,7 @@ def test_what_goes_wrong_in_a_verification_is_logged(
     client.database.invalidate = fail  # type: ignore[method-assign]
     server.deliver(server.answer(server.next("register"), T2))
     server.deliver(server.answer(server.next("getInvalidations"), (T2, [OID_A])))
-    assert client.storage._connection.state is State.PAUSING
+    assert client.storage._link.connection.state is State.PAUSING
     assert client.storage.lastTransaction() == T0
     assert any(record.exc_info for record in caplog.records)
 
@@ -458,6 +458,6 @@ def test_whichever_server_tells_first_is_believed() -> None:
         writer.answer(writer.next("ping"), None),
     )
     writer.deliver(writer.answer(writer.next("get_info"), INFO))
-    assert client.storage._connection.state is State.READY
+    assert client.storage._link.connection.state is State.READY
     assert client.database.heard == [(T0, set()), (T1, {OID_B})]
     assert client.cached(OID_A) == (b"data", T0, None)

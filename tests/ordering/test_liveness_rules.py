@@ -110,22 +110,22 @@ def test_server_that_answers_stays(version: int) -> None:
 @pytest.mark.parametrize("version", [5, 6])
 def test_server_that_is_silent_is_given_up(version: int) -> None:
     client, server = _connected(version)
-    protocol = client.storage._connection.ready
+    protocol = client.storage._link.connection.ready
     answers: list[Any] = []
     waiting: Deferred[Any] = Deferred()
     waiting.addBoth(answers.append)
     protocol.call(waiting, "getTid", OID_A)
     _wait(client, 19 if version == 6 else 39)
-    assert not answers and client.storage._connection.ready is protocol
+    assert not answers and client.storage._link.connection.ready is protocol
     _wait(client, 11)
     assert "nothing was heard" in str(answers[0].value)
-    assert client.storage._connection.ready is None
+    assert client.storage._link.connection.ready is None
     server.lose()
 
 
 def test_slow_call_is_waited_for_as_long_as_the_server_answers_others() -> None:
     client, server = _connected(5)
-    protocol = client.storage._connection.ready
+    protocol = client.storage._link.connection.ready
     answers: list[Any] = []
     waiting: Deferred[Any] = Deferred()
     waiting.addBoth(answers.append)

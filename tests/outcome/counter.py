@@ -188,7 +188,7 @@ def _count(address: Any) -> Counted:
     manager = TransactionManager()
     connection = database.open(manager)
     # A server that fails every time has its clients wait for seconds.
-    database.storage._connection._pause = lambda attempts: 0.02
+    database.storage._link.connection._pause = lambda attempts: 0.02
     print("ready", flush=True)
     while not end.is_set():
         manager.begin()

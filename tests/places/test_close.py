@@ -125,7 +125,7 @@ def test_while_another_thread_waits(
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__.strip("_"))
 def test_in_the_reactors_thread(world: World, state: Callable[[World], tuple[Any, Any]]) -> None:
     storage, call = state(world)
-    _close(storage, lambda: blockingCallFromThread(storage._thread.reactor, storage.close))
+    _close(storage, lambda: blockingCallFromThread(storage._link.thread.reactor, storage.close))
     with pytest.raises(Exception):  # noqa: B017 - tpc_finish has an error of its own
         call.result(MOMENT)
 
@@ -144,7 +144,7 @@ def test_after_the_reactor_has_stopped(world: World) -> None:
     """Stopped by somebody who had no business to; the next storage gets another one."""
     server = world.server()
     storage = world.client(server.address)
-    thread = storage._thread
+    thread = storage._link.thread
     thread.stop()
     assert not storage.is_connected()
     with pytest.raises(ClientDisconnected, match="reactor"):
@@ -180,15 +180,15 @@ def test_by_the_garbage_collector(world: World) -> None:
 
     server = world.server()
     storage = ClientStorage(server.address)
-    thread = storage._thread
+    thread = storage._link.thread
     Owner(storage)
     with reactorthread._lock:
         gc.collect()
-        assert storage._closed
+        assert storage._link.closed
         # Who holds the lock does what could not be done.
     another = world.client(server.address)
     another.ping()
-    assert another._thread is thread
+    assert another._link.thread is thread
     assert reactorthread._users == 1
 
 

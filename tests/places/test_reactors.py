@@ -93,7 +93,7 @@ async def main(reactor):
     await defer.gatherResults([threads.deferToThread(add, db) for _ in range(5)])
     assert await threads.deferToThread(count, db) == 5
     db.close()
-    assert (storage._thread.reactor is reactor) == {ours}
+    assert (storage._link.thread.reactor is reactor) == {ours}
     print("done")
 
 task.react(main)

@@ -6,11 +6,10 @@ import contextlib
 import logging
 import math
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -36,8 +35,8 @@ from .address import parse_address
 from .blobs import client_blobs, open_blob
 from .cache import ClientCache
 from .coherence import Coherence
-from .connection import ClientConnection
 from .iterators import TransactionIterator
+from .link import Link
 from .loads import load
 from .opencache import open_cache
 from .outcome import without_mark
@@ -52,9 +51,6 @@ __all__ = ["ClientStorage"]
 _log = logging.getLogger("zeotwisted.client")
 
 MB = 1024 * 1024
-
-#: How long (seconds) `ClientStorage.close` waits for the reactor's thread.
-_CLOSE_TIMEOUT = 5.0
 
 #: What a client provides if the served storage does.
 _OPTIONAL_INTERFACES = (
@@ -167,7 +163,7 @@ class ClientStorage(ConflictResolvingStorage):
             if given[argument]:
                 raise NotImplementedError(f"{argument}: {what} is not supported yet")
         wanted = Wanted.EITHER if read_only_fallback else Wanted.WRITABLE
-        self._target = Target(
+        target = Target(
             tuple(parse_address(addr)),
             storage,
             Wanted.READ_ONLY if read_only else wanted,
@@ -183,7 +179,6 @@ class ClientStorage(ConflictResolvingStorage):
         self._server_sync = server_sync
         self._own_reactor = reactor
         self._db: Any = None
-        self._closed = False
         self._server_addr: str | None = None
         #: Encoding and version that were agreed upon with the server, for example ``b"M6"``.
         self.protocol_version = b""
@@ -204,10 +199,10 @@ class ClientStorage(ConflictResolvingStorage):
         if blob_dir is not None:
             alsoProvides(self, interfaces.IBlobStorage)
         self._cache = open_cache(cache, client, var, storage, cache_size)
-        self._start_parts()
+        self._start_parts(target)
         self._blobs.start()
         reactorthread.call_after_fork(self)
-        connection = self._connect()
+        connection = self._link.begin()
         if wait:
             try:
                 connection.wait(self._wait_timeout, fail_fast=True)
@@ -216,7 +211,7 @@ class ClientStorage(ConflictResolvingStorage):
                 self.close()
                 raise
 
-    def _start_parts(self) -> None:
+    def _start_parts(self, target: Target) -> None:
         """Make what belongs to this process and its threads."""
         self._coherence = Coherence(
             self._cache, self.invalidateTransaction, self.invalidateCache, self._notify_stale
@@ -225,33 +220,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._oids: deque[bytes] = deque()
         # Numbers of iterators that are not needed any more, with the connections they belong to.
         self._dropped: deque[tuple[ClientProtocol, int]] = deque()
-        # A signal's handler may close the storage in the midst of its start.
-        self._starting = threading.RLock()
-        self._thread: Any = None
-        self._connection: ClientConnection | None = None
-
-    def _connect(self) -> ClientConnection:
-        """Return the connection, which is begun if need be."""
-        with self._starting:
-            if self._closed:
-                raise ClientDisconnected("the storage is closed")
-            if self._connection is None:
-                if self._own_reactor is None:
-                    self._thread = reactorthread.shared()
-                else:
-                    self._thread = reactorthread.OwnReactor(self._own_reactor)
-                self._connection = ClientConnection(
-                    self._thread,
-                    self._target,
-                    self._coherence,
-                    self,
-                    self.__name__,
-                )
-                self._thread.reactor.callFromThread(self._connection.start)
-                if self._closed:
-                    # By a signal's handler, which found nothing to close yet.
-                    self._let_go()
-            return self._connection
+        self._link = Link(target, self._own_reactor, self._coherence, self, self.__name__)
 
     def forked(self) -> None:
         """This is a child process: connect anew when somebody needs the server.
@@ -263,52 +232,30 @@ class ClientStorage(ConflictResolvingStorage):
             _log.info("%s: after a fork, records are cached in memory", self.__name__)
             self._cache.abandon()
         self._cache = ClientCache(self._cache_size)
-        inherited = self._connection
-        if inherited is not None:
-            inherited.abandon()
+        inherited = self._link
+        inherited.abandon()
         self._blobs.forked()
-        self._start_parts()
+        self._start_parts(inherited.target)
         self._cache.setLastTid(last_tid)
         if self._own_reactor is not None:
             _log.error("%s: its reactor belongs to the parent process", self.__name__)
-            self._closed = True
+            self._link.begin_closing()
 
     def close(self) -> None:
         """Let go of the server. Whoever waits for it gets `ClientDisconnected`."""
-        with self._starting:
-            if self._closed:
-                return
-            self._closed = True
+        if not self._link.begin_closing():
+            return
         self._gate.close()
         try:
-            self._let_go()
+            self._link.let_go()
         finally:
+            self._cache.close()
             self._blobs.close()
-
-    def _let_go(self) -> None:
-        connection, thread = self._connection, self._thread
-        if connection is None:
-            self._cache.close()
-            return
-        try:
-            if thread.is_current():
-                connection.close()
-            else:
-                closed = threading.Event()
-                thread.reactor.callFromThread(connection.close)
-                thread.reactor.callFromThread(closed.set)
-                if thread.is_running() and not closed.wait(_CLOSE_TIMEOUT):
-                    _log.warning("%s: the reactor's thread is busy; not closed yet", self.__name__)
-        finally:
-            if self._own_reactor is None:
-                reactorthread.release(thread)
-            self._cache.close()
 
     # The connection.
 
     def _protocol(self, timeout: float | None = None) -> ClientProtocol:
-        connection = self._connection or self._connect()
-        protocol = connection.ready or connection.wait(
+        protocol = self._link.ready or self._link.begin().wait(
             self._wait_timeout if timeout is None else timeout
         )
         if self._dropped:
@@ -316,7 +263,7 @@ class ClientStorage(ConflictResolvingStorage):
         return protocol
 
     def _writable_protocol(self, timeout: float) -> ClientProtocol:
-        return self._connect().wait(timeout, writable=True)
+        return self._link.begin().wait(timeout, writable=True)
 
     def _call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
         return self._protocol(timeout).call_and_wait(Deferred(), name, *args)
@@ -326,22 +273,11 @@ class ClientStorage(ConflictResolvingStorage):
 
         :param test: make a round trip to find out, which takes as long as other calls that wait.
         """
-        connection = self._connection
-        protocol = None if connection is None else connection.ready
-        if protocol is None or self._closed or not self._thread.is_running():
-            return False
-        if test and not self._thread.is_current():
-            try:
-                protocol.call_and_wait(Deferred(), "ping")
-            except ClientDisconnected:
-                return False
-        return True
+        return self._link.is_connected(test)
 
     def new_addr(self, addr: Any) -> None:
         """Look for servers at other addresses; a connection that is in use stays."""
-        self._target = replace(self._target, addresses=tuple(parse_address(addr)))
-        connection = self._connect()
-        self._thread.reactor.callFromThread(connection.new_addresses, self._target.addresses)
+        self._link.new_addresses(parse_address(addr))
 
     def notify_connected(self, conn: ClientProtocol, info: dict[str, Any]) -> None:
         """Called in the reactor's thread when the connection is about to be used.
@@ -442,8 +378,8 @@ class ClientStorage(ConflictResolvingStorage):
 
     def is_read_only(self) -> bool:
         """Return whether writing is refused, by us or by the server."""
-        ready = self._connection and self._connection.ready
-        return self._wants_read_only or bool(ready and ready.read_only)
+        ready = self._link.ready
+        return self._wants_read_only or (ready is not None and ready.read_only)
 
     isReadOnly = is_read_only
 
@@ -454,7 +390,7 @@ class ClientStorage(ConflictResolvingStorage):
         """
         if self._server_addr is None:
             raise ClientDisconnected("not connected to a server yet")
-        return f"{self._target.storage_id}:{self._server_addr}"
+        return f"{self._link.target.storage_id}:{self._server_addr}"
 
     def lastTransaction(self) -> bytes:
         """Return the last transaction that the database has been told of.
@@ -469,7 +405,7 @@ class ClientStorage(ConflictResolvingStorage):
         return tid
 
     def _may_wait(self) -> bool:
-        return not self._closed and not (self._thread is not None and self._thread.is_current())
+        return not self._link.closed and not self._link.is_current()
 
     def pack(
         self,
@@ -513,9 +449,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def _may_be_in_file(self) -> bool:
         """Return whether it is worth looking into the cache once more."""
-        connection = self._connection
-        ready = connection is not None and connection.ready is not None
-        if not ready and hasattr(self._cache, "wait_until_indexed"):
+        if self._link.ready is None and hasattr(self._cache, "wait_until_indexed"):
             # While there is no server, the file has to say all that it can.
             self._cache.wait_until_indexed()
             return True
@@ -651,7 +585,7 @@ class ClientStorage(ConflictResolvingStorage):
         if current is not None and current.txn is txn:
             raise StorageTransactionError("Duplicate tpc_begin calls for same transaction")
         gate = self._gate
-        if current is not None and self._thread is not None and self._thread.is_current():
+        if current is not None and self._link.is_current():
             raise ClientStorageError(
                 "tpc_begin has to wait for another transaction, which cannot end while the "
                 "reactor's own thread waits"
