@@ -119,6 +119,15 @@ class BlobCache:
             return os.path.exists(path)
         return True
 
+    @staticmethod
+    def put(filename: str, path: str) -> None:
+        """Move a complete file to its place."""
+        try:
+            os.replace(filename, path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.replace(filename, path)
+
     # Locks.
 
     def lock(self, path: str, timeout: float = _LOCK_TIMEOUT) -> FileLock:

@@ -27,10 +27,6 @@ _log = logging.getLogger("zeotwisted.client")
 #: Waits for a connection, and returns it.
 Connect = Callable[[], ClientProtocol]
 
-#: How long (seconds) a commit waits to put its blobs into the cache. They are in the database, and
-#: may be had from there.
-_KEEP_TIMEOUT = 1.0
-
 #: How often to begin anew when other processes remove a file before it is open.
 _TRIES = 10
 
@@ -231,17 +227,15 @@ class CachedBlobs:
             path = self._cache.path(oid, tid)
             try:
                 size = os.stat(filename).st_size
-                lock = self._cache.lock(path, _KEEP_TIMEOUT)
-                try:
-                    os.replace(filename, path)
-                    set_not_writable(path)
-                finally:
-                    self._cache.unlock(lock)
-            except (OSError, ClientStorageError) as error:
+                # The application may have written it long ago.
+                self._cache.use(filename)
+                # Nobody has to be kept away from a file that appears as a whole.
+                self._cache.put(filename, path)
+                set_not_writable(path)
+            except OSError as error:
                 # What is committed is committed.
                 _log.warning("a committed blob is not kept in the cache: %s", error)
             else:
-                self._cache.use(path)
                 self._added(size)
 
     def discard(self, blobs: list[tuple[bytes, str]]) -> None:
