@@ -31,8 +31,10 @@ OID, OTHER = (number.to_bytes(8, "big") for number in (1, 2))
 class Listener:
     def __init__(self):
         self.next = defer.Deferred()
+        self.heard = 0
 
     def _heard(self, what):
+        self.heard += 1
         heard, self.next = self.next, defer.Deferred()
         heard.callback(what)
 
@@ -70,6 +72,7 @@ def test_load_and_listen(world: World, package: str, kind: str) -> None:
     writer = world.client(server.address)
     tid = store(writer, OID, b"old")
     body = """
+    assert listener.heard == 0
     data, tid = await client.load(OID)
     assert (data, tid) == (b"old", client.lastTransaction())
     assert await client.loadBefore(OID, tid) is None

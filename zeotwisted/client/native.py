@@ -237,6 +237,9 @@ class StorageClient:
         self._listeners.remove(listener)
 
     def _invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        if not oids:
+            # The first connection brings the last transaction, and no news.
+            return
         for listener in list(self._listeners):
             listener.invalidate(tid, oids)
 
