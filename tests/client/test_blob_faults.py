@@ -360,10 +360,15 @@ def test_no_room_at_the_server(world: World, tmp_path: Path) -> None:
 _FORKING = """
     from zeotwisted import ClientStorage
     storage = ClientStorage(ADDRESS, blob_dir={folder!r})
+    seen, say = os.pipe()
     child = os.fork()
     name = storage.loadBlob({oid!r}, {tid!r})
     assert os.path.getsize(name) == {size}
-    if not child:
+    if child:
+        os.write(say, b"seen")
+    else:
+        # Not while the parent is about to look at it.
+        os.read(seen, 4)
         os.remove(name)
         storage.loadBlob({oid!r}, {tid!r})
         storage.close()
