@@ -9,48 +9,51 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .contenders import CONTENDERS, TLS
+from .contenders import CONTENDERS
 from .databases import Databases
+from .makes import TLS
 from .measures import MEASURES
-from .processes import RunFailed, run
-from .report import Figure, as_json, as_table
+from .report import Series, as_json, as_table
+from .stage import RunFailed, Stage
 
 
 def main() -> int:
     options = _parse_arguments()
     if options.tls:
         os.environ[TLS] = "yes"
-    figures = {
-        (measure, contender): Figure(MEASURES[measure], CONTENDERS[contender])
+    all_series = [
+        Series(MEASURES[measure], CONTENDERS[contender])
         for measure in options.measures
         for contender in options.contenders
-        if measure not in CONTENDERS[contender].skips and not (options.tls and contender == "bare")
-    }
+        if not MEASURES[measure].needs & CONTENDERS[contender].lacks
+    ]
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.dir) as folder:
-        _run_rounds(list(figures.values()), Path(folder), options.rounds, options.timeout)
-    print(as_table(figures.values()))
+        _run_rounds(all_series, Path(folder), options)
+    report = as_json(all_series, vars(options))
+    print(as_table(report))
     if options.json:
-        report = as_json(figures.values(), {**vars(options), "json": None})
         Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
-    return 1 if any(figure.failure for figure in figures.values()) else 0
+    return 1 if any(series.failure for series in all_series) else 0
 
 
-def _run_rounds(figures: list[Figure], folder: Path, rounds: int, timeout: float) -> None:
+def _run_rounds(all_series: list[Series], folder: Path, options: argparse.Namespace) -> None:
     """Let the contenders alternate in each measure, so that all of them meet the same weather."""
     databases = Databases(folder)
-    for number in range(1, rounds + 1):
-        for figure in figures:
-            if figure.failure:
+    for number in range(1, options.rounds + 1):
+        for series in all_series:
+            if series.failure:
                 continue  # it would most likely fail again, at the price of a timeout
-            measure, contender = figure.measure, figure.contender
-            _progress(f"round {number}/{rounds}: {measure.name} / {contender.name}")
+            measure, contender = series.measure, series.contender
+            _progress(f"round {number}/{options.rounds}: {measure.name} / {contender.name}")
             with tempfile.TemporaryDirectory(dir=folder) as run_folder:
-                database = databases.copy(measure.database, Path(run_folder))
+                stage = Stage(
+                    contender, Path(run_folder), databases, number, options.timeout, options.scale
+                )
                 try:
-                    # The round is the seed: all contenders get the same oids in a round.
-                    figure.add(run(contender, measure, Path(run_folder), database, number, timeout))
+                    series.rounds.append(measure.play(stage))
+                    series.usages.append(stage.usage)
                 except RunFailed as failure:
-                    figure.failure = str(failure)
+                    series.failure = str(failure)
     _progress("")
 
 
@@ -78,7 +81,7 @@ def _parse_arguments() -> argparse.Namespace:
         metavar="NAME",
         help="default: all of " + ", ".join(MEASURES),
     )
-    parser.add_argument("--tls", action="store_true", help="all of them speak TLS; not bare")
+    parser.add_argument("--tls", action="store_true", help="all that have a daemon speak TLS")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
     parser.add_argument(
         "--dir", help="where the databases are put for the time being; default: the system's choice"
@@ -89,6 +92,13 @@ def _parse_arguments() -> argparse.Namespace:
         default=120,
         metavar="SECONDS",
         help="how long a client may take for one measure; default: 120",
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="do less of everything, for a first impression; default: 1",
     )
     return parser.parse_args()
 

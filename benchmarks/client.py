@@ -1,28 +1,69 @@
-"""A client's process: ``python -m benchmarks.client MAKE MEASURE HOST PORT SEED``.
+"""A client's process: ``python -m benchmarks.client ORDER``, where ORDER is JSON.
 
-Prints the durations in seconds, as JSON on one line.
+It opens a storage and calls the function that the order names, a generator. What comes before its
+``yield`` is preparation. Then the process prints a line, waits for one, and the rest is measured.
+The result is printed as JSON on one line.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
 
-from .contenders import open_client
-from .measures import MEASURES
+from .makes import open_client
+from .usage import most_memory
+
+
+@contextmanager
+def _storage(order: dict[str, Any]) -> Iterator[Any]:
+    """Open what the order wants to be opened: the parts that connect themselves get the order."""
+    if order["options"] is None:
+        yield order
+        return
+    storage = open_client(order["make"], order["address"], **order["options"])
+    try:
+        yield storage
+    finally:
+        storage.close()
+
+
+def _play(order: dict[str, Any], output: IO[str]) -> None:
+    function = getattr(importlib.import_module(order["module"]), order["function"])
+    with _storage(order) as storage:
+        part = function(storage, **order["arguments"])
+        next(part)
+        print("ready", file=output, flush=True)
+        sys.stdin.readline()
+        cpu = time.process_time()
+        start = time.perf_counter()
+        result = None
+        try:
+            next(part)
+        except StopIteration as stop:
+            result = stop.value
+        end = time.perf_counter()
+        cpu = time.process_time() - cpu
+        performance = {
+            "result": result,
+            "start": start,
+            "end": end,
+            "cpu": cpu,
+            "peak": most_memory("self"),
+        }
+        print(json.dumps(performance), file=output, flush=True)
 
 
 def main() -> None:
-    make, measure_name, host, port, seed = sys.argv[1:]
-    measure = MEASURES[measure_name]
-    blob_dir = os.path.abspath("cache") if measure.blobs else None
-    storage = open_client(make, (host, int(port)), measure.cache_size, blob_dir)
-    try:
-        durations = measure.run(storage, int(seed))
-    finally:
-        storage.close()
-    print(json.dumps(durations), flush=True)
+    # A library may print something of its own; it shall not come between.
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    _play(json.loads(sys.argv[1]), output)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 
-from .contenders import start_daemon
+from .makes import start_daemon
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -19,22 +18,15 @@ from time import perf_counter
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import p64, z64
 
-from .contenders import CONTENDERS, Contender, open_client
-from .processes import command, environment
-
-_MIB = 2**20
-
-
-def _memory(pid: int | str, key: str) -> int:
-    """Return a figure of a process, in bytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    (kilobytes,) = re.findall(rf"^{key}:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(kilobytes) * 1024
+from .contenders import CONTENDERS, Contender
+from .makes import open_client
+from .stage import MIB, command, environment
+from .usage import most_memory, resident_memory
 
 
 def _commit(make: str, host: str, port: int, records: int, size: int) -> dict[str, float]:
-    storage = open_client(make, (host, port), 20 * _MIB, None)
-    before = _memory("self", "VmRSS")
+    storage = open_client(make, (host, port), 20 * MIB)
+    before = resident_memory("self")
     start = perf_counter()
     txn = TransactionMetaData()
     storage.tpc_begin(txn)
@@ -44,7 +36,7 @@ def _commit(make: str, host: str, port: int, records: int, size: int) -> dict[st
     storage.tpc_finish(txn)
     figures = {
         "seconds": perf_counter() - start,
-        "client": _memory("self", "VmHWM") - before,
+        "client": most_memory("self") - before,
     }
     storage.close()
     return figures
@@ -52,7 +44,7 @@ def _commit(make: str, host: str, port: int, records: int, size: int) -> dict[st
 
 def _measure(contender: Contender, records: int, size: int, folder: Path) -> dict[str, float]:
     with subprocess.Popen(
-        command("daemon", contender.daemon, str(folder / "Data.fs")),
+        command("daemon", contender.daemon or "", str(folder / "Data.fs")),
         cwd=folder,
         env=environment(),
         stdin=subprocess.PIPE,
@@ -61,7 +53,7 @@ def _measure(contender: Contender, records: int, size: int, folder: Path) -> dic
     ) as daemon:
         assert daemon.stdin is not None and daemon.stdout is not None
         host, port = json.loads(daemon.stdout.readline())
-        before = _memory(daemon.pid, "VmRSS")
+        before = resident_memory(daemon.pid)
         child = json.dumps([contender.client, host, port, records, size])
         output = subprocess.run(
             command("memory", "--child", child),
@@ -71,7 +63,7 @@ def _measure(contender: Contender, records: int, size: int, folder: Path) -> dic
             text=True,
         ).stdout
         figures: dict[str, float] = json.loads(output.splitlines()[-1])
-        figures["daemon"] = _memory(daemon.pid, "VmHWM") - before
+        figures["daemon"] = most_memory(daemon.pid) - before
         daemon.stdin.close()
     return figures
 
@@ -91,8 +83,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(dir=options.dir) as folder:
             figures = _measure(CONTENDERS[name], options.records, options.size, Path(folder))
         print(
-            f"{name:16} client {figures['client'] / _MIB:8.1f} MiB   "
-            f"daemon {figures['daemon'] / _MIB:8.1f} MiB   {figures['seconds']:6.1f} s",
+            f"{name:16} client {figures['client'] / MIB:8.1f} MiB   "
+            f"daemon {figures['daemon'] / MIB:8.1f} MiB   {figures['seconds']:6.1f} s",
             flush=True,
         )
     return 0

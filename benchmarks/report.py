@@ -1,79 +1,178 @@
-"""The figures of all rounds, and how they are shown."""
+"""The figures of all rounds, as JSON and as a table: ``python -m benchmarks.report FILE.json ...``.
+
+The table is made from the JSON alone, also from that of several runs of the program.
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
+import json
 import os
 import platform
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .contenders import BASELINE, Contender
+from .contenders import Contender
+from .figures import BASELINE, UNITS, Figure, Goal
 from .measures import Measure
+from .stage import Usage
 
-__all__ = ["Figure", "as_json", "as_table"]
+__all__ = ["OURS", "Series", "as_json", "as_table", "read"]
 
-_UNITS = {"us": 1e6, "ms": 1e3}
+#: The contender that the goals are about.
+OURS = "zeotwisted"
+
+_DISTRIBUTIONS = ("zeotwisted", "Twisted", "msgpack", "ZEO", "ZODB", "uvloop", "RelStorage")
 
 
 @dataclass
-class Figure:
+class Series:
     """What one contender achieved in one measure.
 
-    :ivar rounds: the median of each round, in the measure's unit.
-    :ivar failure: why there is no figure. One failed round spoils it.
+    :ivar rounds: the values of the figures, for each round.
+    :ivar failure: why there is nothing. One failed round spoils it.
     """
 
     measure: Measure
     contender: Contender
-    rounds: list[float] = field(default_factory=list)
+    rounds: list[dict[str, float]] = field(default_factory=list)
+    usages: list[Usage] = field(default_factory=list)
     failure: str | None = None
 
-    def add(self, seconds: float) -> None:
-        self.rounds.append(seconds * _UNITS[self.measure.unit])
-
-    def ratio_to(self, baseline: Figure | None) -> float | None:
-        """Return the median of the rounds' ratios.
-
-        Only what ran side by side is compared, so that a machine that gets slower in the
-        middle of it all does not tilt the result.
-        """
-        if self.failure or baseline is None or baseline.failure or not self.rounds:
-            return None
-        return median(
-            own / theirs for own, theirs in zip(self.rounds, baseline.rounds, strict=True)
-        )
+    def values(self, figure: Figure) -> list[float]:
+        if self.failure:
+            return []
+        return [values[figure.name] * UNITS[figure.unit] for values in self.rounds]
 
 
-def _with_ratios(figures: Iterable[Figure]) -> list[tuple[Figure, float | None]]:
-    figures = list(figures)
-    baselines = {f.measure.name: f for f in figures if f.contender.name == BASELINE}
-    return [(figure, figure.ratio_to(baselines.get(figure.measure.name))) for figure in figures]
+def _ratio(own: Sequence[float], other: Sequence[float], floor: Sequence[float]) -> float | None:
+    """Return the median of the rounds' ratios.
+
+    Only what ran side by side is compared, so that a machine that gets slower in the middle of it
+    all does not tilt the result.
+    """
+    ratios = [(a - c) / (b - c) for a, b, c in zip(own, other, floor, strict=False) if b > c]
+    return median(ratios) if ratios else None
 
 
-def as_table(figures: Iterable[Figure]) -> str:
-    header = ["measure", "contender", "unit", "median", "min..max", "x ZEO", "goal"]
-    rows = [header]
+def _goal_as_json(goal: Goal, own: list[float], all_values: dict[str, list[float]]) -> Any:
+    floor = all_values.get(goal.above, []) if goal.above else [0.0] * len(own)
+    reached = _ratio(own, all_values.get(goal.to, []), floor)
+    met = None if reached is None else goal.is_met(reached)
+    return {**asdict(goal), "reached": reached, "met": met}
+
+
+def as_json(all_series: Iterable[Series], options: dict[str, Any]) -> dict[str, Any]:
+    """Return all there is to know."""
+    all_series = list(all_series)
+    figures = []
+    for series in all_series:
+        name = series.measure.name
+        beside = [other for other in all_series if other.measure.name == name]
+        for figure in series.measure.figures:
+            if figure.of_daemon and series.contender.daemon is None:
+                continue
+            all_values = {other.contender.name: other.values(figure) for other in beside}
+            own = series.values(figure)
+            goals = figure.goals if series.contender.name == OURS else ()
+            figures.append(
+                {
+                    "measure": name,
+                    "figure": figure.name,
+                    "title": figure.title,
+                    "unit": figure.unit,
+                    "contender": series.contender.name,
+                    "rounds": own,
+                    "median": median(own) if own else None,
+                    "ratio": _ratio(own, all_values.get(BASELINE, []), [0.0] * len(own)),
+                    "goals": [_goal_as_json(goal, own, all_values) for goal in goals],
+                    "usage": [asdict(usage) for usage in series.usages],
+                    "failure": series.failure,
+                }
+            )
+    order = list(dict.fromkeys(figure["figure"] for figure in figures))
+    figures.sort(key=lambda figure: order.index(figure["figure"]))
+    return {
+        "machine": {
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            "cpus": os.cpu_count(),
+            "load average": os.getloadavg(),
+            "versions": {name: _version(name) for name in _DISTRIBUTIONS},
+        },
+        "options": options,
+        "figures": figures,
+        "absent": {},
+    }
+
+
+def read(paths: Iterable[str]) -> dict[str, Any]:
+    """Return the report that is in these files; the machine is that of the first."""
+    reports = [json.loads(Path(path).read_text()) for path in paths]
+    figures = [figure for report in reports for figure in report["figures"]]
+    absent = {name: reason for report in reports for name, reason in report["absent"].items()}
+    return {**reports[0], "figures": figures, "absent": absent}
+
+
+def as_table(report: dict[str, Any]) -> str:
+    parts = [_figures_table(report["figures"]), _goals_table(report["figures"])]
     failures: dict[tuple[str, str], list[str]] = {}
-    for figure, ratio in _with_ratios(figures):
-        measure, contender = figure.measure, figure.contender
-        row = [measure.title, contender.name, measure.unit]
-        if figure.failure:
-            row += ["failed", "", "", ""]
-            failures.setdefault((contender.name, figure.failure), []).append(measure.name)
-        else:
-            goal = measure.goal if contender.name == "zeotwisted" else None
+    for figure in report["figures"]:
+        if figure["failure"]:
+            key = figure["contender"], figure["failure"]
+            failures.setdefault(key, []).append(figure["figure"])
+    parts.extend(
+        f"{name} failed in {', '.join(names)}: {reason}"
+        for (name, reason), names in failures.items()
+    )
+    parts.extend(f"{name} is absent: {reason}" for name, reason in report["absent"].items())
+    return "\n\n".join(part for part in parts if part)
+
+
+def _figures_table(figures: list[dict[str, Any]]) -> str:
+    rows = []
+    for figure in figures:
+        row = [figure["title"], figure["contender"], figure["unit"]]
+        values = figure["rounds"]
+        if values:
             row += [
-                _number(median(figure.rounds)),
-                f"{_number(min(figure.rounds))}..{_number(max(figure.rounds))}",
-                "" if ratio is None else f"{ratio:.2f}",
-                "" if goal is None else f"{goal:.2f}",
+                _number(figure["median"]),
+                f"{_number(min(values))}..{_number(max(values))}",
+                _ratio_text(figure["ratio"]),
             ]
+        else:
+            row += ["failed", "", ""]
         rows.append(row)
+    return _table(["figure", "contender", "unit", "median", "min..max", "x ZEO"], rows, 3)
+
+
+def _goals_table(figures: list[dict[str, Any]]) -> str:
+    rows = []
+    for figure in figures:
+        for goal in figure["goals"]:
+            against = goal["to"] if goal["to"] != BASELINE else "ZEO"
+            if goal["above"]:
+                against += f", above {goal['above']}"
+            rows.append(
+                [
+                    figure["title"],
+                    against,
+                    f"{goal['kind']} {goal['limit']:.2f}",
+                    _ratio_text(goal["reached"]),
+                    {True: "met", False: "MISSED", None: "unknown"}[goal["met"]],
+                ]
+            )
+    return _table(["goal of zeotwisted", "x", "goal", "reached", ""], rows, 3) if rows else ""
+
+
+def _table(header: list[str], rows: list[list[str]], left: int) -> str:
+    """Lay out words in the first `left` columns, and numbers in the others."""
+    rows = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = 3  # the first columns are words, the others numbers
     lines = []
     for row in rows:
         cells = [
@@ -82,45 +181,29 @@ def as_table(figures: Iterable[Figure]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-    if failures:
-        lines.append("")
-    for (name, reason), measures in failures.items():
-        lines.append(f"{name} failed in {', '.join(measures)}: {reason}")
     return "\n".join(lines)
+
+
+def _ratio_text(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
 
 
 def _number(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
-def as_json(figures: Iterable[Figure], options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "machine": {
-            "platform": platform.platform(),
-            "python": platform.python_version(),
-            "cpus": os.cpu_count(),
-            "load average": os.getloadavg(),
-            "versions": {name: _version(name) for name in ("zeotwisted", "ZEO", "ZODB", "Twisted")},
-        },
-        "options": options,
-        "figures": [
-            {
-                "measure": figure.measure.name,
-                "contender": figure.contender.name,
-                "unit": figure.measure.unit,
-                "rounds": figure.rounds,
-                "median": median(figure.rounds) if figure.rounds else None,
-                "ratio": ratio,
-                "goal": figure.measure.goal,
-                "failure": figure.failure,
-            }
-            for figure, ratio in _with_ratios(figures)
-        ],
-    }
-
-
 def _version(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        return None  # a checkout on the path
+        return None  # not installed, or a checkout on the path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("files", nargs="+", metavar="FILE.json")
+    print(as_table(read(parser.parse_args().files)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What a process has used so far: processor time and memory. It needs Linux."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+__all__ = ["cpu_time", "most_memory", "resident_memory"]
+
+#: From <linux/posix-timers.h>: the clock that counts what all threads of a process were given.
+_CPUCLOCK_SCHED = 2
+
+
+def cpu_time(pid: int) -> float:
+    """Return the processor time of another process, user and system, in seconds.
+
+    /proc has it too, but counts in hundredths of a second, which is a thousand cold loads' worth
+    of rounding.
+    """
+    return time.clock_gettime((~pid << 3) | _CPUCLOCK_SCHED)
+
+
+def resident_memory(pid: int | str) -> int:
+    """Return how many bytes of memory a process has at present."""
+    return _status(pid, "VmRSS")
+
+
+def most_memory(pid: int | str) -> int:
+    """Return how many bytes of memory a process has had at most."""
+    return _status(pid, "VmHWM")
+
+
+def _status(pid: int | str, key: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (kilobytes,) = re.findall(rf"^{key}:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(kilobytes) * 1024
