@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["TLS", "client_context", "open_client", "start_daemon"]
 
-Address = tuple[str, int]
+Address = tuple[str, int] | str
 
 #: The environment variable that has all of them speak TLS.
 TLS = "BENCHMARKS_TLS"

@@ -34,7 +34,7 @@ def commits_until_told(
     for _ in range(warm_up):
         serials = dict.fromkeys(serials, commit(storage, serials, data))
     yield
-    durations = []
+    durations: list[float] = []
     while not durations or not select.select([sys.stdin], [], [], 0)[0]:
         start = perf_counter()
         tid = commit(storage, serials, data)
