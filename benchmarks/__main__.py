@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .contenders import CONTENDERS
 from .databases import Databases
-from .makes import TLS
+from .makes import TLS, missing
 from .measures import MEASURES
 from .report import Series, as_json, as_table
 from .stage import RunFailed, Stage
@@ -21,15 +21,22 @@ def main() -> int:
     options = _parse_arguments()
     if options.tls:
         os.environ[TLS] = "yes"
+    if options.dir:
+        os.environ["TMPDIR"] = options.dir
+    reasons = {name: missing(CONTENDERS[name].client) for name in options.contenders}
+    if options.tls and "relstorage" in reasons:
+        reasons["relstorage"] = "it is not set up for TLS here"
     all_series = [
         Series(MEASURES[measure], CONTENDERS[contender])
         for measure in options.measures
         for contender in options.contenders
+        if not reasons[contender]
         if not MEASURES[measure].needs & CONTENDERS[contender].lacks
     ]
-    with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.dir) as folder:
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         _run_rounds(all_series, Path(folder), options)
-    report = as_json(all_series, vars(options))
+    absent = {name: reason for name, reason in reasons.items() if reason}
+    report = as_json(all_series, vars(options), absent)
     print(as_table(report))
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=2) + "\n")

@@ -1,8 +1,8 @@
 """A client's process: ``python -m benchmarks.client ORDER``, where ORDER is JSON.
 
 It opens a storage and calls the function that the order names, a generator. What comes before its
-``yield`` is preparation. Then the process prints a line, waits for one, and the rest is measured.
-The result is printed as JSON on one line.
+``yield`` is preparation. Then the process prints a line, and waits for a byte. The rest is measured. The
+result is printed as JSON on one line, and the end of the standard input ends the process.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _play(order: dict[str, Any], output: IO[str]) -> None:
         part = function(storage, **order["arguments"])
         next(part)
         print("ready", file=output, flush=True)
-        sys.stdin.readline()
+        os.read(0, 1)
         cpu = time.process_time()
         start = time.perf_counter()
         result = None
@@ -57,6 +57,9 @@ def _play(order: dict[str, Any], output: IO[str]) -> None:
             "peak": most_memory("self"),
         }
         print(json.dumps(performance), file=output, flush=True)
+        # What a client that goes gives to do is not measured.
+        while os.read(0, 1):
+            pass
 
 
 def main() -> None:

@@ -46,6 +46,10 @@ _BARE = frozenset(
     }
 )
 
+#: A thread has an instance of its own. There is no client that listens, and what a daemon is for
+#: the others is a process for each client here.
+_RELATIONAL = frozenset({Needs.CACHE_FILE, Needs.THREADS, Needs.BLOBS, Needs.OWN_DAEMON})
+
 CONTENDERS: dict[str, Contender] = {
     contender.name: contender
     for contender in (
@@ -57,5 +61,6 @@ CONTENDERS: dict[str, Contender] = {
         Contender("bare", "bare", "zeotwisted", _BARE),
         Contender("bare-zeo", "bare", "zeo", _BARE),
         Contender("file", "file", None, _BARE | {Needs.DAEMON}),
+        Contender("relstorage", "relstorage", "postgres", _RELATIONAL),
     )
 }

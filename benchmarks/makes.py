@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import os
 import ssl
 import sys
@@ -11,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TLS", "client_context", "open_client", "start_daemon"]
+from . import postgres
+
+__all__ = ["CONNECT_TIMEOUT", "TLS", "client_context", "missing", "open_client", "start_daemon"]
 
 Address = tuple[str, int] | str
 
@@ -20,6 +23,15 @@ TLS = "BENCHMARKS_TLS"
 
 #: Plenty: a failure to connect should be reported, not waited for.
 CONNECT_TIMEOUT = 15
+
+
+def missing(make: str) -> str | None:
+    """Say in a few words what a client of the make needs and is not installed, if anything."""
+    if make == "relstorage":
+        return postgres.missing()
+    modules = {"zeo": ("ZEO",), "zeo-uvloop": ("ZEO", "uvloop")}.get(make, ())
+    absent = [module for module in modules if importlib.util.find_spec(module) is None]
+    return f"{absent[0]} is not installed" if absent else None
 
 
 def open_client(
@@ -39,6 +51,10 @@ def open_client(
         from ZODB.FileStorage import FileStorage
 
         return FileStorage(address)
+    if make == "relstorage":
+        from .postgres import RelationalStorage
+
+        return RelationalStorage(address, cache_size)
     address = tuple(address)
     if make == "bare":
         from .bare import BareStorage
@@ -72,6 +88,8 @@ def start_daemon(
     make: str, path: str, blob_dir: str | None = None
 ) -> tuple[Address, Callable[[], None]]:
     """Serve the FileStorage at `path`; return the address and a function that stops it."""
+    if make == "postgres":
+        return postgres.start(path)
     options: dict[str, Any] = {"zeo_conf": _zeo_section(), "threaded": True}
     if make == "zeotwisted":
         import zeotwisted

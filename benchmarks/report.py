@@ -26,7 +26,16 @@ __all__ = ["OURS", "Series", "as_json", "as_table", "read"]
 #: The contender that the goals are about.
 OURS = "zeotwisted"
 
-_DISTRIBUTIONS = ("zeotwisted", "Twisted", "msgpack", "ZEO", "ZODB", "uvloop", "RelStorage")
+_DISTRIBUTIONS = (
+    "zeotwisted",
+    "Twisted",
+    "msgpack",
+    "ZEO",
+    "ZODB",
+    "uvloop",
+    "RelStorage",
+    "psycopg2-binary",
+)
 
 
 @dataclass
@@ -66,8 +75,13 @@ def _goal_as_json(goal: Goal, own: list[float], all_values: dict[str, list[float
     return {**asdict(goal), "reached": reached, "met": met}
 
 
-def as_json(all_series: Iterable[Series], options: dict[str, Any]) -> dict[str, Any]:
-    """Return all there is to know."""
+def as_json(
+    all_series: Iterable[Series], options: dict[str, Any], absent: dict[str, str]
+) -> dict[str, Any]:
+    """Return all there is to know.
+
+    :param absent: the contenders that did not take part, and why.
+    """
     all_series = list(all_series)
     figures = []
     for series in all_series:
@@ -106,7 +120,7 @@ def as_json(all_series: Iterable[Series], options: dict[str, Any]) -> dict[str, 
         },
         "options": options,
         "figures": figures,
-        "absent": {},
+        "absent": absent,
     }
 
 

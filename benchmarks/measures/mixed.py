@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 from collections.abc import Generator
 from statistics import median
 from time import perf_counter
@@ -28,14 +27,14 @@ _OBJECTS = 200
 def commits_until_told(
     storage: Any, objects: int, size: int, warm_up: int
 ) -> Generator[None, None, list[float]]:
-    """Change the same objects again and again, until there is a line to be read."""
+    """Change the same objects again and again, until there is a byte to be read."""
     data = os.urandom(size)
     serials = {storage.new_oid(): z64 for _ in range(objects)}
     for _ in range(warm_up):
         serials = dict.fromkeys(serials, commit(storage, serials, data))
     yield
     durations: list[float] = []
-    while not durations or not select.select([sys.stdin], [], [], 0)[0]:
+    while not durations or not select.select([0], [], [], 0)[0]:
         start = perf_counter()
         tid = commit(storage, serials, data)
         durations.append(perf_counter() - start)

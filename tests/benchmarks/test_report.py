@@ -38,7 +38,7 @@ def report() -> dict[str, Any]:
         _series("zeotwisted", (0.006, 150), (0.009, 160), (0.0072, 180)),
         _series("file", (0.002, 1000), (0.002, 1000), (0.002, 1000)),
     ]
-    return as_json(series, {"rounds": 3})
+    return as_json(series, {"rounds": 3}, {})
 
 
 def _figure(report: dict[str, Any], figure: str, contender: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_goals(report: dict[str, Any]) -> None:
 
 
 def test_a_goal_without_its_contender_is_unknown() -> None:
-    report = as_json([_series("zeotwisted", (0.006, 300))], {})
+    report = as_json([_series("zeotwisted", (0.006, 300))], {}, {})
     assert [goal["met"] for goal in _figure(report, "time", "zeotwisted")["goals"]] == [None] * 2
     assert "unknown" in as_table(report)
 
@@ -93,9 +93,16 @@ def test_usage_is_reported(report: dict[str, Any]) -> None:
 
 def test_table_shows_goals_and_failures() -> None:
     failed = Series(_MEASURE, CONTENDERS["zeo-uvloop"], failure="client: it is broken")
-    table = as_table(as_json([_series("zeo", (1, 1)), _series("zeotwisted", (0.4, 3)), failed], {}))
+    table = as_table(
+        as_json(
+            [_series("zeo", (1, 1)), _series("zeotwisted", (0.4, 3)), failed],
+            {},
+            {"bare": "nobody knows"},
+        )
+    )
     assert [line.split()[-1] for line in table.splitlines() if "at least" in line] == ["met"]
     assert "zeo-uvloop failed in time, rate, cpu: client: it is broken" in table
+    assert "bare is absent: nobody knows" in table
 
 
 def test_reports_are_put_together(report: dict[str, Any], tmp_path: Path) -> None:
