@@ -1,8 +1,9 @@
 """A client's process: ``python -m benchmarks.client ORDER``, where ORDER is JSON.
 
 It opens a storage and calls the function that the order names, a generator. What comes before its
-``yield`` is preparation. Then the process prints a line, and waits for a byte. The rest is measured. The
-result is printed as JSON on one line, and the end of the standard input ends the process.
+``yield`` is preparation. Then the process prints a line, and waits for a byte. The rest is
+measured. The result is printed as JSON on one line, and the end of the standard input ends the
+process.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def _play(order: dict[str, Any], output: IO[str]) -> None:
             "start": start,
             "end": end,
             "cpu": cpu,
-            "peak": most_memory("self"),
+            "peak": most_memory(os.getpid()),
         }
         print(json.dumps(performance), file=output, flush=True)
         # What a client that goes gives to do is not measured.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from .usage import most_memory, resident_memory
 
 def _commit(make: str, host: str, port: int, records: int, size: int) -> dict[str, float]:
     storage = open_client(make, (host, port), 20 * MIB)
-    before = resident_memory("self")
+    before = resident_memory(os.getpid())
     start = perf_counter()
     txn = TransactionMetaData()
     storage.tpc_begin(txn)
@@ -36,7 +37,7 @@ def _commit(make: str, host: str, port: int, records: int, size: int) -> dict[st
     storage.tpc_finish(txn)
     figures = {
         "seconds": perf_counter() - start,
-        "client": most_memory("self") - before,
+        "client": most_memory(os.getpid()) - before,
     }
     storage.close()
     return figures

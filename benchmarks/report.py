@@ -26,16 +26,7 @@ __all__ = ["OURS", "Series", "as_json", "as_table", "read"]
 #: The contender that the goals are about.
 OURS = "zeotwisted"
 
-_DISTRIBUTIONS = (
-    "zeotwisted",
-    "Twisted",
-    "msgpack",
-    "ZEO",
-    "ZODB",
-    "uvloop",
-    "RelStorage",
-    "psycopg2-binary",
-)
+_DISTRIBUTIONS = ("zeotwisted", "Twisted", "msgpack", "ZEO", "ZODB", "uvloop", "RelStorage")
 
 
 @dataclass

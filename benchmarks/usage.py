@@ -26,17 +26,17 @@ def _family(pid: int) -> list[int]:
     return [pid, *(member for child in children for member in _family(int(child)))]
 
 
-def resident_memory(pid: int | str) -> int:
+def resident_memory(pid: int) -> int:
     """Return how many bytes of memory a process has at present."""
     return _status(pid, "VmRSS")
 
 
-def most_memory(pid: int | str) -> int:
-    """Return how many bytes of memory a process has had at most."""
-    return _status(pid, "VmHWM")
+def most_memory(pid: int) -> int:
+    """Return how many bytes of memory a process and its children have had at most."""
+    return sum(_status(member, "VmHWM") for member in _family(pid))
 
 
-def _status(pid: int | str, key: str) -> int:
+def _status(pid: int, key: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     (kilobytes,) = re.findall(rf"^{key}:\s+(\d+) kB$", status, re.MULTILINE)
     return int(kilobytes) * 1024
