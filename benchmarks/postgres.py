@@ -52,12 +52,22 @@ def start(path: str) -> tuple[str, Callable[[], None]]:
     data = os.path.join(folder, "data")
     options: dict[str, Any] = {"cwd": folder, "user": user, "stdout": subprocess.DEVNULL}
     subprocess.run(
-        [_program("initdb"), "-D", data, "-U", "zodb", "--auth=trust", "--no-sync"],
+        [_program("initdb") or "initdb", "-D", data, "-U", "zodb", "--auth=trust", "--no-sync"],
         check=True,
         **options,
     )
     server = subprocess.Popen(
-        [_program("postgres"), "-D", data, "-k", folder, "-h", "127.0.0.1", "-p", str(port)],
+        [
+            _program("postgres") or "postgres",
+            "-D",
+            data,
+            "-k",
+            folder,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+        ],
         **options,
     )
 
@@ -91,7 +101,7 @@ def _free_port() -> int:
         return port
 
 
-def _wait_for(dsn: str, server: subprocess.Popen[bytes]) -> None:
+def _wait_for(dsn: str, server: subprocess.Popen[Any]) -> None:
     import psycopg2
 
     end = time.monotonic() + _START_TIMEOUT

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.contenders import CONTENDERS
 from benchmarks.databases import Databases
-from benchmarks.makes import TLS
+from benchmarks.makes import TLS, missing
 from benchmarks.measures import MEASURES
 from benchmarks.stage import RunFailed, Stage
 
@@ -55,6 +55,11 @@ def test_measure(play, measure: str) -> None:
 )
 def test_contender(play, measure: str, contender: str) -> None:
     play(measure, contender)
+
+
+@pytest.mark.skipif(missing("relstorage") is not None, reason="there is no PostgreSQL")
+def test_relstorage(play) -> None:
+    play("committers4", "relstorage")
 
 
 @pytest.mark.parametrize(
