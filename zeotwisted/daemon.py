@@ -39,6 +39,10 @@ from .tls import TLSFactory
 
 __all__ = ["Daemon", "StartError", "bridge_logging", "configured_daemon"]
 
+#: How many connections may wait to be accepted; the system may have a lower limit. After a restart
+#: all clients come at once, and who finds no place tries again a second later.
+_UNACCEPTED = 1024
+
 
 class StartError(SystemExit, Exception):
     """The daemon cannot start; the text says why, in a line.
@@ -141,10 +145,10 @@ def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpo
     """Return the endpoint for an address as zeo.conf has it."""
     if isinstance(address, str):
         # A lock file lets a socket that was left behind be replaced, and no other.
-        return UNIXServerEndpoint(reactor, address, mode=0o600, wantPID=True)
+        return UNIXServerEndpoint(reactor, address, _UNACCEPTED, mode=0o600, wantPID=True)
     host, port = address
     kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-    return kind(reactor, port, interface=host)
+    return kind(reactor, port, _UNACCEPTED, interface=host)
 
 
 @implementer(IStreamServerEndpoint)

@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .tlserrors import HandshakeError, explain
+from .transports import DirectWriter
 
 __all__ = ["TLSFactory", "TLSTransport"]
 
@@ -84,6 +85,7 @@ class TLSTransport(Protocol):
     # The protocol of the transport below.
 
     def connectionMade(self) -> None:
+        self._writer = DirectWriter(self.transport)
         self.wrappedProtocol.makeConnection(self)
         if self._state is not _State.HANDSHAKE:
             return
@@ -193,7 +195,7 @@ class TLSTransport(Protocol):
                 f"the client did not begin it within {_HANDSHAKE_TIMEOUT:g} seconds; "
                 "does it connect without TLS?"
             )
-            self._below.write(_ALERT)
+            self._writer.write(_ALERT)
         self._fail(HandshakeError(text))
 
     def _fail(self, reason: Exception) -> None:
@@ -233,7 +235,6 @@ class TLSTransport(Protocol):
 
     def _encrypt(self) -> None:
         unsent = self._unsent
-        pieces = []
         try:
             while unsent:
                 data = unsent[0]
@@ -242,22 +243,20 @@ class TLSTransport(Protocol):
                     unsent.popleft()
                 else:
                     unsent[0] = data[written:]
-                pieces.append(self._outgoing.read())
+                self._writer.write(self._outgoing.read())
         except ssl.SSLWantReadError:
             # New keys are being agreed on. It goes on when the peer's are there.
-            pieces.append(self._outgoing.read())
+            self._flush()
         except ssl.SSLError as error:
-            self._below.writeSequence(pieces)
             self._fail(ConnectionLost(f"TLS failed: {explain(error, self._is_server)}"))
             return
-        self._below.writeSequence(pieces)
         if not unsent and self._state is _State.CLOSING:
             self._end()
 
     def _flush(self) -> None:
         data = self._outgoing.read()
         if data:
-            self._below.write(data)
+            self._writer.write(data)
 
     def loseConnection(self) -> None:
         """Close the connection when everything has been sent; see `ITransport`."""

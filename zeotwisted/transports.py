@@ -9,13 +9,24 @@ from typing import Any
 
 from twisted.internet.interfaces import ITCPTransport, IUNIXTransport, IWriteDescriptor
 
-__all__ = ["DirectSender", "bottom", "direct_sender", "sender", "set_tcp_options", "unsent"]
+__all__ = [
+    "DirectSender",
+    "DirectWriter",
+    "bottom",
+    "direct_sender",
+    "sender",
+    "set_tcp_options",
+    "unsent",
+]
 
 #: macOS has another name for it.
 _TCP_KEEPIDLE = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
 
 #: Linux takes no more seconds than that for some of its options; to who allows hours, days are one.
 _LONGEST = 32767.0
+
+#: What fits into a socket's buffer, in bytes. The rest of anything longer would have to be copied.
+_SMALL = 65536
 
 
 def bottom(transport: Any) -> Any:
@@ -91,6 +102,50 @@ def _nothing() -> None:
     """The transport sends on its own."""
 
 
+class DirectWriter:
+    """Writes to a transport, in the reactor's thread, and sends at once what the socket takes.
+
+    A transport would keep it, and ask the reactor to find out whether the socket takes anything:
+    two system calls more for each message. What the socket does not take, and any error, is left
+    to the transport; and until that has sent everything, all that follows goes the same way, behind
+    it. Transports that are not plain sockets send as they like.
+
+    Nobody else may write to the transport.
+    """
+
+    __slots__ = ("_socket", "_transport")
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._socket = _plain_socket(transport)
+
+    def write(self, data: bytes) -> None:
+        """Write `data`, in the order of the calls."""
+        transport = self._transport
+        handle = self._socket
+        # Once it is closing, only the reactor may find that everything has been sent.
+        if handle is None or transport.dataBuffer or transport.disconnecting:
+            transport.write(data)
+            return
+        sent = 0
+        if len(data) <= _SMALL:
+            # If it is full, or broken, the reactor will find out.
+            with suppress(OSError):
+                sent = handle.send(data)
+        if sent < len(data):
+            transport.write(data[sent:])
+            # This also moves it to the buffer that tells that something waits.
+            transport.doWrite()
+
+
+def _plain_socket(transport: Any) -> socket.socket | None:
+    """Return the socket of a transport that has nothing between itself and the socket."""
+    if bottom(transport) is not transport or not IWriteDescriptor.providedBy(transport):
+        return None
+    handle = getattr(transport, "getHandle", lambda: None)()
+    return handle if isinstance(handle, socket.socket) else None
+
+
 class DirectSender:
     """Sends past a transport, in any thread. The caller has to see to the order.
 
@@ -118,7 +173,5 @@ class DirectSender:
 
 def direct_sender(transport: Any) -> DirectSender | None:
     """Return a way past `transport`, if it is a plain socket."""
-    if not IWriteDescriptor.providedBy(transport):
-        return None
-    handle = getattr(transport, "getHandle", lambda: None)()
-    return DirectSender(handle) if isinstance(handle, socket.socket) else None
+    handle = _plain_socket(transport)
+    return None if handle is None else DirectSender(handle)

@@ -19,10 +19,12 @@ from twisted.python.failure import Failure
 from ZODB.MappingStorage import MappingStorage
 
 from zeotwisted.client.storage import ClientStorage
+from zeotwisted.protocol.methods import CLIENT_CALLS
 from zeotwisted.protocol.session import (
     Called,
     ClientHandshake,
     Failed,
+    Input,
     Replied,
     ServerHandshake,
     Session,
@@ -114,22 +116,40 @@ class Server:
         )
         self.factory = StorageServerFactory({"1": self.served}, settings, self.clock)
 
-    def client(self, register: bool = True) -> PuppetClient:
-        """Return a client, registered unless told otherwise."""
-        client = PuppetClient(self)
+    def client(self, register: bool = True, protocol: bytes = b"") -> PuppetClient:
+        """Return a client, registered unless told otherwise.
+
+        :param protocol: what it speaks, if it does not choose.
+        """
+        client = PuppetClient(self, protocol)
         if register:
             client.ask("register", "1", False)
         return client
 
 
+class Speaks:
+    """A client's handshake that does not care what was announced."""
+
+    calls = CLIENT_CALLS
+
+    def __init__(self, protocol: bytes) -> None:
+        self._protocol = protocol
+
+    def opening(self) -> None:
+        return None
+
+    def received(self, frame: bytes) -> tuple[Input, bytes, bytes]:
+        return Input.VERSION, self._protocol, self._protocol
+
+
 class PuppetClient:
     """The other end of a server's protocol."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, protocol: bytes = b"") -> None:
         self.protocol = server.factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         self.transport = StringTransport()
         self.protocol.makeConnection(self.transport)
-        self._session = Session(ClientHandshake())
+        self._session = Session(Speaks(protocol) if protocol else ClientHandshake())
         self._ids = iter(range(1, 1_000_000))
         self._receive()
         self.protocol.dataReceived(self._session.greeting)
@@ -144,6 +164,11 @@ class PuppetClient:
         id = next(self._ids)
         self.protocol.dataReceived(self._session.call(id, name, *args))
         return id
+
+    def send_together(self, *calls: tuple[Any, ...]) -> None:
+        """Make calls that arrive in one piece, and do not look at what the server sends."""
+        frames = [self._session.call(next(self._ids), *call) for call in calls]
+        self.protocol.dataReceived(b"".join(frames))
 
     def tell(self, name: str, *args: Any) -> None:
         """Call the server one-way."""

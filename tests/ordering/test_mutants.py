@@ -115,8 +115,8 @@ MUTANTS = [
     Mutant(
         "5: registration answers from what was published",
         "server/storage.py",
-        "        self._listeners.append(listener)\n        return self.last_transaction",
-        "        self._listeners.append(listener)\n        return self.storage.lastTransaction()",
+        "        self._listeners[listener] = None\n        return self.last_transaction",
+        "        self._listeners[listener] = None\n        return self.storage.lastTransaction()",
         SERVER + "test_nothing_is_told_that_has_not_been_published",
     ),
     Mutant(
@@ -129,9 +129,44 @@ MUTANTS = [
     Mutant(
         "5: news of earlier commits comes before the answer to a later one",
         "server/storage.py",
-        "                    listener.invalidate(tid, oids)\n",
-        "                    self._clock.callLater(0, listener.invalidate, tid, oids)\n",
+        "                    listener.tell(news)\n                except",
+        "                    self._clock.callLater(0, listener.tell, news)\n                except",
         SERVER + "test_answer_to_a_commit_comes_after_the_news_of_all_commits_before_it",
+    ),
+    Mutant(
+        "5: what is held back is not overtaken by news",
+        "server/protocol.py",
+        "            self._backlog.write(self._session.broadcast(news))\n",
+        "            self._backlog._write(self._session.broadcast(news))\n",
+        SERVER + "test_news_between_the_answers_to_a_burst_keeps_its_place",
+    ),
+    Mutant(
+        "5: what the socket has not taken is not overtaken",
+        "transports.py",
+        "if handle is None or transport.dataBuffer or transport.disconnecting:",
+        "if handle is None or transport.disconnecting:",
+        SERVER + "test_what_a_socket_takes_later_is_not_overtaken",
+    ),
+    Mutant(
+        "5: what the socket has not taken can be seen",
+        "transports.py",
+        "            transport.doWrite()\n\n\ndef _plain_socket",
+        "            pass\n\n\ndef _plain_socket",
+        SERVER + "test_what_a_socket_takes_later_is_not_overtaken",
+    ),
+    Mutant(
+        "5: the answer to a commit is not held back when the lock moves on",
+        "server/protocol.py",
+        "                self._backlog.flush()\n        finally:\n",
+        "                pass\n        finally:\n",
+        SERVER + "test_commit_is_answered_before_the_lock_moves_on",
+    ),
+    Mutant(
+        "6: the news is encoded for each encoding",
+        "protocol/session.py",
+        "self._frames.get(codec.letter)",
+        "next(iter(self._frames.values()), None)",
+        SERVER + "test_each_client_hears_the_news_in_its_own_encoding",
     ),
     Mutant(
         "6: the fan-out goes over a snapshot",

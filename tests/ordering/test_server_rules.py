@@ -5,10 +5,15 @@ Each test names its rule. `test_mutants.py` breaks each rule and checks that its
 
 from __future__ import annotations
 
+import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import MemoryReactor
 from ZODB.DemoStorage import DemoStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError, StorageError, StorageTransactionError
@@ -17,6 +22,7 @@ from zeotwisted.exceptions import ServerException
 from zeotwisted.server.commitlog import CommitLog
 from zeotwisted.server.loads import Loads
 from zeotwisted.server.transaction import ALLOWED, Phase
+from zeotwisted.transports import DirectWriter
 
 from .puppets import LATEST, OID_A, OID_B, PuppetClient, Reactor, Server
 
@@ -379,7 +385,88 @@ def test_news_of_a_commit_that_failed_is_not_told() -> None:
     assert server.served.lock.holder is None
 
 
+class Reader:
+    """A socket that takes next to nothing, with a writer at its other end."""
+
+    def __init__(self) -> None:
+        ours, self._theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.transport: Any = Connection(ours, Protocol(), MemoryReactor())  # type: ignore[arg-type]
+        self.transport.connected = 1
+        self._theirs.setblocking(False)
+
+    def make_room(self) -> bytes:
+        """Return what has arrived."""
+        data = b""
+        with suppress(BlockingIOError):
+            while True:
+                data += self._theirs.recv(2**20)
+        return data
+
+    def read(self) -> bytes:
+        """Return what has arrived, and arrives when the reactor sends what it has to."""
+        data = self.make_room()
+        while self.transport.dataBuffer:
+            self.transport.doWrite()
+            data += self.make_room()
+        return data
+
+    def close(self) -> None:
+        self._theirs.close()
+        self.transport.socket.close()
+
+
+def test_what_a_socket_takes_later_is_not_overtaken() -> None:
+    """Frames are sent past the transport only while there is nothing in it."""
+    reader = Reader()
+    writer = DirectWriter(reader.transport)
+    frames = [b"%06d" % number * (1 + number % 7 * 500) for number in range(300)]
+    # One that fits into no socket's buffer, one that just does, and one that does once there is
+    # room again.
+    frames += [b"long" * 50_000, b"short", b"middle" * 10_000, b"last"]
+    received = b""
+    for number, frame in enumerate(frames):
+        writer.write(frame)
+        if number % 60 == 29:
+            received += reader.make_room()
+        elif number % 60 == 59:
+            received += reader.read()
+    assert reader.transport.dataBuffer, "the socket took everything; nothing was tested"
+    assert received + reader.read() == b"".join(frames)
+    reader.close()
+
+
+def test_news_between_the_answers_to_a_burst_keeps_its_place() -> None:
+    """Answers to what arrives together leave together, and what is said meanwhile between them."""
+    server = Server()
+    writer, reader = server.client(), server.client()
+    tid = writer.commit(1, OID_A)
+    reader.received()
+    later = (int.from_bytes(tid, "big") + 1).to_bytes(8, "big")
+
+    def new_oid() -> bytes:
+        server.served.publications.add(later, [OID_A])
+        return OID_B
+
+    server.storage.new_oid = new_oid
+    reader.send_together(("loadBefore", OID_A, LATEST), ("new_oid",), ("lastTransaction",))
+    load, news, oid, last = reader.received()
+    assert load[2][1] == tid
+    assert news == ("invalidateTransaction", later, (OID_A,))
+    assert oid[2] == OID_B
+    assert last[2] == later
+
+
 # Rule 6: the fan-out.
+
+
+def test_each_client_hears_the_news_in_its_own_encoding() -> None:
+    server = Server()
+    writer = server.client()
+    readers = [server.client(protocol=protocol) for protocol in (b"Z5", b"M5", b"M6") * 2]
+    tid = writer.commit(1, OID_A, OID_B)
+    for reader in readers:
+        assert invalidations(reader) == [(tid, (OID_A, OID_B))]
 
 
 def test_one_clients_failure_does_not_keep_the_news_from_the_others() -> None:

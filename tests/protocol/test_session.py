@@ -14,6 +14,7 @@ from zeotwisted.protocol.framing import FrameTooLarge, encode_frame
 from zeotwisted.protocol.methods import CLIENT_CALLS, SERVER_CALLS
 from zeotwisted.protocol.session import (
     TRANSITIONS,
+    Broadcast,
     Called,
     ClientHandshake,
     Failed,
@@ -55,6 +56,25 @@ def client(state: State = State.OPEN, protocol: bytes = b"M5") -> Session:
     if state is State.OPEN:
         session.registered()
     return session
+
+
+def test_a_broadcast_is_encoded_once_for_each_encoding() -> None:
+    news = Broadcast("invalidateTransaction", TID, [OID])
+    frames = {}
+    for protocol in (b"Z5", b"M5", b"M6"):
+        frames[protocol] = server(protocol=protocol).broadcast(news)
+        assert server(protocol=protocol).broadcast(news) is frames[protocol]
+        (event,) = client(protocol=protocol).receive(frames[protocol])
+        assert (event.call.name, event.args[0], list(event.args[1])) == (
+            "invalidateTransaction",
+            TID,
+            [OID],
+        )
+    assert frames[b"M5"] is frames[b"M6"]
+    for protocol, frame in frames.items():
+        assert frame == server(protocol=protocol).oneway("invalidateTransaction", TID, [OID])
+    with pytest.raises(EncodeError):
+        server().broadcast(Broadcast("info", {"name": object()}))
 
 
 # --- states and inputs --------------------------------------------------------------------------

@@ -38,6 +38,31 @@ def test_client_that_keeps_up_is_left_alone(client: Client) -> None:
     assert len(client.transport.value()) == 100_000
 
 
+def test_what_is_held_back_leaves_together(client: Client) -> None:
+    pieces: list[bytes] = []
+    client.transport.write = pieces.append  # type: ignore[method-assign]
+    client.backlog.hold()
+    client.backlog.write(b"one ")
+    client.backlog.write(b"two ")
+    assert pieces == []
+    client.backlog.flush()
+    client.backlog.write(b"three ")
+    client.backlog.flush()
+    assert pieces == [b"one two ", b"three "]
+
+
+def test_no_more_is_held_back_than_a_socket_takes(client: Client) -> None:
+    client.backlog.hold()
+    client.backlog.write(b"x" * 65535)
+    assert client.transport.value() == b""
+    client.backlog.write(b"y")
+    assert client.transport.value() == b"x" * 65535 + b"y"
+    client.backlog.write(b"z")
+    assert client.transport.value().endswith(b"y"), "it goes on holding back"
+    client.backlog.flush()
+    assert client.transport.value().endswith(b"yz")
+
+
 def test_reading_pauses_and_resumes(client: Client) -> None:
     client.backlog.pauseProducing()
     client.backlog.write(b"x" * 100)

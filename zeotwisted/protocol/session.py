@@ -21,6 +21,7 @@ __all__ = [
     "EXTENDED",
     "STATUS_REQUEST",
     "TRANSITIONS",
+    "Broadcast",
     "Called",
     "ClientHandshake",
     "Failed",
@@ -201,6 +202,23 @@ def _quoted(data: bytes) -> str:
     return f"{data[:40]!r}" + (", which is TLS; both ends have to use it, or none" if tls else "")
 
 
+class Broadcast:
+    """A one-way call that goes to many peers, and is encoded once for each encoding of theirs."""
+
+    __slots__ = ("_frames", "_message")
+
+    def __init__(self, name: str, *args: Any) -> None:
+        self._message = (0, 1, name, args)
+        self._frames: dict[bytes, bytes] = {}
+
+    def frame(self, codec: Codec) -> bytes:
+        """Return the frame that a peer is sent. Raises as `Session.call` does."""
+        frame = self._frames.get(codec.letter)
+        if frame is None:
+            frame = self._frames[codec.letter] = encode_frame(codec.encode(self._message))
+        return frame
+
+
 class Session:
     """One end of a connection.
 
@@ -268,6 +286,10 @@ class Session:
     def oneway(self, name: str, *args: Any) -> bytes:
         """Return the frame that calls `name` and wants no answer. Raises as `call` does."""
         return encode_frame(self._codec.encode((0, 1, name, args)))
+
+    def broadcast(self, call: Broadcast) -> bytes:
+        """Return the frame of a one-way call that others are sent, too. Raises as `call` does."""
+        return call.frame(self._codec)
 
     def reply(self, id: MessageId, value: Any) -> bytes:
         """Return the frame that answers a call. Raises as `call` does."""

@@ -8,9 +8,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from zope.interface import implementer
 
-from zeotwisted.transports import sender
+from zeotwisted.transports import DirectWriter
 
 __all__ = ["Backlog"]
+
+#: How many bytes are held back for those that follow.
+_HOLD = 65536
 
 
 @implementer(IPushProducer)
@@ -36,7 +39,7 @@ class Backlog:
         pause_at: int = 2**20,
         drop_at: int = 2**28,
     ) -> None:
-        self._transport = transport
+        self._writer = DirectWriter(transport)
         self._pause_reading = pause_reading
         self._resume_reading = resume_reading
         self._drop = drop
@@ -46,14 +49,35 @@ class Backlog:
         self._counted = 0
         self._reading = True
         self._waiting: list[Deferred[None]] = []
-        self._written = False
-        self._send = sender(transport)
+        # What is held back, and how many bytes that is.
+        self._held: list[bytes] | None = None
+        self._held_size = 0
         transport.registerProducer(self, True)
 
+    def hold(self) -> None:
+        """Until `flush`, hold back what is written, so that it leaves together."""
+        self._held = []
+        self._held_size = 0
+
+    def flush(self) -> None:
+        """Hold back nothing any more."""
+        held, self._held = self._held, None
+        if held:
+            self._write(held[0] if len(held) == 1 else b"".join(held))
+
     def write(self, data: bytes) -> None:
-        """Write `data`, in the order of the calls."""
-        self._transport.write(data)
-        self._written = True
+        """Write `data`, in the order of the calls; send it now, or with what is held back."""
+        if self._held is None:
+            self._write(data)
+            return
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._held_size >= _HOLD:
+            self.flush()
+            self.hold()
+
+    def _write(self, data: bytes) -> None:
+        self._writer.write(data)
         if not self._full:
             return
         before = self._counted
@@ -65,12 +89,6 @@ class Backlog:
         elif self._counted > self._pause_at and self._reading:
             self._reading = False
             self._pause_reading()
-
-    def flush(self) -> None:
-        """Send what the socket takes now, and not in the reactor's next turn."""
-        if self._written:
-            self._written = False
-            self._send()
 
     def writable(self) -> Deferred[None]:
         """Return a Deferred that fires when there is room."""

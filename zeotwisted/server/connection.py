@@ -15,6 +15,8 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 from ZODB.serialize import referencesf
 
+from zeotwisted.protocol.session import Broadcast
+
 from . import blobs
 from .commitlog import CommitLog
 from .iterators import Iterators
@@ -43,6 +45,9 @@ class Peer(Protocol):
 
     def push(self, name: str, *args: Any) -> None:
         """Send a call that is not answered."""
+
+    def tell(self, news: Broadcast) -> None:
+        """Send a call that many clients are sent."""
 
     def drop(self, reason: str) -> None:
         """Log the reason and end the connection."""
@@ -124,11 +129,8 @@ class ServerConnection:
 
     # What the storage tells its clients.
 
-    def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
-        self._peer.push("invalidateTransaction", tid, oids)
-
-    def info(self, info: dict[str, Any]) -> None:
-        self._peer.push("info", info)
+    def tell(self, news: Broadcast) -> None:
+        self._peer.tell(news)
 
     def drop(self, reason: str) -> None:
         self._peer.drop(reason)

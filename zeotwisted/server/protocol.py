@@ -19,6 +19,7 @@ from zeotwisted.protocol.codecs import EncodeError, MessageId
 from zeotwisted.protocol.framing import FrameTooLarge, encode_frame
 from zeotwisted.protocol.session import (
     EXTENDED,
+    Broadcast,
     Called,
     Event,
     Failed,
@@ -82,6 +83,7 @@ class StorageServerProtocol(protocol.Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._liveness is not None:
             self._liveness.silence.heard = True
+        self._backlog.hold()
         try:
             for event in self._session.receive(data):
                 self._handle(event)
@@ -134,6 +136,10 @@ class StorageServerProtocol(protocol.Protocol):
         if not self._lost:
             self._backlog.write(self._session.oneway(name, *args))
 
+    def tell(self, news: Broadcast) -> None:
+        if not self._lost:
+            self._backlog.write(self._session.broadcast(news))
+
     def drop(self, reason: str) -> None:
         transport: Any = self.transport
         if self._lost or transport is None:
@@ -155,6 +161,7 @@ class StorageServerProtocol(protocol.Protocol):
         elif type(event) is StatusRequested:
             status = {name: served.status() for name, served in self._factory.storages.items()}
             self._backlog.write(encode_frame(json.dumps(status).encode("ascii")))
+            self._backlog.flush()
             self._backlog.close()
             transport: Any = self.transport
             transport.unregisterProducer()
@@ -195,6 +202,9 @@ class StorageServerProtocol(protocol.Protocol):
         try:
             if id is not None:
                 self._answer(id, name, result)
+            if then is not None:
+                # What it allows others to be sent must not overtake the answer.
+                self._backlog.flush()
         finally:
             if then is not None:
                 then()

@@ -15,6 +15,8 @@ from ZODB.TimeStamp import TimeStamp
 from ZODB.utils import p64, u64, z64
 from zope.interface import implementer, providedBy
 
+from zeotwisted.protocol.session import Broadcast
+
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
 from .loads import Loads, answers_at_once
@@ -37,11 +39,8 @@ class Listener(Protocol):
 
     label: str
 
-    def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
-        """Tell it that the transaction `tid` has changed `oids`."""
-
-    def info(self, info: dict[str, Any]) -> None:
-        """Tell it facts about the storage."""
+    def tell(self, news: Broadcast) -> None:
+        """Tell it what all others are told."""
 
     def drop(self, reason: str) -> None:
         """End its connection."""
@@ -110,7 +109,8 @@ class ServedStorage:
         #: Loads that need a thread; None where they are done at once.
         self.loads = None if answers_at_once(storage) else Loads(storage, in_thread)
         self._clock = clock
-        self._listeners: list[Listener] = []
+        # In the order of their registration; there may be many, and they come and go.
+        self._listeners: dict[Listener, None] = {}
         storage.registerDB(_Database(self))
         if options.client_conflict_resolution:
             # ZODB has no other switch for it.
@@ -134,12 +134,12 @@ class ServedStorage:
 
     def register(self, listener: Listener) -> bytes:
         """Add a client, which from now on hears of every transaction after the returned tid."""
-        self._listeners.append(listener)
+        self._listeners[listener] = None
         return self.last_transaction
 
     def unregister(self, listener: Listener) -> None:
         """Remove a client."""
-        self._listeners.remove(listener)
+        del self._listeners[listener]
 
     def _publish(self, publication: Publication) -> None:
         tid, oids = publication.tid, publication.oids
@@ -147,12 +147,13 @@ class ServedStorage:
             self._invalidations.append(tid, oids)
         if self.loads is not None:
             self.loads.changed(oids)
+        news = Broadcast("invalidateTransaction", tid, oids)
         # A listener may leave while it is told; and one that fails is no reason to leave another
         # without the news.
         for listener in list(self._listeners):
             if listener is not publication.origin:
                 try:
-                    listener.invalidate(tid, oids)
+                    listener.tell(news)
                 except Exception:
                     self._log.failure("({label}) cannot be told of a commit", label=listener.label)
                     listener.drop("it could not be told of a commit")
@@ -206,9 +207,9 @@ class ServedStorage:
 
     def broadcast_sizes(self) -> None:
         """Tell all clients how large the storage is."""
-        sizes = self.sizes()
+        news = Broadcast("info", self.sizes())
         for listener in list(self._listeners):
-            listener.info(sizes)
+            listener.tell(news)
 
     def info(self) -> dict[str, Any]:
         """Return what a client wants to know about the storage before it uses it."""
