@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgpack
 
-from . import pickles
+from . import frequent, pickles
 
 __all__ = ["CODECS", "Codec", "EncodeError", "Message", "MessageId", "UndecodableMessage"]
 
@@ -49,6 +49,9 @@ def _encode_pickle(message: Message) -> bytes:
 
 
 def _decode_pickle(data: bytes | bytearray) -> Message:
+    message: Message | None = frequent.read(data)
+    if message is not None:
+        return message
     try:
         return _message(pickles.loads(data))
     except pickles.PickleError as error:
