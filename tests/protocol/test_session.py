@@ -521,3 +521,72 @@ def test_events_do_not_depend_on_the_pieces(cuts: list[int], protocol: bytes) ->
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         events.extend(session.receive(stream[start:end]))
     assert [type(event) for event in events] == [HandshakeDone, Called, Called, Failed]
+
+
+frames = st.lists(
+    st.builds(
+        encode,
+        st.sampled_from([b"Z5", b"M5"]),
+        st.integers(-1, 3) | st.just((OID, TID)),
+        st.sampled_from([0, 1, 2]),
+        st.sampled_from([".reply", "register", "no call", *SERVER_CALLS, *CLIENT_CALLS]),
+        st.none()
+        | st.just((OID, TID))
+        | st.tuples(st.binary(max_size=8))
+        | st.just((OID, TID, b"record", 1))
+        | st.just(("ValueError", ())),
+    )
+    | st.binary(max_size=30).map(encode_frame)
+    | st.just(encode_frame(b"x" * 300)),
+    max_size=6,
+)
+
+
+@given(
+    frames,
+    st.sampled_from([b"Z5", b"M5", b"M6"]),
+    st.sampled_from([State.UNREGISTERED, State.OPEN]),
+    st.booleans(),
+)
+def test_a_frame_means_the_same_however_it_comes(
+    stream: list[bytes], protocol: bytes, state: State, for_server: bool
+) -> None:
+    """A frame that comes alone takes another way than one that comes in two pieces."""
+
+    def received(session: Session, pieces: list[bytes]) -> list[Any]:
+        found: list[Any] = []
+        try:
+            for piece in pieces:
+                found.extend(session.receive(piece))
+        except WireError as error:
+            found.append(str(error))
+        found.append(session.state)
+        return found
+
+    def session() -> Session:
+        made = Session(ServerHandshake() if for_server else ClientHandshake(), 200)
+        list(made.receive(encode_frame(protocol)))
+        if state is State.OPEN:
+            made.registered()
+        return made
+
+    whole = received(session(), stream)
+    in_two = received(session(), [part for frame in stream for part in (frame[:3], frame[3:])])
+    together = received(session(), [b"".join(stream)])
+    # Errors are not equal to one another.
+    assert repr(whole) == repr(in_two) == repr(together)
+
+
+def test_a_frame_that_comes_alone_is_not_mistaken_for_a_part() -> None:
+    """What looks like a frame may be in the midst of one."""
+    inner = encode(b"M5", 1, 0, "ping", ())
+    outer = encode(b"M5", 2, 0, "new_oid", inner)
+    start = outer.index(inner)
+    session = server()
+    assert list(session.receive(outer[:start])) == []
+    (event,) = session.receive(outer[start:])
+    assert event.id == 2
+    # And after a part of a header.
+    assert list(session.receive(inner[:1])) == []
+    (event,) = session.receive(inner[1:])
+    assert event.id == 1

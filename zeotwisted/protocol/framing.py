@@ -47,6 +47,17 @@ class FrameDecoder:
         self._body: bytearray | None = None
         self._missing = 0
 
+    def whole(self, data: bytes) -> bytes | None:
+        """Return the frame that `data` is, if it is one and nothing else.
+
+        Small messages come like that, and need nothing of what `feed` does. It is there for
+        whatever is not: this changes nothing, and refuses nothing.
+        """
+        size = len(data) - _HEADER_SIZE
+        if size < 0 or size > self.limit or self._body is not None or self._header:
+            return None
+        return data[_HEADER_SIZE:] if _LENGTH.unpack_from(data)[0] == size else None
+
     def feed(self, data: bytes) -> Iterator[bytes | bytearray]:
         """Yield the frames that `data` completes.
 

@@ -118,6 +118,9 @@ class Input(Enum):
     ERROR = "error"
 
 
+#: Where a session spends its life. Calls, but for one, and answers do not change it.
+_OPEN = State.OPEN
+
 #: What is not in this table is an error.
 TRANSITIONS: Mapping[tuple[State, Input], State] = {
     (State.HANDSHAKE, Input.VERSION): State.UNREGISTERED,
@@ -236,6 +239,7 @@ class Session:
         self._calls = handshake.calls
         self._limit = limit
         self._frames = FrameDecoder(min(_UNREGISTERED_LIMIT, limit))
+        self._version = b""
         self._codec: Codec = CODECS[b"Z"]
         #: What to send before anything else; the owner takes it away.
         self.greeting = b""
@@ -244,31 +248,38 @@ class Session:
             self.greeting = encode_frame(opening)
 
     def receive(self, data: bytes) -> Iterator[Event]:
-        """Yield what `data` means, in the order of the wire.
+        """Return what `data` means, in the order of the wire.
 
-        The iterator must be exhausted before the next call, unless the connection ends.
+        The iterator must be exhausted before the next call, unless the connection ends. It looks
+        at a message when all before it have been dealt with.
 
-        :raises WireError: the peer broke the protocol.
+        :raises WireError: the peer broke the protocol; this may come from the iterator, too.
         """
+        if self.state is _OPEN:
+            frame = self._frames.whole(data)
+            if frame is not None:
+                # The fast path: there is nothing before this message and nothing behind it.
+                event = self._event(frame)
+                return iter(()) if event is None else iter((event,))
+        return self._receive(data)
+
+    def _receive(self, data: bytes) -> Iterator[Event]:
+        """Do what `receive` does, with whatever comes at whatever time."""
         if self.state is State.CLOSED:
             # After an error the stream cannot be cut into frames any more.
             return
-        frames = self._frames.feed(data)
-        while True:
-            try:
-                frame = next(frames, None)
-            except FrameTooLarge as error:
-                self._to(Input.ERROR)
-                if not self.protocol:
-                    raise WireError(f"not a ZEO peer: it sent {_quoted(data)}") from error
-                raise WireError(str(error)) from error
-            if frame is None:
-                return
-            if self.state is State.CLOSED:
-                return
-            event = self._event(frame)
-            if event is not None:
-                yield event
+        try:
+            for frame in self._frames.feed(data):
+                if self.state is State.CLOSED:
+                    return
+                event = self._event(frame)
+                if event is not None:
+                    yield event
+        except FrameTooLarge as error:
+            self._to(Input.ERROR)
+            if not self.protocol:
+                raise WireError(f"not a ZEO peer: it sent {_quoted(data)}") from error
+            raise WireError(str(error)) from error
 
     def registered(self) -> None:
         """A storage has been chosen: all calls are allowed, and long frames."""
@@ -331,6 +342,7 @@ class Session:
         if input is Input.STATUS:
             return StatusRequested()
         self.protocol = protocol
+        self._version = protocol[1:]
         self._codec = CODECS[protocol[:1]]
         if answer is not None:
             self.greeting = encode_frame(answer)
@@ -339,16 +351,18 @@ class Session:
     def _answered(self, id: MessageId, flag: int, args: Any) -> Event | None:
         if id == _KEEP_ALIVE:
             return None
-        self._to(Input.ANSWER)
+        if self.state is not _OPEN:
+            self._to(Input.ANSWER)
         if flag:
             return Failed(id, exception_from_wire(args))
         return Replied(id, args)
 
     def _called(self, id: MessageId, flag: int, name: str, args: Any) -> Event:
         call = self._calls.get(name)
-        if call is None or call.version > self.protocol[1:]:
+        if call is None or call.version > self._version:
             raise WireError(f"unknown call: {name[:40]!r}")
-        self._to(Input.REGISTER if name == "register" else Input.CALL)
+        if self.state is not _OPEN or name == "register":
+            self._to(Input.REGISTER if name == "register" else Input.CALL)
         if flag and not call.oneway:
             raise WireError(f"{name} must wait for its answer")
         try:

@@ -100,7 +100,7 @@ class ServerConnection:
         """
         if writes and self._read_only:
             raise ReadOnlyError()
-        return getattr(self, "remote_" + name)(*args)
+        return _REMOTE[name](self, *args)
 
     def failed(self, error: Exception) -> bool:
         """A one-way call failed. Return whether the client will hear of it: from its vote."""
@@ -420,3 +420,11 @@ class ServerConnection:
     def _forget_if_over(self, transaction: ServerTransaction) -> None:
         if transaction.over and self._transaction is transaction:
             self._transaction = None
+
+
+#: What does each call of `zeotwisted.protocol.methods.SERVER_CALLS`.
+_REMOTE: Mapping[str, Callable[..., Any]] = {
+    name.removeprefix("remote_"): method
+    for name, method in vars(ServerConnection).items()
+    if name.startswith("remote_")
+}
