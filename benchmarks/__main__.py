@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .chart import as_svg
 from .contenders import CONTENDERS
 from .databases import Databases
 from .makes import TLS, missing
@@ -40,6 +41,8 @@ def main() -> int:
     print(as_table(report))
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
+    if options.chart:
+        Path(options.chart).write_text(as_svg(report))
     return 1 if any(series.failure for series in all_series) else 0
 
 
@@ -90,6 +93,7 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--tls", action="store_true", help="all that have a daemon speak TLS")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
+    parser.add_argument("--chart", metavar="FILE.svg", help="also draw them")
     parser.add_argument(
         "--dir", help="where the databases are put for the time being; default: the system's choice"
     )
