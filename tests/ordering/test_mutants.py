@@ -127,6 +127,13 @@ MUTANTS = [
         SERVER + "test_commit_is_answered_before_the_lock_moves_on",
     ),
     Mutant(
+        "5: a vote at once waits for its turn, too",
+        "server/transaction.py",
+        "        self._waiting = self._served.lock.acquire(self)\n",
+        "        self._waiting = Deferred()\n        self._waiting.callback(None)\n",
+        SERVER + "test_vote_at_once_waits_for_the_commit_before_to_be_told",
+    ),
+    Mutant(
         "5: news of earlier commits comes before the answer to a later one",
         "server/storage.py",
         "                    listener.tell(news)\n                except",

@@ -19,12 +19,22 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError, StorageError, StorageTransactionError
 
 from zeotwisted.exceptions import ServerException
+from zeotwisted.protocol.session import Called, Replied
+from zeotwisted.server import transaction
 from zeotwisted.server.commitlog import CommitLog
 from zeotwisted.server.loads import Loads
 from zeotwisted.server.transaction import ALLOWED, Phase
 from zeotwisted.transports import DirectWriter
 
 from .puppets import LATEST, OID_A, OID_B, PuppetClient, Reactor, Server
+
+
+@pytest.fixture(params=["at once", "in the thread"], autouse=True)
+def votes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where short votes are done: what holds for one place has to hold for the other."""
+    if request.param == "in the thread":
+        monkeypatch.setattr(transaction, "_QUICK_COUNT", -1)
+    return request.param
 
 
 def invalidations(client: PuppetClient) -> list[tuple[bytes, tuple[bytes, ...]]]:
@@ -182,6 +192,85 @@ def test_commit_is_answered_before_the_lock_moves_on() -> None:
     server.served.lock = Watched()  # type: ignore[assignment]
     one.send("tpc_finish", 1)
     assert written == ["reply"]
+
+
+def test_short_vote_is_done_at_once_and_others_keep_nobody_waiting(votes: str) -> None:
+    server = Server()
+    client, other = server.client(), server.client()
+    tid = client.commit(1, OID_A)
+    server.commits.immediate = False
+
+    def is_done_at_once(id: int) -> bool:
+        client.received()
+        vote = client.send("vote", id)
+        done = [event[1] for event in client.received() if event[0] == "reply"] == [vote]
+        assert len(server.commits) == (not done)
+        assert other.ask("ping") is None
+        while server.commits:
+            server.commits.work()
+        client.send("tpc_abort", id)
+        while server.commits:
+            server.commits.work()
+        return done
+
+    client.begin(2, OID_A, OID_B, serial=tid)
+    assert is_done_at_once(2) == (votes == "at once")
+    # Many records, long ones, what may take its time, and a storage that may be locked.
+    client.begin(3, *(number.to_bytes(8, "big") for number in range(100, 200)))
+    assert not is_done_at_once(3)
+    client.begin(4)
+    client.tell("storea", OID_B, b"\0" * 8, b"x" * 200_000, 4)
+    assert not is_done_at_once(4)
+    client.begin(5)
+    client.tell("undoa", b"nothing", 5)
+    assert not is_done_at_once(5)
+    server.slow.immediate = False
+    other.send("pack", 0.0, False)
+    client.begin(6, OID_B)
+    assert not is_done_at_once(6)
+    server.slow.work()
+    client.begin(7, OID_B)
+    assert is_done_at_once(7) == (votes == "at once")
+    server.served.loads = Loads(server.storage, server.slow.run)
+    client.begin(8, OID_B)
+    assert not is_done_at_once(8)
+
+
+def test_vote_at_once_waits_for_the_commit_before_to_be_told() -> None:
+    """The storage has committed, but the reactor does not know it yet."""
+    server = Server()
+    one, two = server.client(), server.client()
+    one.begin(1, OID_A)
+    one.ask("vote", 1)
+    server.reactor.immediate = False
+    finish = one.send("tpc_finish", 1)
+    two.begin(2, OID_B)
+    vote = two.send("vote", 2)
+    assert two.received() == [], "the vote overtakes the news"
+    server.reactor.turn()
+    first = server.storage.lastTransaction()
+    assert one.received() == [("reply", finish, first)]
+    news, answer = two.received()
+    assert news == ("invalidateTransaction", first, (OID_A,))
+    assert answer[:2] == ("reply", vote)
+
+
+def test_commit_is_answered_together_with_the_sizes_before() -> None:
+    """One message would wake the client before it can see what it waits for."""
+    server = Server()
+    client = server.client()
+    client.begin(1, OID_A)
+    client.ask("vote", 1)
+    server.commits.immediate = False
+    finish = client.send("tpc_finish", 1)
+    written: list[bytes] = []
+    client.transport.write = written.append  # type: ignore[method-assign]
+    server.commits.work()
+    (data,) = written
+    info, answer = client._session.receive(data)
+    assert type(info) is Called and info.call.name == "info"
+    assert info.args == ({"length": 1, "size": server.storage.getSize()},)
+    assert answer == Replied(finish, server.storage.lastTransaction())
 
 
 @pytest.mark.parametrize("at_once", [False, True], ids=["later", "at once"])
@@ -511,7 +600,9 @@ def test_created_objects_are_part_of_the_news_and_the_committer_gets_none() -> N
 
 
 @pytest.mark.parametrize("phase", ["collecting", "voted", "voting", "waiting", "finishing"])
-def test_lost_client_leaves_the_lock_free(phase: str) -> None:
+def test_lost_client_leaves_the_lock_free(phase: str, votes: str) -> None:
+    if phase == "voting" and votes == "at once":
+        pytest.skip("nothing happens in between")
     server = Server()
     lost, other = server.client(), server.client()
     if phase == "waiting":
@@ -546,8 +637,10 @@ def test_lost_client_leaves_the_lock_free(phase: str) -> None:
 
 @pytest.mark.parametrize("phase", list(Phase))
 @pytest.mark.parametrize("what", ["storea", "vote", "tpc_finish", "tpc_abort"])
-def test_every_call_in_every_phase(phase: Phase, what: str) -> None:
+def test_every_call_in_every_phase(phase: Phase, what: str, votes: str) -> None:
     """What is not allowed in a phase is refused, and the next transaction works in any case."""
+    if phase is Phase.VOTING and votes == "at once":
+        pytest.skip("nothing happens in between")
     server = Server()
     client, other = server.client(), server.client()
     if phase is Phase.WAITING:

@@ -27,10 +27,16 @@ class CommitLog:
         self._directory = directory
         self._spool = Spool(directory)
         self._closed = False
+        self._size = 0
         self._files: list[str] = []
 
     def __len__(self) -> int:
         return len(self._spool)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return self._size
 
     def add(self, operation: str, *args: Any) -> None:
         """Add an operation; a log that is closed, or has failed, ignores it.
@@ -40,7 +46,8 @@ class CommitLog:
         if self._closed:
             return
         # 64 stands for what Python needs besides the bytes themselves.
-        size = 64 + sum(len(arg) for arg in args if isinstance(arg, bytes))
+        size = 64 + sum([len(arg) for arg in args if type(arg) is bytes])
+        self._size += size
         try:
             self._spool.append((operation, args), size)
         except OSError as error:

@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
-from ZODB.serialize import referencesf
 
 from zeotwisted.protocol.session import Broadcast
 
@@ -57,9 +56,12 @@ class Peer(Protocol):
 
 
 class Answer(NamedTuple):
-    """An answer, and what to do as soon as it is written."""
+    """The answer to a commit, which is written together with news of the storage."""
 
     value: Any
+    #: The news. They come before the answer: the client may look at them as soon as it has that.
+    info: dict[str, Any]
+    #: What to do as soon as it is written.
     then: Callable[[], None]
 
 
@@ -195,9 +197,8 @@ class ServerConnection:
     async def _pack(self, time: float) -> None:
         served = self._served
         self._log.info("({label}) pack of {id!r} begins", label=self.label, id=served.storage_id)
-        await served.in_thread(served.storage.pack, time, referencesf)
+        await served.pack(time)
         self._log.info("({label}) pack of {id!r} is done", label=self.label, id=served.storage_id)
-        served.broadcast_sizes()
 
     # Records.
 
@@ -396,13 +397,7 @@ class ServerConnection:
             transaction.answered()
             self._forget_if_over(transaction)
 
-        try:
-            # Before the answer: the client may look at the size as soon as it has that.
-            self._peer.push("info", sizes)
-        except BaseException:
-            then()
-            raise
-        return Answer(tid, then)
+        return Answer(tid, sizes, then)
 
     def remote_tpc_outcome(self, tid: bytes, oid: bytes | None) -> Coroutine[Any, Any, bool]:
         return self._served.outcome(tid, oid)

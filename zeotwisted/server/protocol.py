@@ -196,20 +196,19 @@ class StorageServerProtocol(protocol.Protocol):
         self._failed(id, name, error)
 
     def _answered_later(self, result: Any, id: MessageId | None, name: str) -> None:
-        then = None
-        if type(result) is Answer:
-            result, then = result
-        try:
+        if type(result) is not Answer:
             if id is not None:
                 self._answer(id, name, result)
-            if then is not None:
-                # What it allows others to be sent must not overtake the answer.
-                self._backlog.flush()
+            return
+        try:
+            if id is not None:
+                self._answer(id, name, result.value, self._session.oneway("info", result.info))
+            # What follows allows others to be sent something, which must not overtake the answer.
+            self._backlog.flush()
         finally:
-            if then is not None:
-                then()
+            result.then()
 
-    def _answer(self, id: MessageId, name: str, result: Any) -> None:
+    def _answer(self, id: MessageId, name: str, result: Any, before: bytes = b"") -> None:
         if self._lost:
             return
         try:
@@ -222,7 +221,7 @@ class StorageServerProtocol(protocol.Protocol):
                 error=error,
             )
             frame = self._failure(id, ValueError(f"the result of {name} cannot be sent: {error}"))
-        self._backlog.write(frame)
+        self._backlog.write(before + frame)
 
     def _failed(self, id: MessageId | None, name: str, error: Exception) -> None:
         if id is None and self._connection.failed(error):

@@ -62,9 +62,11 @@ class Publications:
         return publication
 
     def settle(self, publication: Publication, committed: bool) -> None:
-        """Tell the outcome, in any thread."""
+        """Tell the outcome, in any thread. Whoever does has `drain` called as soon as possible.
+
+        It is not called from here, as the reactor has to be woken for the commit's answer anyhow.
+        """
         publication.outcome = committed
-        self._call_from_thread(self.drain)
 
     def add(self, tid: bytes, oids: Sequence[bytes]) -> None:
         """Add a transaction that is in the storage already, in any thread."""

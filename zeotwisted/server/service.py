@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from .committhread import CommitThread
 from .options import ServerOptions
 from .protocol import StorageServerFactory
 from .storage import ServedStorage
@@ -51,7 +52,7 @@ class StorageServer(MultiService):
         #: The served storages by name, while the server runs.
         self.served: dict[str, ServedStorage] = {}
         self.factory = StorageServerFactory(self.served, self.options, reactor)
-        self._pools: list[ThreadPool] = []
+        self._pools: list[ThreadPool | CommitThread] = []
 
     def addresses(self) -> list[Any]:
         """Return where the server listens, as Twisted's address objects."""
@@ -83,7 +84,7 @@ class StorageServer(MultiService):
                 self.options,
                 self._reactor,
                 self._reactor.callFromThread,
-                self._pool(f"commits of {storage_id}", 1),
+                self._commit_thread(storage_id),
                 slow,
             )
             self._log.info("serving {name} as {id!r}", name=storage.getName(), id=storage_id)
@@ -125,6 +126,11 @@ class StorageServer(MultiService):
 
         Thread(target=stop, name="zeotwisted stop").start()
         return stopped
+
+    def _commit_thread(self, storage_id: str) -> Callable[..., Deferred[Any]]:
+        thread = CommitThread(f"zeotwisted commits of {storage_id}", self._reactor.callFromThread)
+        self._pools.append(thread)
+        return thread.run
 
     def _pool(self, name: str, threads: int) -> Callable[..., Deferred[Any]]:
         pool = ThreadPool(0, threads, name=f"zeotwisted {name}")

@@ -108,6 +108,7 @@ class ServedStorage:
         self.undecided: dict[bytes, ServerTransaction] = {}
         #: Loads that need a thread; None where they are done at once.
         self.loads = None if answers_at_once(storage) else Loads(storage, in_thread)
+        self._packs = 0
         self._clock = clock
         # In the order of their registration; there may be many, and they come and go.
         self._listeners: dict[Listener, None] = {}
@@ -201,12 +202,28 @@ class ServedStorage:
         committed: bool = await self.in_thread(holds, self.storage, tid, oid)
         return committed
 
+    @property
+    def votes_at_once(self) -> bool:
+        """Whether short votes may be done in the reactor's thread.
+
+        While it is packed a storage may keep its own lock for long.
+        """
+        return self.loads is None and not self._packs
+
+    async def pack(self, time: float) -> None:
+        """Pack, in a thread; then tell all clients how large the storage is."""
+        self._packs += 1
+        try:
+            await self.in_thread(self.storage.pack, time, referencesf)
+        finally:
+            self._packs -= 1
+        self._broadcast_sizes()
+
     def sizes(self) -> dict[str, Any]:
         """Return the part of `info` that every commit changes."""
         return {"length": len(self.storage), "size": self.storage.getSize()}
 
-    def broadcast_sizes(self) -> None:
-        """Tell all clients how large the storage is."""
+    def _broadcast_sizes(self) -> None:
         news = Broadcast("info", self.sizes())
         for listener in list(self._listeners):
             listener.tell(news)

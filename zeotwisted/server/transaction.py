@@ -1,8 +1,10 @@
 """One client's transaction in one storage, through the phases of two-phase commit.
 
 Up to the vote a transaction only collects what it has to do. The vote waits for the commit lock,
-then does it all in the storage. What touches the storage runs in the storage's commit thread, so
-that no other client has to wait for it; what decides runs in the reactor's thread.
+then does it all in the storage. What takes its time there runs in the storage's commit thread, so
+that no other client has to wait for it: always the finish, which waits for the disk, and all votes
+but those that are over in less time than two threads need to tell each other. What decides runs in
+the reactor's thread.
 """
 
 from __future__ import annotations
@@ -52,11 +54,20 @@ ALLOWED: Mapping[str, Phase] = {
 _MAX_VOTES = 9
 
 
+#: How many operations, and bytes, make a vote that is over sooner than two threads can tell each
+#: other of it.
+_QUICK_COUNT = 64
+_QUICK_SIZE = 2**17
+
+
 class Operations:
     """What the entries of a commit log mean, and what doing them brought about.
 
-    Each method but the constructor is an operation; it runs in the commit thread.
+    Each method but the constructor is an operation; it runs where the vote does.
     """
+
+    #: Those that take no time worth mentioning.
+    QUICK = frozenset({"store", "deleteObject", "checkCurrentSerialInTransaction"})
 
     def __init__(
         self, storage: Any, transaction: TransactionMetaData, conflicts_to_client: bool
@@ -72,8 +83,11 @@ class Operations:
         self.conflicts: dict[bytes, dict[str, Any]] = {}
 
     def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
-        with self._conflict(oid, data):
+        try:
             self._storage.store(oid, serial, data, "", self._transaction)
+        except ConflictError as error:
+            self._conflict(oid, error, data)
+        else:
             self._stored(oid)
 
     def storeBlob(self, oid: bytes, serial: bytes | None, data: bytes, filename: str) -> None:
@@ -82,9 +96,11 @@ class Operations:
             original, filename = filename, filename + ".taken"
             os.link(original, filename)
         try:
-            with self._conflict(oid, data):
-                self._storage.storeBlob(oid, serial, data, filename, "", self._transaction)
-                self._stored(oid)
+            self._storage.storeBlob(oid, serial, data, filename, "", self._transaction)
+        except ConflictError as error:
+            self._conflict(oid, error, data)
+        else:
+            self._stored(oid)
         finally:
             if self._conflicts_to_client:
                 with contextlib.suppress(FileNotFoundError):
@@ -117,17 +133,14 @@ class Operations:
 
     def _stored(self, oid: bytes) -> None:
         # The client has resolved an earlier conflict by storing the object again.
-        self.conflicts.pop(oid, None)
+        if self.conflicts:
+            self.conflicts.pop(oid, None)
         self.changed.append(oid)
 
-    @contextlib.contextmanager
-    def _conflict(self, oid: bytes, data: bytes) -> Any:
-        try:
-            yield
-        except ConflictError as error:
-            if not (self._conflicts_to_client and error.serials):
-                raise
-            self._add_conflict(oid, error, data)
+    def _conflict(self, oid: bytes, error: ConflictError, data: bytes) -> None:
+        if not (self._conflicts_to_client and error.serials):
+            raise error
+        self._add_conflict(oid, error, data)
 
     def _add_conflict(self, oid: bytes, error: ConflictError, data: bytes) -> None:
         self.conflicts[oid] = {"oid": oid, "serials": error.serials, "data": data}
@@ -227,7 +240,10 @@ class ServerTransaction:
     async def _voting(self) -> list[Any]:
         served = self._served
         try:
-            operations = await served.commit_in_thread(self._vote)
+            if served.votes_at_once and self._is_quick():
+                operations = self._vote()
+            else:
+                operations = await served.commit_in_thread(self._vote)
         except BaseException as error:
             self._end()
             if isinstance(error, ConflictError):
@@ -256,6 +272,15 @@ class ServerTransaction:
         self._changed = operations.changed
         served.stats.conflicts_resolved += len(operations.resolved)
         return list(operations.resolved)
+
+    def _is_quick(self) -> bool:
+        """Return whether the way to the commit thread and back would take longer than the vote."""
+        log = self.commit_log
+        return (
+            len(log) <= _QUICK_COUNT
+            and log.size <= _QUICK_SIZE
+            and all(name in Operations.QUICK for name, _ in log)
+        )
 
     def _vote(self) -> Operations:
         storage = self._served.storage
