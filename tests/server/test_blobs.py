@@ -44,6 +44,8 @@ def test_stock_clients(address: Any, tmp_path: Path, blobs: Path, shared: bool) 
         connection.root()[number] = Blob(CONTENT + b"%d" % number)
     transaction.commit()
     connection.close()
+    # The news of the commit may still be on its way.
+    two.storage.ping()
     connection = two.open()
     for number in range(3):
         with connection.root()[number].open("r") as file:
