@@ -9,11 +9,11 @@ import time
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import p64, z64
 
 from zeotwisted import ClientStorage
+from zeotwisted.client.waiter import Waiter
 from zeotwisted.exceptions import ClientDisconnected
 
 from .support import InThread, Script, World, store, wait_for_connection, wait_until
@@ -52,7 +52,7 @@ def test_idle_connection(world: World, package: str, caplog: pytest.LogCaptureFi
     assert time.monotonic() - began < 5 * TIMEOUT
     storage.ping()
     with pytest.raises(ClientDisconnected, match=SILENT):
-        old.call_and_wait(Deferred(), "ping")
+        old.ask(Waiter(), "ping")
     (line,) = (record for record in caplog.records if record.levelno == logging.WARNING)
     assert "disconnected from 127.0.0.1" in line.getMessage()
     assert "nothing was heard from the server" in line.getMessage()

@@ -28,6 +28,7 @@ class Mutant(NamedTuple):
 CLIENT = "test_client_rules.py::"
 SERVER = "test_server_rules.py::"
 LIVENESS = "test_liveness_rules.py::"
+LEADING = "test_leading.py::"
 
 MUTANTS = [
     Mutant(
@@ -43,6 +44,40 @@ MUTANTS = [
         "        coherence.loaded(oid, result)\n",
         "        pass\n",
         CLIENT + "test_invalidation_behind_a_load_reply_hits_the_loaded_record",
+    ),
+    Mutant(
+        "1: a thread that leads leaves what follows news to the reactor",
+        "client/protocol.py",
+        "                if not (kind is Replied or kind is Failed):\n"
+        "                    return itertools.chain((event,), events)\n",
+        "                if not (kind is Replied or kind is Failed):\n"
+        "                    self._call_from_thread(self._process, [event])\n"
+        "                    continue\n",
+        LEADING + "test_news_before_an_answer_is_told_before_it",
+    ),
+    Mutant(
+        "1: nobody reads on before the reactor has dealt with what a thread has read",
+        "client/protocol.py",
+        "                self._call_from_thread(self._take_over, reading, rest)\n",
+        "                reading.end()\n"
+        "                self._clock.callFromThread(\n"
+        "                    self._clock.callLater, 0.01, self._process, rest\n"
+        "                )\n",
+        LEADING + "test_news_stays_in_order",
+    ),
+    Mutant(
+        "2: an answer is stored before its connection is lost, or not at all",
+        "client/protocol.py",
+        "        with self._turn, self._lock:\n",
+        "        with self._lock:\n",
+        LEADING + "test_an_answer_of_a_lost_connection_is_not_stored_after_it",
+    ),
+    Mutant(
+        "7: the end of a connection wakes the thread that reads",
+        "client/reading.py",
+        "self._socket.shutdown(socket.SHUT_RDWR)",
+        "pass",
+        LEADING + "test_the_end_of_the_connection_ends_the_wait",
     ),
     Mutant(
         "3: invalidations wait for the end of verification",

@@ -30,7 +30,7 @@ class _Connection:
     def oneway(self, name: str, *args: Any, hold_back: bool = False) -> None:
         self.calls.append(name)
 
-    def call_and_wait(self, deferred: Any, name: str, *args: Any, timeout: float) -> Any:
+    def ask(self, waiter: Any, name: str, *args: Any, timeout: float) -> Any:
         self.calls.append(name)
         if name == "tpc_outcome":
             return args[0] in self._tids
@@ -59,7 +59,7 @@ def test_server_that_does_not_is_asked_behind_the_commit_lock(committed: bool) -
 
 def test_whoever_is_lost_while_it_is_asked_is_followed_by_the_next() -> None:
     class Lost(_Connection):
-        def call_and_wait(self, *args: Any, **kwargs: Any) -> Any:
+        def ask(self, *args: Any, **kwargs: Any) -> Any:
             raise ClientDisconnected
 
     connections: Any = iter([Lost(True), Lost(False), _Connection(True, TID)])

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from zeotwisted import reactorthread
 from zeotwisted.exceptions import ClientDisconnected
 
@@ -18,6 +16,7 @@ from .coherence import Coherence
 from .connection import ClientConnection, ConnectionOwner
 from .protocol import ClientProtocol
 from .target import Target
+from .waiter import Waiter
 
 __all__ = ["Link"]
 
@@ -101,7 +100,7 @@ class Link:
             return False
         if test and not self.is_current():
             try:
-                protocol.call_and_wait(Deferred(), "ping")
+                protocol.ask(Waiter(), "ping")
             except ClientDisconnected:
                 return False
         return True

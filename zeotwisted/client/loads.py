@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,11 +11,17 @@ from zeotwisted.exceptions import UnrecognizedResult
 
 from .coherence import Coherence
 
-__all__ = ["load"]
+__all__ = ["into_cache", "load"]
 
 
 def load(coherence: Coherence, oid: bytes) -> Deferred[Any]:
     """Return a Deferred for the answer to a load, which goes into the cache."""
+    return Deferred().addCallback(into_cache(coherence, oid))
+
+
+def into_cache(coherence: Coherence, oid: bytes) -> Callable[[Any], Any]:
+    """Return what puts the answer to a load into the cache, and returns it. It has to be called in
+    the turn of the answer, in any thread."""
 
     def loaded(result: Any) -> Any:
         if result is not None and not _is_revision(result):
@@ -22,7 +29,7 @@ def load(coherence: Coherence, oid: bytes) -> Deferred[Any]:
         coherence.loaded(oid, result)
         return result
 
-    return Deferred().addCallback(loaded)
+    return loaded
 
 
 def _is_revision(value: Any) -> bool:

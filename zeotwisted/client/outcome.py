@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from twisted.internet.defer import Deferred
 from ZODB.utils import p64, u64
 
 from zeotwisted.exceptions import ClientDisconnected, CommitInDoubt, UnrecognizedResult
 
 from .protocol import ClientProtocol
+from .waiter import Waiter
 
 __all__ = ["Traces", "committed_tid", "marked", "without_mark"]
 
@@ -94,7 +94,7 @@ def _in_doubt(traces: Traces, error: Exception) -> CommitInDoubt:
 def _ask(traces: Traces, connection: ClientProtocol, deadline: float) -> bytes | None:
     def call(name: str, *args: Any) -> Any:
         remaining = max(deadline - time.monotonic(), 0.0)
-        return connection.call_and_wait(Deferred(), name, *args, timeout=remaining)
+        return connection.ask(Waiter(), name, *args, timeout=remaining)
 
     # A server that is itself a client of the one that has the transaction does not know it.
     if traces.tid is not None and connection.tells_tids:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from twisted.internet import protocol
@@ -37,6 +37,7 @@ from zeotwisted.tlserrors import handshake_error
 from zeotwisted.transports import bottom, direct_sender, set_tcp_options, unsent
 
 from .outbox import Outbox
+from .reading import Reading, reading
 from .waiter import Waiter
 
 __all__ = ["ClientProtocol", "Push"]
@@ -51,6 +52,9 @@ _KEEP_ALIVE_INTERVAL = 60.0
 
 #: How long (seconds) the reactor's thread may take to end a connection.
 _GIVE_UP_TIMEOUT = 5.0
+
+#: What remains when nobody knows.
+_INTERRUPTED: tuple[Event, ...] = ()
 
 
 class ClientProtocol(protocol.Protocol):
@@ -91,8 +95,13 @@ class ClientProtocol(protocol.Protocol):
         self._call_from_thread = call_from_thread
         self._ids = itertools.count(1)
         # None once the connection is lost, so that no later call can wait for ever.
-        self._pending: dict[Any, Deferred[Any]] | None = {}
+        self._pending: dict[Any, Deferred[Any] | Waiter] | None = {}
         self._lock = threading.Lock()
+        # None where only the reactor reads.
+        self._reading: Reading | None = None
+        # Held while a thread that leads deals with what it has read: the connection must not be
+        # lost, and another one verified, in the midst of that.
+        self._turn = threading.Lock()
         self._reason: Exception | None = None
         self._keep_alive: IDelayedCall | None = None
         self._liveness_timeout = liveness_timeout
@@ -123,8 +132,8 @@ class ClientProtocol(protocol.Protocol):
 
     # Calls, in any thread.
 
-    def call(self, deferred: Deferred[Any], name: str, *args: Any) -> None:
-        """Call the server; `deferred`, to which callbacks were added before, gets the answer.
+    def call(self, answer: Deferred[Any] | Waiter, name: str, *args: Any) -> None:
+        """Call the server; `answer`, to which callbacks were added before, gets the answer.
 
         :raises ClientDisconnected: there is no connection any more.
         :raises ClientStorageError: the arguments cannot be sent.
@@ -134,12 +143,10 @@ class ClientProtocol(protocol.Protocol):
         with self._lock:
             if self._pending is None:
                 raise ClientDisconnected(str(self._reason or "connection lost"))
-            self._pending[id] = deferred
+            self._pending[id] = answer
         self._outbox.append(frame)
 
-    def call_and_wait(
-        self, deferred: Deferred[Any], name: str, *args: Any, timeout: float = -1.0
-    ) -> Any:
+    def ask(self, waiter: Waiter, name: str, *args: Any, timeout: float = -1.0) -> Any:
         """Call the server as `call` does; return the answer, or raise what it is.
 
         :param timeout: how long (seconds) to wait; for ever if it is negative.
@@ -147,9 +154,68 @@ class ClientProtocol(protocol.Protocol):
         :raises ClientStorageError: this is the thread that the answer would come in.
         """
         self.check_may_wait(name)
-        waiter = Waiter(deferred)
-        self.call(deferred, name, *args)
+        self.call(waiter, name, *args)
+        if timeout < 0:
+            self._lead(waiter)
         return waiter.wait(timeout)
+
+    def call_and_wait(self, deferred: Deferred[Any], name: str, *args: Any) -> Any:
+        """Do what `ask` does where the callbacks of the answer belong to the reactor's thread."""
+        self.check_may_wait(name)
+        waiter = Waiter()
+        waiter.follow(deferred)
+        self.call(deferred, name, *args)
+        return waiter.wait()
+
+    def _lead(self, waiter: Waiter) -> None:
+        """Read answers in this thread, up to the one that it waits for; return early where that is
+        not possible."""
+        reading = self._reading
+        if reading is None or not reading.begin():
+            return
+        rest: Iterable[Event] | None = None
+        try:
+            while rest is None and not waiter.done and reading.wait():
+                # Ctrl-C may come at any time, and then nobody knows what was dealt with.
+                rest = _INTERRUPTED
+                rest = self._read_one(reading)
+        finally:
+            if rest is None:
+                reading.end()
+            else:
+                # Nobody reads on before the reactor has dealt with them.
+                self._call_from_thread(self._take_over, reading, rest)
+
+    def _read_one(self, reading: Reading) -> Iterable[Event] | None:
+        """Deal with what has come; return what is the reactor's to deal with, from there on."""
+        with self._turn:
+            if self._pending is None:
+                return None
+            liveness = self._liveness
+            if liveness is not None:
+                liveness.silence.heard = True
+            return self._answer_threads(self._session.receive(reading.receive()))
+
+    def _answer_threads(self, events: Iterator[Event]) -> Iterable[Event] | None:
+        """Give answers to the threads that wait for them, until there is anything else."""
+        pending = self._pending
+        assert pending is not None
+        try:
+            for event in events:
+                kind = type(event)
+                if not (kind is Replied or kind is Failed):
+                    return itertools.chain((event,), events)
+                waiter = pending.get(event.id)  # type: ignore[union-attr]
+                if type(waiter) is not Waiter:
+                    return itertools.chain((event,), events)
+                del pending[event.id]  # type: ignore[union-attr]
+                if type(event) is Replied:
+                    waiter.callback(event.value)
+                else:
+                    waiter.errback(event.error)  # type: ignore[union-attr, arg-type]
+        except Exception as error:
+            return _raising(error)
+        return None if self._when_idle is None else iter(())
 
     def check_may_wait(self, name: str) -> None:
         """Check that this thread may wait for what the server says.
@@ -250,7 +316,12 @@ class ClientProtocol(protocol.Protocol):
         transport: Any = self.transport
         if transport is not None:
             self._outbox.close()
+            self._stop_reading()
             transport.abortConnection()
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
 
     def abandon(self) -> None:
         """In a child process: close our copy of the socket, and nothing else."""
@@ -258,7 +329,10 @@ class ClientProtocol(protocol.Protocol):
         self._lock = threading.Lock()
         self._pending = None
         self._reason = ClientDisconnected("the connection belongs to the parent process")
+        self._turn = threading.Lock()
         self._outbox.abandon()
+        if self._reading is not None:
+            self._reading.abandon()
         # A transport whose connection is lost has no socket any more.
         handle = getattr(bottom(self.transport), "socket", None)
         if handle is not None:
@@ -273,12 +347,26 @@ class ClientProtocol(protocol.Protocol):
             self._is_reactor_thread,
         )
         set_tcp_options(transport, self._liveness_timeout)
+        self._reading = reading(transport, self._clock)
 
     def dataReceived(self, data: bytes) -> None:
         if self._liveness is not None:
             self._liveness.silence.heard = True
+        self._process(self._session.receive(data))
+
+    def _take_over(self, reading: Reading, events: Iterable[Event]) -> None:
+        """Go on where a thread that has led could not."""
         try:
-            for event in self._session.receive(data):
+            if events is _INTERRUPTED:
+                self.close(ClientDisconnected("interrupted while an answer was read"))
+            else:
+                self._process(events)
+        finally:
+            reading.end()
+
+    def _process(self, events: Iterable[Event]) -> None:
+        try:
+            for event in events:
                 if self._pending is None:
                     return
                 self._handle(event)
@@ -293,6 +381,7 @@ class ClientProtocol(protocol.Protocol):
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._outbox.close()
+        self._stop_reading()
         refused = handshake_error(reason.value, False) if self._shaking_hands else None
         self._fail(refused or ClientDisconnected(f"connection lost: {reason.getErrorMessage()}"))
 
@@ -301,7 +390,7 @@ class ClientProtocol(protocol.Protocol):
         if kind is Replied:
             self._take(event).callback(event.value)  # type: ignore[union-attr]
         elif kind is Failed:
-            self._take(event).errback(event.error)  # type: ignore[union-attr]
+            self._take(event).errback(event.error)  # type: ignore[union-attr, arg-type]
         elif kind is Called:
             self._called(event)  # type: ignore[arg-type]
         elif kind is HandshakeDone:
@@ -310,7 +399,7 @@ class ClientProtocol(protocol.Protocol):
             self._shaking_hands = False
             self.ready.callback(None)
 
-    def _take(self, event: Any) -> Deferred[Any]:
+    def _take(self, event: Any) -> Deferred[Any] | Waiter:
         assert self._pending is not None
         try:
             return self._pending.pop(event.id)
@@ -333,7 +422,7 @@ class ClientProtocol(protocol.Protocol):
             self._outbox.append(self._session.keep_alive())
 
     def _fail(self, reason: Exception) -> None:
-        with self._lock:
+        with self._turn, self._lock:
             pending, self._pending = self._pending, None
             if pending is None:
                 return
@@ -358,3 +447,9 @@ class ClientProtocol(protocol.Protocol):
         assert self._when_idle is not None
         idle, self._when_idle = self._when_idle, None
         idle.callback(None)
+
+
+def _raising(error: Exception) -> Iterator[Event]:
+    """Return events that end with an exception."""
+    raise error
+    yield

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from ZODB import interfaces
 from ZODB.BaseStorage import copy
 from ZODB.ConflictResolution import ConflictResolvingStorage
@@ -37,7 +36,7 @@ from .cache import ClientCache
 from .coherence import Coherence
 from .iterators import TransactionIterator
 from .link import Link
-from .loads import load
+from .loads import into_cache
 from .opencache import open_cache
 from .outcome import without_mark
 from .prefetch import prefetch
@@ -45,6 +44,7 @@ from .protocol import ClientProtocol
 from .security import security
 from .target import Target, Wanted
 from .transaction import ClientTransaction, CommitGate
+from .waiter import Waiter
 
 __all__ = ["ClientStorage"]
 
@@ -266,7 +266,7 @@ class ClientStorage(ConflictResolvingStorage):
         return self._link.begin().wait(timeout, writable=True)
 
     def _call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
-        return self._protocol(timeout).call_and_wait(Deferred(), name, *args)
+        return self._protocol(timeout).ask(Waiter(), name, *args)
 
     def is_connected(self, test: bool = False) -> bool:
         """Return whether there is a connection to a server.
@@ -445,7 +445,8 @@ class ClientStorage(ConflictResolvingStorage):
             cached = self._coherence.load_before(oid, tid)
         if cached is not None:
             return cached
-        return self._protocol().call_and_wait(load(self._coherence, oid), "loadBefore", oid, tid)
+        waiter = Waiter(into_cache(self._coherence, oid))
+        return self._protocol().ask(waiter, "loadBefore", oid, tid)
 
     def _may_be_in_file(self) -> bool:
         """Return whether it is worth looking into the cache once more."""
@@ -547,7 +548,7 @@ class ClientStorage(ConflictResolvingStorage):
         """Return an iterator over the transactions from tid `start` to tid `stop`."""
         protocol = self._protocol()
         return TransactionIterator(
-            lambda name, *args: protocol.call_and_wait(Deferred(), name, *args),
+            lambda name, *args: protocol.ask(Waiter(), name, *args),
             lambda iid: self._dropped.append((protocol, iid)),
             start,
             stop,

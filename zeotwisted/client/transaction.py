@@ -18,6 +18,7 @@ from .coherence import Coherence
 from .outcome import Traces, committed_tid, marked
 from .protocol import ClientProtocol
 from .uploads import upload
+from .waiter import Waiter
 
 __all__ = ["ClientTransaction", "CommitGate", "Resolve"]
 
@@ -288,7 +289,7 @@ class ClientTransaction:
         self._call("tpc_abort", self._id)
 
     def _call(self, name: str, *args: Any) -> Any:
-        return self._protocol.call_and_wait(Deferred(), name, *args)
+        return self._protocol.ask(Waiter(), name, *args)
 
 
 def _checked_tid(name: str, tid: Any) -> bytes:

@@ -1,8 +1,9 @@
-"""Where a thread waits for what a reactor brings."""
+"""Where a thread waits for an answer."""
 
 from __future__ import annotations
 
 from _thread import allocate_lock
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,30 +13,53 @@ __all__ = ["Waiter"]
 
 
 class Waiter:
-    """The blocking end of a Deferred.
+    """The blocking end of an answer, which comes in any thread, or in this one.
 
     A bare lock is the fastest way to wake a thread, and Ctrl-C interrupts the wait for it.
+
+    :param then: is given the answer as soon as it is read, before anything that follows it is; what
+        it returns or raises is what the thread gets. It may run in any thread.
+    :ivar done: whether there is an answer.
     """
 
-    __slots__ = ("_error", "_lock", "_value")
+    __slots__ = ("_error", "_lock", "_then", "_value", "done")
 
-    def __init__(self, deferred: Deferred[Any]) -> None:
+    def __init__(self, then: Callable[[Any], Any] | None = None) -> None:
+        self.done = False
+        self._then = then
         self._lock = allocate_lock()
         self._lock.acquire()
         self._value: Any = None
         self._error: BaseException | None = None
-        deferred.addCallbacks(self._succeed, self._fail)
 
-    def _succeed(self, value: Any) -> None:
-        self._value = value
+    def follow(self, deferred: Deferred[Any]) -> None:
+        """Wait for what becomes of `deferred`."""
+        deferred.addCallbacks(self.callback, self._fail)
+
+    def callback(self, value: Any) -> None:
+        """This is the answer."""
+        try:
+            self._value = value if self._then is None else self._then(value)
+        except Exception as error:
+            self._error = error
+        self.done = True
+        self._lock.release()
+
+    def errback(self, error: BaseException) -> None:
+        """The answer is an exception, or there will be none."""
+        if not self._lock.locked():
+            # It is there, but Ctrl-C has come before that was taken note of.
+            return
+        self._error = error
+        self.done = True
         self._lock.release()
 
     def _fail(self, failure: Failure) -> None:
-        self._error = failure.value
-        self._lock.release()
+        assert failure.value is not None
+        self.errback(failure.value)
 
     def wait(self, timeout: float = -1.0) -> Any:
-        """Return the Deferred's result, or raise its exception, as soon as it has fired.
+        """Return the answer, or raise it, as soon as it is there.
 
         :param timeout: how long (seconds) to wait; for ever if it is negative.
         :raises TimeoutError: that was too short.

@@ -1,0 +1,389 @@
+"""The ordering rules where a thread that waits for an answer reads it itself.
+
+The server is a socket in the hands of the test: what it sends leaves in one piece, or in as many as
+the test likes.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ZODB.POSException import POSKeyError
+
+from zeotwisted import ClientStorage
+from zeotwisted.exceptions import ClientDisconnected
+from zeotwisted.protocol.session import Called, ServerHandshake, Session
+
+from .puppets import INFO, LATEST, OID_A, OID_B, T0, T1, T2
+
+#: How long (seconds) something may take that should take no time at all.
+SOON = 20.0
+
+
+class Wire:
+    """A server that says what the test wants."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(SOON)
+        self.address = self._listener.getsockname()
+        self._socket = self._listener  # until there is a client
+        self._session = Session(ServerHandshake())
+        self._calls: list[Called] = []
+
+    def establish(self) -> None:
+        """Let the client connect and verify; nothing has been committed after T0."""
+        self._socket, _ = self._listener.accept()
+        self._socket.settimeout(SOON)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._session = Session(ServerHandshake())
+        self._calls = []
+        self._socket.sendall(self._session.greeting)
+        id = self.call("register")
+        self._session.registered()
+        self.send(self.answer(id, T0))
+        while (event := self.next()).call.name != "get_info":
+            self.send(self.answer(event.id, (T0, ()) if "get" in event.call.name else T0))
+        self.send(self.answer(event.id, INFO))
+
+    def next(self) -> Called:
+        """Return the client's next call."""
+        while not self._calls:
+            data = self._socket.recv(65536)
+            assert data, "the client has ended the connection"
+            events = self._session.receive(data)
+            self._calls.extend(event for event in events if type(event) is Called)
+        return self._calls.pop(0)
+
+    def call(self, name: str) -> Any:
+        """Return the id of the client's next call, which is `name`."""
+        event = self.next()
+        assert event.call.name == name
+        return event.id
+
+    def answer(self, id: Any, value: Any) -> bytes:
+        return self._session.reply(id, value)
+
+    def failure(self, id: Any, error: Exception) -> bytes:
+        return self._session.failure(id, error)
+
+    def news(self, tid: bytes, *oids: bytes) -> bytes:
+        return self._session.oneway("invalidateTransaction", tid, oids)
+
+    def send(self, *frames: bytes) -> None:
+        self._socket.sendall(b"".join(frames))
+
+    def hang_up(self) -> None:
+        self._socket.close()
+
+    def close(self) -> None:
+        self._socket.close()
+        self._listener.close()
+
+
+class Listener:
+    """Stands in for a database."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[bytes, list[bytes]]] = []
+        self.threads: set[int] = set()
+        self.told = threading.Event()
+
+    def invalidate(self, tid: bytes, oids: Any) -> None:
+        self.heard.append((tid, list(oids)))
+        self.threads.add(threading.get_ident())
+        self.told.set()
+
+    def invalidateCache(self) -> None: ...
+
+    def transform_record_data(self, data: bytes) -> bytes:
+        return data
+
+    untransform_record_data = references = transform_record_data
+
+
+class Call:
+    """A call in a thread of its own."""
+
+    def __init__(self, function: Any, *args: Any) -> None:
+        self._results: list[Any] = []
+
+        def run() -> None:
+            try:
+                self._results.append(function(*args))
+            except Exception as error:
+                self._results.append(error)
+
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+
+    @property
+    def ident(self) -> Any:
+        return self._thread.ident
+
+    def is_done(self, timeout: float) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def result(self) -> Any:
+        self._thread.join(SOON)
+        assert self._results, "the call hangs"
+        return self._results[0]
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    wire = Wire()
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def storage(wire: Wire) -> Iterator[ClientStorage]:
+    storage = ClientStorage(wire.address, wait=False, wait_timeout=SOON)
+    wire.establish()
+    connection = storage._link.connection
+    assert connection is not None
+    with connection._changed:
+        assert connection._changed.wait_for(lambda: connection.ready is not None, SOON)
+    storage.registerDB(Listener())
+    yield storage
+    storage.close()
+
+
+def db(storage: ClientStorage) -> Any:
+    return storage._db
+
+
+def test_the_thread_that_waits_reads_its_answer(wire: Wire, storage: ClientStorage) -> None:
+    threads = []
+    store = storage._cache.store
+
+    def note(*args: Any) -> None:
+        threads.append(threading.get_ident())
+        store(*args)
+
+    storage._cache.store = note
+    call = Call(storage.loadBefore, OID_A, LATEST)
+    id = wire.call("loadBefore")
+    _until_leading(storage)
+    wire.send(wire.answer(id, (b"data", T0, None)))
+    assert call.result() == (b"data", T0, None)
+    assert threads == [call.ident]
+
+
+def _until_leading(storage: ClientStorage) -> None:
+    """Wait until some thread reads. A lock tells nobody when it is taken."""
+    reading = storage._link.ready._reading  # type: ignore[union-attr]
+    assert reading is not None
+    pause = threading.Event()
+    for _ in range(1000):
+        if reading._baton.locked():
+            return
+        pause.wait(0.005)
+    raise AssertionError("nobody leads")
+
+
+def _pieces(data: bytes) -> list[tuple[bytes, ...]]:
+    return [(data,), *((data[:cut], data[cut:]) for cut in range(1, len(data), 7))]
+
+
+def test_news_behind_an_answer_hits_what_was_loaded(wire: Wire, storage: ClientStorage) -> None:
+    for number, pieces in enumerate(_pieces(bytes(120))):
+        tid = (100 + number).to_bytes(8, "big")
+        call = Call(storage.loadBefore, OID_A, LATEST)
+        id = wire.call("loadBefore")
+        _until_leading(storage)
+        data = wire.answer(id, (b"old", T0, None)) + wire.news(tid, OID_A)
+        cut = len(pieces[0])
+        wire.send(data[:cut])
+        wire.send(data[cut:])
+        assert call.result() == (b"old", T0, None)
+        assert db(storage).told.wait(SOON)
+        db(storage).told.clear()
+        # Whoever reads now has to ask: the revision in the cache ends with the news.
+        while storage.lastTransaction() != tid:
+            pass  # it moves right after the database was told
+        assert storage._coherence.load_before(OID_A, LATEST) is None
+        assert storage._coherence.load_before(OID_A, tid) == (b"old", T0, tid)
+        storage._cache.clear()
+
+
+def test_news_before_an_answer_is_told_before_it(wire: Wire, storage: ClientStorage) -> None:
+    call = Call(storage.loadBefore, OID_A, LATEST)
+    id = wire.call("loadBefore")
+    _until_leading(storage)
+    # News belongs to the reactor's thread, which has something else to do.
+    busy = threading.Event()
+    storage._link.thread.reactor.callFromThread(busy.wait, SOON)
+    wire.send(wire.news(T1, OID_A), wire.answer(id, (b"new", T1, None)), wire.news(T2, OID_B))
+    assert not call.is_done(0.1)
+    busy.set()
+    assert call.result() == (b"new", T1, None)
+    assert db(storage).heard[0] == (T1, [OID_A])
+    assert storage.lastTransaction() >= T1
+    assert storage._coherence.load_before(OID_A, LATEST) == (b"new", T1, None)
+    assert call.ident not in db(storage).threads
+
+
+def test_news_stays_in_order(wire: Wire, storage: ClientStorage) -> None:
+    for number in range(30):
+        tids = [(100 + 2 * number + n).to_bytes(8, "big") for n in (0, 1)]
+        call = Call(storage.loadBefore, OID_A, LATEST)
+        id = wire.call("loadBefore")
+        _until_leading(storage)
+        wire.send(wire.news(tids[0], OID_A))
+        wire.send(wire.news(tids[1], OID_A), wire.answer(id, None))
+        assert call.result() is None
+        assert db(storage).heard == [(tid, [OID_A]) for tid in tids]
+        db(storage).heard.clear()
+
+
+def test_a_thread_reads_the_answers_of_others(wire: Wire, storage: ClientStorage) -> None:
+    first = Call(storage.loadBefore, OID_A, LATEST)
+    id_a = wire.call("loadBefore")
+    _until_leading(storage)
+    second = Call(storage.loadBefore, OID_B, LATEST)
+    id_b = wire.call("loadBefore")
+    wire.send(wire.answer(id_b, (b"b", T0, None)))
+    assert second.result() == (b"b", T0, None)
+    wire.send(wire.answer(id_a, (b"a", T0, None)))
+    assert first.result() == (b"a", T0, None)
+
+
+def test_the_reactor_reads_for_those_that_wait_on(wire: Wire, storage: ClientStorage) -> None:
+    first = Call(storage.loadBefore, OID_A, LATEST)
+    id_a = wire.call("loadBefore")
+    _until_leading(storage)
+    second = Call(storage.loadBefore, OID_B, LATEST)
+    id_b = wire.call("loadBefore")
+    wire.send(wire.answer(id_a, (b"a", T0, None)))
+    assert first.result() == (b"a", T0, None)
+    wire.send(wire.answer(id_b, (b"b", T0, None)))
+    assert second.result() == (b"b", T0, None)
+
+
+def test_news_comes_while_nobody_waits(wire: Wire, storage: ClientStorage) -> None:
+    call = Call(storage.loadBefore, OID_A, LATEST)
+    wire.send(wire.answer(wire.call("loadBefore"), (b"a", T0, None)))
+    call.result()
+    wire.send(wire.news(T1, OID_A))
+    assert db(storage).told.wait(SOON)
+    assert db(storage).heard == [(T1, [OID_A])]
+
+
+def test_an_exception_is_an_answer(wire: Wire, storage: ClientStorage) -> None:
+    call = Call(storage.loadBefore, OID_A, LATEST)
+    id = wire.call("loadBefore")
+    _until_leading(storage)
+    wire.send(wire.failure(id, POSKeyError(OID_A)))
+    assert type(call.result()) is POSKeyError
+
+
+@pytest.mark.parametrize("how", ["closed", "cut off", "garbage", "storage closed"])
+def test_the_end_of_the_connection_ends_the_wait(
+    wire: Wire, storage: ClientStorage, how: str
+) -> None:
+    first = Call(storage.loadBefore, OID_A, LATEST)
+    wire.call("loadBefore")
+    _until_leading(storage)
+    second = Call(storage.loadBefore, OID_B, LATEST)
+    wire.call("loadBefore")
+    if how == "closed":
+        wire.hang_up()
+    elif how == "cut off":
+        wire._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        wire.hang_up()
+    elif how == "garbage":
+        wire.send(b"\0\0\0\5hello")
+    else:
+        storage.close()
+    for call in (first, second):
+        assert isinstance(call.result(), ClientDisconnected)
+
+
+def test_an_answer_of_a_lost_connection_is_not_stored_after_it(
+    wire: Wire, storage: ClientStorage
+) -> None:
+    """What the next connection brings is newer, and must not be followed by what is older."""
+    storing, go_on = threading.Event(), threading.Event()
+    store = storage._cache.store
+    order = []
+
+    def slow(*args: Any) -> None:
+        storing.set()
+        assert go_on.wait(SOON)
+        order.append("stored")
+        store(*args)
+
+    protocol = storage._link.ready
+    assert protocol is not None
+    protocol.lost.addCallback(lambda reason: order.append("lost") or reason)
+    storage._cache.store = slow
+    call = Call(storage.loadBefore, OID_A, LATEST)
+    id = wire.call("loadBefore")
+    _until_leading(storage)
+    wire.send(wire.answer(id, (b"a", T0, None)))
+    assert storing.wait(SOON)
+    ended = threading.Event()
+
+    def end() -> None:
+        protocol.close(ClientDisconnected("the test wants it"))
+        ended.set()
+
+    closing = threading.Event()
+    reactor = storage._link.thread.reactor
+    reactor.callFromThread(closing.set)
+    reactor.callFromThread(end)
+    assert closing.wait(SOON)
+    assert not ended.wait(0.05)
+    go_on.set()
+    assert ended.wait(SOON)
+    assert order == ["stored", "lost"]
+    call.result()
+
+
+def test_many_threads_at_once(wire: Wire, storage: ClientStorage) -> None:
+    """Each gets its own answer, in whatever order they come."""
+    threads, loads = 8, 200
+
+    def serve() -> None:
+        held: list[bytes] = []
+        for number in range(threads * loads):
+            event = wire.next()
+            held.append(wire.answer(event.id, (event.args[0] * 9, T0, None)))
+            # Out of their order, and now and then together with news.
+            if len(held) == 3 or number >= threads * loads - 3 * threads or number % 5 == 0:
+                tid = (1000 + number).to_bytes(8, "big")
+                wire.send(*reversed(held), wire.news(tid, OID_A) if number % 7 == 0 else b"")
+                held = []
+            elif not wire._calls:
+                wire.send(*held)
+                held = []
+
+    def load(thread: int) -> None:
+        for number in range(loads):
+            oid = (10_000 + thread * loads + number).to_bytes(8, "big")
+            loaded = storage.loadBefore(oid, LATEST)
+            assert loaded is not None and loaded[0] == oid * 9
+
+    calls = [Call(serve), *(Call(load, thread) for thread in range(threads))]
+    for call in calls:
+        result = call.result()
+        assert result is None, result
+
+
+def test_no_descriptor_is_left_behind(wire: Wire, storage: ClientStorage) -> None:
+    reading = storage._link.ready._reading  # type: ignore[union-attr]
+    assert reading is not None
+    call = Call(storage.loadBefore, OID_A, LATEST)
+    wire.call("loadBefore")
+    _until_leading(storage)
+    storage.close()
+    call.result()
+    assert reading._watch.closed
+    assert reading._socket.fileno() == -1
