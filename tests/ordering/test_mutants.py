@@ -199,8 +199,8 @@ MUTANTS = [
     Mutant(
         "5: the answer to a commit is not held back when the lock moves on",
         "server/protocol.py",
-        "                self._backlog.flush()\n        finally:\n",
-        "                pass\n        finally:\n",
+        "            self._backlog.flush()\n        finally:\n",
+        "            pass\n        finally:\n",
         SERVER + "test_commit_is_answered_before_the_lock_moves_on",
     ),
     Mutant(
