@@ -1,9 +1,9 @@
 """A client's process: ``python -m benchmarks.client ORDER``, where ORDER is JSON.
 
 It opens a storage and calls the function that the order names, a generator. What comes before its
-``yield`` is preparation. Then the process prints a line, and waits for a byte. The rest is
-measured. The result is printed as JSON on one line, and the end of the standard input ends the
-process.
+first ``yield`` is preparation. Then the process prints a line, and waits for a byte. What comes
+until the next ``yield``, or the end, is measured. The result is printed as JSON on one line; then
+comes the next part, if there is one. The end of the standard input ends the process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -34,40 +34,40 @@ def _storage(order: dict[str, Any]) -> Iterator[Any]:
         storage.close()
 
 
-def _play(order: dict[str, Any], output: IO[str]) -> None:
-    function = getattr(importlib.import_module(order["module"]), order["function"])
-    with _storage(order) as storage:
-        part = function(storage, **order["arguments"])
-        next(part)
-        print("ready", file=output, flush=True)
-        os.read(0, 1)
+def _play(part: Generator[Any, None, Any], output: IO[str]) -> None:
+    next(part)
+    print("ready", file=output, flush=True)
+    more = True
+    while more and os.read(0, 1):
         cpu = time.process_time()
         start = time.perf_counter()
-        result = None
         try:
-            next(part)
+            result = next(part)
         except StopIteration as stop:
             result = stop.value
+            more = False
         end = time.perf_counter()
-        cpu = time.process_time() - cpu
         performance = {
             "result": result,
             "start": start,
             "end": end,
-            "cpu": cpu,
+            "cpu": time.process_time() - cpu,
             "peak": most_memory(os.getpid()),
         }
         print(json.dumps(performance), file=output, flush=True)
-        # What a client that goes gives to do is not measured.
-        while os.read(0, 1):
-            pass
+    # What a client that goes gives to do is not measured.
+    while os.read(0, 1):
+        pass
 
 
 def main() -> None:
     # A library may print something of its own; it shall not come between.
     output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    _play(json.loads(sys.argv[1]), output)
+    order = json.loads(sys.argv[1])
+    function = getattr(importlib.import_module(order["module"]), order["function"])
+    with _storage(order) as storage:
+        _play(function(storage, **order["arguments"]), output)
 
 
 if __name__ == "__main__":

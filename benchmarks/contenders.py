@@ -16,6 +16,7 @@ class Needs:
     PREFETCH = "prefetch"
     THREADS = "one storage for many threads"
     BLOBS = "blobs"
+    DATABASE = "all that ZODB wants of a storage"
     #: It is about the daemon alone; two contenders with the same daemon would differ by chance.
     OWN_DAEMON = "a daemon that no other contender has"
 
@@ -42,6 +43,7 @@ _BARE = frozenset(
         Needs.PREFETCH,
         Needs.THREADS,
         Needs.BLOBS,
+        Needs.DATABASE,
         Needs.OWN_DAEMON,
     }
 )

@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from BTrees.LOBTree import LOBTree
 from ZODB.Connection import TransactionMetaData
+from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 from ZODB.utils import p64, z64
 
@@ -17,6 +19,9 @@ __all__ = ["BIG_SIZE", "MISSED", "SMALL_COUNT", "SMALL_SIZE", "Databases", "smal
 SMALL_COUNT = 20_000
 SMALL_SIZE = 500
 BIG_SIZE = 32 * 2**20
+
+#: How many empty ones a database has in its root.
+TREES = 8
 
 #: What a client of the small database misses if it comes back to the later one: in few enough
 #: transactions for a daemon with default settings to know them, as it keeps the last hundred.
@@ -114,6 +119,14 @@ def _fill_later(path: Path) -> None:
     storage.close()
 
 
+def _fill_trees(path: Path) -> None:
+    database = DB(FileStorage(str(path)))
+    with database.transaction() as connection:
+        for number in range(TREES):
+            connection.root()[f"tree{number}"] = LOBTree()
+    database.close()
+
+
 def _fill_big(path: Path) -> None:
     storage = FileStorage(str(path))
     commit(storage, {p64(1): os.urandom(BIG_SIZE)})
@@ -125,4 +138,5 @@ _FILL: dict[str, Callable[[Path], None]] = {
     "small": _fill_small,
     "later": _fill_later,
     "big": _fill_big,
+    "trees": _fill_trees,
 }

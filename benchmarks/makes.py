@@ -14,7 +14,15 @@ from typing import Any
 
 from . import postgres
 
-__all__ = ["CONNECT_TIMEOUT", "TLS", "client_context", "missing", "open_client", "start_daemon"]
+__all__ = [
+    "CONNECT_TIMEOUT",
+    "TLS",
+    "client_context",
+    "missing",
+    "open_client",
+    "open_database",
+    "start_daemon",
+]
 
 Address = tuple[str, int] | str
 
@@ -68,6 +76,15 @@ def open_client(
         "ssl": client_context(),
     }
     return client_class(make)(address, **options)
+
+
+def open_database(make: str, address: Any, cache_size: int) -> Any:
+    """Return a ZODB database on a storage of the `make`."""
+    from ZODB.DB import DB
+
+    if make == "relstorage":
+        return DB(postgres.open_storage(address, cache_size))
+    return DB(open_client(make, address, cache_size))
 
 
 def client_class(make: str) -> Any:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from glob import glob
 from typing import Any
 
-__all__ = ["RelationalStorage", "missing", "start"]
+__all__ = ["RelationalStorage", "missing", "open_storage", "start"]
 
 _START_TIMEOUT = 20
 _USERS = ("postgres", "nobody")
@@ -119,7 +119,7 @@ def _fill(dsn: str, path: str) -> None:
     import psycopg2
     from ZODB.FileStorage import FileStorage
 
-    storage = _open(dsn, 0)
+    storage = open_storage(dsn, 0)
     original = FileStorage(path, read_only=True)
     storage.copyTransactionsFrom(original)
     original.close()
@@ -131,7 +131,7 @@ def _fill(dsn: str, path: str) -> None:
     connection.close()
 
 
-def _open(dsn: str, cache_size: int) -> Any:
+def open_storage(dsn: str, cache_size: int) -> Any:
     from relstorage.adapters.postgresql import PostgreSQLAdapter
     from relstorage.options import Options
     from relstorage.storage import RelStorage
@@ -144,7 +144,7 @@ class RelationalStorage:
     """RelStorage, used as ZODB does: one instance for a connection, which sees one snapshot."""
 
     def __init__(self, dsn: str, cache_size: int) -> None:
-        self._storage = _open(dsn, cache_size)
+        self._storage = open_storage(dsn, cache_size)
         self._instance = self._storage.new_instance()
         self._instance.poll_invalidations()
         for name in (

@@ -48,11 +48,13 @@ class Performance:
     """What clients did at the same time.
 
     :ivar results: what the function returned, for each client.
+    :ivar durations: how long each of them took.
     :ivar seconds: from the start of the first to the end of the last.
     :ivar server_cpu: the daemon's processor time meanwhile.
     """
 
     results: list[Any]
+    durations: list[float]
     seconds: float
     server_cpu: float
 
@@ -167,7 +169,7 @@ class Stage:
 
     def order(
         self,
-        part: Callable[..., Iterator[None]],
+        part: Callable[..., Iterator[Any]],
         cache_size: int = 20 * MIB,
         blob_dir: str | None = None,
         cache: str | None = None,
@@ -192,7 +194,7 @@ class Stage:
             return self.act(clients)
 
     def act(self, clients: Sequence[Client], until_first: bool = False) -> Performance:
-        """Have clients that are ready play their parts at the same time.
+        """Have clients that are ready play their parts, or the next ones, at the same time.
 
         :param until_first: tell all others to end when the first of them has ended.
         """
@@ -213,7 +215,12 @@ class Stage:
         )
         start = min(outcome["start"] for outcome in outcomes)
         end = max(outcome["end"] for outcome in outcomes)
-        return Performance([outcome["result"] for outcome in outcomes], end - start, server_cpu)
+        return Performance(
+            [outcome["result"] for outcome in outcomes],
+            [outcome["end"] - outcome["start"] for outcome in outcomes],
+            end - start,
+            server_cpu,
+        )
 
     def _server_cpu(self) -> float:
         return cpu_time(self._daemon.pid) if self._daemon else 0.0

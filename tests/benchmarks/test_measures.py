@@ -11,7 +11,10 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.databases import Databases
 from benchmarks.makes import TLS, missing
 from benchmarks.measures import MEASURES
+from benchmarks.measures.exercise import EXERCISES
 from benchmarks.stage import RunFailed, Stage
+
+_ALL = MEASURES | EXERCISES
 
 _SCALE = 0.005
 
@@ -28,8 +31,8 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
 def play(databases: Databases, tmp_path: Path) -> Iterator[object]:
     def play(measure: str, contender: str) -> Stage:
         stage = Stage(CONTENDERS[contender], tmp_path, databases, 1, 60, _SCALE)
-        figures = MEASURES[measure].play(stage)
-        assert set(figures) == {figure.name for figure in MEASURES[measure].figures}
+        figures = _ALL[measure].play(stage)
+        assert set(figures) == {figure.name for figure in _ALL[measure].figures}
         assert min(figures.values()) >= 0
         return stage
 
@@ -51,6 +54,7 @@ def test_measure(play, measure: str) -> None:
         ("commit3", "bare-zeo"),
         ("commit3", "file"),
         ("crowd", "zeo"),
+        ("exercise2", "zeotwisted"),
     ],
 )
 def test_contender(play, measure: str, contender: str) -> None:
