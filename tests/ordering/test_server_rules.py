@@ -761,6 +761,26 @@ def test_lock_is_fair() -> None:
         client.ask("tpc_finish", number + 1)
 
 
+def test_queue_of_votes_that_fail_may_be_long() -> None:
+    server = Server()
+    winner = server.client()
+    losers = [server.client() for _ in range(300)]
+    winner.begin(1, OID_A)
+    winner.ask("vote", 1)
+    votes = []
+    for loser in losers:
+        loser.begin(2, OID_A)
+        votes.append(loser.send("vote", 2))
+    losers.pop(7).lose()
+    del votes[7]
+    winner.ask("tpc_finish", 1)
+    for loser, vote in zip(losers, votes, strict=True):
+        _, (kind, id, error) = loser.received()
+        assert (kind, id, type(error)) == ("error", vote, ConflictError)
+    assert server.served.lock.holder is None
+    assert winner.commit(3, OID_B)
+
+
 def test_lock_has_a_timeout() -> None:
     server = Server(transaction_timeout=10)
     slow, other = server.client(), server.client()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Protocol
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -35,7 +36,8 @@ class CommitLock:
         self._clock = clock
         self._storage_id = storage_id
         self._timeout = timeout
-        self._lock = DeferredLock()
+        self._queue: deque[tuple[LockOwner, Deferred[None]]] = deque()
+        self._passes_on = False
         self._timer: IDelayedCall | None = None
         self.holder: LockOwner | None = None
         #: When it was taken (seconds since the epoch); None while it is free.
@@ -44,27 +46,33 @@ class CommitLock:
     @property
     def waiting(self) -> int:
         """How many wait for it."""
-        return len(self._lock.waiting)
+        return len(self._queue)
 
     def acquire(self, owner: LockOwner) -> Deferred[None]:
         """Return a Deferred that fires when `owner` has the lock.
 
         Cancelling it leaves the queue.
         """
-        if self._lock.locked:
-            waiting = self.waiting + 1
-            emit = self._log.warn if waiting > 3 else self._log.debug
-            emit(
-                "({label}) waits for the commit lock of storage {storage_id!r}; "
-                "transactions waiting: {waiting}",
-                label=owner.label,
-                storage_id=self._storage_id,
-                waiting=waiting,
-            )
-        acquired: Deferred[None] = self._lock.acquire().addCallback(self._taken, owner)
+        acquired: Deferred[None] = Deferred(self._cancelled)
+        if self.holder is None and not self._queue:
+            self._take(owner)
+            acquired.callback(None)
+            return acquired
+        self._queue.append((owner, acquired))
+        emit = self._log.warn if self.waiting > 3 else self._log.debug
+        emit(
+            "({label}) waits for the commit lock of storage {storage_id!r}; "
+            "transactions waiting: {waiting}",
+            label=owner.label,
+            storage_id=self._storage_id,
+            waiting=self.waiting,
+        )
         return acquired
 
-    def _taken(self, lock: DeferredLock, owner: LockOwner) -> None:
+    def _cancelled(self, acquired: Deferred[None]) -> None:
+        self._queue = deque(entry for entry in self._queue if entry[1] is not acquired)
+
+    def _take(self, owner: LockOwner) -> None:
         self.holder = owner
         self.locked_since = self._clock.seconds()
         if self._timeout is not None:
@@ -93,4 +101,18 @@ class CommitLock:
             self._timer.cancel()
             self._timer = None
         self.holder = self.locked_since = None
-        self._lock.release()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        # Whoever gets it may give it back at once. In a loop, as the queue may be longer than
+        # Python's stack is deep.
+        if self._passes_on:
+            return
+        self._passes_on = True
+        try:
+            while self._queue and self.holder is None:
+                owner, acquired = self._queue.popleft()
+                self._take(owner)
+                acquired.callback(None)
+        finally:
+            self._passes_on = False
