@@ -18,7 +18,9 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from ZODB.MappingStorage import MappingStorage
 
+from zeotwisted.client.loads import into_cache
 from zeotwisted.client.storage import ClientStorage
+from zeotwisted.client.waiter import Waiter
 from zeotwisted.protocol.methods import CLIENT_CALLS
 from zeotwisted.protocol.session import (
     Called,
@@ -265,6 +267,13 @@ class Client:
     def accept(self) -> PuppetServer:
         """Accept the connection that the client asks for."""
         return PuppetServer(self)
+
+    def load(self, *oids: bytes, tid: bytes = LATEST) -> None:
+        """Ask for records as threads that load them do, and do not wait."""
+        storage = self.storage
+        for oid in oids:
+            waiter = Waiter(into_cache(storage._coherence, oid))
+            storage._protocol().call(waiter, "loadBefore", oid, tid)
 
     def cached(self, oid: bytes, tid: bytes = LATEST) -> Any:
         """Return what the client believes without asking the server."""

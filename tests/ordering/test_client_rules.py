@@ -15,7 +15,7 @@ from ZODB.POSException import ReadOnlyError, StorageTransactionError
 from zeotwisted.client.states import State
 from zeotwisted.exceptions import ClientDisconnected
 
-from .puppets import INFO, LATEST, OID_A, OID_B, T0, T1, T2, T3, Client, PuppetServer
+from .puppets import INFO, OID_A, OID_B, T0, T1, T2, T3, Client, PuppetServer
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def wait_for_call(server: PuppetServer, name: str) -> Any:
 def test_invalidation_behind_a_load_reply_hits_the_loaded_record(
     client: Client, server: PuppetServer
 ) -> None:
-    client.storage.prefetch([OID_A], LATEST)
+    client.load(OID_A)
     load = server.next("loadBefore")
     server.deliver(
         server.answer(load, (b"old", T0, None)), server.says("invalidateTransaction", T1, [OID_A])
@@ -71,7 +71,7 @@ def test_invalidation_behind_a_load_reply_hits_the_loaded_record(
 def test_invalidation_before_a_load_reply_leaves_the_new_record(
     client: Client, server: PuppetServer
 ) -> None:
-    client.storage.prefetch([OID_A], LATEST)
+    client.load(OID_A)
     load = server.next("loadBefore")
     server.deliver(
         server.says("invalidateTransaction", T1, [OID_A]), server.answer(load, (b"new", T1, None))
@@ -82,7 +82,7 @@ def test_invalidation_before_a_load_reply_leaves_the_new_record(
 def test_record_that_was_superseded_while_it_was_read_is_not_current(
     client: Client, server: PuppetServer
 ) -> None:
-    client.storage.prefetch([OID_A], T1)
+    client.load(OID_A, tid=T1)
     load = server.next("loadBefore")
     server.deliver(
         server.says("invalidateTransaction", T1, [OID_A]), server.answer(load, (b"old", T0, T1))
@@ -95,7 +95,7 @@ def test_record_that_was_superseded_while_it_was_read_is_not_current(
 def test_order_does_not_depend_on_how_the_bytes_arrive(
     client: Client, server: PuppetServer, step: int
 ) -> None:
-    client.storage.prefetch([OID_A, OID_B], LATEST)
+    client.load(OID_A, OID_B)
     first, second = server.next("loadBefore"), server.next("loadBefore")
     stream = b"".join(
         [
@@ -127,7 +127,7 @@ def reconnect(client: Client, server: PuppetServer) -> PuppetServer:
 def test_invalidations_during_verification_are_applied_after_it(
     client: Client, server: PuppetServer
 ) -> None:
-    client.storage.prefetch([OID_A, OID_B], LATEST)
+    client.load(OID_A, OID_B)
     server.deliver(
         server.answer(server.next("loadBefore"), (b"a0", T0, None)),
         server.answer(server.next("loadBefore"), (b"b0", T0, None)),
@@ -176,7 +176,7 @@ def test_cache_remembers_that_it_was_verified(client: Client, server: PuppetServ
 def test_too_long_away_means_that_anything_may_have_changed(
     client: Client, server: PuppetServer
 ) -> None:
-    client.storage.prefetch([OID_A], LATEST)
+    client.load(OID_A)
     server.deliver(server.answer(server.next("loadBefore"), (b"a0", T0, None)))
     server = reconnect(client, server)
     server.deliver(server.answer(server.next("register"), T2))
@@ -230,7 +230,7 @@ def test_what_goes_wrong_in_a_verification_is_logged(
 def test_last_transaction_moves_only_after_the_database_was_told(
     client: Client, server: PuppetServer
 ) -> None:
-    client.storage.prefetch([OID_A, OID_B], LATEST)
+    client.load(OID_A, OID_B)
     server.deliver(
         server.answer(server.next("loadBefore"), (b"a0", T0, None)),
         server.answer(server.next("loadBefore"), (b"b0", T0, None)),

@@ -27,6 +27,7 @@ class Mutant(NamedTuple):
 
 CLIENT = "test_client_rules.py::"
 SERVER = "test_server_rules.py::"
+PREFETCH = "test_prefetch_rules.py::"
 LIVENESS = "test_liveness_rules.py::"
 LEADING = "test_leading.py::"
 
@@ -41,8 +42,8 @@ MUTANTS = [
     Mutant(
         "2: a load reply is in the cache before the next message",
         "client/loads.py",
-        "        coherence.loaded(oid, result)\n",
-        "        pass\n",
+        "        coherence.loaded(oid, result)\n        return result\n",
+        "        return result\n",
         CLIENT + "test_invalidation_behind_a_load_reply_hits_the_loaded_record",
     ),
     Mutant(
@@ -78,6 +79,13 @@ MUTANTS = [
         "self._socket.shutdown(socket.SHUT_RDWR)",
         "pass",
         LEADING + "test_the_end_of_the_connection_ends_the_wait",
+    ),
+    Mutant(
+        "2: records that are asked for together are in the cache before the next message",
+        "client/loads.py",
+        "            coherence.loaded(oid, result)\n",
+        "            pass\n",
+        PREFETCH + "test_invalidation_behind_the_answer_hits_all_its_records",
     ),
     Mutant(
         "3: invalidations wait for the end of verification",
@@ -139,6 +147,20 @@ MUTANTS = [
         "            if not load.stale:\n",
         "            if True:\n",
         SERVER + "test_load_in_a_thread_is_done_again_when_the_object_has_changed",
+    ),
+    Mutant(
+        "5: nor do loads of many records",
+        "server/loads.py",
+        "answer[: next(stale, None)]",
+        "answer",
+        PREFETCH + "test_loads_in_a_thread_end_before_what_has_changed",
+    ),
+    Mutant(
+        "5: answers with many records leave in the turn in which they were computed",
+        "server/connection.py",
+        "self._count_loads(load_many_before(served.storage.loadBefore, oids, tid))",
+        "served.commit_in_thread(load_many_before, served.storage.loadBefore, oids, tid)",
+        PREFETCH + "test_answer_of_many_is_sent_before_the_invalidation_of_any",
     ),
     Mutant(
         "5: answers come from what was published",

@@ -16,7 +16,7 @@ DATA = b"\x80\x03cpersistent.mapping\nPersistentMapping\nq\x00.}q\x01s."
 TXN = 139_876_543_210_000
 
 #: Calls that stock peers do not know: they belong to version 6.
-EXTENSIONS = {"ping", "tpc_outcome"}
+EXTENSIONS = {"ping", "loadManyBefore", "tpc_outcome"}
 
 CALLS: dict[str, list[tuple[Any, ...]]] = {
     "register": [("1", False), ("main", True)],
@@ -68,7 +68,10 @@ CALLS: dict[str, list[tuple[Any, ...]]] = {
 }
 
 #: Calls of version 6.
-EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {"tpc_outcome": [(TID, OID), (TID, None)]}
+EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
+    "loadManyBefore": [((OID, OID), TID), ((OID,) * 1000, TID)],
+    "tpc_outcome": [(TID, OID), (TID, None)],
+}
 
 ONEWAY = {
     "set_client_label",

@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[list[Any], list[Any]]] = {
     "mapping": ([{}, {"a": 1}], [None, (), [("a", 1)]]),
     "mapping_or_none": ([{}, None], [(), 0]),
     "oids": ([(), [], (OID,), [OID, OID]], [None, OID, {OID}, (b"x",), [None]]),
+    "few_oids": ([(OID,), [OID] * 1000], [(), [], (OID,) * 1001, None, OID, (b"x",), [None]]),
     "integers": ([(), [], (1,), [1, 2]], [None, 1, ("x",), [1.0], [True]]),
 }
 

@@ -51,6 +51,12 @@ class Coherence:
         with self._lock:
             return self._cache.loadBefore(oid, tid)
 
+    def missing(self, oids: Iterable[bytes], tid: bytes) -> list[bytes]:
+        """Return those of which the cache has no revision before `tid`."""
+        with self._lock:
+            cached = self._cache.loadBefore
+            return [oid for oid in oids if cached(oid, tid) is None]
+
     def forget(self, oid: bytes) -> None:
         """Forget an object that turned out to be out of date."""
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,7 +11,7 @@ from zeotwisted.exceptions import UnrecognizedResult
 
 from .coherence import Coherence
 
-__all__ = ["into_cache", "load"]
+__all__ = ["into_cache", "keep_many", "load"]
 
 
 def load(coherence: Coherence, oid: bytes) -> Deferred[Any]:
@@ -30,6 +30,19 @@ def into_cache(coherence: Coherence, oid: bytes) -> Callable[[Any], Any]:
         return result
 
     return loaded
+
+
+def keep_many(coherence: Coherence, oids: Sequence[bytes], results: Any) -> int:
+    """Put the answer to a load of many records into the cache; return of how many of `oids`, the
+    first ones, it is. To be called as what `into_cache` returns."""
+    if type(results) is not tuple or not 0 < len(results) <= len(oids):
+        raise UnrecognizedResult("loadManyBefore", results)
+    for oid, result in zip(oids, results):  # noqa: B905 - of the rest it says nothing
+        if _is_revision(result):
+            coherence.loaded(oid, result)
+        elif result is not None and result is not False:
+            raise UnrecognizedResult("loadManyBefore", result)
+    return len(results)
 
 
 def _is_revision(value: Any) -> bool:

@@ -30,7 +30,7 @@ __all__ = ["Listener", "Revision", "StorageClient"]
 Revision = tuple[bytes, bytes, "bytes | None"]
 
 #: What would put the cache wrong if it went past it, or belongs to the connection.
-_NOT_FOR_CALL = {"register", "loadBefore", "sendBlob", "tpc_outcome"} | {
+_NOT_FOR_CALL = {"register", "loadBefore", "loadManyBefore", "sendBlob", "tpc_outcome"} | {
     name for name, call in SERVER_CALLS.items() if call.writes and not name.startswith("new_oid")
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from twisted.internet import protocol
@@ -38,7 +38,7 @@ from zeotwisted.transports import bottom, direct_sender, set_tcp_options, unsent
 
 from .outbox import Outbox
 from .reading import Reading, reading
-from .waiter import Waiter
+from .waiter import Answer, Waiter
 
 __all__ = ["ClientProtocol", "Push"]
 
@@ -95,7 +95,7 @@ class ClientProtocol(protocol.Protocol):
         self._call_from_thread = call_from_thread
         self._ids = itertools.count(1)
         # None once the connection is lost, so that no later call can wait for ever.
-        self._pending: dict[Any, Deferred[Any] | Waiter] | None = {}
+        self._pending: dict[Any, Deferred[Any] | Answer] | None = {}
         self._lock = threading.Lock()
         # None where only the reactor reads.
         self._reading: Reading | None = None
@@ -132,7 +132,7 @@ class ClientProtocol(protocol.Protocol):
 
     # Calls, in any thread.
 
-    def call(self, answer: Deferred[Any] | Waiter, name: str, *args: Any) -> None:
+    def call(self, answer: Deferred[Any] | Answer, name: str, *args: Any) -> None:
         """Call the server; `answer`, to which callbacks were added before, gets the answer.
 
         :raises ClientDisconnected: there is no connection any more.
@@ -146,6 +146,24 @@ class ClientProtocol(protocol.Protocol):
             self._pending[id] = answer
         self._outbox.append(frame)
 
+    def call_all(
+        self, name: str, calls: Sequence[tuple[Deferred[Any] | Answer, tuple[Any, ...]]]
+    ) -> None:
+        """Call the server as `call` does, for each pair of an answer and arguments, or for none.
+
+        The calls leave together.
+        """
+        ids = list(itertools.islice(self._ids, len(calls)))
+        frames = [
+            self._encode(self._session.call, id, name, *args)
+            for id, (_, args) in zip(ids, calls, strict=True)
+        ]
+        with self._lock:
+            if self._pending is None:
+                raise ClientDisconnected(str(self._reason or "connection lost"))
+            self._pending.update(zip(ids, (answer for answer, _ in calls), strict=True))
+        self._outbox.append(b"".join(frames))
+
     def ask(self, waiter: Waiter, name: str, *args: Any, timeout: float = -1.0) -> Any:
         """Call the server as `call` does; return the answer, or raise what it is.
 
@@ -156,8 +174,13 @@ class ClientProtocol(protocol.Protocol):
         self.check_may_wait(name)
         self.call(waiter, name, *args)
         if timeout < 0:
-            self._lead(waiter)
+            return self.wait(waiter)
         return waiter.wait(timeout)
+
+    def wait(self, waiter: Waiter) -> Any:
+        """Wait for an answer; return it, or raise what it is."""
+        self._lead(waiter)
+        return waiter.wait()
 
     def call_and_wait(self, deferred: Deferred[Any], name: str, *args: Any) -> Any:
         """Do what `ask` does where the callbacks of the answer belong to the reactor's thread."""
@@ -206,7 +229,7 @@ class ClientProtocol(protocol.Protocol):
                 if not (kind is Replied or kind is Failed):
                     return itertools.chain((event,), events)
                 waiter = pending.get(event.id)  # type: ignore[union-attr]
-                if type(waiter) is not Waiter:
+                if waiter is None or type(waiter) is Deferred:
                     return itertools.chain((event,), events)
                 del pending[event.id]  # type: ignore[union-attr]
                 if type(event) is Replied:
@@ -399,7 +422,7 @@ class ClientProtocol(protocol.Protocol):
             self._shaking_hands = False
             self.ready.callback(None)
 
-    def _take(self, event: Any) -> Deferred[Any] | Waiter:
+    def _take(self, event: Any) -> Deferred[Any] | Answer:
         assert self._pending is not None
         try:
             return self._pending.pop(event.id)

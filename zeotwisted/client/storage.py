@@ -39,7 +39,7 @@ from .link import Link
 from .loads import into_cache
 from .opencache import open_cache
 from .outcome import without_mark
-from .prefetch import prefetch
+from .prefetch import Prefetches
 from .protocol import ClientProtocol
 from .security import security
 from .target import Target, Wanted
@@ -66,7 +66,7 @@ _NOT_YET = {
 }
 
 
-@implementer(interfaces.IMultiCommitStorage)
+@implementer(interfaces.IMultiCommitStorage, interfaces.IPrefetchStorage)
 class ClientStorage(ConflictResolvingStorage):
     """A storage that is a network client of a zeotwisted or ZEO server.
 
@@ -216,6 +216,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._coherence = Coherence(
             self._cache, self.invalidateTransaction, self.invalidateCache, self._notify_stale
         )
+        self._prefetches = Prefetches(self._coherence)
         self._gate = CommitGate()
         self._oids: deque[bytes] = deque()
         # Numbers of iterators that are not needed any more, with the connections they belong to.
@@ -443,6 +444,8 @@ class ClientStorage(ConflictResolvingStorage):
         cached = self._coherence.load_before(oid, tid)
         if cached is None and self._may_be_in_file():
             cached = self._coherence.load_before(oid, tid)
+        if cached is None and self._prefetches.wait_for(oid):
+            cached = self._coherence.load_before(oid, tid)
         if cached is not None:
             return cached
         waiter = Waiter(into_cache(self._coherence, oid))
@@ -458,7 +461,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:
         """Have records brought into the cache; do not wait for them."""
-        prefetch(self._protocol(), self._coherence, oids, tid)
+        self._prefetches.prefetch(self._protocol(), oids, tid)
 
     def loadSerial(self, oid: bytes, serial: bytes) -> bytes:
         """Return the data of the revision `serial`."""

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-__all__ = ["Waiter"]
+__all__ = ["Answer", "Waiter"]
+
+
+class Answer(Protocol):
+    """What takes the answer to a call, in any thread."""
+
+    def callback(self, value: Any) -> None:
+        """This is the answer."""
+
+    def errback(self, error: BaseException) -> None:
+        """The answer is an exception, or there will be none."""
 
 
 class Waiter:

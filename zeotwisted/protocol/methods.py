@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["CLIENT_CALLS", "SERVER_CALLS", "BadArguments", "Call"]
+__all__ = ["CLIENT_CALLS", "MOST_LOADED", "SERVER_CALLS", "BadArguments", "Call"]
+
+#: How many records may be asked for at a time.
+MOST_LOADED = 1000
 
 _Kind: TypeAlias = "Callable[[Any], bool]"
 
@@ -98,6 +101,10 @@ def oids(value: Any) -> bool:
     return type(value) in (tuple, list) and all(map(oid, value))
 
 
+def few_oids(value: Any) -> bool:
+    return oids(value) and 0 < len(value) <= MOST_LOADED
+
+
 def integers(value: Any) -> bool:
     return type(value) in (tuple, list) and all(map(integer, value))
 
@@ -139,6 +146,7 @@ SERVER_CALLS = _table(
     _read("pack", number, flag, required=1),
     # Records.
     _read("loadBefore", oid, tid),
+    _read("loadManyBefore", few_oids, tid)._replace(version=b"6"),
     _read("loadSerial", oid, tid),
     _read("getTid", oid),
     _read("history", oid, integer, required=1),

@@ -7,14 +7,13 @@ yields after it would be a guess.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from .codecs import CODECS, Codec, MessageId, UndecodableMessage
 from .errors import exception_from_wire, exception_to_wire
 from .framing import FrameDecoder, FrameTooLarge, encode_frame
-from .frequent import LOADS, Load
 from .methods import CLIENT_CALLS, SERVER_CALLS, BadArguments, Call
 
 __all__ = [
@@ -50,8 +49,6 @@ _UNREGISTERED_LIMIT = 4096
 
 #: Limit in bytes for frames after it, unless somebody asks for another.
 DEFAULT_LIMIT = 2**30
-
-_LOAD_BEFORE = SERVER_CALLS["loadBefore"]
 
 _REPLY = ".reply"
 _KEEP_ALIVE = -1
@@ -243,8 +240,6 @@ class Session:
         self._limit = limit
         self._frames = FrameDecoder(min(_UNREGISTERED_LIMIT, limit))
         self._version = b""
-        # Recognises the call that comes most often; None while it is not allowed.
-        self._load: Callable[[bytes | bytearray], Load | None] | None = None
         self._codec: Codec = CODECS[b"Z"]
         #: What to send before anything else; the owner takes it away.
         self.greeting = b""
@@ -253,13 +248,23 @@ class Session:
             self.greeting = encode_frame(opening)
 
     def receive(self, data: bytes) -> Iterator[Event]:
-        """Yield what `data` means, in the order of the wire.
+        """Return what `data` means, in the order of the wire.
 
         The iterator must be exhausted before the next call, unless the connection ends. It looks
         at a message when all before it have been dealt with.
 
-        :raises WireError: the peer broke the protocol.
+        :raises WireError: the peer broke the protocol; this may come from the iterator, too.
         """
+        if self.state is _OPEN:
+            frame = self._frames.whole(data)
+            if frame is not None:
+                # The fast path: there is nothing before this message and nothing behind it.
+                event = self._event(frame)
+                return iter(()) if event is None else iter((event,))
+        return self._receive(data)
+
+    def _receive(self, data: bytes) -> Iterator[Event]:
+        """Do what `receive` does, with whatever comes at whatever time."""
         if self.state is State.CLOSED:
             # After an error the stream cannot be cut into frames any more.
             return
@@ -276,27 +281,9 @@ class Session:
                 raise WireError(f"not a ZEO peer: it sent {_quoted(data)}") from error
             raise WireError(str(error)) from error
 
-    def receive_alone(self, data: bytes) -> tuple[Event, ...] | None:
-        """Return what `receive` would yield, if `data` is one message and the last one was whole.
-
-        That is how calls and answers come that somebody waits for. None: it is not so, nothing has
-        happened, and it takes `receive`.
-
-        :raises WireError: the peer broke the protocol.
-        """
-        if self.state is not _OPEN:
-            return None
-        frame = self._frames.whole(data)
-        if frame is None:
-            return None
-        event = self._event(frame)
-        return () if event is None else (event,)
-
     def registered(self) -> None:
         """A storage has been chosen: all calls are allowed, and long frames."""
         self._to(Input.REGISTERED)
-        if self._calls.get("loadBefore") is _LOAD_BEFORE:
-            self._load = LOADS[self._codec.letter]
         self._frames.limit = self._limit
 
     def call(self, id: MessageId, name: str, *args: Any) -> bytes:
@@ -336,10 +323,6 @@ class Session:
 
     def _event(self, frame: bytes | bytearray) -> Event | None:
         try:
-            if self._load is not None:
-                load = self._load(frame)
-                if load is not None:
-                    return Called(load[0], _LOAD_BEFORE, load[1], None)
             if self.state is State.HANDSHAKE:
                 return self._shake_hands(bytes(frame))
             id, flag, name, args = self._codec.decode(frame)

@@ -63,14 +63,12 @@ class Backlog:
         """Hold back nothing any more."""
         held, self._held = self._held, None
         if held:
-            self.write(held[0] if len(held) == 1 else b"".join(held))
+            self._write(held[0] if len(held) == 1 else b"".join(held))
 
     def write(self, data: bytes) -> None:
         """Write `data`, in the order of the calls; send it now, or with what is held back."""
         if self._held is None:
-            self._writer.write(data)
-            if self._full:
-                self._count(len(data))
+            self._write(data)
             return
         self._held.append(data)
         self._held_size += len(data)
@@ -78,9 +76,12 @@ class Backlog:
             self.flush()
             self.hold()
 
-    def _count(self, size: int) -> None:
+    def _write(self, data: bytes) -> None:
+        self._writer.write(data)
+        if not self._full:
+            return
         before = self._counted
-        self._counted += size
+        self._counted += len(data)
         if before > self._drop_at:
             # One answer may be as long as it likes, but not if nobody takes the one before it.
             self._counted = 0

@@ -14,12 +14,12 @@ from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
-from zeotwisted.protocol.methods import Call
 from zeotwisted.protocol.session import Broadcast
 
 from . import blobs
 from .commitlog import CommitLog
 from .iterators import Iterators
+from .loads import load_many_before
 from .storage import ServedStorage
 from .transaction import Phase, ServerTransaction
 
@@ -96,14 +96,14 @@ class ServerConnection:
     def _storage(self) -> Any:
         return self._served.storage
 
-    def call(self, call: Call, args: tuple[Any, ...]) -> Any:
+    def call(self, name: str, writes: bool, args: tuple[Any, ...]) -> Any:
         """Do what the client asks for: return the result, or a coroutine that will.
 
         :raises ZODB.POSException.ReadOnlyError: it writes, and the client registered as a reader.
         """
-        if self._read_only and call.writes:
+        if writes and self._read_only:
             raise ReadOnlyError()
-        return _REMOTE[call.name](self, *args)
+        return _REMOTE[name](self, *args)
 
     def failed(self, error: Exception) -> bool:
         """A one-way call failed. Return whether the client will hear of it: from its vote."""
@@ -204,14 +204,25 @@ class ServerConnection:
     # Records.
 
     def remote_loadBefore(self, oid: bytes, tid: bytes) -> Any:
-        served = self._registered
-        assert served is not None
+        served = self._served
         served.stats.loads += 1
         if served.loads is not None:
             return served.loads.load_before(oid, tid)
         # In the reactor's thread, and answered in the same turn: nothing that this answer does
         # not know of can be sent before it.
         return served.storage.loadBefore(oid, tid)
+
+    def remote_loadManyBefore(self, oids: Sequence[bytes], tid: bytes) -> Any:
+        served = self._served
+        if served.loads is not None:
+            answer = Deferred.fromCoroutine(served.loads.load_many_before(oids, tid))
+            return answer.addCallback(self._count_loads)
+        # All in one turn, and answered in it, as a single one is.
+        return self._count_loads(load_many_before(served.storage.loadBefore, oids, tid))
+
+    def _count_loads(self, answer: list[Any]) -> list[Any]:
+        self._served.stats.loads += len(answer)
+        return answer
 
     def remote_loadSerial(self, oid: bytes, serial: bytes) -> bytes:
         return self._storage.loadSerial(oid, serial)

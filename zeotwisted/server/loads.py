@@ -1,4 +1,6 @@
-"""Loads from storages that may take their time, such as clients of another server.
+"""Loads of many records at a time, and from storages that may take their time.
+
+Such a storage is a client of another server, for example.
 
 A load in a thread may finish after a commit that changes the object has been published. Its answer
 would then follow the invalidation, and the client would take the old revision for the current one.
@@ -8,17 +10,25 @@ Therefore such an answer is thrown away, and the load is done again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
+from ZODB.interfaces import IPrefetchStorage
 from ZODB.MappingStorage import MappingStorage
+from ZODB.POSException import POSKeyError
 
-__all__ = ["Loads", "answers_at_once"]
+__all__ = ["Loads", "answers_at_once", "load_many_before"]
 
 Revision: TypeAlias = "tuple[bytes, bytes, bytes | None] | None"
+
+#: How many bytes of data an answer may have, and how many seconds it may take, before it has to do
+#: without the records that are left. Others wait meanwhile.
+_ENOUGH_BYTES = 2**18
+_ENOUGH_TIME = 0.004
 
 
 def answers_at_once(storage: Any) -> bool:
@@ -26,6 +36,44 @@ def answers_at_once(storage: Any) -> bool:
     if isinstance(storage, DemoStorage):
         return answers_at_once(storage.base) and answers_at_once(storage.changes)
     return isinstance(storage, (FileStorage, MappingStorage))
+
+
+def load_many_before(
+    load_before: Callable[[bytes, bytes], Revision],
+    oids: Iterable[bytes],
+    tid: bytes,
+    seconds: Callable[[], float] = monotonic,
+) -> list[Revision | bool]:
+    """Return what `load_before` returns for each of `oids`, or for the first few of them.
+
+    False stands for an object that does not exist. A record that is too long to share an answer is
+    alone in one.
+
+    :param seconds: the time.
+    :raises Exception: what `load_before` raises for the first one.
+    """
+    answer: list[Revision | bool] = []
+    size = 0
+    end = seconds() + _ENOUGH_TIME
+    for oid in oids:
+        try:
+            revision = load_before(oid, tid)
+        except POSKeyError:
+            answer.append(False)
+        except Exception:
+            if not answer:
+                raise
+            # It is the next call's.
+            break
+        else:
+            length = 0 if revision is None else len(revision[0])
+            if length > _ENOUGH_BYTES and answer:
+                break
+            answer.append(revision)
+            size += length
+        if size >= _ENOUGH_BYTES or seconds() >= end:
+            break
+    return answer
 
 
 class _Load:
@@ -61,6 +109,28 @@ class Loads:
                 self._forget(oid, load)
             if not load.stale:
                 return revision
+
+    async def load_many_before(self, oids: Sequence[bytes], tid: bytes) -> list[Revision | bool]:
+        """Return what the function of this name does."""
+        while True:
+            loads = [(oid, _Load()) for oid in oids]
+            for oid, load in loads:
+                self._under_way[oid].add(load)
+            try:
+                answer = await self._in_thread(self._load_many, oids, tid)
+            finally:
+                for oid, load in loads:
+                    self._forget(oid, load)
+            stale = (number for number, (_, load) in enumerate(loads) if load.stale)
+            fresh: list[Revision | bool] = answer[: next(stale, None)]
+            if fresh:
+                return fresh
+
+    def _load_many(self, oids: Sequence[bytes], tid: bytes) -> list[Revision | bool]:
+        if IPrefetchStorage.providedBy(self._storage):
+            # It may have a better way than one after the other.
+            self._storage.prefetch(oids, tid)
+        return load_many_before(self._storage.loadBefore, oids, tid)
 
     def _forget(self, oid: bytes, load: _Load) -> None:
         loads = self._under_way[oid]
