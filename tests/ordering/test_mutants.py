@@ -193,8 +193,8 @@ MUTANTS = [
     Mutant(
         "5: news of earlier commits comes before the answer to a later one",
         "server/storage.py",
-        "                    listener.tell(news)\n                except",
-        "                    self._clock.callLater(0, listener.tell, news)\n                except",
+        "                self._attempt(listener, listener.tell, news)\n",
+        "                self._clock.callLater(0, self._attempt, listener, listener.tell, news)\n",
         SERVER + "test_answer_to_a_commit_comes_after_the_news_of_all_commits_before_it",
     ),
     Mutant(
@@ -226,6 +226,20 @@ MUTANTS = [
         SERVER + "test_commit_is_answered_before_the_lock_moves_on",
     ),
     Mutant(
+        "5: news that is held back for who waits leaves in the same turn",
+        "server/transaction.py",
+        "            self._served.send_news()\n",
+        "            pass\n",
+        SERVER + "test_who_waits_comes_first_and_everybody_is_told_in_the_same_turn",
+    ),
+    Mutant(
+        "5: news that is held back is not forgotten by a burst of calls",
+        "server/backlog.py",
+        "        if self._held is None:\n            self._held = []\n",
+        "        if True:\n            self._held = []\n",
+        SERVER + "test_news_that_is_held_back_survives_what_is_read",
+    ),
+    Mutant(
         "6: the news is encoded for each encoding",
         "protocol/session.py",
         "self._frames.get(codec.letter)",
@@ -244,8 +258,8 @@ MUTANTS = [
     Mutant(
         "6: one client's failure never stops the fan-out",
         "server/storage.py",
-        '                    listener.drop("it could not be told of a commit")\n',
-        "                    raise\n",
+        '            listener.drop("it could not be told of a commit")\n',
+        "            raise\n",
         SERVER + "test_one_clients_failure_does_not_keep_the_news_from_the_others",
     ),
     Mutant(

@@ -255,6 +255,60 @@ def test_vote_at_once_waits_for_the_commit_before_to_be_told() -> None:
     assert answer[:2] == ("reply", vote)
 
 
+def test_who_waits_comes_first_and_everybody_is_told_in_the_same_turn() -> None:
+    """What is held back for that is overtaken by nothing, and is held back no longer than that."""
+    server = Server()
+    one, two, other = server.client(), server.client(), server.client()
+    written: list[tuple[str, Any]] = []
+
+    def watch(name: str, client: PuppetClient) -> None:
+        def write(data: bytes) -> None:
+            for event in client._session.receive(data):
+                if type(event) is Replied:
+                    written.append((name, event.id))
+                elif type(event) is Called and event.call.name != "info":
+                    written.append((name, event.call.name))
+
+        client.transport.write = write  # type: ignore[method-assign]
+
+    one.begin(1, OID_A)
+    one.ask("vote", 1)
+    two.begin(2, OID_B)
+    for name, client in (("one", one), ("two", two), ("other", other)):
+        watch(name, client)
+    vote = two.send("vote", 2)
+    server.reactor.immediate = False
+    finish = one.send("tpc_finish", 1)
+    load = other.send("loadBefore", OID_A, b"\0" * 7 + b"\1")
+    # Computed before the commit was told, and sent before.
+    assert written == [("other", load)]
+    del written[:]
+    server.reactor.turn()
+    news = "invalidateTransaction"
+    if not server.served.lock.waiting and ("two", vote) in written[:3]:
+        assert written == [("one", finish), ("two", news), ("two", vote), ("other", news)]
+    else:
+        assert written[0] == ("one", finish)
+        assert written.index(("two", news)) < written.index(("two", vote))
+        assert ("other", news) in written
+
+
+def test_news_that_is_held_back_survives_what_is_read() -> None:
+    """It leaves before the answers to the burst that its client has sent meanwhile."""
+    server = Server()
+    one, two = server.client(), server.client()
+    one.begin(1, OID_A)
+    one.ask("vote", 1)
+    server.served.publications.reserve(b"\0" * 7 + b"\x99", [OID_B], None).outcome = True
+    server.served.publications.publish()
+    ping = two.send("ping")
+    news, answer = two.received()
+    assert news == ("invalidateTransaction", b"\0" * 7 + b"\x99", (OID_B,))
+    assert answer == ("reply", ping, None)
+    server.served.send_news()
+    assert two.received() == []
+
+
 def test_commit_is_answered_together_with_the_sizes_before() -> None:
     """One message would wake the client before it can see what it waits for."""
     server = Server()
@@ -571,16 +625,15 @@ def test_one_clients_failure_does_not_keep_the_news_from_the_others() -> None:
     assert broken.dropped
 
 
-def test_client_that_leaves_during_the_fan_out_hides_nobody() -> None:
+@pytest.mark.parametrize("when", ["tell", "send"])
+def test_client_that_leaves_during_the_fan_out_hides_nobody(when: str) -> None:
     server = Server()
     writer, leaving, last = server.client(), server.client(), server.client()
-    write = leaving.transport.write
 
-    def leave(data: bytes) -> None:
-        leaving.transport.write = write  # type: ignore[method-assign]
+    def leave(*news: Any) -> None:
         leaving.lose()
 
-    leaving.transport.write = leave  # type: ignore[method-assign]
+    setattr(leaving.protocol, when, leave)
     tid = writer.commit(1, OID_A)
     assert invalidations(last) == [(tid, (OID_A,))]
 

@@ -56,8 +56,9 @@ class Backlog:
 
     def hold(self) -> None:
         """Until `flush`, hold back what is written, so that it leaves together."""
-        self._held = []
-        self._held_size = 0
+        if self._held is None:
+            self._held = []
+            self._held_size = 0
 
     def flush(self) -> None:
         """Hold back nothing any more."""

@@ -47,7 +47,10 @@ class Peer(Protocol):
         """Send a call that is not answered."""
 
     def tell(self, news: Broadcast) -> None:
-        """Send a call that many clients are sent."""
+        """Send a call that many clients are sent, together with what follows, or with `send`."""
+
+    def send(self) -> None:
+        """Send what it was told."""
 
     def drop(self, reason: str) -> None:
         """Log the reason and end the connection."""
@@ -134,6 +137,9 @@ class ServerConnection:
 
     def tell(self, news: Broadcast) -> None:
         self._peer.tell(news)
+
+    def send(self) -> None:
+        self._peer.send()
 
     def drop(self, reason: str) -> None:
         self._peer.drop(reason)

@@ -138,7 +138,12 @@ class StorageServerProtocol(protocol.Protocol):
 
     def tell(self, news: Broadcast) -> None:
         if not self._lost:
+            self._backlog.hold()
             self._backlog.write(self._session.broadcast(news))
+
+    def send(self) -> None:
+        if not self._lost:
+            self._backlog.flush()
 
     def drop(self, reason: str) -> None:
         transport: Any = self.transport
@@ -199,6 +204,8 @@ class StorageServerProtocol(protocol.Protocol):
         if type(result) is not Answer:
             if id is not None:
                 self._answer(id, name, result)
+                # News may be held back for those who wait, and this one waits, too.
+                self._backlog.flush()
             return
         try:
             if id is not None:

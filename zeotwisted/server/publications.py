@@ -39,15 +39,18 @@ class Publications:
     """The queue.
 
     :param publish: called in the reactor's thread with each transaction that is in the storage.
+    :param send: called there when what was published is to leave.
     :param call_from_thread: runs a function in the reactor's thread; may be called in any.
     """
 
     def __init__(
         self,
         publish: Callable[[Publication], None],
+        send: Callable[[], None],
         call_from_thread: Callable[..., Any],
     ) -> None:
         self._publish = publish
+        self._send = send
         self._call_from_thread = call_from_thread
         self._queue: deque[Publication] = deque()
         self._lock = Lock()
@@ -76,7 +79,14 @@ class Publications:
         self._call_from_thread(self.drain)
 
     def drain(self) -> None:
-        """Publish whatever can be, in the reactor's thread."""
+        """Publish whatever can be, and send it, in the reactor's thread."""
+        try:
+            self.publish()
+        finally:
+            self._send()
+
+    def publish(self) -> None:
+        """Publish whatever can be, in the reactor's thread; what has to be sent is held back."""
         while True:
             with self._lock:
                 if not self._queue or self._queue[0].outcome is None:

@@ -40,7 +40,10 @@ class Listener(Protocol):
     label: str
 
     def tell(self, news: Broadcast) -> None:
-        """Tell it what all others are told."""
+        """Tell it what all others are told; the news may wait for `send`."""
+
+    def send(self) -> None:
+        """Send what waits."""
 
     def drop(self, reason: str) -> None:
         """End its connection."""
@@ -101,7 +104,7 @@ class ServedStorage:
         self.in_thread = in_thread
         self.stats = StorageStats()
         self.lock = CommitLock(clock, storage_id, options.transaction_timeout)
-        self.publications = Publications(self._publish, call_from_thread)
+        self.publications = Publications(self._publish, self.send_news, call_from_thread)
         #: Makes the tids of transactions; None where the storage has to do it.
         self.tids = TidClock() if takes_tids(storage) else None
         #: Transactions that are voted and not over, by the tids that their clients were told.
@@ -112,6 +115,8 @@ class ServedStorage:
         self._clock = clock
         # In the order of their registration; there may be many, and they come and go.
         self._listeners: dict[Listener, None] = {}
+        # Those that have been told something which was not sent yet.
+        self._told: list[Listener] = []
         storage.registerDB(_Database(self))
         if options.client_conflict_resolution:
             # ZODB has no other switch for it.
@@ -153,11 +158,25 @@ class ServedStorage:
         # without the news.
         for listener in list(self._listeners):
             if listener is not publication.origin:
-                try:
-                    listener.tell(news)
-                except Exception:
-                    self._log.failure("({label}) cannot be told of a commit", label=listener.label)
-                    listener.drop("it could not be told of a commit")
+                self._told.append(listener)
+                self._attempt(listener, listener.tell, news)
+
+    def send_news(self) -> None:
+        """Send what listeners have been told.
+
+        To send something takes longer than to commit it, and wakes processes that compete for the
+        processor. Whoever waits for an answer comes first.
+        """
+        told, self._told = self._told, []
+        for listener in told:
+            self._attempt(listener, listener.send)
+
+    def _attempt(self, listener: Listener, tell: Callable[..., None], *args: Any) -> None:
+        try:
+            tell(*args)
+        except Exception:
+            self._log.failure("({label}) cannot be told of a commit", label=listener.label)
+            listener.drop("it could not be told of a commit")
 
     def lost_track(self) -> None:
         """The storage does not know what changed: clients have to find out by reconnecting."""
@@ -227,6 +246,7 @@ class ServedStorage:
         news = Broadcast("info", self.sizes())
         for listener in list(self._listeners):
             listener.tell(news)
+            listener.send()
 
     def info(self) -> dict[str, Any]:
         """Return what a client wants to know about the storage before it uses it."""

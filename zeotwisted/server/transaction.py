@@ -328,7 +328,8 @@ class ServerTransaction:
     async def finish(self) -> tuple[bytes, dict[str, Any]]:
         """Commit. Return the tid, and the new sizes of the storage.
 
-        By then every other client's connection has been given the news. The commit lock is held
+        By then every other client's connection has been given the news, which it sends before
+        anything that it is given later, or when this is `answered`. The commit lock is held
         until `answered` is called, which must be done in any case: the answer to this client has to
         be written before anything of the next transaction.
         """
@@ -343,7 +344,7 @@ class ServerTransaction:
             self._end()
             self._step.release()
             raise
-        self._served.publications.drain()
+        self._served.publications.publish()
         self._served.stats.commits += 1
         return tid, sizes
 
@@ -352,9 +353,12 @@ class ServerTransaction:
 
         Only now the commit lock moves on, and an abort that came too late is told so.
         """
-        if self.phase is Phase.FINISHING:
-            self._end()
-            self._step.release()
+        try:
+            if self.phase is Phase.FINISHING:
+                self._end()
+                self._step.release()
+        finally:
+            self._served.send_news()
 
     def _finish(self) -> tuple[bytes, dict[str, Any]]:
         served = self._served
