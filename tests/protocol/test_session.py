@@ -411,6 +411,15 @@ def test_what_a_session_sends_is_what_the_other_receives(protocol: bytes) -> Non
 
 
 @both
+def test_what_is_special_about_a_load_is_its_speed(protocol: bytes) -> None:
+    ours = client(protocol=protocol)
+    for id, oid, tid in ((7, OID, TID), (2**31, OID, TID), (7, OID, b"short"), (7, b"", TID)):
+        frame = ours.load(id, oid, tid)
+        codec = CODECS[protocol[:1]]
+        assert codec.decode(frame[4:]) == (id, 0, "loadBefore", (oid, tid))
+
+
+@both
 def test_keep_alive(protocol: bytes) -> None:
     for state in (State.UNREGISTERED, State.OPEN):
         for session in (server(state, protocol), client(state, protocol)):
@@ -553,11 +562,12 @@ def test_a_frame_means_the_same_however_it_comes(
 ) -> None:
     """A frame that comes alone takes another way than one that comes in two pieces."""
 
-    def received(session: Session, pieces: list[bytes]) -> list[Any]:
+    def received(session: Session, pieces: list[bytes], fast: bool = False) -> list[Any]:
         found: list[Any] = []
         try:
             for piece in pieces:
-                found.extend(session.receive(piece))
+                answer = session.answer(piece) if fast else None
+                found.extend(session.receive(piece) if answer is None else [Replied(*answer)])
         except WireError as error:
             found.append(str(error))
         found.append(session.state)
@@ -573,8 +583,9 @@ def test_a_frame_means_the_same_however_it_comes(
     whole = received(session(), stream)
     in_two = received(session(), [part for frame in stream for part in (frame[:3], frame[3:])])
     together = received(session(), [b"".join(stream)])
+    answers = received(session(), stream, fast=True)
     # Errors are not equal to one another.
-    assert repr(whole) == repr(in_two) == repr(together)
+    assert repr(whole) == repr(in_two) == repr(together) == repr(answers)
 
 
 def test_a_frame_that_comes_alone_is_not_mistaken_for_a_part() -> None:

@@ -449,7 +449,7 @@ class ClientStorage(ConflictResolvingStorage):
         if cached is not None:
             return cached
         waiter = Waiter(into_cache(self._coherence, oid))
-        return self._protocol().ask(waiter, "loadBefore", oid, tid)
+        return self._protocol().load(waiter, oid, tid)
 
     def _may_be_in_file(self) -> bool:
         """Return whether it is worth looking into the cache once more."""

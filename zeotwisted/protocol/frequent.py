@@ -13,7 +13,7 @@ import re
 from struct import Struct
 from typing import Any
 
-__all__ = ["read"]
+__all__ = ["pickled_load", "read"]
 
 # Picklers that keep a memo note each value, and use the notes only for what occurs twice.
 _NOTE = rb"(?:q.)?"
@@ -54,6 +54,19 @@ _STORE = _pattern(_START, rb"K\x00K\x01", _text(b"storea"), rb"\(", _EIGHT * 2, 
 _STORE_END = _pattern(
     _NOTE, rb"(?:\x8a(?:\x05(.{5})|\x06(.{6})|\x07(.{7})|\x08(.{8}))|J(.{4}))t", _NOTE, _END
 ).fullmatch
+
+
+_PICKLED_LOAD = Struct("<4si19s8s2s8s3s")
+
+
+def pickled_load(id: int, oid: bytes, tid: bytes) -> bytes:
+    """Return the pickle of ``(id, 0, "loadBefore", (oid, tid))``.
+
+    :param id: has 31 bits at most.
+    """
+    return _PICKLED_LOAD.pack(
+        b"\x80\x03(J", id, b"K\x00X\x0a\x00\x00\x00loadBeforeC\x08", oid, b"C\x08", tid, b"\x86t."
+    )
 
 
 def read(data: bytes | bytearray) -> Any:

@@ -53,6 +53,9 @@ DEFAULT_LIMIT = 2**30
 _REPLY = ".reply"
 _KEEP_ALIVE = -1
 
+#: The first id that is no short one.
+_SMALL_ID = 2**31
+
 
 class WireError(Exception):
     """The peer broke the protocol; the text says how. The connection is of no more use."""
@@ -263,6 +266,20 @@ class Session:
                 return iter(()) if event is None else iter((event,))
         return self._receive(data)
 
+    def answer(self, data: bytes) -> tuple[MessageId, Any] | None:
+        """Return the id and the value of the answer that `data` is, if it is just that.
+
+        The fast path of who waits for it; whatever else `data` is, `receive` tells.
+        """
+        frame = self._frames.whole(data) if self.state is _OPEN else None
+        if frame is None:
+            return None
+        try:
+            id, flag, name, value = self._codec.decode(frame)
+        except UndecodableMessage:
+            return None
+        return None if flag or name != _REPLY or id == _KEEP_ALIVE else (id, value)
+
     def _receive(self, data: bytes) -> Iterator[Event]:
         """Do what `receive` does, with whatever comes at whatever time."""
         if self.state is State.CLOSED:
@@ -293,6 +310,12 @@ class Session:
         :raises FrameTooLarge: the arguments are longer than a frame can be.
         """
         return encode_frame(self._codec.encode((id, 0, name, args)))
+
+    def load(self, id: int, oid: bytes, tid: bytes) -> bytes:
+        """Return what ``call(id, "loadBefore", oid, tid)`` means; the fast path of loads."""
+        if len(oid) == 8 == len(tid) and id < _SMALL_ID:
+            return encode_frame(self._codec.encode_load(id, oid, tid))
+        return self.call(id, "loadBefore", oid, tid)
 
     def oneway(self, name: str, *args: Any) -> bytes:
         """Return the frame that calls `name` and wants no answer. Raises as `call` does."""
