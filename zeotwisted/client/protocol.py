@@ -141,7 +141,7 @@ class ClientProtocol(protocol.Protocol):
         id = next(self._ids)
         self._send(id, answer, self._encode(self._session.call, id, name, *args))
 
-    def _send(self, id: int, answer: Deferred[Any] | Waiter, frame: bytes) -> None:
+    def _send(self, id: int, answer: Deferred[Any] | Answer, frame: bytes) -> None:
         with self._lock:
             if self._pending is None:
                 raise ClientDisconnected(str(self._reason or "connection lost"))
