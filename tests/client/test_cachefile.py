@@ -99,7 +99,7 @@ def test_a_damaged_file_of_another_size(tmp_path: Path) -> None:
     cache.close()
 
 
-@pytest.mark.parametrize("damage", ["zeo", "cut", "header", "state"])
+@pytest.mark.parametrize("damage", ["zeo", "version", "cut", "header", "state"])
 def test_what_cannot_be_used_is_set_aside(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -108,6 +108,8 @@ def test_what_cannot_be_used_is_set_aside(
     content = bytearray(path.read_bytes())
     if damage == "zeo":
         content[:4] = b"ZEC3"
+    elif damage == "version":
+        content[17:18] = b"1"
     elif damage == "cut":
         del content[50_000:]
     else:
@@ -350,6 +352,59 @@ def test_nobody_waits_for_the_index(tmp_path: Path, not_indexed: None) -> None:
         pass
     assert len(cache) > 100
     assert not any(cache.load(p64(number)) for number in range(980, 1000))
+    cache.close()
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_what_many_transactions_changed_is_forgotten_for_good(
+    tmp_path: Path, not_indexed: None, indexed: bool
+) -> None:
+    path = str(tmp_path / "cache")
+    cache = FileCache(path, 2_000_000)
+    for number in range(1000):
+        cache.store(p64(number), p64(1), None, b"x" * 300)
+    cache.setLastTid(p64(1))
+    cache.close()
+    cache = FileCache(path, 2_000_000)
+    while indexed and cache._index_more():
+        pass
+    before = cache.used
+    cache.forget([p64(number) for number in range(10, 5000)])
+    cache.setLastTid(p64(2))
+    assert cache._indexed is indexed
+    assert cache.used - before < 100_000, "each takes little room"
+    cache.close()
+    cache = FileCache(path, 2_000_000)
+    assert cache.getLastTid() == p64(2)
+    while cache._index_more():
+        pass
+    assert {oid for oid, *_ in cache.revisions()} == {p64(number) for number in range(10)}
+    cache.close()
+
+
+def test_what_was_forgotten_cannot_be_read(tmp_path: Path, not_indexed: None) -> None:
+    """Which objects they were is not known; what is in the file must not be used then."""
+    path = tmp_path / "cache"
+    fill(path)
+    cache = FileCache(str(path), 100_000)
+    while cache._index_more():
+        pass
+    cache.forget([p64(3), p64(4)])
+    # Far enough from the end that opening does not look at it.
+    for number in range(200):
+        cache.store(p64(100 + number), p64(2), None, b"x" * 10)
+    cache.setLastTid(p64(2))
+    cache.close()
+    content = bytearray(path.read_bytes())
+    place = content.index(p64(3) + p64(4))
+    content[place + 7] ^= 1
+    path.write_bytes(content)
+    cache = FileCache(str(path), 100_000)
+    assert cache._fd >= 0 and not cache._indexed
+    while cache._index_more():
+        pass
+    assert not cache.load(p64(3)) and not cache.load(p64(5))
+    assert (tmp_path / "cache.bak1").exists()
     cache.close()
 
 

@@ -33,7 +33,7 @@ def use(cache: TracingCache) -> None:
     cache.setLastTid(p64(2))
     assert cache.loadBefore(p64(1), p64(2)) == (b"one", p64(1), p64(2))
     cache.store(p64(4), p64(1), p64(2), b"x" * 9_000_000)
-    assert cache.invalidate(p64(1), None)
+    cache.forget([p64(1)])
     assert len(cache) == 1 and cache.statistics.hits == 3
     cache.close()
 

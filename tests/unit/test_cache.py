@@ -74,6 +74,11 @@ class Cache(RuleBasedStateMachine):
         self.cache.invalidate(oid, None)
         assert self.cache.load(oid) is None
 
+    @rule(oids=st.lists(oids, max_size=120))
+    def forget_many(self, oids: list[bytes]) -> None:
+        self.cache.forget(oids)
+        assert not any(self.cache.load(oid) for oid in oids)
+
     @rule()
     def clear(self) -> None:
         self.cache.clear()

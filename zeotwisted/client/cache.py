@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import RLock
 
 from BTrees.OQBTree import OQBTree
@@ -214,19 +215,30 @@ class ClientCache:
         :return: whether anything has changed here.
         """
         with self._lock:
+            if tid is None:
+                before = self._length
+                self.forget((oid,))
+                return self._length < before
             self.statistics.invalidations += 1
             current = self._current.get(u64(oid))
-            if tid is None:
-                known = list(self._earlier.values(oid + z64, oid + b"\xff" * 8))
-                if current is not None:
-                    known.append(current)
-                for slot in known:
-                    self._remove(slot)
-                return bool(known)
             if current is None or self._slots.starts[current] >= u64(tid):
                 return False
             self._end(oid, current, tid)
             return True
+
+    def forget(self, oids: Sequence[bytes]) -> None:
+        """Note that objects were changed by transactions that are not known: forget them."""
+        with self._lock:
+            self.statistics.invalidations += len(oids)
+            for oid in oids:
+                current = self._current.get(u64(oid))
+                if current is not None:
+                    self._remove(current)
+            if not self._earlier:
+                return
+            for oid in oids:
+                for slot in list(self._earlier.values(oid + z64, oid + b"\xff" * 8)):
+                    self._remove(slot)
 
     def _end(self, oid: bytes, slot: int, tid: bytes) -> None:
         """Make an earlier revision of a current one."""

@@ -17,7 +17,7 @@ import logging
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from threading import RLock, Thread
 from typing import Any
@@ -38,17 +38,21 @@ __all__ = ["CacheFileError", "FileCache"]
 
 _log = logging.getLogger("zeotwisted.client")
 
-_MAGIC = b"zeotwisted cache 1\n\0\0\0\0\0"
+_MAGIC = b"zeotwisted cache 2\n\0\0\0\0\0"
 _HEADER = Struct(f">{len(_MAGIC)}sQI")
 _BLOCK = 4096
 #: Where in the first block the states of the two logs are.
 _STATES = (512, 1024)
+#: What the files of all versions begin with.
+_OTHER_VERSION = b"zeotwisted cache "
 #: What ZEO's cache files begin with.
 _ZEO_MAGIC = b"ZEC"
 
 _MIN_SIZE = 64 * 1024
 #: How many bytes are held in memory while the index is made, or when the file has failed.
 _MEANWHILE = 8 * 1024 * 1024
+#: How many objects are forgotten by one record of the log.
+_AT_ONCE = 50
 #: After how many records the thread that makes the index lets others go on.
 _SLICE = 500
 
@@ -119,6 +123,8 @@ class FileCache:
         """Return the size of the file that begins with `header`."""
         if header.startswith(_ZEO_MAGIC):
             raise Damaged("it is a cache of ZEO's")
+        if header.startswith(_OTHER_VERSION) and not header.startswith(_MAGIC):
+            raise Damaged("it is of another version")
         if not header.startswith(_MAGIC):
             raise CacheFileError(
                 f"{self.path}: this is not a cache file; choose another path for the cache"
@@ -396,7 +402,7 @@ class FileCache:
                 # Where the other current revision ends is not known.
                 if part.current_start(oid) is not None:
                     self._make_room(part, 0)
-                    part.forget(oid)
+                    part.forget((oid,))
         return True
 
     def _store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
@@ -457,17 +463,32 @@ class FileCache:
             changed = self._memory is not None and self._memory.invalidate(oid, tid)
             self.statistics.invalidations += 1
             if tid is None:
-                return self._change(lambda part: part.forget(oid, self._indexed)) or changed
+                return self._forget((oid,)) or changed
             return self._change(lambda part: part.end(oid, tid, self._indexed)) or changed
 
-    def _change(self, change: Callable[[IndexedLog], Any]) -> bool:
-        """Change both logs; return whether one of the changes says that it is one."""
+    def forget(self, oids: Sequence[bytes]) -> None:
+        """Note that objects were changed by transactions that are not known: forget them."""
+        with self._lock:
+            if self._memory is not None:
+                self._memory.forget(oids)
+            self.statistics.invalidations += len(oids)
+            for first in range(0, len(oids), _AT_ONCE):
+                self._forget(oids[first : first + _AT_ONCE])
+
+    def _forget(self, oids: Sequence[bytes]) -> bool:
+        return self._change(lambda part: part.forget(oids, self._indexed), 8 * len(oids))
+
+    def _change(self, change: Callable[[IndexedLog], Any], length: int = 0) -> bool:
+        """Change both logs; return whether one of the changes says that it is one.
+
+        :param length: how many bytes of data the record of it has at most.
+        """
         changed = False
         if self._fd < 0:
             return changed
         try:
             for part in self._parts:
-                if self._make_room(part, 0):
+                if self._make_room(part, length):
                     changed |= bool(change(part))
         except Damaged as error:
             self.set_aside(str(error))

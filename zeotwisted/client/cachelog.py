@@ -186,6 +186,18 @@ class Log:
                 return None
         return oid, start, end, data
 
+    def data(self, record: Record) -> bytes:
+        """Return the data of a record.
+
+        :raises Damaged: the file is damaged there.
+        """
+        offset = self._offset + record.position % self.capacity
+        data = self._map[offset + HEADER : offset + HEADER + record.length]
+        (expected, _chain) = _CHECKS.unpack_from(self._map, offset + _META.size)
+        if crc32(data, crc32(self._map[offset : offset + _META.size])) != expected:
+            raise Damaged("one of its records is damaged")
+        return data
+
     @property
     def beginning(self) -> tuple[int, int]:
         """Where `records` has to begin for all of them."""

@@ -122,10 +122,15 @@ class Coherence:
     def replay(self, tid: bytes, oids: Sequence[bytes]) -> None:
         """`oids` have been changed by transactions up to `tid`, at times that are not known."""
         with self._lock:
-            for oid in oids:
-                self._cache.invalidate(oid, None)
+            forget = getattr(self._cache, "forget", self._forget_each)
+            forget(oids)
             self._invalidate_database(tid, oids)
             self._cache.setLastTid(tid)
+
+    def _forget_each(self, oids: Sequence[bytes]) -> None:
+        # A cache object of the application's own may know no more than ZEO's do.
+        for oid in oids:
+            self._cache.invalidate(oid, None)
 
     def forget_all(self, tid: bytes) -> None:
         """Anything may have changed up to `tid`."""
@@ -138,7 +143,6 @@ class Coherence:
     def set_aside(self, tid: bytes) -> None:
         """The cache is of another past than the server, whose last transaction is `tid`."""
         with self._lock:
-            # A cache object of the application's own may know no more than ZEO's do.
             getattr(self._cache, "set_aside", self._cache.clear)()
             self._invalidate_everything()
             self._cache.setLastTid(tid)

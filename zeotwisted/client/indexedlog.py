@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from BTrees.QQBTree import QQBTree
 from ZODB.utils import p64, u64, z64
@@ -120,14 +120,18 @@ class IndexedLog:
         self._ended(oid, start, tid)
         return True
 
-    def forget(self, oid: bytes, indexed: bool = True) -> bool:
-        """Forget an object; return whether anything was known of it."""
-        known = not indexed or u64(oid) in self._current or u64(oid) in self._earlier
+    def forget(self, oids: Sequence[bytes], indexed: bool = True) -> bool:
+        """Forget objects; return whether anything may have been known of them."""
+        known = [oid for oid in oids if self._knows(u64(oid))] if indexed else oids
         if known:
-            self.log.append(FORGET, oid)
+            self.log.append(FORGET, data=b"".join(known))
             if indexed:
-                self._forgotten(oid)
-        return known
+                for oid in known:
+                    self._forgotten(oid)
+        return bool(known)
+
+    def _knows(self, number: int) -> bool:
+        return number in self._current or number in self._earlier
 
     def clear(self) -> None:
         """Forget everything."""
@@ -202,7 +206,9 @@ class IndexedLog:
             if start is not None and start < record.end:
                 self._ended(record.oid, start, record.end)
         elif record.kind == FORGET:
-            self._forgotten(record.oid)
+            oids = self.log.data(record)
+            for first in range(0, len(oids), 8):
+                self._forgotten(oids[first : first + 8])
         elif record.kind == LAST_TID and u64(record.end) > first:
             # After a power cut: the records were written to the disk, but not the state.
             raise Damaged("its state is older than its records")

@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import time
+from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
@@ -126,6 +127,11 @@ class TracingCache:
         hit = _FORGET_HIT if tid is None else _INVALIDATE_HIT
         self._write(hit if known else _INVALIDATE_MISS, oid, tid or z64)
         return known
+
+    def forget(self, oids: Sequence[bytes]) -> None:
+        """See `ClientCache.forget`."""
+        for oid in oids:
+            self.invalidate(oid, None)
 
     def close(self) -> None:
         """Close the cache and the trace."""

@@ -1,0 +1,23 @@
+"""What a client believes, with caches of other makes."""
+
+from __future__ import annotations
+
+import ZEO.cache
+from ZODB.utils import p64
+
+from zeotwisted.client.coherence import Coherence
+
+
+def test_replay_with_a_cache_of_zeo() -> None:
+    """An application may give a cache that forgets one object at a time."""
+    cache = ZEO.cache.ClientCache(size=100_000)
+    for number in range(3):
+        cache.store(p64(number), p64(1), None, b"data")
+    cache.setLastTid(p64(1))
+    told: list[tuple[bytes, list[bytes]]] = []
+    coherence = Coherence(cache, lambda tid, oids: told.append((tid, list(oids))), lambda: None)
+    coherence.replay(p64(5), [p64(0), p64(2), p64(9)])
+    assert [cache.load(p64(number)) for number in range(3)] == [None, (b"data", p64(1)), None]
+    assert told == [(p64(5), [p64(0), p64(2), p64(9)])]
+    assert cache.getLastTid() == p64(5)
+    cache.close()
