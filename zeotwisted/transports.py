@@ -129,9 +129,11 @@ class DirectWriter:
             return
         sent = 0
         if len(data) <= _SMALL:
-            # If it is full, or broken, the reactor will find out.
-            with suppress(OSError):
+            try:
                 sent = handle.send(data)
+            except OSError:
+                # It is full, or broken, and the reactor will find out.
+                sent = 0
         if sent < len(data):
             transport.write(data[sent:])
             # This also moves it to the buffer that tells that something waits.

@@ -167,7 +167,8 @@ def test_answer_to_a_commit_comes_after_the_news_of_all_commits_before_it() -> N
     assert invalidations(one) == [(tid, (OID_B,))]
 
 
-def test_commit_is_answered_before_the_lock_moves_on() -> None:
+@pytest.mark.parametrize("then", [(), (("ping",),)], ids=["alone", "followed"])
+def test_commit_is_answered_before_the_lock_moves_on(then: tuple[Any, ...]) -> None:
     """Whoever gets the lock next must not be able to overtake the answer."""
     server = Server()
     one, two = server.client(), server.client()
@@ -190,7 +191,7 @@ def test_commit_is_answered_before_the_lock_moves_on() -> None:
 
     server_lock = server.served.lock
     server.served.lock = Watched()  # type: ignore[assignment]
-    one.send("tpc_finish", 1)
+    one.send_together(("tpc_finish", 1), *then)
     assert written == ["reply"]
 
 

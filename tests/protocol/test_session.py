@@ -545,6 +545,14 @@ frames = st.lists(
         | st.just((OID, TID, b"record", 1))
         | st.just(("ValueError", ())),
     )
+    | st.builds(
+        encode,
+        st.sampled_from([b"Z5", b"M5"]),
+        st.integers(0, 2**20) | st.just((OID, TID)),
+        st.just(0),
+        st.just("loadBefore"),
+        st.just((OID, TID)),
+    )
     | st.binary(max_size=30).map(encode_frame)
     | st.just(encode_frame(b"x" * 300)),
     max_size=6,
@@ -562,12 +570,16 @@ def test_a_frame_means_the_same_however_it_comes(
 ) -> None:
     """A frame that comes alone takes another way than one that comes in two pieces."""
 
-    def received(session: Session, pieces: list[bytes], fast: bool = False) -> list[Any]:
+    def received(session: Session, pieces: list[bytes], fast: str = "") -> list[Any]:
         found: list[Any] = []
         try:
             for piece in pieces:
-                answer = session.answer(piece) if fast else None
-                found.extend(session.receive(piece) if answer is None else [Replied(*answer)])
+                events: Any = None
+                if fast == "alone":
+                    events = session.receive_alone(piece)
+                elif fast == "answer" and (answer := session.answer(piece)) is not None:
+                    events = [Replied(*answer)]
+                found.extend(session.receive(piece) if events is None else events)
         except WireError as error:
             found.append(str(error))
         found.append(session.state)
@@ -580,12 +592,13 @@ def test_a_frame_means_the_same_however_it_comes(
             made.registered()
         return made
 
+    alone = received(session(), stream, fast="alone")
     whole = received(session(), stream)
     in_two = received(session(), [part for frame in stream for part in (frame[:3], frame[3:])])
     together = received(session(), [b"".join(stream)])
-    answers = received(session(), stream, fast=True)
+    answers = received(session(), stream, fast="answer")
     # Errors are not equal to one another.
-    assert repr(whole) == repr(in_two) == repr(together) == repr(answers)
+    assert repr(alone) == repr(whole) == repr(in_two) == repr(together) == repr(answers)
 
 
 def test_a_frame_that_comes_alone_is_not_mistaken_for_a_part() -> None:
@@ -594,10 +607,29 @@ def test_a_frame_that_comes_alone_is_not_mistaken_for_a_part() -> None:
     outer = encode(b"M5", 2, 0, "new_oid", inner)
     start = outer.index(inner)
     session = server()
+    assert session.receive_alone(outer[:start]) is None
     assert list(session.receive(outer[:start])) == []
+    assert session.receive_alone(outer[start:]) is None
     (event,) = session.receive(outer[start:])
     assert event.id == 2
-    # And after a part of a header.
-    assert list(session.receive(inner[:1])) == []
-    (event,) = session.receive(inner[1:])
-    assert event.id == 1
+    # And after a part of a header, or one that is a header without a frame.
+    for part in (inner[:1], inner[:4]):
+        assert session.receive_alone(part) is None
+        assert list(session.receive(part)) == []
+        assert session.receive_alone(inner) is None
+        list(session.receive(inner[len(part) :]))
+    assert session.receive_alone(inner) is not None
+    # And before anything behind it.
+    assert session.receive_alone(inner + inner[:1]) is None
+
+
+@pytest.mark.parametrize("protocol", [b"Z5", b"M5"])
+def test_a_load_needs_a_registration_and_a_server(protocol: bytes) -> None:
+    """A load is recognised before anything else is looked at."""
+    load = encode(protocol, 1, 0, "loadBefore", (OID, TID))
+    for session in (server(State.UNREGISTERED, protocol), client(State.OPEN, protocol)):
+        with pytest.raises(WireError):
+            list(session.receive(load))
+        assert list(session.receive(load)) == []
+    expected = Called(1, SERVER_CALLS["loadBefore"], (OID, TID), None)
+    assert list(server(State.OPEN, protocol).receive(load)) == [expected]

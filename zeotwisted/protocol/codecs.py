@@ -93,7 +93,7 @@ def _message(value: object) -> Message:
     if type(value) is tuple and len(value) == 4:
         id, flag, name, args = value
         if (type(id) is int or _is_pair(id)) and type(name) is str and flag in (0, 1, 2):
-            return id, int(flag), name, args
+            return value if type(flag) is int else (id, int(flag), name, args)
     raise UndecodableMessage("not a tuple (id, flag, name, args)")
 
 

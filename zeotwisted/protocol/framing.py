@@ -54,7 +54,7 @@ class FrameDecoder:
         whatever is not: this changes nothing, and refuses nothing.
         """
         size = len(data) - _HEADER_SIZE
-        if size < 0 or size > self.limit or self._body is not None or self._header:
+        if self._header or self._body is not None or not 0 <= size <= self.limit:
             return None
         return data[_HEADER_SIZE:] if _LENGTH.unpack_from(data)[0] == size else None
 

@@ -1,27 +1,32 @@
-"""The pickles that come most often, recognised as a whole.
+"""The messages that come most often, recognised as a whole.
 
-A stock client loads records one by one, and stores them so; a stock server answers. These messages
-always look the same but for ids, records and numbers, at places that are known. Here they are
-compared with what they look like, which takes a tenth of the time that the stack machine of
-`pickles` needs. The machine stays the judge: `read` returns what the machine would, or None, and
-whatever is the least bit different is left to the machine.
+Clients load records one by one, and stock clients store them so; a stock server answers. These
+messages always look the same but for ids, records and numbers, at places that are known. Here they
+are compared with what they look like, which takes a tenth of the time that the stack machine of
+`pickles` needs, and spares a load the checks of all that it might be instead. The codecs and the
+tables stay the judges: what is returned here is what they would say, and whatever is the least bit
+different is left to them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from struct import Struct
-from typing import Any
+from typing import Any, TypeAlias
 
-__all__ = ["pickled_load", "read"]
+__all__ = ["LOADS", "Load", "pickled_load", "read"]
+
+#: The id of a call of ``loadBefore``, and its arguments.
+Load: TypeAlias = "tuple[int | tuple[bytes, bytes], tuple[bytes, bytes]]"
 
 # Picklers that keep a memo note each value, and use the notes only for what occurs twice.
 _NOTE = rb"(?:q.)?"
 
 _EIGHT = rb"C\x08(.{8})" + _NOTE
 
-# A pair of oid and tid, as stock clients have it, or a number of 8, 16 or 32 bits.
-_ID = rb"(?:" + _EIGHT * 2 + rb"\x86" + _NOTE + rb"|K(.)|M(..)|J(.{4}))"
+# A pair of oid and tid, as stock clients have it, or a number of up to 32 bits.
+_ID = rb"(?:" + _EIGHT * 2 + rb"\x86" + _NOTE + rb"|K(.)|M(..)|J(...[\x00-\x7f]))"
 
 # How long a record is, which follows.
 _SIZE = rb"(?:C(.)|B(.{4}))"
@@ -35,15 +40,23 @@ def _pattern(*parts: bytes) -> re.Pattern[bytes]:
     return re.compile(b"".join(parts), re.DOTALL)
 
 
-_U2 = Struct("<H")
 _U4 = Struct("<I")
-_I4 = Struct("<i")
 
 _START = rb"\x80\x03\("
 _END = rb"t" + _NOTE + rb"\."
 
 _LOAD = _pattern(
     _START, _ID, rb"K\x00", _text(b"loadBefore"), _EIGHT * 2, rb"\x86", _NOTE, _END
+).fullmatch
+
+_MSGPACK_EIGHT = rb"\xc4\x08(.{8})"
+
+_MSGPACK_LOAD = _pattern(
+    rb"\x94(?:\x92",
+    _MSGPACK_EIGHT * 2,
+    rb"|([\x00-\x7f])|\xcc(.)|\xcd(..)|\xce(.{4})|\xcf(.{8}))",
+    rb"\x00\xaaloadBefore\x92",
+    _MSGPACK_EIGHT * 2,
 ).fullmatch
 
 _ANSWER = _pattern(_START, _ID, rb"K\x00", _text(b".reply"), _SIZE).match
@@ -69,15 +82,35 @@ def pickled_load(id: int, oid: bytes, tid: bytes) -> bytes:
     )
 
 
+def _load(data: bytes | bytearray) -> Load | None:
+    match = _LOAD(data)
+    if match is None:
+        return None
+    one, other, short, middle, long, oid, tid = match.groups()
+    return _id(one, other, short, middle, long), (oid, tid)
+
+
+def _msgpack_load(data: bytes | bytearray) -> Load | None:
+    match = _MSGPACK_LOAD(data)
+    if match is None:
+        return None
+    one, other, a, b, c, d, e, oid, tid = match.groups()
+    id = int.from_bytes(a or b or c or d or e, "big") if one is None else (one, other)
+    return id, (oid, tid)
+
+
+#: For each encoding, what recognises a call of ``loadBefore``.
+LOADS: Mapping[bytes, Callable[[bytes | bytearray], Load | None]] = {
+    b"Z": _load,
+    b"M": _msgpack_load,
+}
+
+
 def read(data: bytes | bytearray) -> Any:
-    """Return the message that `data` is the pickle of; None if it is not of the frequent ones."""
+    """Return the message that `data` is the pickle of, if it is an answer to a load, or a store."""
     if type(data) is not bytes:
         # Such are the long ones, where the bytes are what costs.
         return None
-    match = _LOAD(data)
-    if match is not None:
-        *id, oid, tid = match.groups()
-        return _id(*id), 0, "loadBefore", (oid, tid)
     match = _ANSWER(data)
     if match is not None:
         *id, short, long = match.groups()
@@ -100,13 +133,11 @@ def read(data: bytes | bytearray) -> Any:
 
 
 def _id(
-    oid: bytes | None, tid: bytes, short: bytes | None, middle: bytes | None, long: bytes
+    one: bytes | None, other: bytes, short: bytes | None, middle: bytes | None, long: bytes
 ) -> int | tuple[bytes, bytes]:
-    if oid is not None:
-        return oid, tid
-    if short is not None:
-        return short[0]
-    return _U2.unpack(middle)[0] if middle is not None else _I4.unpack(long)[0]
+    if one is not None:
+        return one, other
+    return int.from_bytes(short or middle or long, "little")
 
 
 def _size(short: bytes | None, long: bytes) -> int:

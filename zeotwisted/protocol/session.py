@@ -7,13 +7,14 @@ yields after it would be a guess.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from .codecs import CODECS, Codec, MessageId, UndecodableMessage
 from .errors import exception_from_wire, exception_to_wire
 from .framing import FrameDecoder, FrameTooLarge, encode_frame
+from .frequent import LOADS, Load
 from .methods import CLIENT_CALLS, SERVER_CALLS, BadArguments, Call
 
 __all__ = [
@@ -49,6 +50,8 @@ _UNREGISTERED_LIMIT = 4096
 
 #: Limit in bytes for frames after it, unless somebody asks for another.
 DEFAULT_LIMIT = 2**30
+
+_LOAD_BEFORE = SERVER_CALLS["loadBefore"]
 
 _REPLY = ".reply"
 _KEEP_ALIVE = -1
@@ -243,6 +246,8 @@ class Session:
         self._limit = limit
         self._frames = FrameDecoder(min(_UNREGISTERED_LIMIT, limit))
         self._version = b""
+        # Recognises the call that comes most often; None while it is not allowed.
+        self._load: Callable[[bytes | bytearray], Load | None] | None = None
         self._codec: Codec = CODECS[b"Z"]
         #: What to send before anything else; the owner takes it away.
         self.greeting = b""
@@ -251,37 +256,13 @@ class Session:
             self.greeting = encode_frame(opening)
 
     def receive(self, data: bytes) -> Iterator[Event]:
-        """Return what `data` means, in the order of the wire.
+        """Yield what `data` means, in the order of the wire.
 
         The iterator must be exhausted before the next call, unless the connection ends. It looks
         at a message when all before it have been dealt with.
 
-        :raises WireError: the peer broke the protocol; this may come from the iterator, too.
+        :raises WireError: the peer broke the protocol.
         """
-        if self.state is _OPEN:
-            frame = self._frames.whole(data)
-            if frame is not None:
-                # The fast path: there is nothing before this message and nothing behind it.
-                event = self._event(frame)
-                return iter(()) if event is None else iter((event,))
-        return self._receive(data)
-
-    def answer(self, data: bytes) -> tuple[MessageId, Any] | None:
-        """Return the id and the value of the answer that `data` is, if it is just that.
-
-        The fast path of who waits for it; whatever else `data` is, `receive` tells.
-        """
-        frame = self._frames.whole(data) if self.state is _OPEN else None
-        if frame is None:
-            return None
-        try:
-            id, flag, name, value = self._codec.decode(frame)
-        except UndecodableMessage:
-            return None
-        return None if flag or name != _REPLY or id == _KEEP_ALIVE else (id, value)
-
-    def _receive(self, data: bytes) -> Iterator[Event]:
-        """Do what `receive` does, with whatever comes at whatever time."""
         if self.state is State.CLOSED:
             # After an error the stream cannot be cut into frames any more.
             return
@@ -298,9 +279,41 @@ class Session:
                 raise WireError(f"not a ZEO peer: it sent {_quoted(data)}") from error
             raise WireError(str(error)) from error
 
+    def receive_alone(self, data: bytes) -> tuple[Event, ...] | None:
+        """Return what `receive` would yield, if `data` is one message and the last one was whole.
+
+        That is how calls and answers come that somebody waits for. None: it is not so, nothing has
+        happened, and it takes `receive`.
+
+        :raises WireError: the peer broke the protocol.
+        """
+        if self.state is not _OPEN:
+            return None
+        frame = self._frames.whole(data)
+        if frame is None:
+            return None
+        event = self._event(frame)
+        return () if event is None else (event,)
+
+    def answer(self, data: bytes) -> tuple[MessageId, Any] | None:
+        """Return the id and the value of the answer that `data` is, if it is just that.
+
+        The fast path of who waits for it; whatever else `data` is, `receive` tells.
+        """
+        frame = self._frames.whole(data) if self.state is _OPEN else None
+        if frame is None:
+            return None
+        try:
+            id, flag, name, value = self._codec.decode(frame)
+        except UndecodableMessage:
+            return None
+        return None if flag or name != _REPLY or id == _KEEP_ALIVE else (id, value)
+
     def registered(self) -> None:
         """A storage has been chosen: all calls are allowed, and long frames."""
         self._to(Input.REGISTERED)
+        if self._calls.get("loadBefore") is _LOAD_BEFORE:
+            self._load = LOADS[self._codec.letter]
         self._frames.limit = self._limit
 
     def call(self, id: MessageId, name: str, *args: Any) -> bytes:
@@ -346,6 +359,10 @@ class Session:
 
     def _event(self, frame: bytes | bytearray) -> Event | None:
         try:
+            if self._load is not None:
+                load = self._load(frame)
+                if load is not None:
+                    return Called(load[0], _LOAD_BEFORE, load[1], None)
             if self.state is State.HANDSHAKE:
                 return self._shake_hands(bytes(frame))
             id, flag, name, args = self._codec.decode(frame)

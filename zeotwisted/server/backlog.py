@@ -64,12 +64,14 @@ class Backlog:
         """Hold back nothing any more."""
         held, self._held = self._held, None
         if held:
-            self._write(held[0] if len(held) == 1 else b"".join(held))
+            self.write(held[0] if len(held) == 1 else b"".join(held))
 
     def write(self, data: bytes) -> None:
         """Write `data`, in the order of the calls; send it now, or with what is held back."""
         if self._held is None:
-            self._write(data)
+            self._writer.write(data)
+            if self._full:
+                self._count(len(data))
             return
         self._held.append(data)
         self._held_size += len(data)
@@ -77,12 +79,9 @@ class Backlog:
             self.flush()
             self.hold()
 
-    def _write(self, data: bytes) -> None:
-        self._writer.write(data)
-        if not self._full:
-            return
+    def _count(self, size: int) -> None:
         before = self._counted
-        self._counted += len(data)
+        self._counted += size
         if before > self._drop_at:
             # One answer may be as long as it likes, but not if nobody takes the one before it.
             self._counted = 0

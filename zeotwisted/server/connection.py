@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
+from zeotwisted.protocol.methods import Call
 from zeotwisted.protocol.session import Broadcast
 
 from . import blobs
@@ -99,14 +100,14 @@ class ServerConnection:
     def _storage(self) -> Any:
         return self._served.storage
 
-    def call(self, name: str, writes: bool, args: tuple[Any, ...]) -> Any:
+    def call(self, call: Call, args: tuple[Any, ...]) -> Any:
         """Do what the client asks for: return the result, or a coroutine that will.
 
         :raises ZODB.POSException.ReadOnlyError: it writes, and the client registered as a reader.
         """
-        if writes and self._read_only:
+        if self._read_only and call.writes:
             raise ReadOnlyError()
-        return _REMOTE[name](self, *args)
+        return _REMOTE[call.name](self, *args)
 
     def failed(self, error: Exception) -> bool:
         """A one-way call failed. Return whether the client will hear of it: from its vote."""
@@ -210,7 +211,8 @@ class ServerConnection:
     # Records.
 
     def remote_loadBefore(self, oid: bytes, tid: bytes) -> Any:
-        served = self._served
+        served = self._registered
+        assert served is not None
         served.stats.loads += 1
         if served.loads is not None:
             return served.loads.load_before(oid, tid)

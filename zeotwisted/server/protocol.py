@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import CoroutineType
 from typing import Any
 
@@ -83,10 +83,17 @@ class StorageServerProtocol(protocol.Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._liveness is not None:
             self._liveness.silence.heard = True
-        self._backlog.hold()
         try:
-            for event in self._session.receive(data):
-                self._handle(event)
+            events: Iterable[Event] | None = self._session.receive_alone(data)
+            if events is None:
+                # There may be many, whose answers leave together.
+                self._backlog.hold()
+                events = self._session.receive(data)
+            for event in events:
+                if type(event) is Called:
+                    self._called(event)
+                else:
+                    self._handle(event)
                 if self._lost:
                     return
             self._backlog.flush()
@@ -161,9 +168,7 @@ class StorageServerProtocol(protocol.Protocol):
     # Messages.
 
     def _handle(self, event: Event) -> None:
-        if type(event) is Called:
-            self._called(event)
-        elif type(event) is StatusRequested:
+        if type(event) is StatusRequested:
             status = {name: served.status() for name, served in self._factory.storages.items()}
             self._backlog.write(encode_frame(json.dumps(status).encode("ascii")))
             self._backlog.flush()
@@ -175,12 +180,11 @@ class StorageServerProtocol(protocol.Protocol):
             raise WireError("an answer to a call that was not made")
 
     def _called(self, event: Called) -> None:
-        id = event.id
-        call = event.call
+        id, call, args, error = event
         try:
-            if event.error is not None:
-                raise TypeError(str(event.error))
-            result = self._connection.call(call.name, call.writes, event.args)
+            if error is not None:
+                raise TypeError(str(error))
+            result = self._connection.call(call, args)
         except Exception as error:
             self._failed(id, call.name, error)
             return
