@@ -40,6 +40,10 @@ _log = logging.getLogger("zeotwisted.client")
 #: How long (seconds) the calls may take that are under way when a better server is found.
 _RETIRE_TIMEOUT = 5.0
 
+#: The longest pause (seconds) between two attempts, without up to a second of chance. When a server
+#: is there again, nobody shall stand still for much longer than it took to come back.
+_LONGEST_PAUSE = 2.0
+
 #: How long (seconds) a connection has to last for the next loss to be the first one again.
 _STABLE = 5.0
 
@@ -122,7 +126,7 @@ class ClientConnection:
         self._ready_since = 0.0
         self._at_shutdown: Any = None
         self._end = "the storage is closed"
-        self._pause = backoffPolicy(initialDelay=0.5, maxDelay=10.0)
+        self._pause = backoffPolicy(initialDelay=0.5, maxDelay=_LONGEST_PAUSE)
 
     # Any thread.
 
