@@ -8,6 +8,7 @@ buffer, and what is to be sent is taken out of another.
 from __future__ import annotations
 
 import ssl
+import threading
 from collections import deque
 from contextlib import suppress
 from enum import Enum
@@ -56,6 +57,8 @@ class TLSTransport(Protocol):
     As with Twisted's own, the wrapped protocol is connected at once, and what it writes waits for
     the end of the handshake. If that fails, the protocol's connection is lost with a
     `HandshakeError`.
+
+    All belongs to the reactor's thread, but `decrypt`.
     """
 
     def __init__(
@@ -67,11 +70,13 @@ class TLSTransport(Protocol):
         hostname: str | None,
     ) -> None:
         self.wrappedProtocol = wrappedProtocol
-        self._clock = clock
+        self._clock: Any = clock
         self._is_server = is_server
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, is_server, hostname)
+        # Guards the three above, which threads may use once the handshake is done.
+        self._lock = threading.RLock()
         self._state = _State.HANDSHAKE
         self._unsent: deque[memoryview] = deque()
         # The producer, and whether it is a streaming one, until the handshake is done.
@@ -94,12 +99,24 @@ class TLSTransport(Protocol):
         self._shake_hands()
 
     def dataReceived(self, data: bytes) -> None:
-        self._incoming.write(data)
         if self._state is _State.HANDSHAKE:
+            self._incoming.write(data)
+            data = b""
             self._heard = True
             self._shake_hands()
         if self._state in (_State.OPEN, _State.CLOSING):
-            self._read()
+            plain, problem = self._read(data)
+            if plain:
+                self.wrappedProtocol.dataReceived(plain)
+            self._has_read(problem)
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Return what `data` from the network means, in any thread. It takes the place of
+        `dataReceived` where somebody else than the reactor reads."""
+        plain, problem = self._read(data)
+        if problem is not None or self._outgoing.pending:
+            self._clock.callFromThread(self._has_read, problem)
+        return plain
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._cancel_deadline()
@@ -150,29 +167,31 @@ class TLSTransport(Protocol):
                 self._below.registerProducer(*producer)
             self._encrypt()
 
-    def _read(self) -> None:
+    def _read(self, data: bytes) -> tuple[bytes, Exception | None]:
+        """Return what `data` means, and what is wrong or the end; in any thread."""
         pieces = []
-        error: Exception | None = None
-        ended = False
-        try:
-            while piece := self._tls.read(_PIECE):
-                pieces.append(piece)
-            ended = True
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            ended = True
-        except ssl.SSLError as problem:
-            error = problem
+        problem: Exception | None = None
+        with self._lock:
+            self._incoming.write(data)
+            try:
+                while piece := self._tls.read(_PIECE):
+                    pieces.append(piece)
+                problem = ssl.SSLZeroReturnError()
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError as error:
+                problem = error
         if pieces:
             self._confirmed = True
-            self.wrappedProtocol.dataReceived(b"".join(pieces))
+        return b"".join(pieces), problem
+
+    def _has_read(self, problem: Exception | None) -> None:
         if self._state is _State.LOST:
             return
-        if error is not None:
-            self._fail(self._read_failed(error))
-        elif ended:
+        if isinstance(problem, ssl.SSLZeroReturnError):
             self._end()
+        elif problem is not None:
+            self._fail(self._read_failed(problem))
         else:
             # It may have had to do with keys.
             self._flush()
@@ -238,12 +257,13 @@ class TLSTransport(Protocol):
         try:
             while unsent:
                 data = unsent[0]
-                written = self._tls.write(data[:_PIECE])
+                with self._lock:
+                    written = self._tls.write(data[:_PIECE])
+                    self._flush()
                 if written == len(data):
                     unsent.popleft()
                 else:
                     unsent[0] = data[written:]
-                self._writer.write(self._outgoing.read())
         except ssl.SSLWantReadError:
             # New keys are being agreed on. It goes on when the peer's are there.
             self._flush()
@@ -254,9 +274,10 @@ class TLSTransport(Protocol):
             self._end()
 
     def _flush(self) -> None:
-        data = self._outgoing.read()
-        if data:
-            self._writer.write(data)
+        with self._lock:
+            data = self._outgoing.read()
+            if data:
+                self._writer.write(data)
 
     def loseConnection(self) -> None:
         """Close the connection when everything has been sent; see `ITransport`."""
@@ -273,7 +294,7 @@ class TLSTransport(Protocol):
         """Tell the peer that nothing follows."""
         self._state = _State.LOST
         # Nobody waits for the peer's own notice.
-        with suppress(ssl.SSLError):
+        with self._lock, suppress(ssl.SSLError):
             self._tls.unwrap()
         self._flush()
         self._below.loseConnection()

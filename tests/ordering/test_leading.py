@@ -176,16 +176,16 @@ def test_the_thread_that_waits_reads_its_answer(wire: Wire, storage: ClientStora
     assert threads == [call.ident]
 
 
-def _until_leading(storage: ClientStorage) -> None:
-    """Wait until some thread reads. A lock tells nobody when it is taken."""
+def _until_leading(storage: ClientStorage, leading: bool = True) -> None:
+    """Wait until some thread reads, or none. A lock tells nobody when it is taken."""
     reading = storage._link.ready._reading  # type: ignore[union-attr]
     assert reading is not None
     pause = threading.Event()
     for _ in range(1000):
-        if reading._baton.locked():
+        if reading._baton.locked() is leading:
             return
         pause.wait(0.005)
-    raise AssertionError("nobody leads")
+    raise AssertionError("nobody leads" if leading else "somebody leads for ever")
 
 
 def _pieces(data: bytes) -> list[tuple[bytes, ...]]:
@@ -195,6 +195,7 @@ def _pieces(data: bytes) -> list[tuple[bytes, ...]]:
 def test_news_behind_an_answer_hits_what_was_loaded(wire: Wire, storage: ClientStorage) -> None:
     for number, pieces in enumerate(_pieces(bytes(120))):
         tid = (100 + number).to_bytes(8, "big")
+        _until_leading(storage, False)
         call = Call(storage.loadBefore, OID_A, LATEST)
         id = wire.call("loadBefore")
         _until_leading(storage)
@@ -233,6 +234,8 @@ def test_news_before_an_answer_is_told_before_it(wire: Wire, storage: ClientStor
 def test_news_stays_in_order(wire: Wire, storage: ClientStorage) -> None:
     for number in range(30):
         tids = [(100 + 2 * number + n).to_bytes(8, "big") for n in (0, 1)]
+        # The reactor may still be about to give back what it has taken over.
+        _until_leading(storage, False)
         call = Call(storage.loadBefore, OID_A, LATEST)
         id = wire.call("loadBefore")
         _until_leading(storage)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zeotwisted import greenlets
+from zeotwisted.transports import bottom
 
 __all__ = ["Reading", "reading"]
 
@@ -32,13 +34,21 @@ _SIZE = 65536
 class Reading:
     """The reading end of a transport's socket. What no comment says may be used in any thread.
 
-    :param transport: a plain socket's. It sends and closes as ever, and no longer reads on its own.
+    :param transport: a socket's. It sends and closes as ever, and no longer reads on its own.
     :param handle: the socket.
     :param reactor: the transport's.
+    :param decrypt: tells what it means that was received; None if that is plain.
     """
 
-    def __init__(self, transport: Any, handle: socket.socket, reactor: Any) -> None:
+    def __init__(
+        self,
+        transport: Any,
+        handle: socket.socket,
+        reactor: Any,
+        decrypt: Callable[[bytes], bytes] | None,
+    ) -> None:
         self._transport = transport
+        self._decrypt = decrypt
         self._reactor = reactor
         # Another descriptor of the same socket: the transport may close its own at any moment.
         self._socket = handle.dup()
@@ -71,11 +81,12 @@ class Reading:
         return self._ready.poll() == self._data_only
 
     def receive(self) -> bytes:
-        """Return what has come; nothing if there is any trouble."""
+        """Return what has come; nothing if there is any trouble, or only a part of something."""
         try:
-            return self._socket.recv(_SIZE)
+            data = self._socket.recv(_SIZE)
         except OSError:
             return b""
+        return data if self._decrypt is None else self._decrypt(data)
 
     def end(self) -> None:
         """Let others read; `begin` has been successful before."""
@@ -138,8 +149,12 @@ class Reading:
 
 def reading(transport: Any, reactor: Any) -> Reading | None:
     """Return the reading end of `transport`, if threads can lead there."""
-    handle = getattr(transport, "getHandle", lambda: None)()
+    below = bottom(transport)
+    decrypt = None if below is transport else getattr(transport, "decrypt", None)
+    if below is not transport and decrypt is None:
+        return None
+    handle = getattr(below, "getHandle", lambda: None)()
     if not isinstance(handle, socket.socket) or not hasattr(select, "epoll"):
         return None
     # Whoever leads would have to wait as gevent does.
-    return None if greenlets.are_threads() else Reading(transport, handle, reactor)
+    return None if greenlets.are_threads() else Reading(below, handle, reactor, decrypt)
