@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -167,6 +168,26 @@ class DirectSender:
         except OSError:
             # It is full, or broken, and the reactor will find out.
             return 0
+
+    def send_waiting(self, data: memoryview) -> int:
+        """Send at least some of `data`, as soon as the socket takes it; 0 if there is any trouble.
+
+        :raises OSError: the operating system does not let us wait.
+        """
+        while True:
+            try:
+                return self._socket.send(data)
+            except BlockingIOError:
+                ready = select.poll()
+                ready.register(self._socket, select.POLLOUT)
+                ready.poll()
+            except OSError:
+                return 0
+
+    def shut_down(self) -> None:
+        """End the connection, so that a thread that sends finds out."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the descriptor; must not be called while another thread sends."""

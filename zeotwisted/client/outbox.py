@@ -9,12 +9,12 @@ from typing import Any
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
-from zeotwisted.transports import DirectSender, sender
+from zeotwisted.transports import DirectSender, sender, unsent
 
 __all__ = ["Outbox"]
 
 #: How many bytes may be held back before they are sent anyhow, and how many a calling thread sends
-#: itself; more than that does not fit into a socket's buffer, and the reactor has to wait for it.
+#: without being ready to wait; more than that does not fit into a socket's buffer.
 _SMALL = 65536
 
 #: How many bytes may be queued before whoever wants to add to them has to wait. The transport may
@@ -30,6 +30,10 @@ class Outbox:
     reactor's thread costs more than all the rest of a call. It is not possible while the transport
     still has something to send; whoever has to leave frames to it wakes the reactor, and until
     that has sent everything, all further frames go the same way, behind them.
+
+    A thread that may wait sends long frames itself, too, and waits for the socket instead of for the
+    reactor: two threads that take turns at every piece of a blob take longer than the socket. What
+    others add meanwhile is sent behind it, by the same thread.
 
     The transport gets the next frames when it has sent those before. A plain socket asks for them
     each time that it is empty, as it does with a pull producer. Anything else, TLS for example,
@@ -58,8 +62,11 @@ class Outbox:
         self._direct = direct
         self._frames: list[bytes] = []
         self._size = 0
-        # Whether the reactor has been woken or has something to send.
-        self._reactor_sends = False
+        # Whether the reactor has been woken or has something to send, or a thread is sending.
+        self._busy = False
+        # Whether it is a thread.
+        self._thread_sends = False
+        self._sent_by_threads = 0
         self._paused = False
         self._closed = False
         if direct is None:
@@ -70,6 +77,16 @@ class Outbox:
         """Whether those who want to add frames have to wait; in any thread."""
         return self._size > _FULL
 
+    @property
+    def waits(self) -> bool:
+        """Whether the server is to take something; in any thread."""
+        return self.full or self._thread_sends
+
+    @property
+    def progress(self) -> tuple[int, ...]:
+        """A value that changes when the server takes something that had to wait."""
+        return self._sent_by_threads, *unsent(self._transport)
+
     def wait_for_room(self) -> None:
         """Wait while too much is queued; do not wait in the reactor's thread, nor once closed."""
         if not self.full or self._is_reactor_thread():
@@ -78,21 +95,24 @@ class Outbox:
             while self.full:
                 self._drained.wait()
 
-    def append(self, frame: bytes, hold_back: bool = False) -> None:
+    def append(self, frame: bytes, hold_back: bool = False, may_wait: bool = False) -> None:
         """Add a frame.
 
         :param hold_back: something follows soon, and they may leave together.
+        :param may_wait: the caller has the time to wait for the socket, unless he is the reactor.
         """
+        if may_wait and len(frame) > _SMALL and self._send_long(frame):
+            return
         with self._lock:
             if self._closed:
                 return
             self._frames.append(frame)
             self._size += len(frame)
-            if self._reactor_sends or (hold_back and self._size < _SMALL):
+            if self._busy or (hold_back and self._size < _SMALL):
                 return
             if self._direct is not None and self._size <= _SMALL and self._send_directly():
                 return
-            self._reactor_sends = True
+            self._busy = True
         if self._is_reactor_thread():
             self._flush()
         else:
@@ -112,6 +132,60 @@ class Outbox:
             raise
         return not self._frames
 
+    def _send_long(self, frame: bytes) -> bool:
+        """Send `frame`, and what was added before it; return False if it is for others to send."""
+        if self._direct is None or self._is_reactor_thread():
+            return False
+        with self._lock:
+            if self._busy or self._closed:
+                return False
+            self._busy = self._thread_sends = True
+            held_back, self._frames = self._frames, []
+            self._size = 0
+        try:
+            frames = [b"".join(held_back), frame]
+            while frames:
+                frames = self._next(self._send_waiting(self._direct, frames))
+        except BaseException:
+            # Ctrl-C: nobody knows how much was sent.
+            self._call_from_thread(self._transport.abortConnection)
+            with self._lock:
+                self._thread_ends()
+            raise
+        return True
+
+    def _send_waiting(self, direct: DirectSender, frames: list[bytes]) -> list[bytes]:
+        """Send `frames`; return what is left of them if there is any trouble."""
+        for number, frame in enumerate(frames):
+            rest = memoryview(frame)
+            while rest:
+                sent = direct.send_waiting(rest)
+                if not sent:
+                    return [bytes(rest), *frames[number + 1 :]]
+                self._sent_by_threads += sent
+                rest = rest[sent:]
+        return []
+
+    def _next(self, left: list[bytes]) -> list[bytes]:
+        """Return what the thread has to send now, which has sent all but what is `left`."""
+        with self._lock:
+            if self._frames and not left:
+                return self._take_locked()
+            self._thread_ends()
+            self._busy = bool(left)
+            if left and not self._closed:
+                # The reactor will find out what is wrong.
+                self._frames[:0] = left
+                self._size += sum(map(len, left))
+                self._call_from_thread(self._flush)
+        return []
+
+    def _thread_ends(self) -> None:
+        """No thread sends any more; the lock is held."""
+        self._thread_sends = False
+        if self._closed and self._direct is not None:
+            self._direct.close()
+
     def _flush(self) -> None:
         """Let the transport send, in the reactor's thread."""
         if self._closed:
@@ -125,12 +199,15 @@ class Outbox:
             self._send()
 
     def _take(self) -> list[bytes]:
-        """Return all frames, or note that the reactor has nothing to send any more."""
+        """Return all frames, or note that there is nothing to send any more."""
         with self._lock:
-            frames, self._frames = self._frames, []
-            self._size = 0
-            self._reactor_sends = bool(frames)
-            self._drained.notify_all()
+            return self._take_locked()
+
+    def _take_locked(self) -> list[bytes]:
+        frames, self._frames = self._frames, []
+        self._size = 0
+        self._busy = bool(frames)
+        self._drained.notify_all()
         return frames
 
     def _push(self) -> None:
@@ -159,6 +236,8 @@ class Outbox:
         """In a child process: close our copy of the descriptor."""
         self._lock = Lock()
         self._drained = Condition(self._lock)
+        # Whoever was sending is not in this process.
+        self._thread_sends = False
         self.close()
 
     def close(self) -> None:
@@ -168,5 +247,9 @@ class Outbox:
             self._frames.clear()
             self._size = 0
             self._drained.notify_all()
-            if self._direct is not None:
+            if self._direct is None:
+                return
+            if self._thread_sends:
+                self._direct.shut_down()
+            else:
                 self._direct.close()

@@ -34,7 +34,7 @@ from zeotwisted.protocol.session import (
     WireError,
 )
 from zeotwisted.tlserrors import handshake_error
-from zeotwisted.transports import bottom, direct_sender, set_tcp_options, unsent
+from zeotwisted.transports import bottom, direct_sender, set_tcp_options
 
 from .outbox import Outbox
 from .reading import Reading, reading
@@ -301,7 +301,7 @@ class ClientProtocol(protocol.Protocol):
         self._outbox.wait_for_room()
         if self._pending is None:
             raise ClientDisconnected(str(self._reason or "connection lost"))
-        self._outbox.append(frame, hold_back)
+        self._outbox.append(frame, hold_back, may_wait=True)
 
     @staticmethod
     def _encode(encode: Callable[..., bytes], *args: Any) -> bytes:
@@ -321,8 +321,8 @@ class ClientProtocol(protocol.Protocol):
                 self._clock,
                 self._liveness_timeout,
                 Manners.PROMPT if self.version[1:] == EXTENDED else Manners.BUSY,
-                lambda: bool(self._pending) or self._outbox.full,
-                lambda: unsent(self.transport),
+                lambda: bool(self._pending) or self._outbox.waits,
+                lambda: self._outbox.progress,
                 self._probe,
                 self._silent,
             )
