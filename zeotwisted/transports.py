@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from twisted.internet.interfaces import ITCPTransport, IUNIXTransport, IWriteDescriptor
@@ -28,6 +30,15 @@ _LONGEST = 32767.0
 
 #: What fits into a socket's buffer, in bytes. The rest of anything longer would have to be copied.
 _SMALL = 65536
+
+#: How much (bytes) to read at a time, usually and when much comes; and how much is much. It is less
+#: than what is read usually, as TLS needs some of it.
+SMALL_READ = 65536
+LARGE_READ = 2**18
+_MUCH = 2**15
+
+#: How many pieces to send at a time; systems have limits, of 1024 or less.
+_MOST_PIECES = 16
 
 
 def bottom(transport: Any) -> Any:
@@ -68,6 +79,30 @@ def set_tcp_options(transport: Any, timeout: float) -> None:
             # The peer's silence is counted as well; the options are there to be sooner.
             with suppress(OSError):
                 handle.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class ReadSize:
+    """Has a transport read more at a time while much comes.
+
+    Much less than half of the time that a long message takes is spent in the system then. For short
+    ones it would be in vain: the memory is taken for each of them.
+
+    :param transport: reads; those that are no sockets do as they like.
+    """
+
+    __slots__ = ("_below", "_large")
+
+    def __init__(self, transport: Any) -> None:
+        below = bottom(transport)
+        self._below = below if hasattr(below, "bufferSize") else None
+        self._large = False
+
+    def received(self, size: int) -> None:
+        """So many bytes were received."""
+        if (size >= _MUCH) is not self._large:
+            self._large = not self._large
+            if self._below is not None:
+                self._below.bufferSize = LARGE_READ if self._large else SMALL_READ
 
 
 def unsent(transport: Any) -> tuple[int, int]:
@@ -158,6 +193,8 @@ class DirectSender:
 
     def __init__(self, handle: socket.socket) -> None:
         self._socket = handle.dup()
+        #: How many bytes `send_waiting` has sent so far.
+        self.sent = 0
         # What is true of the transport's socket is true of its copy.
         self._socket.setblocking(False)
 
@@ -169,20 +206,31 @@ class DirectSender:
             # It is full, or broken, and the reactor will find out.
             return 0
 
-    def send_waiting(self, data: memoryview) -> int:
-        """Send at least some of `data`, as soon as the socket takes it; 0 if there is any trouble.
+    def send_waiting(self, pieces: Sequence[bytes]) -> bytes:
+        """Send `pieces` as the socket takes them; return what is left if there is any trouble."""
+        waiting = deque(memoryview(piece) for piece in pieces if piece)
+        try:
+            while waiting:
+                sent = self._send_some(list(islice(waiting, _MOST_PIECES)))
+                self.sent += sent
+                while sent:
+                    piece = waiting.popleft()
+                    if sent < len(piece):
+                        waiting.appendleft(piece[sent:])
+                    sent -= min(sent, len(piece))
+        except OSError:
+            # It is broken, and the reactor will find out.
+            pass
+        return b"".join(waiting)
 
-        :raises OSError: the operating system does not let us wait.
-        """
+    def _send_some(self, pieces: list[memoryview]) -> int:
         while True:
             try:
-                return self._socket.send(data)
+                return self._socket.sendmsg(pieces)
             except BlockingIOError:
                 ready = select.poll()
                 ready.register(self._socket, select.POLLOUT)
                 ready.poll()
-            except OSError:
-                return 0
 
     def shut_down(self) -> None:
         """End the connection, so that a thread that sends finds out."""

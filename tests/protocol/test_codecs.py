@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeotwisted.protocol.codecs import CODECS, EncodeError, UndecodableMessage
+from zeotwisted.protocol.codecs import CODECS, LONG, EncodeError, UndecodableMessage
 
 both = pytest.mark.parametrize("letter", [b"Z", b"M"])
 
@@ -37,6 +37,27 @@ ids = st.integers(-1, 2**63) | st.tuples(st.binary(min_size=8, max_size=8), st.b
 def test_round_trip(letter: bytes, id: Any, flag: int, name: str, args: Any) -> None:
     codec = CODECS[letter]
     assert codec.decode(codec.encode((id, flag, name, args))) == (id, flag, name, args)
+
+
+long_or_not = st.lists(plain | st.sampled_from([b"y" * (LONG - 1), b"z" * LONG]), max_size=4)
+
+
+@both
+@given(ids, long_or_not.map(tuple))
+def test_pieces_are_what_is_encoded_as_a_whole(letter: bytes, id: Any, args: Any) -> None:
+    codec = CODECS[letter]
+    message = (id, 1, "storea", args)
+    pieces = codec.encode_pieces(message)
+    assert b"".join(pieces) == codec.encode(message)
+    if letter == b"M":
+        copied = [arg for arg in args if isinstance(arg, bytes) and len(arg) >= LONG]
+        assert all(any(arg is piece for piece in pieces) for arg in copied)
+
+
+@both
+def test_what_cannot_be_sent_is_refused_in_pieces_too(letter: bytes) -> None:
+    with pytest.raises(EncodeError):
+        CODECS[letter].encode_pieces((1, 0, "x", (b"x" * LONG, object())))
 
 
 @both

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zeotwisted.protocol import framing
-from zeotwisted.protocol.framing import FrameDecoder, FrameTooLarge, encode_frame
+from zeotwisted.protocol.framing import FrameDecoder, FrameTooLarge, encode_frame, frame_pieces
 
 frames_and_cuts = st.lists(st.binary(max_size=40), max_size=12).flatmap(
     lambda frames: st.tuples(
@@ -29,6 +29,18 @@ def test_any_split_of_any_frames(example: tuple[list[bytes], list[int]]) -> None
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         received.extend(map(bytes, decoder.feed(stream[start:end])))
     assert received == frames
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5))
+def test_a_frame_in_pieces(pieces: list[bytes]) -> None:
+    assert b"".join(frame_pieces(pieces)) == encode_frame(b"".join(pieces))
+
+
+def test_too_many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "MAX_FRAME", 5)
+    assert frame_pieces([b"abc", b"de"])[1:] == [b"abc", b"de"]
+    with pytest.raises(FrameTooLarge):
+        frame_pieces([b"abc", b"def"])
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))

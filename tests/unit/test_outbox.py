@@ -42,6 +42,10 @@ class Wire:
         self.room -= len(taken)
         return len(taken)
 
+    def send_waiting(self, pieces: list[bytes]) -> bytes:
+        data = b"".join(pieces)
+        return data[self.send(data) :]
+
     def close(self) -> None:
         pass
 
@@ -89,6 +93,7 @@ class Wire:
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.binary(min_size=1, max_size=20), st.booleans()),
+        st.tuples(st.just("append_long"), st.lists(st.binary(max_size=20), min_size=1)),
         st.tuples(st.just("room"), st.integers(0, 30)),
         st.tuples(st.just("work")),
     )
@@ -104,6 +109,9 @@ def test_order(steps: list[tuple[Any, ...]], is_socket: bool) -> None:
         if step == "append":
             outbox.append(*args)
             expected += args[0]
+        elif step == "append_long":
+            outbox.append_long(*args)
+            expected += b"".join(args[0])
         elif step == "room":
             wire.room += args[0]
         else:
@@ -139,6 +147,110 @@ def test_interrupt_breaks_the_connection() -> None:
         wire.outbox().append(b"frame")
     wire.work()
     assert wire.aborted
+
+
+class Waiting(Wire):
+    """A socket that has to be waited for, at each frame, until the test lets it go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+        self.shut = self.closed = False
+
+    def send_waiting(self, pieces: list[bytes]) -> bytes:
+        assert not self.closed
+        self.reached.release()
+        assert self.go_on.acquire(timeout=10)
+        assert not self.closed
+        if self.shut:
+            return b"".join(pieces)
+        self.sent += b"".join(pieces)
+        return b""
+
+    def send(self, data: bytes) -> int:
+        raise AssertionError("it would be in the midst of the long frame")
+
+    def shut_down(self) -> None:
+        self.shut = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_what_is_added_to_a_long_frame_follows_it() -> None:
+    wire = Waiting()
+    outbox = wire.outbox()
+    outbox.append(b"before ", hold_back=True)
+    sending = InThread(outbox.append_long, [b"a long ", b"frame "])
+    assert wire.reached.acquire(timeout=10)
+    assert outbox.waits and not outbox.full
+    outbox.append(b"by others ")
+    outbox.append_long([b"and ", b"more "])
+    assert wire.sent == b"" and wire.calls == []
+    wire.go_on.release()
+    assert wire.reached.acquire(timeout=10)
+    outbox.append(b"and more")
+    wire.go_on.release(2)
+    sending.result()
+    assert wire.sent == b"before a long frame by others and more and more"
+    assert wire.calls == [] and not outbox.waits
+
+
+def test_nobody_closes_a_socket_that_a_thread_sends_to() -> None:
+    """Its number may be another file's right afterwards."""
+    wire = Waiting()
+    outbox = wire.outbox()
+    sending = InThread(outbox.append_long, [b"frame"])
+    assert wire.reached.acquire(timeout=10)
+    outbox.close()
+    assert wire.shut and not wire.closed
+    wire.go_on.release()
+    sending.result()
+    assert wire.closed and wire.sent == b""
+    wire.work()
+    assert wire.sent == b""
+
+
+def test_a_child_leaves_the_connection_to_its_parent() -> None:
+    wire = Waiting()
+    outbox = wire.outbox()
+    sending = InThread(outbox.append_long, [b"frame"])
+    assert wire.reached.acquire(timeout=10)
+    outbox.abandon()
+    assert not wire.shut and wire.closed
+    # There is no such thread in a child; here there is.
+    wire.closed = False
+    wire.go_on.release()
+    sending.result()
+
+
+def test_trouble_with_a_long_frame_is_left_to_the_reactor() -> None:
+    wire = Waiting()
+    outbox = wire.outbox()
+    sending = InThread(outbox.append_long, [b"long ", b"frame "])
+    assert wire.reached.acquire(timeout=10)
+    outbox.append(b"behind it")
+    wire.shut = True
+    wire.go_on.release()
+    sending.result()
+    wire.room = 100
+    wire.work()
+    assert wire.sent == b"long frame behind it"
+
+
+def test_interrupt_of_a_long_frame_breaks_the_connection() -> None:
+    class Interrupted(Wire):
+        def send_waiting(self, pieces: list[bytes]) -> bytes:
+            raise KeyboardInterrupt
+
+    wire = Interrupted()
+    outbox = wire.outbox()
+    with pytest.raises(KeyboardInterrupt):
+        outbox.append_long([b"frame"])
+    outbox.append(b"nothing may follow half a frame")
+    wire.work()
+    assert wire.aborted and wire.sent == b""
 
 
 def test_transport_that_is_no_socket() -> None:
@@ -225,6 +337,9 @@ def test_the_reactor_does_not_wait_for_itself() -> None:
     assert len(wire.sent) == 200 * (8 + len(FRAME))
 
 
+LONG = b"x" * MB
+
+
 def test_many_threads_and_a_slow_reader() -> None:
     """Real sockets: each thread's frames arrive whole and in its order."""
     thread = ReactorThread("test")
@@ -261,7 +376,11 @@ def test_many_threads_and_a_slow_reader() -> None:
 
     def fill(number: int) -> None:
         for count in range(2000):
-            made[0].append(b"%d:%06d;" % (number, count) + b"x" * (count % 700) + b"\n")
+            head = b"%d:%06d;" % (number, count)
+            if count % 100 == number:
+                made[0].append_long([head, LONG, b"\n"])
+            else:
+                made[0].append(head + b"x" * (count % 700) + b"\n")
 
     threads = [threading.Thread(target=fill, args=(number,)) for number in range(4)]
     for each in threads:
@@ -273,7 +392,7 @@ def test_many_threads_and_a_slow_reader() -> None:
             head, _, rest = line.partition(b";")
             number, count = map(int, head.split(b":"))
             assert count == seen[number]
-            assert rest == b"x" * (count % 700) + b"\n"
+            assert rest == (LONG if count % 100 == number else b"x" * (count % 700)) + b"\n"
             seen[number] += 1
     for each in threads:
         each.join()

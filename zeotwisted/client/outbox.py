@@ -31,9 +31,9 @@ class Outbox:
     still has something to send; whoever has to leave frames to it wakes the reactor, and until
     that has sent everything, all further frames go the same way, behind them.
 
-    A thread that may wait sends long frames itself, too, and waits for the socket instead of for the
-    reactor: two threads that take turns at every piece of a blob take longer than the socket. What
-    others add meanwhile is sent behind it, by the same thread.
+    A thread that may wait sends long frames itself, too, and waits for the socket rather than for
+    the reactor: two threads that take turns at every piece of a blob take longer than the socket.
+    What others add meanwhile is sent behind it, by the same thread.
 
     The transport gets the next frames when it has sent those before. A plain socket asks for them
     each time that it is empty, as it does with a pull producer. Anything else, TLS for example,
@@ -66,7 +66,6 @@ class Outbox:
         self._busy = False
         # Whether it is a thread.
         self._thread_sends = False
-        self._sent_by_threads = 0
         self._paused = False
         self._closed = False
         if direct is None:
@@ -85,7 +84,8 @@ class Outbox:
     @property
     def progress(self) -> tuple[int, ...]:
         """A value that changes when the server takes something that had to wait."""
-        return self._sent_by_threads, *unsent(self._transport)
+        sent = 0 if self._direct is None else self._direct.sent
+        return sent, *unsent(self._transport)
 
     def wait_for_room(self) -> None:
         """Wait while too much is queued; do not wait in the reactor's thread, nor once closed."""
@@ -95,14 +95,11 @@ class Outbox:
             while self.full:
                 self._drained.wait()
 
-    def append(self, frame: bytes, hold_back: bool = False, may_wait: bool = False) -> None:
+    def append(self, frame: bytes, hold_back: bool = False) -> None:
         """Add a frame.
 
         :param hold_back: something follows soon, and they may leave together.
-        :param may_wait: the caller has the time to wait for the socket, unless he is the reactor.
         """
-        if may_wait and len(frame) > _SMALL and self._send_long(frame):
-            return
         with self._lock:
             if self._closed:
                 return
@@ -132,8 +129,13 @@ class Outbox:
             raise
         return not self._frames
 
-    def _send_long(self, frame: bytes) -> bool:
-        """Send `frame`, and what was added before it; return False if it is for others to send."""
+    def append_long(self, pieces: list[bytes]) -> None:
+        """Add a frame that is in pieces, and that the calling thread may wait for."""
+        if not self._send_long(pieces):
+            self.append(b"".join(pieces))
+
+    def _send_long(self, pieces: list[bytes]) -> bool:
+        """Send a frame, and what was added before it; return False if it is for others to send."""
         if self._direct is None or self._is_reactor_thread():
             return False
         with self._lock:
@@ -143,9 +145,9 @@ class Outbox:
             held_back, self._frames = self._frames, []
             self._size = 0
         try:
-            frames = [b"".join(held_back), frame]
-            while frames:
-                frames = self._next(self._send_waiting(self._direct, frames))
+            left = self._direct.send_waiting([*held_back, *pieces])
+            while frames := self._next(left):
+                left = self._direct.send_waiting(frames)
         except BaseException:
             # Ctrl-C: nobody knows how much was sent.
             self._call_from_thread(self._transport.abortConnection)
@@ -154,19 +156,7 @@ class Outbox:
             raise
         return True
 
-    def _send_waiting(self, direct: DirectSender, frames: list[bytes]) -> list[bytes]:
-        """Send `frames`; return what is left of them if there is any trouble."""
-        for number, frame in enumerate(frames):
-            rest = memoryview(frame)
-            while rest:
-                sent = direct.send_waiting(rest)
-                if not sent:
-                    return [bytes(rest), *frames[number + 1 :]]
-                self._sent_by_threads += sent
-                rest = rest[sent:]
-        return []
-
-    def _next(self, left: list[bytes]) -> list[bytes]:
+    def _next(self, left: bytes) -> list[bytes]:
         """Return what the thread has to send now, which has sent all but what is `left`."""
         with self._lock:
             if self._frames and not left:
@@ -175,8 +165,8 @@ class Outbox:
             self._busy = bool(left)
             if left and not self._closed:
                 # The reactor will find out what is wrong.
-                self._frames[:0] = left
-                self._size += sum(map(len, left))
+                self._frames.insert(0, left)
+                self._size += len(left)
                 self._call_from_thread(self._flush)
         return []
 

@@ -10,7 +10,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
@@ -34,7 +34,7 @@ from zeotwisted.protocol.session import (
     WireError,
 )
 from zeotwisted.tlserrors import handshake_error
-from zeotwisted.transports import bottom, direct_sender, set_tcp_options
+from zeotwisted.transports import ReadSize, bottom, direct_sender, set_tcp_options
 
 from .outbox import Outbox
 from .reading import Reading, reading
@@ -55,6 +55,9 @@ _GIVE_UP_TIMEOUT = 5.0
 
 #: What remains when nobody knows.
 _INTERRUPTED: tuple[Event, ...] = ()
+
+
+_T = TypeVar("_T")
 
 
 class ClientProtocol(protocol.Protocol):
@@ -299,12 +302,25 @@ class ClientProtocol(protocol.Protocol):
         """
         frame = self._encode(self._session.oneway, name, *args)
         self._outbox.wait_for_room()
+        self._check_open()
+        self._outbox.append(frame, hold_back)
+
+    def oneway_long(self, name: str, *args: Any) -> None:
+        """Do what `oneway` does, with arguments that are too long to be copied for nothing.
+
+        This thread sends them, if it can, and waits until the server has taken them.
+        """
+        pieces = self._encode(self._session.oneway_pieces, name, *args)
+        self._outbox.wait_for_room()
+        self._check_open()
+        self._outbox.append_long(pieces)
+
+    def _check_open(self) -> None:
         if self._pending is None:
             raise ClientDisconnected(str(self._reason or "connection lost"))
-        self._outbox.append(frame, hold_back, may_wait=True)
 
     @staticmethod
-    def _encode(encode: Callable[..., bytes], *args: Any) -> bytes:
+    def _encode(encode: Callable[..., _T], *args: Any) -> _T:
         try:
             return encode(*args)
         except (EncodeError, FrameTooLarge) as error:
@@ -381,6 +397,7 @@ class ClientProtocol(protocol.Protocol):
 
     def connectionMade(self) -> None:
         transport = self.transport
+        self._read_size = ReadSize(transport)
         self._outbox = Outbox(
             transport,
             direct_sender(transport),
@@ -391,6 +408,7 @@ class ClientProtocol(protocol.Protocol):
         self._reading = reading(transport, self._clock)
 
     def dataReceived(self, data: bytes) -> None:
+        self._read_size.received(len(data))
         if self._liveness is not None:
             self._liveness.silence.heard = True
         self._process(self._events(data))

@@ -13,6 +13,7 @@ from ZODB.POSException import ConflictError
 from ZODB.utils import z64
 
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
+from zeotwisted.protocol.codecs import LONG
 
 from .coherence import Coherence
 from .outcome import Traces, committed_tid, marked
@@ -124,7 +125,10 @@ class ClientTransaction:
 
     def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
         """Store a new revision."""
-        self._send("storea", oid, serial, data)
+        if len(data) < LONG:
+            self._send("storea", oid, serial, data)
+        else:
+            self._protocol.oneway_long("storea", oid, serial, data, self._id)
         self._changed(oid, data)
 
     def store_blob(self, oid: bytes, serial: bytes | None, data: bytes, file: IO[bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import IO
 
 from zeotwisted.exceptions import ClientDisconnected
+from zeotwisted.protocol.codecs import LONG
 
 from .protocol import ClientProtocol
 
@@ -30,7 +31,10 @@ def upload(protocol: ClientProtocol, file: IO[bytes]) -> None:
     try:
         # Each waits while the server does not take those before it.
         while chunk := file.read(size):
-            protocol.oneway("storeBlobChunk", chunk)
+            if len(chunk) < LONG:
+                protocol.oneway("storeBlobChunk", chunk, hold_back=True)
+            else:
+                protocol.oneway_long("storeBlobChunk", chunk)
     except BaseException as error:
         protocol.give_up(ClientDisconnected(f"sending a blob was interrupted: {error!r}"))
         raise

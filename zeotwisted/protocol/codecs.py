@@ -13,7 +13,7 @@ import msgpack
 
 from . import frequent, pickles
 
-__all__ = ["CODECS", "Codec", "EncodeError", "Message", "MessageId", "UndecodableMessage"]
+__all__ = ["CODECS", "LONG", "Codec", "EncodeError", "Message", "MessageId", "UndecodableMessage"]
 
 #: A number, or whatever pair of byte strings the peer uses in its place: stock clients identify
 #: ``loadBefore`` by its arguments.
@@ -21,6 +21,11 @@ MessageId: TypeAlias = "int | tuple[bytes, bytes]"
 
 #: ``(id, flag, name, args)``
 Message: TypeAlias = "tuple[MessageId, int, str, Any]"
+
+#: How long (bytes) an argument is at least that is worth a piece of its own. As long ones have
+#: 32 bits for their length.
+LONG = 65536
+_BIN32 = Struct(">BI")
 
 
 class UndecodableMessage(ValueError):
@@ -43,6 +48,9 @@ class Codec(NamedTuple):
     #: Makes ``(id, 0, "loadBefore", (oid, tid))`` faster than `encode`. The id has 31 bits at most;
     #: oid and tid have eight bytes each.
     encode_load: Callable[[int, bytes, bytes], bytes]
+    #: Does what `encode` does, and returns the bytes in pieces. Long arguments are pieces of their
+    #: own, which were not copied where the encoding allows for that.
+    encode_pieces: Callable[[Message], list[bytes]]
 
 
 def _encode_pickle(message: Message) -> bytes:
@@ -62,11 +70,36 @@ def _decode_pickle(data: bytes | bytearray) -> Message:
         raise UndecodableMessage(str(error)) from error
 
 
+def _encode_pickle_pieces(message: Message) -> list[bytes]:
+    return [_encode_pickle(message)]
+
+
 def _encode_msgpack(message: Message) -> bytes:
     try:
         return msgpack.packb(message)
     except (TypeError, ValueError, OverflowError) as error:
         raise EncodeError(str(error)) from error
+
+
+def _encode_msgpack_pieces(message: Message) -> list[bytes]:
+    id, flag, name, args = message
+    pieces: list[bytes] = []
+    packer = msgpack.Packer(autoreset=False)
+    try:
+        packer.pack_array_header(4)
+        for value in (id, flag, name):
+            packer.pack(value)
+        packer.pack_array_header(len(args))
+        for value in args:
+            if type(value) is bytes and LONG <= len(value) < 2**32:
+                pieces += (packer.bytes() + _BIN32.pack(0xC6, len(value)), value)
+                packer.reset()
+            else:
+                packer.pack(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise EncodeError(str(error)) from error
+    pieces.append(packer.bytes())
+    return pieces
 
 
 def _decode_msgpack(data: bytes | bytearray) -> Message:
@@ -105,7 +138,7 @@ def _is_pair(id: object) -> bool:
 CODECS = {
     codec.letter: codec
     for codec in (
-        Codec(b"Z", _encode_pickle, _decode_pickle, frequent.pickled_load),
-        Codec(b"M", _encode_msgpack, _decode_msgpack, _msgpack_load),
+        Codec(b"Z", _encode_pickle, _decode_pickle, frequent.pickled_load, _encode_pickle_pieces),
+        Codec(b"M", _encode_msgpack, _decode_msgpack, _msgpack_load, _encode_msgpack_pieces),
     )
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import Struct
 
-__all__ = ["MAX_FRAME", "FrameDecoder", "FrameTooLarge", "encode_frame"]
+__all__ = ["MAX_FRAME", "FrameDecoder", "FrameTooLarge", "encode_frame", "frame_pieces"]
 
 _LENGTH = Struct(">I")
 _HEADER_SIZE = _LENGTH.size
@@ -32,6 +32,14 @@ def encode_frame(payload: bytes) -> bytes:
     if size > MAX_FRAME:
         raise FrameTooLarge(size, MAX_FRAME)
     return _LENGTH.pack(size) + payload
+
+
+def frame_pieces(payload: list[bytes]) -> list[bytes]:
+    """Return `payload`, which is in pieces, with its length before it. Raises as `encode_frame`."""
+    size = sum(map(len, payload))
+    if size > MAX_FRAME:
+        raise FrameTooLarge(size, MAX_FRAME)
+    return [_LENGTH.pack(size), *payload]
 
 
 class FrameDecoder:

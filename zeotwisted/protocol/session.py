@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from .codecs import CODECS, Codec, MessageId, UndecodableMessage
 from .errors import exception_from_wire, exception_to_wire
-from .framing import FrameDecoder, FrameTooLarge, encode_frame
+from .framing import FrameDecoder, FrameTooLarge, encode_frame, frame_pieces
 from .frequent import LOADS, Load
 from .methods import CLIENT_CALLS, SERVER_CALLS, BadArguments, Call
 
@@ -337,6 +337,10 @@ class Session:
     def broadcast(self, call: Broadcast) -> bytes:
         """Return the frame of a one-way call that others are sent, too. Raises as `call` does."""
         return call.frame(self._codec)
+
+    def oneway_pieces(self, name: str, *args: Any) -> list[bytes]:
+        """Return what `oneway` returns, in pieces; long arguments are not copied, if possible."""
+        return frame_pieces(self._codec.encode_pieces((0, 1, name, args)))
 
     def reply(self, id: MessageId, value: Any) -> bytes:
         """Return the frame that answers a call. Raises as `call` does."""

@@ -30,7 +30,7 @@ from zeotwisted.protocol.session import (
     WireError,
 )
 from zeotwisted.tlserrors import handshake_error
-from zeotwisted.transports import set_tcp_options, unsent
+from zeotwisted.transports import ReadSize, set_tcp_options, unsent
 
 from .backlog import Backlog
 from .connection import Answer, ServerConnection
@@ -70,6 +70,7 @@ class StorageServerProtocol(protocol.Protocol):
     def connectionMade(self) -> None:
         transport: Any = self.transport
         set_tcp_options(transport, self._factory.options.client_timeout or 0.0)
+        self._read_size = ReadSize(transport)
         self._backlog = Backlog(
             transport, transport.pauseProducing, transport.resumeProducing, self.drop
         )
@@ -81,6 +82,7 @@ class StorageServerProtocol(protocol.Protocol):
         self._backlog.write(self._session.greeting)
 
     def dataReceived(self, data: bytes) -> None:
+        self._read_size.received(len(data))
         if self._liveness is not None:
             self._liveness.silence.heard = True
         try:
