@@ -228,9 +228,12 @@ class DirectSender:
             try:
                 return self._socket.sendmsg(pieces)
             except BlockingIOError:
-                ready = select.poll()
-                ready.register(self._socket, select.POLLOUT)
-                ready.poll()
+                self._wait_for_socket()
+
+    def _wait_for_socket(self) -> None:
+        ready = select.poll()
+        ready.register(self._socket, select.POLLOUT)
+        ready.poll()
 
     def shut_down(self) -> None:
         """End the connection, so that a thread that sends finds out."""

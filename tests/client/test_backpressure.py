@@ -35,7 +35,7 @@ def commit(storage: Any) -> None:
 
 
 def wait_until_stuck(writing: InThread) -> None:
-    wait_until("the writer waits", lambda: "wait_for_room" in writing.stack)
+    wait_until("the writer waits", lambda: {"wait_for_room", "_wait_for_socket"} & {*writing.stack})
 
 
 def test_server_that_stops_reading(world: World) -> None:

@@ -330,7 +330,7 @@ MUTANTS = [
     Mutant(
         "liveness: what waits for a server that is silent notices sooner",
         "client/protocol.py",
-        "lambda: bool(self._pending) or self._outbox.full,",
+        "lambda: bool(self._pending) or self._outbox.waits,",
         "lambda: False,",
         LIVENESS + "test_server_that_is_silent_is_given_up",
     ),
