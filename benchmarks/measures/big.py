@@ -1,4 +1,7 @@
-"""One record of 32 MiB, stored and loaded."""
+"""One record of 32 MiB, stored and loaded.
+
+The first time is a figure of its own, because both processes have to grow for it.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +53,13 @@ def big_loads(storage: Any, count: int) -> Durations:
 def _play_store(stage: Stage) -> dict[str, float]:
     with stage.daemon("empty"):
         (durations,) = stage.perform(stage.order(big_stores, count=stage.count(3))).results
-    return {"bigstore": median(durations)}
+    return {"bigstore": durations[0], "bigstore2": median(durations[1:])}
 
 
 def _play_load(stage: Stage) -> dict[str, float]:
     with stage.daemon("big"):
         (durations,) = stage.perform(stage.order(big_loads, count=stage.count(4))).results
-    return {"bigload": median(durations)}
+    return {"bigload": durations[0], "bigload2": median(durations[1:])}
 
 
 _TITLE = f"one record of {BIG_SIZE // MIB} MiB"
@@ -65,11 +68,17 @@ BIG = (
     Measure(
         "bigstore",
         _play_store,
-        (Figure("bigstore", f"{_TITLE}, store", "ms", (at_most(0.12),)),),
+        (
+            Figure("bigstore", f"{_TITLE}, store", "ms", (at_most(0.12),)),
+            Figure("bigstore2", f"{_TITLE}, store another", "ms", (at_most(0.12),)),
+        ),
     ),
     Measure(
         "bigload",
         _play_load,
-        (Figure("bigload", f"{_TITLE}, load", "ms", (at_most(0.20),)),),
+        (
+            Figure("bigload", f"{_TITLE}, load", "ms", (at_most(0.20),)),
+            Figure("bigload2", f"{_TITLE}, load again", "ms", (at_most(0.20),)),
+        ),
     ),
 )
