@@ -294,18 +294,19 @@ def test_who_waits_comes_first_and_everybody_is_told_in_the_same_turn() -> None:
         assert ("other", news) in written
 
 
-def test_news_that_is_held_back_survives_what_is_read() -> None:
-    """It leaves before the answers to the burst that its client has sent meanwhile."""
+@pytest.mark.parametrize("count", [1, 2])
+def test_news_that_is_held_back_survives_what_is_read(count: int) -> None:
+    """It leaves before the answers to what its client has sent meanwhile, a call or a burst."""
     server = Server()
     one, two = server.client(), server.client()
     one.begin(1, OID_A)
     one.ask("vote", 1)
     server.served.publications.reserve(b"\0" * 7 + b"\x99", [OID_B], None).outcome = True
     server.served.publications.publish()
-    ping = two.send("ping")
-    news, answer = two.received()
+    two.send_together(*[("ping",)] * count)
+    news, *answers = two.received()
     assert news == ("invalidateTransaction", b"\0" * 7 + b"\x99", (OID_B,))
-    assert answer == ("reply", ping, None)
+    assert [answer[0] for answer in answers] == ["reply"] * count
     server.served.send_news()
     assert two.received() == []
 
