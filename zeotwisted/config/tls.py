@@ -46,7 +46,11 @@ def server_context(section: Any) -> ssl.SSLContext:
         raise ContextError(
             "check-hostname and server-hostname are for clients", "remove these lines"
         )
-    return _context(section, ssl.Purpose.CLIENT_AUTH)
+    context = _context(section, ssl.Purpose.CLIENT_AUTH)
+    # They are for resuming a session, which no client of ours or ZEO's does; each costs time and
+    # memory, as it contains the client's certificate.
+    context.num_tickets = 0
+    return context
 
 
 def client_context(section: Any) -> tuple[ssl.SSLContext, str | None]:
