@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from typing import Any
@@ -58,7 +59,7 @@ class TLSTransport(Protocol):
     the end of the handshake. If that fails, the protocol's connection is lost with a
     `HandshakeError`.
 
-    All belongs to the reactor's thread, but `decrypt`.
+    All belongs to the reactor's thread, but `decrypt` and `encrypt`.
     """
 
     def __init__(
@@ -75,7 +76,10 @@ class TLSTransport(Protocol):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, is_server, hostname)
-        # Guards the three above, which threads may use once the handshake is done.
+        # What is encrypted, and was not taken by the socket.
+        self._left = b""
+        # Guards the four above, and the order of what is sent; threads may use them once the
+        # handshake is done.
         self._lock = threading.RLock()
         self._state = _State.HANDSHAKE
         self._unsent: deque[memoryview] = deque()
@@ -84,6 +88,8 @@ class TLSTransport(Protocol):
         # Whether anything has come, and whether any of it was more than the handshake.
         self._heard = False
         self._confirmed = False
+        # Whether there is a producer that has to be asked each time.
+        self._pulls = False
         self._reason: Exception | None = None
         self._deadline: IDelayedCall | None = None
 
@@ -164,7 +170,7 @@ class TLSTransport(Protocol):
             self._flush()
             producer, self._producer = self._producer, None
             if producer is not None:
-                self._below.registerProducer(*producer)
+                self.registerProducer(*producer)
             self._encrypt()
 
     def _read(self, data: bytes) -> tuple[bytes, Exception | None]:
@@ -247,10 +253,40 @@ class TLSTransport(Protocol):
             self._unsent.append(memoryview(data))
             if self._state is _State.OPEN:
                 self._encrypt()
+            if self._pulls:
+                # What was sent at once, past the transport below, lets it ask nobody for more.
+                self._below.startWriting()
 
     def writeSequence(self, data: Any) -> None:
         """Send what `data` consists of, in as few records as possible."""
         self.write(b"".join(data))
+
+    def encrypt(self, data: bytes, send: Callable[[bytes], int]) -> int:
+        """Have `data` sent at once, in any thread; return how many bytes of it are on their way.
+
+        They are none while anything else is to be sent before, or is wrong; the reactor has to
+        write `data` then, and finds out.
+
+        :param send: sends what it can and returns how many bytes that was.
+        """
+        with self._lock:
+            if not self._is_free():
+                return 0
+            try:
+                written = self._tls.write(data[:_PIECE])
+            except ssl.SSLError:
+                return 0
+            encrypted = self._outgoing.read()
+            self._left = encrypted[send(encrypted) :]
+            if self._left:
+                self._clock.callFromThread(self._flush)
+            return written
+
+    def _is_free(self) -> bool:
+        below = self._below
+        return self._state is _State.OPEN and not (
+            self._left or self._unsent or below.dataBuffer or below.disconnecting
+        )
 
     def _encrypt(self) -> None:
         unsent = self._unsent
@@ -275,7 +311,8 @@ class TLSTransport(Protocol):
 
     def _flush(self) -> None:
         with self._lock:
-            data = self._outgoing.read()
+            data = self._left + self._outgoing.read()
+            self._left = b""
             if data:
                 self._writer.write(data)
 
@@ -320,10 +357,12 @@ class TLSTransport(Protocol):
         elif self._state is _State.LOST:
             producer.stopProducing()
         else:
+            self._pulls = not streaming
             self._below.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
         """See `IConsumer`."""
+        self._pulls = False
         if self._producer is not None:
             self._producer = None
         else:

@@ -245,7 +245,50 @@ class DirectSender:
         self._socket.close()
 
 
-def direct_sender(transport: Any) -> DirectSender | None:
-    """Return a way past `transport`, if it is a plain socket."""
-    handle = _plain_socket(transport)
-    return None if handle is None else DirectSender(handle)
+class EncryptingSender:
+    """Does what a `DirectSender` does, where there is TLS.
+
+    :param encrypt: see `tls.TLSTransport.encrypt`.
+    """
+
+    def __init__(self, encrypt: Callable[..., int], direct: DirectSender) -> None:
+        self._encrypt = encrypt
+        self._direct = direct
+        self.sent = 0
+
+    def send(self, data: bytes) -> int:
+        """Return how many bytes of `data` are on their way; none if the reactor has to see."""
+        return self._encrypt(data, self._direct.send)
+
+    def send_waiting(self, pieces: Sequence[bytes]) -> bytes:
+        """Send as much of `pieces` as the socket takes; return what is left."""
+        waiting = deque(memoryview(piece) for piece in pieces if piece)
+        while waiting:
+            piece = waiting.popleft()
+            sent = self._encrypt(piece, self._direct.send)
+            self.sent += sent
+            if sent < len(piece):
+                waiting.appendleft(piece[sent:])
+            if not sent:
+                break
+        return b"".join(waiting)
+
+    def shut_down(self) -> None:
+        """End the connection."""
+        self._direct.shut_down()
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        self._direct.close()
+
+
+def direct_sender(transport: Any) -> DirectSender | EncryptingSender | None:
+    """Return a way past `transport`, if there is a plain socket, or TLS of our own on one."""
+    below = bottom(transport)
+    handle = _plain_socket(below)
+    if handle is None:
+        return None
+    if below is transport:
+        return DirectSender(handle)
+    encrypt = getattr(transport, "encrypt", None)
+    return None if encrypt is None else EncryptingSender(encrypt, DirectSender(handle))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from ssl import SSLContext
 from typing import Any
 
 import pytest
@@ -25,9 +26,13 @@ SOON = 20.0
 
 
 class Wire:
-    """A server that says what the test wants."""
+    """A server that says what the test wants.
 
-    def __init__(self) -> None:
+    :param contexts: with TLS, the server's and the client's.
+    """
+
+    def __init__(self, contexts: tuple[SSLContext, SSLContext] | None = None) -> None:
+        self.contexts = contexts
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(SOON)
         self.address = self._listener.getsockname()
@@ -39,6 +44,8 @@ class Wire:
         """Let the client connect and verify; nothing has been committed after T0."""
         self._socket, _ = self._listener.accept()
         self._socket.settimeout(SOON)
+        if self.contexts is not None:
+            self._socket = self.contexts[0].wrap_socket(self._socket, server_side=True)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._session = Session(ServerHandshake())
         self._calls = []
@@ -144,7 +151,8 @@ def wire() -> Iterator[Wire]:
 
 @pytest.fixture
 def storage(wire: Wire) -> Iterator[ClientStorage]:
-    storage = ClientStorage(wire.address, wait=False, wait_timeout=SOON)
+    context = wire.contexts[1] if wire.contexts else None
+    storage = ClientStorage(wire.address, wait=False, wait_timeout=SOON, ssl=context)
     wire.establish()
     connection = storage._link.connection
     assert connection is not None

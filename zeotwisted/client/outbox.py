@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
-from zeotwisted.transports import DirectSender, sender, unsent
+from zeotwisted.transports import DirectSender, EncryptingSender, sender, unsent
 
 __all__ = ["Outbox"]
 
@@ -36,8 +36,8 @@ class Outbox:
     What others add meanwhile is sent behind it, by the same thread.
 
     The transport gets the next frames when it has sent those before. A plain socket asks for them
-    each time that it is empty, as it does with a pull producer. Anything else, TLS for example,
-    needs the global reactor for that, and is served as by a push producer.
+    each time that it is empty, as it does with a pull producer. Anything else, such as TLS of
+    Twisted's, needs the global reactor for that, and is served as by a push producer.
 
     :param transport: what the reactor writes to.
     :param direct: a way past it; None if there is none.
@@ -48,7 +48,7 @@ class Outbox:
     def __init__(
         self,
         transport: Any,
-        direct: DirectSender | None,
+        direct: DirectSender | EncryptingSender | None,
         call_from_thread: Callable[..., Any],
         is_reactor_thread: Callable[[], bool],
     ) -> None:
