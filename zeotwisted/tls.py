@@ -83,6 +83,7 @@ class TLSTransport(Protocol):
         self._lock = threading.RLock()
         self._state = _State.HANDSHAKE
         self._unsent: deque[memoryview] = deque()
+        self._encrypting = False
         # The producer, and whether it is a streaming one, until the handshake is done.
         self._producer: tuple[Any, bool] | None = None
         # Whether anything has come, and whether any of it was more than the handshake.
@@ -251,7 +252,8 @@ class TLSTransport(Protocol):
         """Send `data`; see `ITransport`."""
         if data and not self.disconnecting:
             self._unsent.append(memoryview(data))
-            if self._state is _State.OPEN:
+            # A producer may be asked for more, and write it, in the midst of that.
+            if self._state is _State.OPEN and not self._encrypting:
                 self._encrypt()
             if self._pulls:
                 # What was sent at once, past the transport below, lets it ask nobody for more.
@@ -289,6 +291,7 @@ class TLSTransport(Protocol):
         )
 
     def _encrypt(self) -> None:
+        self._encrypting = True
         unsent = self._unsent
         try:
             while unsent:
@@ -306,6 +309,8 @@ class TLSTransport(Protocol):
         except ssl.SSLError as error:
             self._fail(ConnectionLost(f"TLS failed: {explain(error, self._is_server)}"))
             return
+        finally:
+            self._encrypting = False
         if not unsent and self._state is _State.CLOSING:
             self._end()
 

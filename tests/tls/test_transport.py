@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 
 from zeotwisted.tls import TLSFactory, TLSTransport
 from zeotwisted.tlserrors import HandshakeError
+from zeotwisted.transports import DirectWriter
 
 from .certificates import Certificates
 from .test_pairs import context
@@ -193,3 +194,48 @@ def test_a_client_that_stops_in_mid_handshake(pair: Pair) -> None:
     lost = recorder(pair.server).lost
     assert lost is not None and lost.check(HandshakeError)
     assert "did not complete it within 10 seconds" in lost.getErrorMessage()
+
+
+class Eager(StringTransport):
+    """A socket that takes everything at once, and then asks for more."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.startWriting()
+
+    def startWriting(self) -> None:
+        if self.producer is not None:
+            self.producer.resumeProducing()
+
+
+class Pulled:
+    """Writes one thing after the other, each time that it is asked."""
+
+    def __init__(self, transport: TLSTransport, data: list[bytes]) -> None:
+        self._transport = transport
+        self._data = data
+
+    def resumeProducing(self) -> None:
+        if self._data:
+            self._transport.write(self._data.pop(0))
+        else:
+            self._transport.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("size", [1000, 2**18, 2**20])
+def test_who_is_asked_for_more_in_the_midst_of_writing_writes_behind_it(
+    pair: Pair, size: int
+) -> None:
+    pair.carry()
+    socket = pair.client.transport = Eager()
+    pair.client._writer = DirectWriter(socket)
+    data = [bytes([number]) * size for number in range(5)]
+    producer = Pulled(pair.client, list(data))
+    pair.client.registerProducer(producer, False)
+    producer.resumeProducing()
+    pair.carry()
+    assert recorder(pair.server).data == b"".join(data)
+    assert socket.producer is None
