@@ -48,29 +48,24 @@ MUTANTS = [
     ),
     Mutant(
         "1: a thread that leads leaves what follows news to the reactor",
-        "client/protocol.py",
-        "                if not (kind is Replied or kind is Failed):\n"
-        "                    return itertools.chain((event,), events)\n",
-        "                if not (kind is Replied or kind is Failed):\n"
-        "                    self._call_from_thread(self._process, [event])\n"
-        "                    continue\n",
+        "client/leading.py",
+        "                else:\n                    return itertools.chain((event,), events)\n",
+        "                else:\n                    self._hand_over(self._reading, [event])\n",
         LEADING + "test_news_before_an_answer_is_told_before_it",
     ),
     Mutant(
         "1: nobody reads on before the reactor has dealt with what a thread has read",
         "client/protocol.py",
-        "                self._call_from_thread(self._take_over, reading, rest)\n",
-        "                reading.end()\n"
-        "                self._clock.callFromThread(\n"
-        "                    self._clock.callLater, 0.01, self._process, rest\n"
-        "                )\n",
+        "        self._call_from_thread(self._take_over, reading, events)\n",
+        "        reading.end()\n"
+        "        self._clock.callFromThread(self._clock.callLater, 0.01, self._process, events)\n",
         LEADING + "test_news_stays_in_order",
     ),
     Mutant(
         "2: an answer is stored before its connection is lost, or not at all",
         "client/protocol.py",
-        "        with self._turn, self._lock:\n",
-        "        with self._lock:\n",
+        "        with self._leading.turn:\n",
+        "        if True:\n",
         LEADING + "test_an_answer_of_a_lost_connection_is_not_stored_after_it",
     ),
     Mutant(
@@ -330,7 +325,7 @@ MUTANTS = [
     Mutant(
         "liveness: what waits for a server that is silent notices sooner",
         "client/protocol.py",
-        "lambda: bool(self._pending) or self._outbox.waits,",
+        "lambda: bool(self._calls) or self._outbox.waits,",
         "lambda: False,",
         LIVENESS + "test_server_that_is_silent_is_given_up",
     ),

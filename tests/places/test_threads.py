@@ -155,7 +155,7 @@ def test_prefetch_a_lot(world: World, package: str) -> None:
         yield p64(2**41)
 
     storage.prefetch(wanted(), maxtid)
-    pending = storage._link.connection.ready._pending
+    pending = storage._link.connection.ready._calls
     while not _is_cached(storage, oids[-1]):
         most = max(most, len(pending))
         # Others are not kept waiting by it.

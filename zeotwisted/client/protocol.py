@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet import protocol
@@ -36,6 +36,8 @@ from zeotwisted.protocol.session import (
 from zeotwisted.tlserrors import handshake_error
 from zeotwisted.transports import ReadSize, bottom, direct_sender, set_tcp_options
 
+from .calls import Calls
+from .leading import INTERRUPTED, Leading
 from .outbox import Outbox
 from .reading import Reading, reading
 from .waiter import Answer, Waiter
@@ -52,10 +54,6 @@ _KEEP_ALIVE_INTERVAL = 60.0
 
 #: How long (seconds) the reactor's thread may take to end a connection.
 _GIVE_UP_TIMEOUT = 5.0
-
-#: What remains when nobody knows.
-_INTERRUPTED: tuple[Event, ...] = ()
-
 
 _T = TypeVar("_T")
 
@@ -97,20 +95,13 @@ class ClientProtocol(protocol.Protocol):
         self._session = Session(ClientHandshake(), limit)
         self._call_from_thread = call_from_thread
         self._ids = itertools.count(1)
-        # None once the connection is lost, so that no later call can wait for ever.
-        self._pending: dict[Any, Deferred[Any] | Answer] | None = {}
-        self._lock = threading.Lock()
+        self._calls = Calls()
         # None where only the reactor reads.
         self._reading: Reading | None = None
-        # Held while a thread that leads deals with what it has read: the connection must not be
-        # lost, and another one verified, in the midst of that.
-        self._turn = threading.Lock()
-        self._reason: Exception | None = None
         self._keep_alive: IDelayedCall | None = None
         self._liveness_timeout = liveness_timeout
         self._liveness: Liveness | None = None
         self._shaking_hands = True
-        self._when_idle: Deferred[None] | None = None
 
     @property
     def version(self) -> bytes:
@@ -125,7 +116,7 @@ class ClientProtocol(protocol.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether calls can be made."""
-        return self._pending is not None
+        return self._calls.is_open
 
     @property
     def connected_to(self) -> Any:
@@ -145,10 +136,7 @@ class ClientProtocol(protocol.Protocol):
         self._send(id, answer, self._encode(self._session.call, id, name, *args))
 
     def _send(self, id: int, answer: Deferred[Any] | Answer, frame: bytes) -> None:
-        with self._lock:
-            if self._pending is None:
-                raise ClientDisconnected(str(self._reason or "connection lost"))
-            self._pending[id] = answer
+        self._calls.expect(id, answer)
         self._outbox.append(frame)
 
     def call_all(
@@ -163,10 +151,7 @@ class ClientProtocol(protocol.Protocol):
             self._encode(self._session.call, id, name, *args)
             for id, (_, args) in zip(ids, calls, strict=True)
         ]
-        with self._lock:
-            if self._pending is None:
-                raise ClientDisconnected(str(self._reason or "connection lost"))
-            self._pending.update(zip(ids, (answer for answer, _ in calls), strict=True))
+        self._calls.expect_all(ids, [answer for answer, _ in calls])
         self._outbox.append(b"".join(frames))
 
     def ask(self, waiter: Waiter, name: str, *args: Any, timeout: float = -1.0) -> Any:
@@ -187,12 +172,11 @@ class ClientProtocol(protocol.Protocol):
         self.check_may_wait("loadBefore")
         id = next(self._ids)
         self._send(id, waiter, self._encode(self._session.load, id, oid, tid))
-        return self.wait(waiter)
+        return self._leading.wait(waiter)
 
     def wait(self, waiter: Waiter) -> Any:
         """Wait for an answer; return it, or raise what it is."""
-        self._lead(waiter)
-        return waiter.wait()
+        return self._leading.wait(waiter)
 
     def call_and_wait(self, deferred: Deferred[Any], name: str, *args: Any) -> Any:
         """Do what `ask` does where the callbacks of the answer belong to the reactor's thread."""
@@ -202,71 +186,15 @@ class ClientProtocol(protocol.Protocol):
         self.call(deferred, name, *args)
         return waiter.wait()
 
-    def _lead(self, waiter: Waiter) -> None:
-        """Read answers in this thread, up to the one that it waits for; return early where that is
-        not possible."""
-        reading = self._reading
-        if reading is None or not reading.begin():
-            return
-        rest: Iterable[Event] | None = None
-        try:
-            while rest is None and not waiter.done and reading.wait():
-                # Ctrl-C may come at any time, and then nobody knows what was dealt with.
-                rest = _INTERRUPTED
-                rest = self._read_one(reading)
-        finally:
-            if rest is None:
-                reading.end()
-            else:
-                # Nobody reads on before the reactor has dealt with them.
-                self._call_from_thread(self._take_over, reading, rest)
-
-    def _read_one(self, reading: Reading) -> Iterable[Event] | None:
-        """Deal with what has come; return what is the reactor's to deal with, from there on."""
-        with self._turn:
-            if self._pending is None:
-                return None
-            liveness = self._liveness
-            if liveness is not None:
-                liveness.silence.heard = True
-            data = reading.receive()
-            answer = self._session.answer(data)
-            if answer is not None and self._when_idle is None:
-                # The fast path: there is nothing but an answer.
-                waiter = self._pending.get(answer[0])
-                if type(waiter) is Waiter:
-                    del self._pending[answer[0]]
-                    waiter.callback(answer[1])
-                    return None
-            return self._answer_threads(self._events(data))
-
-    def _answer_threads(self, events: Iterator[Event]) -> Iterable[Event] | None:
-        """Give answers to the threads that wait for them, until there is anything else."""
-        pending = self._pending
-        assert pending is not None
-        try:
-            for event in events:
-                kind = type(event)
-                if not (kind is Replied or kind is Failed):
-                    return itertools.chain((event,), events)
-                waiter = pending.get(event.id)  # type: ignore[union-attr]
-                if waiter is None or type(waiter) is Deferred:
-                    return itertools.chain((event,), events)
-                del pending[event.id]  # type: ignore[union-attr]
-                if type(event) is Replied:
-                    waiter.callback(event.value)
-                else:
-                    waiter.errback(event.error)  # type: ignore[union-attr, arg-type]
-        except Exception as error:
-            return _raising(error)
-        return None if self._when_idle is None else iter(())
-
     def check_may_wait(self, name: str) -> None:
         """Check that this thread may wait for what the server says.
 
         :raises ClientStorageError: it is the reactor's.
         """
-        if self._pending is not None and self._is_reactor_thread():
+        dealing = self._leading.dealing
+        if dealing is not None and dealing == threading.get_ident():
+            raise ClientStorageError(f"{name} would wait for ever: this answers another call")
+        if self._calls.is_open and self._is_reactor_thread():
             raise ClientStorageError(
                 f"{name} would wait for ever in the reactor's own thread; call it in another one, "
                 "for example with deferToThread"
@@ -302,7 +230,7 @@ class ClientProtocol(protocol.Protocol):
         """
         frame = self._encode(self._session.oneway, name, *args)
         self._outbox.wait_for_room()
-        self._check_open()
+        self._calls.check_open()
         self._outbox.append(frame, hold_back)
 
     def oneway_long(self, name: str, *args: Any) -> None:
@@ -312,12 +240,8 @@ class ClientProtocol(protocol.Protocol):
         """
         pieces = self._encode(self._session.oneway_pieces, name, *args)
         self._outbox.wait_for_room()
-        self._check_open()
+        self._calls.check_open()
         self._outbox.append_long(pieces)
-
-    def _check_open(self) -> None:
-        if self._pending is None:
-            raise ClientDisconnected(str(self._reason or "connection lost"))
 
     @staticmethod
     def _encode(encode: Callable[..., _T], *args: Any) -> _T:
@@ -332,16 +256,17 @@ class ClientProtocol(protocol.Protocol):
         """The server has accepted us: it may say anything now."""
         self._session.registered()
         # Before, the server may not be asked whether it is there.
-        if self._liveness_timeout and self._pending is not None:
+        if self._liveness_timeout and self._calls.is_open:
             self._liveness = Liveness(
                 self._clock,
                 self._liveness_timeout,
                 Manners.PROMPT if self.version[1:] == EXTENDED else Manners.BUSY,
-                lambda: bool(self._pending) or self._outbox.waits,
+                lambda: bool(self._calls) or self._outbox.waits,
                 lambda: self._outbox.progress,
                 self._probe,
                 self._silent,
             )
+            self._leading.silence = self._liveness.silence
 
     def _probe(self) -> None:
         answer = self.request("ping")
@@ -358,16 +283,11 @@ class ClientProtocol(protocol.Protocol):
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires as soon as no answer is outstanding."""
-        idle: Deferred[None] = Deferred()
-        if self._pending:
-            self._when_idle = idle
-        else:
-            idle.callback(None)
-        return idle
+        return self._calls.when_idle()
 
     def close(self, reason: Exception) -> None:
         """End the connection; whoever waits for an answer gets `reason`."""
-        if self._pending is None:
+        if not self._calls.is_open:
             return
         self._fail(reason)
         transport: Any = self.transport
@@ -382,11 +302,8 @@ class ClientProtocol(protocol.Protocol):
 
     def abandon(self) -> None:
         """In a child process: close our copy of the socket, and nothing else."""
-        # Whoever held the lock, or waited for an answer, is not in this process.
-        self._lock = threading.Lock()
-        self._pending = None
-        self._reason = ClientDisconnected("the connection belongs to the parent process")
-        self._turn = threading.Lock()
+        self._calls.abandon()
+        self._leading.abandon()
         self._outbox.abandon()
         if self._reading is not None:
             self._reading.abandon()
@@ -406,24 +323,23 @@ class ClientProtocol(protocol.Protocol):
         )
         set_tcp_options(transport, self._liveness_timeout)
         self._reading = reading(transport, self._clock)
+        self._leading = Leading(
+            self._session, self._calls, self._reading, self._hand_over, self._push
+        )
 
     def dataReceived(self, data: bytes) -> None:
         self._read_size.received(len(data))
         if self._liveness is not None:
             self._liveness.silence.heard = True
-        self._process(self._events(data))
+        self._process(self._session.receive(data))
 
-    def _events(self, data: bytes) -> Iterator[Event]:
-        """Return what `data` means; what is wrong with it comes out in its turn."""
-        try:
-            return self._session.receive(data)
-        except WireError as error:
-            return _raising(error)
+    def _hand_over(self, reading: Reading, events: Iterable[Event]) -> None:
+        self._call_from_thread(self._take_over, reading, events)
 
     def _take_over(self, reading: Reading, events: Iterable[Event]) -> None:
         """Go on where a thread that has led could not."""
         try:
-            if events is _INTERRUPTED:
+            if events is INTERRUPTED:
                 self.close(ClientDisconnected("interrupted while an answer was read"))
             else:
                 self._process(events)
@@ -433,11 +349,10 @@ class ClientProtocol(protocol.Protocol):
     def _process(self, events: Iterable[Event]) -> None:
         try:
             for event in events:
-                if self._pending is None:
+                if not self._calls.is_open:
                     return
                 self._handle(event)
-            if self._when_idle is not None and not self._pending:
-                self._idle()
+            self._calls.check_idle()
         except WireError as error:
             self.close(ProtocolError(str(error)))
         except Exception as error:
@@ -454,9 +369,9 @@ class ClientProtocol(protocol.Protocol):
     def _handle(self, event: Event) -> None:
         kind = type(event)
         if kind is Replied:
-            self._take(event).callback(event.value)  # type: ignore[union-attr]
+            self._calls.take(event.id).callback(event.value)  # type: ignore[union-attr]
         elif kind is Failed:
-            self._take(event).errback(event.error)  # type: ignore[union-attr, arg-type]
+            self._calls.take(event.id).errback(event.error)  # type: ignore[union-attr, arg-type]
         elif kind is Called:
             self._called(event)  # type: ignore[arg-type]
         elif kind is HandshakeDone:
@@ -464,13 +379,6 @@ class ClientProtocol(protocol.Protocol):
             self._beat()
             self._shaking_hands = False
             self.ready.callback(None)
-
-    def _take(self, event: Any) -> Deferred[Any] | Answer:
-        assert self._pending is not None
-        try:
-            return self._pending.pop(event.id)
-        except KeyError:
-            raise WireError(f"an answer to a call that was not made: {event.id!r}")
 
     def _called(self, event: Called) -> None:
         if event.error is not None:
@@ -488,11 +396,10 @@ class ClientProtocol(protocol.Protocol):
             self._outbox.append(self._session.keep_alive())
 
     def _fail(self, reason: Exception) -> None:
-        with self._turn, self._lock:
-            pending, self._pending = self._pending, None
-            if pending is None:
-                return
-            self._reason = reason
+        with self._leading.turn:
+            unanswered = self._calls.lose(reason)
+        if unanswered is None:
+            return
         if self._keep_alive is not None:
             self._keep_alive.cancel()
             self._keep_alive = None
@@ -504,18 +411,6 @@ class ClientProtocol(protocol.Protocol):
             self.ready.errback(reason)
         # First, so that whoever fails below and tries again waits for the next connection.
         self.lost.callback(reason)
-        for deferred in pending.values():
-            deferred.errback(ClientDisconnected(str(reason)))
-        if self._when_idle is not None:
-            self._idle()
-
-    def _idle(self) -> None:
-        assert self._when_idle is not None
-        idle, self._when_idle = self._when_idle, None
-        idle.callback(None)
-
-
-def _raising(error: Exception) -> Iterator[Event]:
-    """Return events that end with an exception."""
-    raise error
-    yield
+        for answer in unanswered:
+            answer.errback(ClientDisconnected(str(reason)))
+        self._calls.check_idle()

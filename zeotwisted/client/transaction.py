@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any
 
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from ZODB.POSException import ConflictError
 from ZODB.utils import z64
 
@@ -232,8 +230,8 @@ class ClientTransaction:
     ) -> bytes:
         """Commit; return the tid.
 
-        `callback` is called with the tid in the reactor's thread, before anything else that the
-        server says is looked at; or in this one, if the answer was lost.
+        `callback` is called with the tid before anything else that the server says is looked at, in
+        this thread or in the reactor's. It cannot ask the server for anything.
 
         :param connect: see `outcome.committed_tid`.
         :param timeout: how long (seconds) to look for a server that knows, if the answer is lost.
@@ -241,34 +239,23 @@ class ClientTransaction:
         :raises CommitInDoubt: the connection is lost, or the server failed, and nobody knows.
         :raises Exception: the server failed, and it is not committed.
         """
-        answer: Deferred[bytes] = Deferred()
-        lost = False
+        protocol = self._protocol
+        protocol.check_may_wait("tpc_finish")
 
         def committed(tid: bytes) -> bytes:
-            try:
-                coherence.committed(
-                    _checked_tid("tpc_finish", tid), self._changes.items(), callback
-                )
-            except BaseException as error:
-                # The cache may be half-way between two transactions.
-                self._protocol.close(ClientDisconnected(f"taking note of a commit failed: {error}"))
-                raise
+            coherence.committed(_checked_tid("tpc_finish", tid), self._changes.items(), callback)
             return tid
 
-        def failed(failure: Failure) -> Failure:
-            # Only of what was sent does the loss of the connection get here. A server that fails
-            # knows no more than we do, and a stock one keeps the transaction, and the lock, as long
-            # as there is the connection.
-            nonlocal lost
-            lost = True
-            self._protocol.close(ClientDisconnected(f"tpc_finish failed: {failure.value}"))
-            return failure
-
-        answer.addCallbacks(committed, failed)
+        # If it fails, the cache may be half-way between two transactions, and the connection ends.
+        waiter = Waiter(committed, anywhere=False)
+        protocol.call(waiter, "tpc_finish", self._id)
         try:
-            return self._protocol.call_and_wait(answer, "tpc_finish", self._id)
+            return protocol.wait(waiter)
         except Exception as error:
-            if not lost:
+            # A server that fails knows no more than we do, and a stock one keeps the transaction,
+            # and the lock, as long as there is the connection.
+            protocol.give_up(ClientDisconnected(f"tpc_finish failed: {error}"))
+            if waiter.answered:
                 raise
             tid = committed_tid(self._traces(), connect, timeout)
             if tid is None and isinstance(error, ClientDisconnected):
