@@ -35,8 +35,8 @@ MUTANTS = [
     Mutant(
         "1: a reply's callback runs in the same turn",
         "client/protocol.py",
-        "self._take(event).callback(event.value)",
-        "self._clock.callLater(0, self._take(event).callback, event.value)",
+        "self._calls.take(event.id).callback(event.value)",
+        "self._clock.callLater(0, self._calls.take(event.id).callback, event.value)",
         CLIENT + "test_order_does_not_depend_on_how_the_bytes_arrive",
     ),
     Mutant(
@@ -295,8 +295,8 @@ MUTANTS = [
     Mutant(
         "8: no pending call survives",
         "client/protocol.py",
-        "        for deferred in pending.values():\n"
-        "            deferred.errback(ClientDisconnected(str(reason)))\n",
+        "        for answer in unanswered:\n"
+        "            answer.errback(ClientDisconnected(str(reason)))\n",
         "",
         CLIENT + "test_who_waits_for_an_answer_hears_of_the_loss",
     ),
