@@ -107,8 +107,8 @@ MUTANTS = [
         "3: the outcome of verification reaches the cache",
         "client/coherence.py",
         "            self._invalidate_database(tid, oids)\n"
-        "            self._cache.setLastTid(tid)\n\n    def forget_all",
-        "            self._invalidate_database(tid, oids)\n\n    def forget_all",
+        "            self._cache.setLastTid(tid)\n\n    def _forget_each",
+        "            self._invalidate_database(tid, oids)\n\n    def _forget_each",
         CLIENT + "test_cache_remembers_that_it_was_verified",
     ),
     Mutant(
@@ -198,6 +198,13 @@ MUTANTS = [
         "            self._backlog.write(self._session.broadcast(news))\n",
         "            self._backlog._write(self._session.broadcast(news))\n",
         SERVER + "test_news_between_the_answers_to_a_burst_keeps_its_place",
+    ),
+    Mutant(
+        "1: calls that wait for room are not overtaken",
+        "server/protocol.py",
+        "        if self._paused or self._put_off is not None:\n",
+        "        if False:\n",
+        SERVER + "test_calls_that_wait_for_room_keep_their_order",
     ),
     Mutant(
         "5: what the socket has not taken is not overtaken",

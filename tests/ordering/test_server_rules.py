@@ -602,6 +602,40 @@ def test_news_between_the_answers_to_a_burst_keeps_its_place() -> None:
     assert last[2] == later
 
 
+def test_calls_that_wait_for_room_keep_their_order() -> None:
+    """Those that a client has no room for the answers of are dealt with when it has."""
+    server = Server()
+    writer, reader = server.client(), server.client()
+    writer.tell("tpc_begin", 1, "", "", {})
+    writer.tell("storea", OID_A, bytes(8), b"x" * 600_000, 1)
+    writer.ask("vote", 1)
+    first = writer.ask("tpc_finish", 1)
+    reader.received()
+    load = ("loadBefore", OID_A, LATEST)
+
+    reader.transport.producer.pauseProducing()
+    reader.send_together(load, load, load, ("lastTransaction",))
+    assert reader.transport.producerState == "paused"
+    assert [event[2][1] for event in reader.received()] == [first, first]
+    # What comes all the same has its place behind them.
+    reader.send("new_oid")
+    second = writer.commit(2, OID_A, serial=first)
+    reader.transport.producer.resumeProducing()
+    # There is no room again before they can be dealt with.
+    reader.transport.producer.pauseProducing()
+    reader.protocol.push("invalidateTransaction", second, [OID_B])
+    reader.send("server_status")
+    server.clock.advance(0)
+    reader.transport.producer.resumeProducing()
+    server.clock.advance(0)
+    news, other, loaded, last, oids, status = reader.received()
+    assert (news, other[0]) == (("invalidateTransaction", second, (OID_A,)), news[0])
+    assert (loaded[2][1], last[2]) == (second, second)
+    assert len(oids[2]) == 8 and "loads" in status[2]
+    assert reader.transport.producerState == "producing"
+    assert reader.ask("lastTransaction") == second
+
+
 # Rule 6: the fan-out.
 
 

@@ -164,15 +164,12 @@ def test_client_that_does_not_read(address: Any) -> None:
     peer = RawClient(address)
     peer.ask("register", "1", False)
     peer.socket.settimeout(1)
-    sent = 0
     calls = b"".join(peer.session.call(n, "loadBefore", z64, LATEST) for n in range(1000))
     with pytest.raises(TimeoutError):
-        # 200 000 answers of 50 kB would be 10 GB.
-        for _ in range(200):
+        while True:
             peer.socket.sendall(calls)
-            sent += 1000
-    assert db.storage.server_status()["loads"] < 200_000
-    peer.socket.settimeout(TIMEOUT)
+    # What both ends' sockets take, and little more; each piece that is read asks for 80 MB.
+    assert db.storage.server_status()["loads"] < 1000
     peer.close()
     db.close()
     assert still_serves(address)
@@ -201,6 +198,8 @@ def test_client_that_neither_reads_nor_speaks(serve: Callable[..., Any]) -> None
     with pytest.raises(ConnectionError):
         while True:
             peer.socket.sendall(calls)
-    assert db.storage.server_status()["connections"] == 1
+    # The peer may hear of it before the daemon has forgotten it.
+    while db.storage.server_status()["connections"] > 1:
+        pass
     peer.close()
     db.close()

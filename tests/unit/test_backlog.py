@@ -76,6 +76,14 @@ def test_reading_pauses_and_resumes(client: Client) -> None:
     assert len(client.done) == 2, "the transport is empty again"
 
 
+def test_transport_says_at_each_write_that_it_is_full(client: Client) -> None:
+    """As Twisted's do."""
+    for _ in range(4):
+        client.backlog.pauseProducing()
+        client.backlog.write(b"x" * 30)
+    assert client.done == ["pause"]
+
+
 def test_client_is_dropped_in_the_end(client: Client) -> None:
     client.backlog.pauseProducing()
     client.backlog.write(b"x" * 2000)

@@ -21,11 +21,11 @@ class Backlog:
     """Keeps one slow client from filling the server's memory.
 
     The transport says when its buffer is full and when it is empty again. In between the bytes are
-    counted here: over `pause_at` no more requests are read from this client, and over `drop_at`,
-    which only news that nobody can hold back may reach, the client is given up.
+    counted here: over `pause_at` no more requests of this client are dealt with, and over
+    `drop_at`, which only news that nobody can hold back may reach, the client is given up.
 
     :param transport: writes the bytes.
-    :param pause_reading: stops reading from the client.
+    :param pause_reading: stops dealing with requests, those that have been read included.
     :param resume_reading: the opposite.
     :param drop: ends the connection, for the reason that it is given.
     """
@@ -105,9 +105,10 @@ class Backlog:
         self._let_go()
 
     def pauseProducing(self) -> None:
-        """The transport's buffer is full."""
-        self._full = True
-        self._counted = 0
+        """The transport's buffer is full; it says so again at each write."""
+        if not self._full:
+            self._full = True
+            self._counted = 0
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from types import CoroutineType
 from typing import Any
 
@@ -64,6 +65,9 @@ class StorageServerProtocol(protocol.Protocol):
         self._deadline: IDelayedCall | None = None
         self._liveness: Liveness | None = None
         self._lost = False
+        # What has been read, but has to wait until the client takes the answers to all before it.
+        self._put_off: Iterator[Event] | None = None
+        self._paused = False
 
     # The transport's side.
 
@@ -71,9 +75,7 @@ class StorageServerProtocol(protocol.Protocol):
         transport: Any = self.transport
         set_tcp_options(transport, self._factory.options.client_timeout or 0.0)
         self._read_size = ReadSize(transport)
-        self._backlog = Backlog(
-            transport, transport.pauseProducing, transport.resumeProducing, self.drop
-        )
+        self._backlog = Backlog(transport, self._pause, self._resume, self.drop)
         timeout = self._factory.options.register_timeout
         self._deadline = self._factory.clock.callLater(
             timeout, self.drop, f"it has not registered for a storage within {timeout:g} seconds"
@@ -85,30 +87,72 @@ class StorageServerProtocol(protocol.Protocol):
         self._read_size.received(len(data))
         if self._liveness is not None:
             self._liveness.silence.heard = True
+        if self._paused or self._put_off is not None:
+            # Some of it had been read already when the transport was told to pause.
+            self._put_off = chain(self._put_off or (), self._session.receive(data))
+            return
         try:
-            events: Iterable[Event] | None = self._session.receive_alone(data)
-            if events is None:
+            alone = self._session.receive_alone(data)
+            if alone is None:
                 # There may be many, whose answers leave together.
                 self._backlog.hold()
-                events = self._session.receive(data)
-            for event in events:
-                if type(event) is Called:
-                    self._called(event)
-                else:
-                    self._handle(event)
-                if self._lost:
-                    return
-            self._backlog.flush()
-        except WireError as error:
+                self._deal_with(self._session.receive(data))
+            else:
+                self._deal_with(iter(alone))
+        except Exception as error:
+            self._end(error)
+
+    def _deal_with(self, events: Iterator[Event]) -> None:
+        for event in events:
+            if type(event) is Called:
+                self._called(event)
+            else:
+                self._handle(event)
+            if self._lost:
+                return
+            if self._paused:
+                self._put_off = events
+                break
+        self._backlog.flush()
+
+    def _end(self, error: Exception) -> None:
+        if isinstance(error, WireError):
             # What it has been sent may tell it, too, that it is talking to somebody else.
             self._backlog.flush()
             self.drop(str(error))
-        except Exception:
+        else:
             self._log.failure("({label}) internal error", label=self.label)
             self.drop("internal error")
 
+    def _pause(self) -> None:
+        self._paused = True
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def _resume(self) -> None:
+        self._paused = False
+        if self._put_off is None:
+            transport: Any = self.transport
+            transport.resumeProducing()
+        else:
+            # Who says that there is room may be in the midst of writing something.
+            self._factory.clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._paused or self._lost or self._put_off is None:
+            return
+        events, self._put_off = self._put_off, None
+        try:
+            self._backlog.hold()
+            self._deal_with(events)
+        except Exception as error:
+            self._end(error)
+        if not self._paused and not self._lost:
+            self._resume()
+
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._lost = True
+        self._put_off = None
         self._stop_timers()
         self._backlog.close()
         refused = handshake_error(reason.value, True)
