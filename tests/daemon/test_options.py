@@ -177,7 +177,7 @@ def test_invalidation_age(daemon: Daemon) -> None:
             transaction.commit()
         tid, oids = storage._call("getInvalidations", before)
         assert tid == storage.lastTransaction()
-        assert set(oids) == {connection.root()._p_oid}
+        assert oids == connection.root()._p_oid
 
 
 def test_transaction_timeout(daemon: Daemon) -> None:

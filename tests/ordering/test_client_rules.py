@@ -173,6 +173,20 @@ def test_cache_remembers_that_it_was_verified(client: Client, server: PuppetServ
     assert server.next("getInvalidations").args == (T2,)
 
 
+@pytest.mark.parametrize("missed", [[OID_A, OID_B], OID_B + OID_A + OID_B])
+def test_verification_understands_both_forms_of_what_was_missed(
+    client: Client, server: PuppetServer, missed: Any
+) -> None:
+    client.load(OID_A)
+    server.deliver(server.answer(server.next("loadBefore"), (b"a0", T0, None)))
+    server = reconnect(client, server)
+    server.deliver(server.answer(server.next("register"), T2))
+    server.deliver(server.answer(server.next("getInvalidations"), (T2, missed)))
+    assert client.cached(OID_A) is None
+    assert client.database.heard[-1] == (T2, {OID_A, OID_B})
+    assert client.storage.lastTransaction() == T2
+
+
 def test_too_long_away_means_that_anything_may_have_changed(
     client: Client, server: PuppetServer
 ) -> None:
@@ -186,7 +200,9 @@ def test_too_long_away_means_that_anything_may_have_changed(
     assert client.storage.lastTransaction() == T2
 
 
-@pytest.mark.parametrize("answer", [T1, (T1,), (1, []), (b"short", []), (T1, [b"short"]), (T1, 5)])
+@pytest.mark.parametrize(
+    "answer", [T1, (T1,), (1, []), (b"short", []), (T1, [b"short"]), (T1, b"short")]
+)
 def test_verification_checks_what_it_is_told(
     client: Client, server: PuppetServer, answer: Any
 ) -> None:

@@ -136,7 +136,7 @@ def test_nothing_is_told_that_has_not_been_published() -> None:
     after = server.storage.lastTransaction()
     assert after > before, "the storage has the transaction"
     assert reader.ask("lastTransaction") == before
-    assert reader.ask("getInvalidations", before) == (before, ())
+    assert reader.ask("getInvalidations", before) == (before, b"")
     assert reader.ask("server_status")["last-transaction"] == before.hex()
     late = PuppetClient(server)
     assert late.ask("register", "1", False) == before
@@ -146,7 +146,21 @@ def test_nothing_is_told_that_has_not_been_published() -> None:
     assert invalidations(reader) == [(after, (OID_A,))]
     assert writer.received() == [("reply", finish, after)]
     assert reader.ask("lastTransaction") == after
-    assert reader.ask("getInvalidations", before) == (after, (OID_A,))
+    assert reader.ask("getInvalidations", before) == (after, OID_A)
+
+
+@pytest.mark.parametrize("protocol", [b"Z5", b"M5"])
+def test_clients_of_version_5_are_told_each_missed_oid_once(protocol: bytes) -> None:
+    server = Server()
+    writer = server.client()
+    before = writer.commit(1, OID_A)
+    serial = writer.commit(2, OID_A, serial=before)
+    last = writer.commit(3, OID_A, serial=serial)
+    stock = server.client(protocol=protocol)
+    tid, oids = stock.ask("getInvalidations", before)
+    assert tid == last
+    assert list(oids) == [OID_A]
+    assert writer.ask("getInvalidations", before) == (last, OID_A + OID_A)
 
 
 def test_answer_to_a_commit_comes_after_the_news_of_all_commits_before_it() -> None:
@@ -430,7 +444,7 @@ def test_storage_that_cannot_say_whether_it_has_committed() -> None:
     assert server.served.lock.holder is None
     # The storage was aborted, and is not left with a lock of its own.
     tid = late.commit(2, OID_A)
-    assert late.ask("getInvalidations", tid) == (tid, ())
+    assert late.ask("getInvalidations", tid) == (tid, b"")
 
 
 def test_storage_that_has_lost_track_has_its_clients_verify() -> None:
@@ -449,7 +463,7 @@ def test_storage_that_has_lost_track_has_its_clients_verify() -> None:
     late = PuppetClient(server)
     assert late.ask("register", "1", False) == tid
     assert late.ask("getInvalidations", before) is None
-    assert late.ask("getInvalidations", tid) == (tid, ())
+    assert late.ask("getInvalidations", tid) == (tid, b"")
 
 
 def test_abort_that_comes_too_late_is_answered_after_the_commit() -> None:

@@ -9,6 +9,8 @@ from BTrees.OQBTree import OQBTree
 from BTrees.QQBTree import QQBTree
 from ZODB.utils import p64, u64, z64
 
+from zeotwisted.protocol.oids import numbers
+
 from .eviction import Dropped
 from .slots import ASKED_FOR, MAIN, PROBATION, SPARED, Slots
 from .statistics import CacheStatistics
@@ -230,10 +232,11 @@ class ClientCache:
         """Note that objects were changed by transactions that are not known: forget them."""
         with self._lock:
             self.statistics.invalidations += len(oids)
-            for oid in oids:
-                current = self._current.get(u64(oid))
-                if current is not None:
-                    self._remove(current)
+            if not self._length:
+                return
+            current = self._current
+            for number in filter(current.__contains__, numbers(b"".join(oids))):
+                self._remove(current[number])
             if not self._earlier:
                 return
             for oid in oids:

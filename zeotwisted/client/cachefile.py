@@ -51,10 +51,10 @@ _ZEO_MAGIC = b"ZEC"
 _MIN_SIZE = 64 * 1024
 #: How many bytes are held in memory while the index is made, or when the file has failed.
 _MEANWHILE = 8 * 1024 * 1024
-#: How many objects are forgotten by one record of the log.
-_AT_ONCE = 50
-#: After how many records the thread that makes the index lets others go on.
-_SLICE = 500
+#: After how many records the thread that makes the index lets others go on, and for how long
+#: (seconds). Without a pause it would have the lock again before they are awake.
+_SLICE = 250
+_PAUSE = 0.0001
 
 
 class CacheFileError(ClientStorageError):
@@ -204,7 +204,7 @@ class FileCache:
         """Read the logs from their beginnings to their ends, while others append to them."""
         began = time.perf_counter()
         while self._index_more():
-            time.sleep(0)
+            time.sleep(_PAUSE)
         took = time.perf_counter() - began
         _log.debug("%s: %d records, indexed in %.2f seconds", self.path, len(self), took)
 
@@ -472,8 +472,11 @@ class FileCache:
             if self._memory is not None:
                 self._memory.forget(oids)
             self.statistics.invalidations += len(oids)
-            for first in range(0, len(oids), _AT_ONCE):
-                self._forget(oids[first : first + _AT_ONCE])
+            if self._fd < 0:
+                return
+            at_once = min(part.log.step for part in self._parts) // 32
+            for first in range(0, len(oids), at_once):
+                self._forget(oids[first : first + at_once])
 
     def _forget(self, oids: Sequence[bytes]) -> bool:
         return self._change(lambda part: part.forget(oids, self._indexed), 8 * len(oids))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from BTrees.QQBTree import QQBTree
 from ZODB.utils import p64, u64, z64
+
+from zeotwisted.protocol.oids import numbers
 
 from .cachelog import END, FORGET, HEADER, LAST_TID, STORE, Damaged, Log, Record, Stored
 
@@ -122,16 +124,22 @@ class IndexedLog:
 
     def forget(self, oids: Sequence[bytes], indexed: bool = True) -> bool:
         """Forget objects; return whether anything may have been known of them."""
-        known = [oid for oid in oids if self._knows(u64(oid))] if indexed else oids
-        if known:
-            self.log.append(FORGET, data=b"".join(known))
-            if indexed:
-                for oid in known:
-                    self._forgotten(oid)
-        return bool(known)
+        joined = b"".join(oids)
+        known = self._known(joined) if indexed else set()
+        if indexed:
+            joined = b"".join(map(p64, known))
+        if joined:
+            self.log.append(FORGET, data=joined)
+        self._forgotten(known)
+        return bool(joined)
 
-    def _knows(self, number: int) -> bool:
-        return number in self._current or number in self._earlier
+    def _known(self, joined: bytes) -> set[int]:
+        """Return those of some oids that there are revisions of."""
+        of_many = numbers(joined)
+        known = set(filter(self._current.__contains__, of_many))
+        if self._earlier:
+            known.update(filter(self._earlier.__contains__, of_many))
+        return known
 
     def clear(self) -> None:
         """Forget everything."""
@@ -206,9 +214,7 @@ class IndexedLog:
             if start is not None and start < record.end:
                 self._ended(record.oid, start, record.end)
         elif record.kind == FORGET:
-            oids = self.log.data(record)
-            for first in range(0, len(oids), 8):
-                self._forgotten(oids[first : first + 8])
+            self._forgotten(self._known(self.log.data(record)))
         elif record.kind == LAST_TID and u64(record.end) > first:
             # After a power cut: the records were written to the disk, but not the state.
             raise Damaged("its state is older than its records")
@@ -248,11 +254,11 @@ class IndexedLog:
         self._drop_current(number)
         self._stored(oid, start, end, position)
 
-    def _forgotten(self, oid: bytes) -> None:
-        number = u64(oid)
-        if number in self._current:
-            self._drop_current(number)
-        self._earlier_length -= len(self._earlier.pop(number, ()))
+    def _forgotten(self, known: Iterable[int]) -> None:
+        for number in known:
+            if number in self._current:
+                self._drop_current(number)
+            self._earlier_length -= len(self._earlier.pop(number, ()))
 
     def _drop_current(self, number: int) -> None:
         del self._current[number]

@@ -11,6 +11,7 @@ from ZODB.utils import tid_repr, z64
 
 from zeotwisted.exceptions import ClientStorageError, UnrecognizedResult
 from zeotwisted.protocol import methods
+from zeotwisted.protocol.oids import are_joined, split
 
 from .coherence import Coherence
 
@@ -75,6 +76,9 @@ async def verify(server: _Server, server_tid: bytes, coherence: Coherence, name:
 def _checked(missed: Any) -> tuple[bytes, Sequence[bytes]]:
     if type(missed) is tuple and len(missed) == 2:
         tid, oids = missed
-        if methods.tid(tid) and methods.oids(oids):
-            return tid, oids
+        if methods.tid(tid):
+            if are_joined(oids):
+                return tid, list(set(split(oids)))
+            if methods.oids(oids):
+                return tid, oids
     raise UnrecognizedResult("getInvalidations", missed)

@@ -15,6 +15,7 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
 from zeotwisted.protocol.methods import Call
+from zeotwisted.protocol.oids import split
 from zeotwisted.protocol.session import Broadcast
 
 from . import blobs
@@ -184,8 +185,15 @@ class ServerConnection:
         served = self._served
         known = served.known_invalidations(tid)
         if known is None and served.may_read_changes(tid):
-            return self._in_thread(served.read_changes, tid, served.last_transaction)
-        return known
+            read = self._in_thread(served.read_changes, tid, served.last_transaction)
+            return read.addCallback(self._changes)
+        return self._changes(known)
+
+    def _changes(self, changes: tuple[bytes, bytes] | None) -> Any:
+        if changes is None or self._peer.is_extended:
+            return changes
+        tid, oids = changes
+        return tid, list(set(split(oids)))
 
     def remote_server_status(self) -> dict[str, Any]:
         return self._served.status()

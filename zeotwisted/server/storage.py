@@ -188,8 +188,11 @@ class ServedStorage:
         for listener in list(self._listeners):
             listener.drop("the storage has lost track of changes; the client has to verify")
 
-    def known_invalidations(self, tid: bytes) -> tuple[bytes, list[bytes]] | None:
-        """Return ``(last tid, oids changed after tid)``, or None if that is not at hand."""
+    def known_invalidations(self, tid: bytes) -> tuple[bytes, bytes] | None:
+        """Return ``(last tid, oids changed after tid)``, or None if that is not at hand.
+
+        The oids are joined, and may occur more than once.
+        """
         return self._invalidations.since(tid)
 
     def may_read_changes(self, tid: bytes) -> bool:
@@ -199,12 +202,15 @@ class ServedStorage:
             return False
         return bool(self._clock.seconds() - TimeStamp(tid).timeTime() <= age)
 
-    def read_changes(self, after: bytes, last: bytes) -> tuple[bytes, list[bytes]]:
-        """Find in the storage what was changed after one tid, up to another; in a thread."""
+    def read_changes(self, after: bytes, last: bytes) -> tuple[bytes, bytes]:
+        """Find in the storage what was changed after one tid, up to another; in a thread.
+
+        The oids are joined.
+        """
         oids: set[bytes] = set()
         for transaction in self.storage.iterator(p64(u64(after) + 1), last):
             oids.update(record.oid for record in transaction)
-        return last, list(oids)
+        return last, b"".join(oids)
 
     async def outcome(self, tid: bytes, oid: bytes | None) -> bool:
         """Return whether a transaction is in the storage, as soon as it is over.
