@@ -78,8 +78,8 @@ MUTANTS = [
     Mutant(
         "2: records that are asked for together are in the cache before the next message",
         "client/loads.py",
-        "            coherence.loaded(oid, result)\n",
-        "            pass\n",
+        "    coherence.loaded_many(revisions)\n",
+        "",
         PREFETCH + "test_invalidation_behind_the_answer_hits_all_its_records",
     ),
     Mutant(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 from threading import RLock
 
 from BTrees.OQBTree import OQBTree
@@ -21,6 +22,10 @@ __all__ = ["ClientCache"]
 #: what an earlier one takes besides that, in bytes (measured on CPython 3.11).
 _OVERHEAD = 110
 _EARLIER_OVERHEAD = 280
+
+# ZODB's `u64` and `p64`, without a check that costs as much as they do.
+_number = Struct(">Q").unpack
+_bytes = Struct(">Q").pack
 
 
 class ClientCache:
@@ -98,9 +103,9 @@ class ClientCache:
         """Return data, start and end of the revision that was valid just before `tid`, or None."""
         with self._lock:
             slots = self._slots
-            slot = self._current.get(u64(oid))
+            slot = self._current.get(_number(oid)[0])
             end = None
-            if slot is None or (start := p64(slots.starts[slot])) >= tid:
+            if slot is None or (start := _bytes(slots.starts[slot])) >= tid:
                 slot = self._find_earlier(oid, tid)
                 if slot is None:
                     self.statistics.misses += 1
@@ -127,13 +132,13 @@ class ClientCache:
         :param end: the tid of the next revision; None if this is the current one.
         """
         with self._lock:
-            number = u64(oid)
+            (number,) = _number(oid)
             current = self._current.get(number)
             if current is not None:
                 known = p64(self._slots.starts[current])
                 if known == start or (end is None and known > start):
                     return
-            if oid + start in self._earlier:
+            if self._earlier and oid + start in self._earlier:
                 return
             if end is None and current is not None:
                 # Its end is not known, and it is certainly not current.
@@ -142,15 +147,17 @@ class ClientCache:
             if size > self._limit:
                 return
             queue = self._recall(number, size) if end is None else PROBATION
-            self._make_room(size)
-            slot = self._slots.take(number, u64(start), data)
+            used = self._used
+            if used[PROBATION] + used[MAIN] + size > self._limit:
+                self._make_room(size)
+            slot = self._slots.take(number, _number(start)[0], data)
             if end is None:
                 self._current[number] = slot
             else:
                 self._earlier[oid + start] = slot
                 self._ends[slot] = end
             self._length += 1
-            self._used[queue] += size
+            used[queue] += size
             self._slots.append(slot, queue, self._spared(size))
             self.statistics.stores += 1
 
@@ -160,7 +167,8 @@ class ClientCache:
 
     def _spared(self, size: int) -> int:
         """Return the flag of what is smaller than the mean."""
-        return SPARED if size * self._length < sum(self._used) else 0
+        used = self._used
+        return SPARED if size * self._length < used[PROBATION] + used[MAIN] else 0
 
     def _recall(self, oid: int, size: int) -> int:
         """Return the queue for a new revision; if it was dropped too early, adapt the shares."""

@@ -87,6 +87,16 @@ class Coherence:
             with self._lock:
                 self._cache.store(oid, start, end, data)
 
+    def loaded_many(
+        self, revisions: Iterable[tuple[bytes, tuple[bytes, bytes, bytes | None]]]
+    ) -> None:
+        """The server has answered loads of many objects, of which these oids and revisions exist;
+        as `loaded`."""
+        with self._lock:
+            store = self._cache.store
+            for oid, (data, start, end) in revisions:
+                store(oid, start, end, data)
+
     def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
         """Another client's transaction has changed `oids`."""
         with self._lock:

@@ -37,11 +37,13 @@ def keep_many(coherence: Coherence, oids: Sequence[bytes], results: Any) -> int:
     first ones, it is. To be called as what `into_cache` returns."""
     if type(results) is not tuple or not 0 < len(results) <= len(oids):
         raise UnrecognizedResult("loadManyBefore", results)
+    revisions = []
     for oid, result in zip(oids, results):  # noqa: B905 - of the rest it says nothing
         if _is_revision(result):
-            coherence.loaded(oid, result)
+            revisions.append((oid, result))
         elif result is not None and result is not False:
             raise UnrecognizedResult("loadManyBefore", result)
+    coherence.loaded_many(revisions)
     return len(results)
 
 
