@@ -13,10 +13,11 @@ from ssl import SSLContext
 from typing import Any
 
 import pytest
+from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import POSKeyError
 
 from zeotwisted import ClientStorage
-from zeotwisted.exceptions import ClientDisconnected
+from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 from zeotwisted.protocol.session import Called, ServerHandshake, Session
 
 from .puppets import INFO, LATEST, OID_A, OID_B, T0, T1, T2
@@ -80,6 +81,9 @@ class Wire:
 
     def news(self, tid: bytes, *oids: bytes) -> bytes:
         return self._session.oneway("invalidateTransaction", tid, oids)
+
+    def sizes(self) -> bytes:
+        return self._session.oneway("info", {"length": 7, "size": 70})
 
     def send(self, *frames: bytes) -> None:
         self._socket.sendall(b"".join(frames))
@@ -276,6 +280,146 @@ def test_the_reactor_reads_for_those_that_wait_on(wire: Wire, storage: ClientSto
     assert first.result() == (b"a", T0, None)
     wire.send(wire.answer(id_b, (b"b", T0, None)))
     assert second.result() == (b"b", T0, None)
+
+
+def _noting_threads(storage: ClientStorage) -> dict[bytes, int]:
+    """Return what will say which thread has put which object into the cache."""
+    threads: dict[bytes, int] = {}
+    store = storage._cache.store
+
+    def note(oid: bytes, *args: Any) -> None:
+        threads[oid] = threading.get_ident()
+        store(oid, *args)
+
+    storage._cache.store = note
+    return threads
+
+
+def _until_following(storage: ClientStorage, followers: int) -> None:
+    leading = storage._link.ready._leading  # type: ignore[union-attr]
+    pause = threading.Event()
+    for _ in range(1000):
+        if len(leading._followers) == followers:
+            return
+        pause.wait(0.005)
+    raise AssertionError("nobody follows")
+
+
+def test_who_follows_leads_next(wire: Wire, storage: ClientStorage) -> None:
+    threads = _noting_threads(storage)
+    first = Call(storage.loadBefore, OID_A, LATEST)
+    id_a = wire.call("loadBefore")
+    _until_leading(storage)
+    second = Call(storage.loadBefore, OID_B, LATEST)
+    id_b = wire.call("loadBefore")
+    _until_following(storage, 1)
+    wire.send(wire.answer(id_a, (b"a", T0, None)))
+    assert first.result() == (b"a", T0, None)
+    _until_following(storage, 0)
+    wire.send(wire.answer(id_b, (b"b", T0, None)))
+    assert second.result() == (b"b", T0, None)
+    assert threads == {OID_A: first.ident, OID_B: second.ident}
+    wire.send(wire.news(T1, OID_A))
+    assert db(storage).told.wait(SOON)
+
+
+def test_who_follows_is_passed_over_if_it_has_its_answer(
+    wire: Wire, storage: ClientStorage
+) -> None:
+    calls = [Call(storage.loadBefore, OID_A, LATEST)]
+    ids = [wire.call("loadBefore")]
+    _until_leading(storage)
+    for number in (1, 2, 3):
+        calls.append(Call(storage.loadBefore, (50 + number).to_bytes(8, "big"), LATEST))
+        ids.append(wire.call("loadBefore"))
+        _until_following(storage, number)
+    first, *others = [wire.answer(id, (b"data", T0, None)) for id in ids]
+    wire.send(others[0], first, others[2])
+    for call in (calls[0], calls[1], calls[3]):
+        assert call.result() == (b"data", T0, None)
+    wire.send(others[1])
+    assert calls[2].result() == (b"data", T0, None)
+    _until_leading(storage, False)
+
+
+def _begin(wire: Wire, storage: ClientStorage) -> TransactionMetaData:
+    """Return a transaction that has stored an object, and has been voted for."""
+    txn = TransactionMetaData()
+    storage.tpc_begin(txn)
+    storage.store(OID_A, T0, b"new", "", txn)
+    voting = Call(storage.tpc_vote, txn)
+    assert [wire.next().call.name, wire.next().call.name] == ["tpc_begin", "storea"]
+    wire.send(wire.answer(wire.call("vote"), ([], None)))
+    voting.result()
+    return txn
+
+
+def test_a_commit_is_noted_by_its_thread(wire: Wire, storage: ClientStorage) -> None:
+    txn = _begin(wire, storage)
+    threads: list[int] = []
+    finishing = Call(storage.tpc_finish, txn, lambda tid: threads.append(threading.get_ident()))
+    id = wire.call("tpc_finish")
+    _until_leading(storage)
+    wire.send(wire.sizes(), wire.answer(id, T1), wire.news(T2, OID_B))
+    assert finishing.result() == T1
+    assert threads == [finishing.ident]
+    assert db(storage).told.wait(SOON)
+    assert storage._coherence.load_before(OID_A, LATEST) == (b"new", T1, None)
+    assert len(storage) == 7
+
+
+def test_a_commit_is_not_noted_by_another_thread(wire: Wire, storage: ClientStorage) -> None:
+    """It may hold locks that the database wants, and the one that commits may not."""
+    txn = _begin(wire, storage)
+    threads: list[int] = []
+    loading = Call(storage.loadBefore, OID_B, LATEST)
+    id_b = wire.call("loadBefore")
+    _until_leading(storage)
+    finishing = Call(storage.tpc_finish, txn, lambda tid: threads.append(threading.get_ident()))
+    id = wire.call("tpc_finish")
+    _until_following(storage, 1)
+    wire.send(wire.sizes(), wire.answer(id, T1), wire.answer(id_b, (b"b", T0, None)))
+    assert finishing.result() == T1
+    assert loading.result() == (b"b", T0, None)
+    assert loading.ident not in threads and len(threads) == 1
+
+
+def test_a_commit_that_cannot_be_noted_ends_the_connection(
+    wire: Wire, storage: ClientStorage
+) -> None:
+    txn = _begin(wire, storage)
+    protocol = storage._link.ready
+    assert protocol is not None
+
+    def fail(tid: bytes) -> None:
+        raise ValueError("the database is not well")
+
+    finishing = Call(storage.tpc_finish, txn, fail)
+    id = wire.call("tpc_finish")
+    _until_leading(storage)
+    wire.send(wire.sizes(), wire.answer(id, T1), wire.news(T2, OID_B))
+    assert type(finishing.result()) is ValueError
+    assert not protocol.is_open
+    # What follows belongs to a connection that is lost.
+    assert db(storage).heard == []
+
+
+def test_who_notes_a_commit_cannot_ask_the_server(wire: Wire, storage: ClientStorage) -> None:
+    txn = _begin(wire, storage)
+    errors: list[Exception] = []
+
+    def load(tid: bytes) -> None:
+        try:
+            storage.loadBefore(OID_B, LATEST)
+        except Exception as error:
+            errors.append(error)
+
+    finishing = Call(storage.tpc_finish, txn, load)
+    id = wire.call("tpc_finish")
+    _until_leading(storage)
+    wire.send(wire.sizes(), wire.answer(id, T1))
+    assert finishing.result() == T1
+    assert [type(error) for error in errors] == [ClientStorageError]
 
 
 def test_news_comes_while_nobody_waits(wire: Wire, storage: ClientStorage) -> None:

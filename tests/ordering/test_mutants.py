@@ -69,6 +69,20 @@ MUTANTS = [
         LEADING + "test_an_answer_of_a_lost_connection_is_not_stored_after_it",
     ),
     Mutant(
+        "1: what belongs to a thread is done in it or in the reactor's",
+        "client/leading.py",
+        " and answer is not own and not answer.anywhere:",
+        " and answer is None:",
+        LEADING + "test_a_commit_is_not_noted_by_another_thread",
+    ),
+    Mutant(
+        "8: what takes note of a commit and fails ends the connection",
+        "client/waiter.py",
+        "            if not self.anywhere:\n                raise\n",
+        "",
+        LEADING + "test_a_commit_that_cannot_be_noted_ends_the_connection",
+    ),
+    Mutant(
         "7: the end of a connection wakes the thread that reads",
         "client/reading.py",
         "self._socket.shutdown(socket.SHUT_RDWR)",
