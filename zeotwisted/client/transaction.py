@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -34,32 +35,49 @@ _ids = itertools.count(1)
 
 
 class CommitGate:
-    """Lets one transaction at a time into the storage."""
+    """Lets one transaction at a time into the storage, in the order in which they come.
+
+    Whoever leaves lets the first of those that wait in. If he only opened the gate, a thread that
+    commits again and again would be inside again before another one has woken up.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._closed = False
+        self._waiting: deque[ClientTransaction] = deque()
         #: The transaction that is inside.
         self.current: ClientTransaction | None = None
 
     def enter(self, transaction: ClientTransaction) -> None:
-        """Wait until nobody is inside, then let `transaction` in.
+        """Wait until it is the turn of `transaction`, and let it in.
 
         :raises ClientDisconnected: the storage was closed.
         """
         with self._changed:
-            while self.current is not None and not self._closed:
-                self._changed.wait()
-            if self._closed:
-                raise ClientDisconnected("the storage is closed")
-            self.current = transaction
+            if self.current is None and not self._closed:
+                self.current = transaction
+                return
+            self._waiting.append(transaction)
+            try:
+                self._changed.wait_for(lambda: self._closed or self.current is transaction)
+                if self._closed:
+                    raise ClientDisconnected("the storage is closed")
+            except BaseException:
+                self._remove(transaction)
+                raise
 
     def leave(self, transaction: ClientTransaction) -> None:
         """`transaction` has ended, one way or the other."""
         with self._changed:
-            if self.current is transaction:
-                self.current = None
-                self._changed.notify()
+            self._remove(transaction)
+
+    def _remove(self, transaction: ClientTransaction) -> None:
+        if transaction in self._waiting:
+            self._waiting.remove(transaction)
+        elif self.current is transaction:
+            self.current = self._waiting.popleft() if self._waiting else None
+            # Few wait, and each of them knows whether it is meant.
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Send away everyone who waits."""
