@@ -84,6 +84,7 @@ def test_defaults() -> None:
         ("client-label web 1", {"client_label": "web 1"}),
         ("liveness-timeout 7.5", {"liveness_timeout": 7.5}),
         ("liveness-timeout 0", {"liveness_timeout": 0.0}),
+        ("read-ahead off", {"read_ahead": False}),
         ("storage main", {"storage": "main"}),
         ("name The Storage", {"name": "The Storage"}),
     ],

@@ -41,6 +41,7 @@ from .opencache import open_cache
 from .outcome import without_mark
 from .prefetch import Prefetches
 from .protocol import ClientProtocol
+from .readahead import ReadAhead
 from .security import security
 from .target import Target, Wanted
 from .transaction import ClientTransaction, CommitGate
@@ -75,7 +76,7 @@ class ClientStorage(ConflictResolvingStorage):
     a connection, then raise `ClientDisconnected`. A call that is under way when the connection is
     lost raises it at once.
 
-    The arguments, except the last two, are those of ``ZEO.ClientStorage.ClientStorage``.
+    The arguments, except the last three, are those of ``ZEO.ClientStorage.ClientStorage``.
 
     :param addr: the server: a port on this machine, a ``(host, port)`` pair, or the path of a Unix
         socket; or a list of such, of servers that have the same data. They are tried all at once,
@@ -113,6 +114,8 @@ class ClientStorage(ConflictResolvingStorage):
     :param refuse_older_server: do without a server whose last transaction is older than the last
         one seen here, for example since a backup was restored. By default what is cached is
         dropped, and the server is used.
+    :param read_ahead: while the application follows the references of a record in their order, load
+        some of the next ones together with the one that is wanted. It needs a zeotwisted server.
     :raises ClientDisconnected: no server, or none that takes us, within `wait_timeout`.
     :raises ProtocolError: whatever is there, it is not a ZEO server.
     :raises ValueError: an argument makes no sense, or `blob_dir` is not what it should be.
@@ -157,6 +160,7 @@ class ClientStorage(ConflictResolvingStorage):
         reactor: Any = None,
         liveness_timeout: float | None = 60.0,
         refuse_older_server: bool = False,
+        read_ahead: bool = True,
     ) -> None:
         given = locals()
         for argument, what in _NOT_YET.items():
@@ -177,6 +181,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._wants_read_only = bool(read_only)
         self._client_label = client_label
         self._server_sync = server_sync
+        self._reads_ahead = read_ahead
         self._own_reactor = reactor
         self._db: Any = None
         self._server_addr: str | None = None
@@ -217,6 +222,7 @@ class ClientStorage(ConflictResolvingStorage):
             self._cache, self.invalidateTransaction, self.invalidateCache, self._notify_stale
         )
         self._prefetches = Prefetches(self._coherence)
+        self._read_ahead = ReadAhead(self._coherence) if self._reads_ahead else None
         self._gate = CommitGate()
         self._oids: deque[bytes] = deque()
         # Numbers of iterators that are not needed any more, with the connections they belong to.
@@ -448,8 +454,11 @@ class ClientStorage(ConflictResolvingStorage):
             cached = self._coherence.load_before(oid, tid)
         if cached is not None:
             return cached
+        protocol = self._protocol()
+        if self._read_ahead is not None and protocol.is_extended:
+            return self._read_ahead.load(protocol, oid, tid)
         waiter = Waiter(into_cache(self._coherence, oid))
-        return self._protocol().load(waiter, oid, tid)
+        return protocol.load(waiter, oid, tid)
 
     def _may_be_in_file(self) -> bool:
         """Return whether it is worth looking into the cache once more."""

@@ -54,6 +54,7 @@ class ClientStorageConfig:
             "blob_cache_size_check",
             "client_label",
             "liveness_timeout",
+            "read_ahead",
         ):
             value = getattr(config, name)
             if value is not None:
