@@ -7,6 +7,7 @@ that were loaded not at all. It says how much was read ahead in vain.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import random
 import statistics
@@ -187,6 +188,7 @@ def _walk(contender: str, pid: int, address: Any, walk: Callable[[Any], int]) ->
     )
     database = DB(storage)
     root = database.open().root()
+    gc.collect()
     loads, daemon = storage.server_status()["loads"], cpu_time(pid)
     wall, client = time.perf_counter(), time.process_time()
     objects = walk(root)
@@ -208,9 +210,10 @@ def _measure(contenders: list[str], walks: list[str], rounds: int, folder: Path)
         if not mine:
             continue
         with _daemon(make, path) as (pid, address):
-            for _ in range(rounds):
+            for round in range(rounds):
                 for walk in walks:
-                    for name in mine:
+                    # Each of them is the first as often as the others.
+                    for name in mine if round % 2 else reversed(mine):
                         cost = _walk(name, pid, address, _WALKS[walk])
                         costs.setdefault((walk, name), []).append(cost)
     print(

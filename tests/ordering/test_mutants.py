@@ -30,6 +30,7 @@ SERVER = "test_server_rules.py::"
 PREFETCH = "test_prefetch_rules.py::"
 LIVENESS = "test_liveness_rules.py::"
 LEADING = "test_leading.py::"
+READAHEAD = "test_readahead_rules.py::"
 
 MUTANTS = [
     Mutant(
@@ -45,6 +46,15 @@ MUTANTS = [
         "        coherence.loaded(oid, result)\n        return result\n",
         "        return result\n",
         CLIENT + "test_invalidation_behind_a_load_reply_hits_the_loaded_record",
+    ),
+    Mutant(
+        "2: records that were read ahead are in the cache before the next message",
+        "client/readahead.py",
+        "        waiter = Waiter(partial(_all_into_cache, self._coherence, oids))\n"
+        '        first, *others = protocol.ask(waiter, "loadManyBefore", oids, tid)\n',
+        '        results = protocol.ask(Waiter(), "loadManyBefore", oids, tid)\n'
+        "        first, *others = _all_into_cache(self._coherence, oids, results)\n",
+        READAHEAD + "test_news_behind_the_answer_hit_all_its_records",
     ),
     Mutant(
         "1: a thread that leads leaves what follows news to the reactor",

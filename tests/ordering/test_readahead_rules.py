@@ -44,7 +44,7 @@ class Reader:
     """One thread that loads what a test says from a server that answers as it says."""
 
     def __init__(self, handshake: ServerHandshake | None = None, **options: Any) -> None:
-        self.client = Client(**options)
+        self.client = Client(**{"read_ahead": True} | options)
         self.server = PuppetServer(self.client, handshake).establish(T0)
         self._thread = ThreadPoolExecutor(1)
 
@@ -160,9 +160,16 @@ def test_what_is_cached_is_not_read_again(reader: Reader) -> None:
 
 
 def test_nothing_is_left_to_be_read_ahead(reader: Reader) -> None:
-    reader.load(PARENT, record(OIDS[:2] + OIDS[:1]))
+    reader.load(PARENT, record(OIDS[:4] + OIDS[:1]))
+    reader.load(OIDS[2])
+    reader.load(OIDS[3])
+
+
+def test_texts_are_not_taken_for_references(reader: Reader) -> None:
+    letters = [chr(ord("a") + number) * 8 for number in range(20)]
+    reader.load(PARENT, record(OIDS[:5], letters))
     reader.load(OIDS[0])
-    reader.load(OIDS[1])
+    reader.load_many(*OIDS[1:5])
 
 
 def test_records_of_python_2(reader: Reader) -> None:
@@ -175,12 +182,12 @@ def test_records_of_python_2(reader: Reader) -> None:
     "data",
     [
         record(OIDS, "x" * 20_000),
-        b"".join(b"C\x08" + oid for oid in OIDS),
-        b"cos\nsystem\n" + b"".join(b"C\x08" + oid for oid in OIDS) + b".",
-        b"\x08\0",
+        record(OIDS[:3]),
+        b"".join(OIDS),
+        b"C\x08\0",
         b"",
     ],
-    ids=["long", "cut off", "no record", "short", "empty"],
+    ids=["long", "few references", "no references", "cut off", "empty"],
 )
 def test_records_that_are_left_alone(reader: Reader, data: bytes) -> None:
     reader.load(PARENT, data)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from threading import local
 from typing import Any
-
-from ZODB.serialize import referencesf
 
 from .coherence import Coherence
 from .loads import into_cache, keep_many
@@ -17,10 +16,15 @@ from .waiter import Waiter
 
 __all__ = ["ReadAhead"]
 
-#: How many records to look into for a reference to what is wanted, and how long they may be. That
-#: is done for each load.
+#: Finds references without parsing the record: in a pickle, an oid is a string with its length
+#: before it. Whatever else looks like that does no harm: there is no such object. (Zeros and then a
+#: small number are what texts of eight letters do not have, and oids up to 34 billion do.)
+_references = re.compile(rb"\x08(\0\0\0[\0-\x07].{4})", re.DOTALL).findall
+
+#: How many records to remember, how long they may be, and how many references they have at least.
 _RECENT = 8
 _LONGEST = 16 * 1024
+_LEAST = 4
 
 #: How many references may be left out between two that are followed one after the other.
 _GAP = 2
@@ -35,8 +39,7 @@ class ReadAhead:
 
     If one reference of a record is followed after another, in their order, those behind them are
     read ahead: a few at first, more as soon as the next one behind these is wanted. To look an
-    object up in a BTree is to follow one reference of each node, and nothing is read ahead. Records
-    are not parsed before there is something to read ahead.
+    object up in a BTree is to follow one reference of each node, and nothing is read ahead.
 
     Nothing depends on it: a load asks again for what did not come, or was not kept. It needs a
     server that speaks version 6. All methods may be called in any thread.
@@ -86,38 +89,40 @@ class _Trail:
 
     def __init__(self) -> None:
         self._recent: deque[_Record] = deque(maxlen=_RECENT)
-        # Records that were read ahead, and may not have been wanted so far.
-        self._ahead: deque[_Record] = deque(maxlen=_MOST)
+        # What was read ahead, and may not have been wanted so far.
+        self._ahead: deque[bytes] = deque(maxlen=_MOST)
 
     def loaded(self, data: bytes) -> None:
         """A record is what was wanted."""
-        if _may_refer(data):
-            self._recent.appendleft(_Record(data))
+        if len(data) <= _LONGEST:
+            references = dict.fromkeys(_references(data))
+            if len(references) >= _LEAST:
+                self._recent.appendleft(_Record(references))
 
     def loaded_ahead(self, datas: Sequence[bytes]) -> None:
         """Records were read ahead."""
-        records = [_Record(data) for data in datas if _may_refer(data)]
-        self._ahead.extendleft(reversed(records))
+        self._ahead.extendleft(data for data in reversed(datas) if len(data) <= _LONGEST)
 
-    def after(self, oid: bytes) -> list[bytes]:
+    def after(self, oid: bytes) -> Sequence[bytes]:
         """Return what may be wanted after `oid`, which is wanted now and not in the cache."""
         found = False
-        for record in list(self._recent):
-            if (at := record.find(oid)) >= 0:
+        for record in self._recent:
+            if oid in record.references:
                 found = True
-                if ahead := record.follow(oid, at):
+                if ahead := record.follow(oid):
                     # It is worth while to remember this one for longer.
                     self._recent.remove(record)
                     self._recent.appendleft(record)
                     return ahead
         # They are wanted in their order, so each of them is looked into only once.
         while not found and self._ahead:
-            record = self._ahead.popleft()
-            if (at := record.find(oid)) >= 0:
-                record.follow(oid, at)
-                self._recent.appendleft(record)
-                break
-        return []
+            data = self._ahead.popleft()
+            if oid in data:
+                found = True
+                self.loaded(data)
+                if self._recent and oid in self._recent[0].references:
+                    self._recent[0].follow(oid)
+        return ()
 
 
 class _Trails(local):
@@ -125,50 +130,33 @@ class _Trails(local):
         self.trail = _Trail()
 
 
-def _may_refer(data: bytes) -> bool:
-    # In a pickle, an oid is a string with its length before it; no database has so many objects
-    # that one begins with anything but zero.
-    return len(data) <= _LONGEST and b"\x08\0" in data
-
-
 class _Record:
-    """A record, and how far its references were followed."""
+    """A record, and how far its references were followed.
 
-    __slots__ = ("_data", "_end", "_most")
+    :ivar references: the oids, in their order.
+    """
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        # The end of the last reference that was followed or read ahead; 0 if there was none.
+    __slots__ = ("_end", "_most", "references")
+
+    def __init__(self, references: dict[bytes, None]) -> None:
+        self.references = references
+        # The place behind the last one that was followed or read ahead; 0 if there was none.
         self._end = 0
         self._most = _FIRST
 
-    def find(self, oid: bytes) -> int:
-        """Return where there is a reference to `oid`; a negative number: nowhere."""
-        return self._data.find(b"\x08" + oid) - 1
-
-    def follow(self, oid: bytes, at: int) -> list[bytes]:
-        """The reference at a place is followed; return what may be wanted after it."""
-        data = self._data
-        end, self._end = self._end, at + 10
-        if at < end and self._most > _FIRST:
+    def follow(self, oid: bytes) -> Sequence[bytes]:
+        """The reference to `oid` is followed; return what may be wanted after it."""
+        order = tuple(self.references)
+        place = order.index(oid)
+        end, self._end = self._end, place + 1
+        if place < end and self._most > _FIRST:
             # It was read ahead, and the cache did not keep it.
-            self._data = b""
-            return []
-        # Here it begins with the opcode, which depends on the version of Python that wrote it.
-        if not end or at < end or data.count(data[at : at + 2], end, at) > _GAP:
+            self.references = {}
+            return ()
+        if not end or not 0 <= place - end <= _GAP:
             self._most = _FIRST
-            return []
-        ahead = _references_behind(data, oid)[: self._most]
-        if ahead:
-            self._end = max(self._end, self.find(ahead[-1]) + 10)
-            self._most = min(self._most * 4, _MOST)
+            return ()
+        ahead = order[place + 1 : place + 1 + self._most]
+        self._end += len(ahead)
+        self._most = min(self._most * 4, _MOST)
         return ahead
-
-
-def _references_behind(data: bytes, oid: bytes) -> list[bytes]:
-    try:
-        references = list(dict.fromkeys(referencesf(data)))
-        return references[references.index(oid) + 1 :]
-    except Exception:
-        # Whatever it is, it is not for us to judge: what looked like a reference is none.
-        return []

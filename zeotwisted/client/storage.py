@@ -160,7 +160,7 @@ class ClientStorage(ConflictResolvingStorage):
         reactor: Any = None,
         liveness_timeout: float | None = 60.0,
         refuse_older_server: bool = False,
-        read_ahead: bool = True,
+        read_ahead: bool = False,
     ) -> None:
         given = locals()
         for argument, what in _NOT_YET.items():

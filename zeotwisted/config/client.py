@@ -54,11 +54,13 @@ class ClientStorageConfig:
             "blob_cache_size_check",
             "client_label",
             "liveness_timeout",
-            "read_ahead",
         ):
             value = getattr(config, name)
             if value is not None:
                 options[name] = value
+        if config.read_ahead:
+            # ZEO's client does not know it.
+            options["read_ahead"] = True
         if config.ssl is not None:
             try:
                 options["ssl"], options["ssl_server_hostname"] = client_context(config.ssl)
