@@ -63,8 +63,10 @@ class Weather:
                     if not dice.randrange(10):
                         self._over.wait(dice.uniform(0, _LONGEST_DELAY))
                     sink.sendall(piece)
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
+        with self._lock, suppress(OSError):
+            # One that is being broken may have to be reset.
+            if sink in self._ends:
+                sink.shutdown(socket.SHUT_RDWR)
 
     def _break(self) -> None:
         while not self._over.wait(self._random.expovariate(1 / self._drops)):
@@ -77,6 +79,8 @@ class Weather:
             with suppress(OSError):
                 if self._random.randrange(2):
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    # The system closes it only when nobody waits for it any more.
+                    end.shutdown(socket.SHUT_RD)
                 else:
                     end.shutdown(socket.SHUT_RDWR)
             end.close()
