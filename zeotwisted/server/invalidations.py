@@ -16,7 +16,7 @@ _NEVER = b"\xff" * 8
 class InvalidationQueue:
     """The oids that the last transactions changed, oldest first.
 
-    They are kept joined: clients of ours are sent them so, and a list takes six times the memory.
+    They are kept joined: clients of ours are sent them so, and a list takes more memory.
 
     :param size: how many transactions to keep.
     :param last: the tid of the storage's last transaction.
