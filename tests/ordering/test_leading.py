@@ -6,10 +6,15 @@ the test likes.
 
 from __future__ import annotations
 
+import linecache
 import socket
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from ssl import SSLContext
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,6 +22,7 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import POSKeyError
 
 from zeotwisted import ClientStorage
+from zeotwisted.client.waiter import Waiter
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 from zeotwisted.protocol.session import Called, ServerHandshake, Session
 
@@ -542,3 +548,83 @@ def test_no_descriptor_is_left_behind(wire: Wire, storage: ClientStorage) -> Non
     call.result()
     assert reading._watch.closed
     assert reading._socket.fileno() == -1
+
+
+class CtrlC:
+    """Interrupts this thread at one of the lines that a call takes on its way.
+
+    :param number: which one.
+    """
+
+    MODULES = ("protocol.py", "reading.py", "leading.py", "calls.py", "waiter.py", "outbox.py")
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.where = ""
+
+    def __enter__(self) -> None:
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        path = Path(frame.f_code.co_filename)
+        if path.name not in self.MODULES or path.parent.name != "client" or self.where:
+            return None
+        # No signal is heeded between the end of a block and the release of its lock.
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).split()
+        if event == "line" and line[0] != "with":
+            self._number -= 1
+            if self._number < 0:
+                self.where = f"{path.name}:{frame.f_lineno}"
+                raise KeyboardInterrupt
+        return self._trace
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_after_ctrl_c_at_any_moment_nobody_waits_for_ever(wire: Wire, together: bool) -> None:
+    number = 0
+    # A client may come back to the one that it has lost.
+    while _interrupt_load(Wire(wire.contexts), number, together):
+        number += 1
+    assert number > 30
+
+
+def _interrupt_load(wire: Wire, number: int, together: bool) -> bool:
+    """Interrupt the load that reads the answer of another; return False if it was over before."""
+    context = wire.contexts[1] if wire.contexts else None
+    storage = ClientStorage(wire.address, wait=False, wait_timeout=SOON, ssl=context)
+    wire.establish()
+    protocol = storage._link.begin().wait(SOON)
+    others: list[Call] = []
+
+    def load(oid: bytes) -> Any:
+        return protocol.load(Waiter(), oid, LATEST)
+
+    def serve() -> None:
+        while True:
+            event = wire.next()
+            answers = [wire.answer(event.id, (b"data", T0, None))]
+            if event.args[0] == OID_A:
+                others.append(Call(load, OID_B))
+                answers.insert(0, wire.answer(wire.next().id, (b"data", T0, None)))
+            for answer in [b"".join(answers)] if together else answers:
+                wire.send(answer)
+
+    server = Call(serve)
+    ctrl_c = CtrlC(number)
+    try:
+        with suppress(KeyboardInterrupt, ClientDisconnected), ctrl_c:
+            load(OID_A)
+        others.append(Call(load, OID_B))
+        for call in others:
+            assert call.is_done(5), f"after Ctrl-C at {ctrl_c.where} somebody hangs"
+            result = call.result()
+            assert result == (b"data", T0, None) or isinstance(result, ClientDisconnected)
+    finally:
+        storage.close()
+        server.result()
+        wire.close()
+    return bool(ctrl_c.where)

@@ -36,6 +36,7 @@ class Leading:
     :param reading: None where only the reactor reads.
     :param hand_over: lets the reactor deal with events, and call `Reading.end` then; in any thread.
     :param info: takes the server's news of itself, in any thread.
+    :param give_up: ends the connection; in any thread.
     :ivar turn: is held while a thread deals with what it has read; the connection must not be lost,
         and another one verified, in the midst of that.
     :ivar dealing: the thread that deals with its own answer, which cannot wait for another one.
@@ -49,12 +50,14 @@ class Leading:
         reading: Reading | None,
         hand_over: Callable[[Reading, Iterable[Event]], object],
         info: Callable[[str, tuple[Any, ...]], object],
+        give_up: Callable[[], object],
     ) -> None:
         self._session = session
         self._calls = calls
         self._reading = reading
         self._hand_over = hand_over
         self._info = info
+        self._give_up = give_up
         self.turn = threading.Lock()
         self.dealing: int | None = None
         self.silence: Silence | None = None
@@ -68,9 +71,16 @@ class Leading:
         if reading is not None:
             # What goes wrong with reading is the reactor's to find out, and to tell.
             going_well = True
-            while going_well and not waiter.done:
-                if reading.begin() or self._follow(reading, waiter):
-                    going_well = self._lead(reading, waiter)
+            try:
+                while going_well and not waiter.done:
+                    waiter.certain = False
+                    if reading.begin() or self._follow(reading, waiter):
+                        going_well = self._lead(reading, waiter)
+            except BaseException:
+                # Ctrl-C in the midst of beginning or ending: nobody may be reading now.
+                if not waiter.certain:
+                    self._give_up()
+                raise
         return waiter.wait()
 
     def _follow(self, reading: Reading, waiter: Waiter) -> bool:
@@ -82,6 +92,7 @@ class Leading:
         except BaseException:
             if self._is_chosen(waiter):
                 self._pass_on(reading)
+            waiter.certain = True
             raise
         if not self._is_chosen(waiter):
             return False
@@ -127,6 +138,7 @@ class Leading:
                 self._pass_on(reading)
             else:
                 reading.end()
+            waiter.certain = True
         return going_well
 
     def _read_one(self, reading: Reading, own: Waiter) -> Iterable[Event] | None:

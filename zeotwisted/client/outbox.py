@@ -124,7 +124,8 @@ class Outbox:
             self._frames = [data[sent:]] if sent < len(data) else []
             self._size -= sent
         except BaseException:
-            # Ctrl-C: nobody knows how much was sent.
+            # Ctrl-C: nobody knows how much was sent, and nothing may be sent behind it.
+            self._busy = True
             self._call_from_thread(self._transport.abortConnection)
             raise
         return not self._frames

@@ -324,7 +324,12 @@ class ClientProtocol(protocol.Protocol):
         set_tcp_options(transport, self._liveness_timeout)
         self._reading = reading(transport, self._clock)
         self._leading = Leading(
-            self._session, self._calls, self._reading, self._hand_over, self._push
+            self._session,
+            self._calls,
+            self._reading,
+            self._hand_over,
+            self._push,
+            self._interrupted,
         )
 
     def dataReceived(self, data: bytes) -> None:
@@ -335,6 +340,9 @@ class ClientProtocol(protocol.Protocol):
 
     def _hand_over(self, reading: Reading, events: Iterable[Event]) -> None:
         self._call_from_thread(self._take_over, reading, events)
+
+    def _interrupted(self) -> None:
+        self._call_from_thread(self.close, ClientDisconnected("interrupted"))
 
     def _take_over(self, reading: Reading, events: Iterable[Event]) -> None:
         """Go on where a thread that has led could not."""

@@ -33,13 +33,14 @@ class Waiter:
     :param anywhere: whether `then` may run in any thread. If not, it runs in the one that waits, or
         in the reactor's; and when it raises anything, the connection ends.
     :ivar done: whether the thread need not wait any more.
+    :ivar certain: for the thread that waits: whether it is known that it does not lead.
     :ivar answered: whether there was an answer, whatever `then` made of it.
     """
 
-    __slots__ = ("_error", "_lock", "_then", "_value", "answered", "anywhere", "done")
+    __slots__ = ("_error", "_lock", "_then", "_value", "answered", "anywhere", "certain", "done")
 
     def __init__(self, then: Callable[[Any], Any] | None = None, anywhere: bool = True) -> None:
-        self.answered = self.done = False
+        self.answered = self.certain = self.done = False
         self.anywhere = anywhere
         self._then = then
         self._lock = allocate_lock()
