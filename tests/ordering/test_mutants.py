@@ -433,7 +433,7 @@ def test_breach_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
         + ["-c", os.devnull, "--rootdir", str(tmp_path), str(tests / mutant.test)],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "SOON": "5"},
         capture_output=True,
         text=True,
         timeout=120,

@@ -26,7 +26,7 @@ def test_no_torn_snapshots(tmp_path: Path, client: str, server: str) -> None:
 @pytest.mark.parametrize("cache", [False, True], ids=["memory", "file"])
 def test_no_torn_snapshots_in_bad_weather(tmp_path: Path, cache: bool) -> None:
     """What was missed is learned, and as a whole."""
-    race = Race(transactions=60, readers=2, drops=0.4, cache=cache)
+    race = Race(transactions=120, readers=2, drops=0.4, cache=cache)
     seen = run(race, tmp_path, timeout=120)
     assert seen.differences == 0
     assert seen.comparisons > 10
