@@ -172,8 +172,10 @@ class DirectWriter:
                 sent = 0
         if sent < len(data):
             transport.write(data[sent:])
-            # This also moves it to the buffer that tells that something waits.
-            transport.doWrite()
+            # This also moves it to the buffer that tells that something waits. Who wants to send
+            # may not have heard yet that it is closed.
+            if transport.connected:
+                transport.doWrite()
 
 
 def _plain_socket(transport: Any) -> socket.socket | None:

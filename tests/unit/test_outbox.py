@@ -143,10 +143,13 @@ def test_interrupt_breaks_the_connection() -> None:
             raise KeyboardInterrupt
 
     wire = Interrupted()
+    outbox = wire.outbox()
     with pytest.raises(KeyboardInterrupt):
-        wire.outbox().append(b"frame")
+        outbox.append(b"frame")
+    outbox.append(b"another")
     wire.work()
     assert wire.aborted
+    assert not wire.sent and not wire.buffered
 
 
 class Waiting(Wire):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor, StringTransport
+from twisted.python.failure import Failure
 
 from tests.client.support import InThread
-from zeotwisted.transports import LARGE_READ, SMALL_READ, DirectSender, ReadSize
+from zeotwisted.transports import LARGE_READ, SMALL_READ, DirectSender, DirectWriter, ReadSize
 
 
 class Above:
@@ -67,3 +69,14 @@ def test_who_waits_for_a_connection_that_ends_finds_out() -> None:
     assert left and b"".join(PIECES).endswith(left)
     for each in (sender, ours, theirs):
         each.close()
+
+
+def test_who_writes_may_not_have_heard_that_the_connection_is_lost() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        transport = Connection(ours, Protocol(), MemoryReactor())
+        transport.connected = 1
+        writer = DirectWriter(transport)
+        transport.connectionLost(Failure(ConnectionLost()))
+        writer.write(b"data")
