@@ -184,4 +184,5 @@ class _Answer:
         """The answer is an exception, or there will be none."""
         if not isinstance(error, (POSKeyError, ClientDisconnected)):
             _log.error("prefetch failed: %s", error)
-        self._request.received(0)
+        # Nobody needs to ask again for what does not exist.
+        self._request.received(1 if isinstance(error, POSKeyError) else 0)
