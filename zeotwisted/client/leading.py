@@ -151,13 +151,13 @@ class Leading:
                 self.silence.heard = True
             data = reading.receive()
             answer = self._session.answer(data)
-            if answer is not None and not calls.watched:
+            if answer is not None:
                 # The fast path: there is nothing but an answer.
                 waiter = calls.get(answer[0])
                 if type(waiter) is Waiter and waiter.anywhere:
                     waiter.callback(answer[1])
                     calls.take(answer[0])
-                    return None
+                    return self._nothing_left()
             return self._deal_with(self._session.receive(data), own)
 
     def _deal_with(self, events: Iterator[Event], own: Waiter) -> Iterable[Event] | None:
@@ -187,6 +187,10 @@ class Leading:
                     return itertools.chain((event,), events)
         except Exception as error:
             return _raising(error)
+        return self._nothing_left()
+
+    def _nothing_left(self) -> Iterable[Event] | None:
+        """Return None, unless the reactor wants to see whether this was the last answer."""
         return iter(()) if self._calls.watched else None
 
     def abandon(self) -> None:
