@@ -88,21 +88,24 @@ class ReadSize:
     ones it would be in vain: the memory is taken for each of them.
 
     :param transport: reads; those that are no sockets do as they like.
+    :ivar size: how much (bytes) to read at a time now.
     """
 
-    __slots__ = ("_below", "_large")
+    __slots__ = ("_below", "_large", "size")
 
     def __init__(self, transport: Any) -> None:
         below = bottom(transport)
         self._below = below if hasattr(below, "bufferSize") else None
         self._large = False
+        self.size = SMALL_READ
 
     def received(self, size: int) -> None:
         """So many bytes were received."""
         if (size >= _MUCH) is not self._large:
             self._large = not self._large
+            self.size = LARGE_READ if self._large else SMALL_READ
             if self._below is not None:
-                self._below.bufferSize = LARGE_READ if self._large else SMALL_READ
+                self._below.bufferSize = self.size
 
 
 def unsent(transport: Any) -> tuple[int, int]:

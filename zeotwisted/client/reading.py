@@ -22,12 +22,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zeotwisted import greenlets
-from zeotwisted.transports import bottom
+from zeotwisted.transports import ReadSize, bottom
 
 __all__ = ["Reading", "reading"]
-
-#: How much (bytes) to read at a time.
-_SIZE = 65536
 
 
 @implementer(IReadDescriptor)
@@ -49,6 +46,7 @@ class Reading:
     ) -> None:
         self._transport = transport
         self._decrypt = decrypt
+        self._amount = ReadSize(transport)
         self._reactor = reactor
         # Another descriptor of the same socket: the transport may close its own at any moment.
         self._socket = handle.dup()
@@ -83,9 +81,10 @@ class Reading:
     def receive(self) -> bytes:
         """Return what has come; nothing if there is any trouble, or only a part of something."""
         try:
-            data = self._socket.recv(_SIZE)
+            data = self._socket.recv(self._amount.size)
         except OSError:
             return b""
+        self._amount.received(len(data))
         return data if self._decrypt is None else self._decrypt(data)
 
     def end(self) -> None:
