@@ -45,8 +45,12 @@ _U4 = Struct("<I")
 _START = rb"\x80\x03\("
 _END = rb"t" + _NOTE + rb"\."
 
+# The flags: stock clients send False and True, stock servers numbers.
+_ZERO = rb"(?:K\x00|\x89)"
+_ONE = rb"(?:K\x01|\x88)"
+
 _LOAD = _pattern(
-    _START, _ID, rb"K\x00", _text(b"loadBefore"), _EIGHT * 2, rb"\x86", _NOTE, _END
+    _START, _ID, _ZERO, _text(b"loadBefore"), _EIGHT * 2, rb"\x86", _NOTE, _END
 ).fullmatch
 
 _MSGPACK_EIGHT = rb"\xc4\x08(.{8})"
@@ -55,14 +59,14 @@ _MSGPACK_LOAD = _pattern(
     rb"\x94(?:\x92",
     _MSGPACK_EIGHT * 2,
     rb"|([\x00-\x7f])|\xcc(.)|\xcd(..)|\xce(.{4})|\xcf(.{8}))",
-    rb"\x00\xaaloadBefore\x92",
+    rb"[\x00\xc2]\xaaloadBefore\x92",
     _MSGPACK_EIGHT * 2,
 ).fullmatch
 
-_ANSWER = _pattern(_START, _ID, rb"K\x00", _text(b".reply"), _SIZE).match
+_ANSWER = _pattern(_START, _ID, _ZERO, _text(b".reply"), _SIZE).match
 _ANSWER_END = _pattern(_NOTE, _EIGHT, rb"(?:N|", _EIGHT, rb")\x87", _NOTE, _END).fullmatch
 
-_STORE = _pattern(_START, rb"K\x00K\x01", _text(b"storea"), rb"\(", _EIGHT * 2, _SIZE).match
+_STORE = _pattern(_START, rb"K\x00", _ONE, _text(b"storea"), rb"\(", _EIGHT * 2, _SIZE).match
 # The transaction is a number, as a rule an address in memory.
 _STORE_END = _pattern(
     _NOTE, rb"(?:\x8a(?:\x05(.{5})|\x06(.{6})|\x07(.{7})|\x08(.{8}))|J(.{4}))t", _NOTE, _END
