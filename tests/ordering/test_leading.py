@@ -277,18 +277,6 @@ def test_a_thread_reads_the_answers_of_others(wire: Wire, storage: ClientStorage
     assert first.result() == (b"a", T0, None)
 
 
-def test_the_reactor_reads_for_those_that_wait_on(wire: Wire, storage: ClientStorage) -> None:
-    first = Call(storage.loadBefore, OID_A, LATEST)
-    id_a = wire.call("loadBefore")
-    _until_leading(storage)
-    second = Call(storage.loadBefore, OID_B, LATEST)
-    id_b = wire.call("loadBefore")
-    wire.send(wire.answer(id_a, (b"a", T0, None)))
-    assert first.result() == (b"a", T0, None)
-    wire.send(wire.answer(id_b, (b"b", T0, None)))
-    assert second.result() == (b"b", T0, None)
-
-
 def _noting_threads(storage: ClientStorage) -> dict[bytes, int]:
     """Return what will say which thread has put which object into the cache."""
     threads: dict[bytes, int] = {}

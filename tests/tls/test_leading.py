@@ -26,8 +26,8 @@ from tests.ordering.test_leading import (
     test_news_stays_in_order,
     test_no_descriptor_is_left_behind,
     test_the_end_of_the_connection_ends_the_wait,
-    test_the_reactor_reads_for_those_that_wait_on,
     test_the_thread_that_waits_reads_its_answer,
+    test_who_follows_leads_next,
 )
 from zeotwisted.transports import bottom
 
@@ -45,8 +45,8 @@ __all__ = [
     "test_news_stays_in_order",
     "test_no_descriptor_is_left_behind",
     "test_the_end_of_the_connection_ends_the_wait",
-    "test_the_reactor_reads_for_those_that_wait_on",
     "test_the_thread_that_waits_reads_its_answer",
+    "test_who_follows_leads_next",
 ]
 
 

@@ -20,8 +20,6 @@ class Calls:
     """Who gets which answer.
 
     `when_idle` and `check_idle` belong to the reactor's thread, the others may be used in any.
-
-    :ivar watched: whether somebody waits until there are none; in the reactor's thread.
     """
 
     def __init__(self) -> None:
@@ -30,12 +28,16 @@ class Calls:
         self._lock = Lock()
         self._reason: Exception | None = None
         self._idle: Deferred[None] | None = None
-        self.watched = False
 
     @property
     def is_open(self) -> bool:
         """Whether there can be answers."""
         return self._answers is not None
+
+    @property
+    def watched(self) -> bool:
+        """Whether the reactor's thread waits until there are none."""
+        return self._idle is not None
 
     def __len__(self) -> int:
         """Return how many answers are outstanding."""
@@ -98,13 +100,11 @@ class Calls:
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires as soon as no answer is outstanding."""
         self._idle = idle = Deferred[None]()
-        self.watched = True
         self.check_idle()
         return idle
 
     def check_idle(self) -> None:
         """Tell who waits for it that no answer is outstanding, if that is true."""
         if self._idle is not None and not self._answers:
-            self.watched = False
             idle, self._idle = self._idle, None
             idle.callback(None)

@@ -26,8 +26,8 @@ from .waiter import Waiter
 
 __all__ = ["INTERRUPTED", "Leading"]
 
-#: What remains to be dealt with when nobody knows.
-INTERRUPTED: tuple[Event, ...] = ()
+#: What remains to be dealt with when nobody knows. It is recognised by its identity.
+INTERRUPTED: Iterable[Event] = iter(())
 
 
 class Leading:

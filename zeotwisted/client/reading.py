@@ -29,7 +29,9 @@ __all__ = ["Reading", "reading"]
 
 @implementer(IReadDescriptor)
 class Reading:
-    """The reading end of a transport's socket. What no comment says may be used in any thread.
+    """The reading end of a transport's socket.
+
+    Threads that lead call what stands first; from `fileno` on all belongs to the reactor's.
 
     :param transport: a socket's. It sends and closes as ever, and no longer reads on its own.
     :param handle: the socket.
