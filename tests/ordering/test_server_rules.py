@@ -650,6 +650,79 @@ def test_calls_that_wait_for_room_keep_their_order() -> None:
     assert reader.ask("lastTransaction") == second
 
 
+def test_many_messages_of_one_client_let_others_have_their_turn() -> None:
+    """Each message takes some milliseconds; what was read at a time is dealt with in pieces."""
+    server = Server()
+    busy = server.client()
+    calls: list[bytes] = []
+
+    def new_oid() -> bytes:
+        server.clock.rightNow += 0.003
+        calls.append(OID_A)
+        return len(calls).to_bytes(8, "big")
+
+    server.storage.new_oid = new_oid
+    busy.send_together(*[("new_oid",)] * 20, ("lastTransaction",))
+    assert len(calls) < 10
+    assert busy.transport.producerState == "paused"
+    # It is the turn of others, and what comes all the same has its place behind.
+    busy.send("server_status")
+    assert len(calls) < 10
+    turns = 0
+    while due := [call for call in server.clock.calls if call.getTime() <= server.clock.seconds()]:
+        done = len(calls)
+        # As a reactor does: what is asked for meanwhile waits for the next turn.
+        (turn,) = due
+        server.clock.calls.remove(turn)
+        turn.func()
+        turns += 1
+        assert len(calls) - done < 10
+    assert 2 <= turns < 10
+    *oids, last, status = busy.received()
+    assert [oid[2] for oid in oids] == [number.to_bytes(8, "big") for number in range(1, 21)]
+    assert len(last[2]) == 8 and "loads" in status[2]
+    assert busy.transport.producerState == "producing"
+
+
+def test_clients_with_many_messages_share_a_turn() -> None:
+    """However many of them there are, those with few do not wait for longer."""
+    server = Server()
+    calls: list[None] = []
+
+    def new_oid() -> bytes:
+        server.clock.rightNow += 0.001
+        calls.append(None)
+        return OID_A
+
+    server.storage.new_oid = new_oid
+    done = []
+    for _ in range(5):
+        server.client().send_together(*[("new_oid",)] * 100)
+        done.append(len(calls))
+        calls.clear()
+    assert done[0] > 15
+    assert sorted(done, reverse=True) == done
+    assert done[-1] < 6
+
+
+def test_client_that_leaves_while_others_have_their_turn() -> None:
+    server = Server()
+    busy = server.client()
+    calls: list[None] = []
+
+    def new_oid() -> bytes:
+        server.clock.rightNow += 1
+        calls.append(None)
+        return OID_A
+
+    server.storage.new_oid = new_oid
+    busy.send_together(*[("new_oid",)] * 5)
+    busy.lose()
+    server.clock.advance(0)
+    assert len(calls) == 1
+    assert not server.factory.interrupted
+
+
 # Rule 6: the fan-out.
 
 

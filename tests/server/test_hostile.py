@@ -124,6 +124,23 @@ def test_undecodable_message(address: Any, payload: bytes) -> None:
     assert still_serves(address)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("storea", b"\x91\xdd\0\1\x00\x00" + b"\1" * 2**16),
+        ("tpc_begin", b"\x94\1\xa0\xa0\x81\xa1a\xdd\0\1\x10\x00" + b"\x80" * 70_000),
+        ("iterator_gc", b"\x91\xdd\0\1\x10\x00" + b"\1" * 70_000),
+    ],
+)
+def test_message_of_too_many_values(address: Any, name: str, arguments: bytes) -> None:
+    peer = RawClient(address)
+    peer.ask("register", "1", False)
+    head = b"\x94\0\1" + bytes([0xA0 + len(name)]) + name.encode()
+    peer.socket.sendall(encode_frame(head + arguments))
+    assert peer.is_dropped()
+    assert still_serves(address)
+
+
 def test_wrong_arguments_are_refused(address: Any) -> None:
     peer = RawClient(address)
     peer.ask("register", "1", False)

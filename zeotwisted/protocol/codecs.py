@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgpack
 
 from . import frequent, pickles
+from .bounds import FEW, Allowance, any_number, check_key, check_msgpack
 
 __all__ = ["CODECS", "LONG", "Codec", "EncodeError", "Message", "MessageId", "UndecodableMessage"]
 
@@ -43,8 +44,8 @@ class Codec(NamedTuple):
     letter: bytes
     #: Raises `EncodeError`.
     encode: Callable[[Message], bytes]
-    #: Raises `UndecodableMessage`.
-    decode: Callable[[bytes | bytearray], Message]
+    #: Raises `UndecodableMessage`. An `Allowance`, if there is one, bounds the number of values.
+    decode: Callable[..., Message]
     #: Makes ``(id, 0, "loadBefore", (oid, tid))`` faster than `encode`. The id has 31 bits at most;
     #: oid and tid have eight bytes each.
     encode_load: Callable[[int, bytes, bytes], bytes]
@@ -60,12 +61,12 @@ def _encode_pickle(message: Message) -> bytes:
         raise EncodeError(str(error)) from error
 
 
-def _decode_pickle(data: bytes | bytearray) -> Message:
+def _decode_pickle(data: bytes | bytearray, allowance: Allowance = any_number) -> Message:
     message: Message | None = frequent.read(data)
     if message is not None:
         return message
     try:
-        return _message(pickles.loads(data))
+        return _message(pickles.loads(data, allowance))
     except pickles.PickleError as error:
         raise UndecodableMessage(str(error)) from error
 
@@ -102,15 +103,70 @@ def _encode_msgpack_pieces(message: Message) -> list[bytes]:
     return pieces
 
 
-def _decode_msgpack(data: bytes | bytearray) -> Message:
+def _decode_msgpack(data: bytes | bytearray, allowance: Allowance = any_number) -> Message:
     try:
-        # unpackb bounds all announced lengths by the size of `data`, and nesting by 1024 levels.
-        # Keys that are numbers occur in the extension of a transaction.
-        message = msgpack.unpackb(data, use_list=False, strict_map_key=False)
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        message = _few(data)
+    except _MALFORMED:
+        # Or it is one of those that take more care.
+        message = _many(data, allowance)
+    return _message(message)
+
+
+_MALFORMED = (ValueError, TypeError, RecursionError, msgpack.UnpackException)
+
+#: So long a message (bytes) cannot cost much, whatever it contains: some milliseconds.
+_SHORT = 65536
+
+
+def _few(data: bytes | bytearray) -> Any:
+    """Unpack what most messages are: a few values, and no other keys than strings.
+
+    Memory for an array is taken as soon as it is announced, so its length matters here, too.
+    """
+    if len(data) <= _SHORT:
+        return msgpack.unpackb(
+            data, use_list=False, max_array_len=FEW, ext_hook=_extension, timestamp=1
+        )
+    left = FEW
+
+    def count(values: tuple[Any, ...] | dict[Any, Any]) -> Any:
+        nonlocal left
+        # One more for the container, which may be empty.
+        left -= 1 + len(values)
+        if left < 0:
+            raise ValueError("too many")
+        return values
+
+    return msgpack.unpackb(
+        data,
+        use_list=False,
+        max_array_len=FEW,
+        max_map_len=FEW,
+        list_hook=count,
+        object_hook=count,
+        ext_hook=_extension,
+        timestamp=1,
+    )
+
+
+def _many(data: bytes | bytearray, allowance: Allowance) -> Any:
+    """Unpack any message, after a look at how many values there are."""
+    try:
+        check_msgpack(data, allowance)
+        # It bounds nesting by 1024 levels.
+        return msgpack.unpackb(data, use_list=False, strict_map_key=False, object_pairs_hook=_map)
+    except _MALFORMED as error:
         # Not the representation of `error`: it may contain all of the message.
         raise UndecodableMessage(f"malformed msgpack: {type(error).__name__}: {error}") from error
-    return _message(message)
+
+
+def _extension(code: int, data: bytes) -> Any:
+    raise ValueError(f"values of the extension type {code} do not occur")
+
+
+def _map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    # Keys that are numbers occur in the extension of a transaction.
+    return {check_key(key): value for key, value in pairs}
 
 
 _MSGPACK_LOAD = Struct(">2sI15s8s2s8s")

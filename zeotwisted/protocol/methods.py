@@ -6,13 +6,31 @@ A name that is not here does not exist; an argument of the wrong kind never reac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["CLIENT_CALLS", "MOST_LOADED", "SERVER_CALLS", "BadArguments", "Call"]
+from .bounds import FEW, Allowance
+
+__all__ = [
+    "CLIENT_CALLS",
+    "MOST_LOADED",
+    "SERVER_CALLS",
+    "BadArguments",
+    "Call",
+    "allowance",
+]
 
 #: How many records may be asked for at a time.
 MOST_LOADED = 1000
+
+#: How many values a call may have that carries data of the application's, or a list that the client
+#: is free to collect. A transaction's extension has 65535 bytes at most in ZODB's file storages.
+_MANY = 2**16
+
+#: How many values a server's message may have, and how many bytes there are for each of those
+#: beyond. An object id has ten, and the entries of an undo log six on average.
+_MANY_TOLD = 2**20
+_TOLD_SIZE = 4
 
 _Kind: TypeAlias = "Callable[[Any], bool]"
 
@@ -35,6 +53,8 @@ class Call(NamedTuple):
     writes: bool
     #: The first version of the protocol that has it.
     version: bytes = b"5"
+    #: How many values it may have.
+    values: int = FEW
 
     def check(self, args: Any) -> None:
         """Check the arguments.
@@ -146,7 +166,7 @@ SERVER_CALLS = _table(
     _read("pack", number, flag, required=1),
     # Records.
     _read("loadBefore", oid, tid),
-    _read("loadManyBefore", few_oids, tid)._replace(version=b"6"),
+    _read("loadManyBefore", few_oids, tid)._replace(version=b"6", values=2 * MOST_LOADED),
     _read("loadSerial", oid, tid),
     _read("getTid", oid),
     _read("history", oid, integer, required=1),
@@ -154,12 +174,12 @@ SERVER_CALLS = _table(
     _read("sendBlob", oid, tid),
     # The log of transactions.
     _read("undoLog", integer, integer),
-    _read("undoInfo", integer, integer, mapping_or_none),
+    _read("undoInfo", integer, integer, mapping_or_none)._replace(values=_MANY),
     _read("iterator_start", tid_or_none, tid_or_none),
     _read("iterator_next", integer),
     _read("iterator_record_start", integer, tid),
     _read("iterator_record_next", integer),
-    _push("iterator_gc", integers),
+    _push("iterator_gc", integers)._replace(values=_MANY),
     # New objects.
     _write("new_oid"),
     _write("new_oids", integer, required=0),
@@ -174,7 +194,7 @@ SERVER_CALLS = _table(
         text,
         required=4,
         oneway=True,
-    ),
+    )._replace(values=_MANY),
     _write("storea", oid, tid_or_none, data, transaction, oneway=True),
     _write("restorea", oid, tid, data_or_none, tid_or_none, transaction, oneway=True),
     _write("deleteObject", oid, tid, transaction, oneway=True),
@@ -199,3 +219,17 @@ CLIENT_CALLS = _table(
     _push("receiveBlobChunk", oid, tid, data),
     _push("receiveBlobStop", oid, tid),
 )
+
+
+def allowance(calls: Mapping[str, Call]) -> Allowance:
+    """Return what bounds the messages of a peer that may make `calls`."""
+    return _from_client if calls is SERVER_CALLS else _from_server
+
+
+def _from_client(name: str, size: int) -> int:
+    call = SERVER_CALLS.get(name)
+    return FEW if call is None else call.values
+
+
+def _from_server(name: str, size: int) -> int:
+    return _MANY_TOLD + size // _TOLD_SIZE

@@ -18,6 +18,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import Any
 
+from .bounds import FEW, Allowance, any_number, check_key, too_many
 from .undo import Prefix
 
 __all__ = ["PickleError", "dumps", "loads"]
@@ -49,7 +50,7 @@ def _plain(value: object, kind: type | tuple[type, ...], what: str) -> Any:
 
 
 def _set(items: object = ()) -> set[Any]:
-    return {_key(item) for item in _plain(items, (list, tuple), "a set")}
+    return {check_key(item) for item in _plain(items, (list, tuple), "a set")}
 
 
 def _frozenset(items: object = ()) -> frozenset[Any]:
@@ -72,7 +73,7 @@ def _binary(data: object = b"") -> bytes:
 
 def _dict(items: object = ()) -> dict[Any, Any]:
     pairs = _plain(items, (list, tuple), "a dict")
-    return {_key(key): value for key, value in pairs}
+    return {check_key(key): value for key, value in pairs}
 
 
 class _Global:
@@ -120,15 +121,16 @@ class _Instance:
         self.make = make
 
 
-def loads(data: bytes | bytearray) -> Any:
+def loads(data: bytes | bytearray, allowance: Allowance = any_number) -> Any:
     """Return the plain value that `data` describes.
 
+    :param allowance: tells how many opcodes there may be, which are about as many as values.
     :raises PickleError: `data` is cut off, malformed, nested too deeply, or contains anything but
         ``None``, booleans, numbers, strings, bytes, tuples, lists, dicts, sets, and the classes
-        in this module's tables.
+        in this module's tables; or too much of that.
     """
     try:
-        return _Machine(bytes(data)).run()
+        return _Machine(bytes(data)).run(allowance)
     except PickleError:
         raise
     except (IndexError, KeyError, TypeError, ValueError, StructError) as error:
@@ -147,24 +149,41 @@ class _Machine:
         # What may still be copied out of `data`: each byte once.
         self.uncopied = len(data) + _FREE_GROWTH
 
-    def run(self) -> Any:
+    def run(self, allowance: Allowance) -> Any:
+        if self.take_steps(FEW):
+            return self.stack[0]
+        # It is a long one, and what has been done tells its name.
+        name = self.name()
+        most = allowance(name, len(self.data))
+        if self.take_steps(most - FEW):
+            return self.stack[0]
+        raise too_many(name, most)
+
+    def take_steps(self, count: int) -> bool:
+        """Return whether the end was reached with so many opcodes or less."""
         data = self.data
         size = len(data)
         opcodes = _OPCODES
-        while self.position < size:
+        for _ in range(count):
+            if self.position >= size:
+                raise PickleError("the pickle is cut off")
             opcode = data[self.position]
             self.position += 1
-            if opcode == _STOP:
-                value = self.stack.pop()
-                if self.stack or self.position != size:
-                    raise PickleError("data after the end of the pickle")
-                _check(value, _MAX_GROWTH * size + _FREE_GROWTH)
-                return value
             step = opcodes[opcode]
             if step is None:
-                raise PickleError(f"opcode {chr(opcode)!r} is not allowed")
+                if opcode != _STOP:
+                    raise PickleError(f"opcode {chr(opcode)!r} is not allowed")
+                if len(self.stack) != 1 or self.position != size:
+                    raise PickleError("data after the end of the pickle")
+                _check(self.stack[0], _MAX_GROWTH * size + _FREE_GROWTH)
+                return True
             step(self)
-        raise PickleError("the pickle is cut off")
+        return False
+
+    def name(self) -> str:
+        """Return the name of the message, if all of it but its arguments is on the stack."""
+        head = self.stack[:4]
+        return head[3] if len(head) == 4 and head[0] is _MARK and type(head[3]) is str else ""
 
     def take(self, count: int) -> bytes:
         end = self.position + count
@@ -266,7 +285,7 @@ class _Machine:
     def setitem(self) -> None:
         value = self.stack.pop()
         key = self.stack.pop()
-        self._top(dict)[_key(key)] = value
+        self._top(dict)[check_key(key)] = value
 
     def setitems(self) -> None:
         items = self.since_mark()
@@ -274,7 +293,7 @@ class _Machine:
             raise PickleError("a dict has a key without a value")
         target = self._top(dict)
         for index in range(0, len(items), 2):
-            target[_key(items[index])] = items[index + 1]
+            target[check_key(items[index])] = items[index + 1]
 
     def _top(self, kind: type) -> Any:
         value = self.stack[-1]
@@ -366,19 +385,6 @@ for _opcode, _step in {
     b"b": _Machine.build,
 }.items():
     _OPCODES[_opcode[0]] = _step
-
-
-# A key that is a tuple would be hashed by recursion before its depth is known.
-_KEYS = (str, bytes, int, float, bool, type(None))
-
-
-def _key(key: object) -> Any:
-    if type(key) not in _KEYS:
-        raise PickleError(f"{type(key).__name__} cannot be a key")
-    # Long numbers with the same hash are easily made, and a dict of them takes quadratic time.
-    if type(key) is int and not -(2**63) <= key < 2**64:
-        raise PickleError("the number is too long for a key")
-    return key
 
 
 _TOO_MUCH = "the pickle unfolds to much more than its own length"

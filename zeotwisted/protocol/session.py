@@ -15,7 +15,13 @@ from .codecs import CODECS, Codec, MessageId, UndecodableMessage
 from .errors import exception_from_wire, exception_to_wire
 from .framing import FrameDecoder, FrameTooLarge, encode_frame, frame_pieces
 from .frequent import LOADS, Load
-from .methods import CLIENT_CALLS, SERVER_CALLS, BadArguments, Call
+from .methods import (
+    CLIENT_CALLS,
+    SERVER_CALLS,
+    BadArguments,
+    Call,
+    allowance,
+)
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -243,6 +249,7 @@ class Session:
         self.protocol = b""
         self._handshake = handshake
         self._calls = handshake.calls
+        self._allowance = allowance(self._calls)
         self._limit = limit
         self._frames = FrameDecoder(min(_UNREGISTERED_LIMIT, limit))
         self._version = b""
@@ -304,7 +311,7 @@ class Session:
         if frame is None:
             return None
         try:
-            id, flag, name, value = self._codec.decode(frame)
+            id, flag, name, value = self._codec.decode(frame, self._allowance)
         except UndecodableMessage:
             return None
         return None if flag or name != _REPLY or id == _KEEP_ALIVE else (id, value)
@@ -369,7 +376,7 @@ class Session:
                     return Called(load[0], _LOAD_BEFORE, load[1], None)
             if self.state is State.HANDSHAKE:
                 return self._shake_hands(bytes(frame))
-            id, flag, name, args = self._codec.decode(frame)
+            id, flag, name, args = self._codec.decode(frame, self._allowance)
             if name == _REPLY:
                 return self._answered(id, flag, args)
             return self._called(id, flag, name, args)

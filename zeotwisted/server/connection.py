@@ -164,7 +164,9 @@ class ServerConnection:
         return served.register(self)
 
     def remote_set_client_label(self, label: str | bytes) -> None:
-        text = label.decode("utf-8", "replace") if isinstance(label, bytes) else label
+        # Four bytes make a character at most, and a label may be as long as a message.
+        start = label[:320]
+        text = start.decode("utf-8", "replace") if isinstance(start, bytes) else start
         # A line break would let a client write log lines of its own.
         printable = "".join(char if char.isprintable() else "?" for char in text[:80])
         self.label = f"{printable} {self._peer.label}"

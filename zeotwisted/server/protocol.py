@@ -48,6 +48,12 @@ _USUAL = (ConflictError, POSKeyError, ReadOnlyError, UndoError)
 #: there, and sends a keep-alive each minute.
 _RETICENT_TIMEOUT = 150.0
 
+#: How long (seconds) the messages of one client are dealt with before it is the turn of others: what
+#: has been read at a time may be thousands of short ones. Clients that have more to do share this
+#: time, and each of them gets the second one at least.
+_TURN = 0.02
+_SHORTEST_TURN = 0.002
+
 
 class StorageServerProtocol(protocol.Protocol):
     """Reads calls in the order of the wire, and writes answers and news in one order."""
@@ -65,9 +71,12 @@ class StorageServerProtocol(protocol.Protocol):
         self._deadline: IDelayedCall | None = None
         self._liveness: Liveness | None = None
         self._lost = False
-        # What has been read, but has to wait until the client takes the answers to all before it.
+        # What has been read, but has to wait: until the client takes the answers to all before it,
+        # or until others have had their turn. Nothing more is read meanwhile.
         self._put_off: Iterator[Event] | None = None
         self._paused = False
+        # Goes on with it.
+        self._next_turn: IDelayedCall | None = None
 
     # The transport's side.
 
@@ -98,22 +107,37 @@ class StorageServerProtocol(protocol.Protocol):
                 self._backlog.hold()
                 self._deal_with(self._session.receive(data))
             else:
-                self._deal_with(iter(alone))
+                for event in alone:
+                    self._deal_with_one(event)
+                if not self._lost:
+                    self._backlog.flush()
         except Exception as error:
             self._end(error)
 
     def _deal_with(self, events: Iterator[Event]) -> None:
+        seconds = self._factory.clock.seconds
+        interrupted = self._factory.interrupted
+        end = seconds() + max(_TURN / (1 + len(interrupted)), _SHORTEST_TURN)
         for event in events:
-            if type(event) is Called:
-                self._called(event)
-            else:
-                self._handle(event)
+            self._deal_with_one(event)
             if self._lost:
                 return
             if self._paused:
                 self._put_off = events
                 break
+            if seconds() > end:
+                self._put_off = events
+                interrupted.add(self)
+                self._stop_reading()
+                self._go_on_later()
+                break
         self._backlog.flush()
+
+    def _deal_with_one(self, event: Event) -> None:
+        if type(event) is Called:
+            self._called(event)
+        else:
+            self._handle(event)
 
     def _end(self, error: Exception) -> None:
         if isinstance(error, WireError):
@@ -124,10 +148,13 @@ class StorageServerProtocol(protocol.Protocol):
             self._log.failure("({label}) internal error", label=self.label)
             self.drop("internal error")
 
-    def _pause(self) -> None:
-        self._paused = True
+    def _stop_reading(self) -> None:
         transport: Any = self.transport
         transport.pauseProducing()
+
+    def _pause(self) -> None:
+        self._paused = True
+        self._stop_reading()
 
     def _resume(self) -> None:
         self._paused = False
@@ -136,9 +163,15 @@ class StorageServerProtocol(protocol.Protocol):
             transport.resumeProducing()
         else:
             # Who says that there is room may be in the midst of writing something.
-            self._factory.clock.callLater(0, self._go_on)
+            self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        if self._next_turn is None:
+            self._next_turn = self._factory.clock.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
+        self._next_turn = None
+        self._factory.interrupted.discard(self)
         if self._paused or self._lost or self._put_off is None:
             return
         events, self._put_off = self._put_off, None
@@ -153,6 +186,10 @@ class StorageServerProtocol(protocol.Protocol):
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._lost = True
         self._put_off = None
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
+        self._factory.interrupted.discard(self)
         self._stop_timers()
         self._backlog.close()
         refused = handshake_error(reason.value, True)
@@ -319,6 +356,7 @@ class StorageServerFactory(protocol.Factory):
 
     :param storages: the served storages by name.
     :param clock: the reactor.
+    :ivar interrupted: the connections that have more to do when others have had their turn.
     """
 
     noisy = False
@@ -332,6 +370,7 @@ class StorageServerFactory(protocol.Factory):
         self.storages = storages
         self.options = options
         self.clock = clock
+        self.interrupted: set[StorageServerProtocol] = set()
         self._connections: set[StorageServerProtocol] = set()
         self._leaving: set[Deferred[None]] = set()
         self._released: Deferred[None] | None = None
