@@ -48,9 +48,9 @@ _USUAL = (ConflictError, POSKeyError, ReadOnlyError, UndoError)
 #: there, and sends a keep-alive each minute.
 _RETICENT_TIMEOUT = 150.0
 
-#: How long (seconds) the messages of one client are dealt with before it is the turn of others: what
-#: has been read at a time may be thousands of short ones. Clients that have more to do share this
-#: time, and each of them gets the second one at least.
+#: How long (seconds) the messages of one client are dealt with before it is the turn of others: one
+#: read may bring thousands of short ones. Clients that have more to do share this time, and each of
+#: them gets the second one at least.
 _TURN = 0.02
 _SHORTEST_TURN = 0.002
 
