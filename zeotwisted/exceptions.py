@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from transaction.interfaces import TransientError
 from ZODB.POSException import StorageError
 from ZODB.utils import tid_repr
@@ -64,3 +67,25 @@ class ServerException(ClientStorageError):
     Its arguments are the dotted name of the exception's class on the server, and
     that exception's arguments or attributes.
     """
+
+
+def server_os_error(class_: type[OSError], *args: Any) -> Any:
+    """Return an error of the server's operating system.
+
+    It is a `class_`, with its errno and file name, and a `ServerException`: the file is the
+    server's, and a connection that failed is not ours.
+    """
+    made: Any = _server_class
+    return made(class_)(*args)
+
+
+@cache
+def _server_class(class_: Any) -> Any:
+    return type(class_.__name__, (ServerException, class_), {"__reduce__": _reduce_os_error})
+
+
+def _reduce_os_error(error: OSError) -> tuple[Any, ...]:
+    class_ = type(error).__bases__[1]
+    reduced: Any = OSError.__reduce__(error)
+    # ZODB's errors want their arguments in the state, too.
+    return server_os_error, (class_, *reduced[1]), {**vars(error), "args": error.args}

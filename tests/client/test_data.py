@@ -15,10 +15,10 @@ from persistent.mapping import PersistentMapping
 from ZODB import DB
 from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
-from ZODB.POSException import ConflictError, POSKeyError, Unsupported
+from ZODB.POSException import ConflictError, POSKeyError, StorageError, Unsupported
 from ZODB.utils import maxtid, p64, z64
 
-from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, ServerException
+from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 
 from .support import InThread, World, store, wait_for_connection, wait_until
 
@@ -380,7 +380,7 @@ def test_large_extension(world: World, package: str) -> None:
     txn = TransactionMetaData("user", "description", {"key": "value" * 20_000})
     storage.tpc_begin(txn)
     storage.store(OID, z64, b"data", "", txn)
-    with pytest.raises(ServerException, match="too much extension data"):
+    with pytest.raises(StorageError, match="too much extension data"):
         InThread(storage.tpc_vote, txn).result()
     world.failures.clear()
     storage.tpc_abort(txn)

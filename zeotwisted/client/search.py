@@ -57,8 +57,9 @@ class NoServer(ClientDisconnected):
 
 
 def _reason(failure: Exception) -> str:
-    if isinstance(failure, ServerException) and isinstance(failure.args[-1], tuple):
-        return "; ".join(map(str, failure.args[-1]))
+    if isinstance(failure, ServerException) and failure.args:
+        said = failure.args[-1]
+        return "; ".join(map(str, said)) if isinstance(said, tuple) else str(failure)
     if isinstance(failure, ReadOnlyError):
         return f"it is read-only and we want to write; open it with read_only=True ({failure})"
     return str(failure)

@@ -1,30 +1,62 @@
-"""Exceptions on the wire: a class name with arguments or attributes, never an object."""
+"""Exceptions on the wire: a class name with arguments or attributes, never an object.
+
+The name is that of the nearest class that the other end knows. What is to be told besides the state
+that this class has, goes with it: attributes of the exception's own, and the name of its own class.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
+from transaction import interfaces as transactions
 from ZODB import POSException
+from ZODB.interfaces import BlobError
 
-from zeotwisted.exceptions import ServerException
+from zeotwisted.exceptions import ServerException, server_os_error
 
 __all__ = ["exception_from_wire", "exception_to_wire"]
 
 _CONFLICT = ("message", "oid", "class_name", "serials")
 
+# The keys of a state that are no attributes: the arguments, and the name of the class itself.
+_ARGS = "args"
+_CLASS = "class"
 
-def _from_arguments(class_: Callable[..., Exception]) -> Callable[[Any], Exception]:
+# How deep, how much and how long things are that go with an exception.
+_DEEPEST = 6
+_MOST = 1000
+_LONGEST = 65536
+_LONGEST_REPR = 1000
+
+_Maker = Callable[[Any], Exception]
+
+
+def _from_arguments(class_: Callable[..., Exception]) -> _Maker:
     def make(state: Any) -> Exception:
-        # An exception with attributes of its own comes as a dict of them; its arguments are lost.
-        if not isinstance(state, (tuple, list)):
-            raise TypeError(state)
-        return class_(*state)
+        return class_(*_arguments(state))
 
     return make
 
 
-def _conflict(class_: Callable[..., Exception]) -> Callable[[Any], Exception]:
+def _arguments(state: Any) -> Any:
+    arguments = state[_ARGS] if isinstance(state, dict) else state
+    if not isinstance(arguments, (tuple, list)):
+        raise TypeError(arguments)
+    return arguments
+
+
+def _os_error(class_: type[OSError]) -> _Maker:
+    def make(state: Any) -> Exception:
+        return server_os_error(class_, *_arguments(state))
+
+    return make
+
+
+def _conflict(class_: Callable[..., Exception]) -> _Maker:
     def make(state: Any) -> Exception:
         error: Any = class_(message=state["message"], oid=state["oid"], serials=state["serials"])
         error.class_name = state.get("class_name")
@@ -50,25 +82,76 @@ def _undos(state: Any) -> Exception:
 
 
 # Each class that crosses the wire as itself: how it is made again, and the attributes that make up
-# its state; None stands for its arguments.
-_KNOWN: dict[type[BaseException], tuple[Callable[[Any], Exception], tuple[str, ...] | None]] = {
-    KeyError: (_from_arguments(KeyError), None),
-    TypeError: (_from_arguments(TypeError), None),
+# its state; None stands for its arguments. Other errors of Python's own are the server's, and an
+# application must not take them for its own.
+_KNOWN: dict[type[BaseException], tuple[_Maker, tuple[str, ...] | None]] = {
     POSException.BTreesConflictError: (_btrees_conflict, ("p1", "p2", "p3", "reason")),
     POSException.ConflictError: (_conflict(POSException.ConflictError), _CONFLICT),
     POSException.DanglingReferenceError: (_dangling, ("referer", "missing")),
     POSException.MultipleUndoErrors: (_undos, ("_reason", "_oid", "_errs")),
-    POSException.POSKeyError: (_from_arguments(POSException.POSKeyError), None),
     POSException.ReadConflictError: (_conflict(POSException.ReadConflictError), _CONFLICT),
-    POSException.ReadOnlyError: (_from_arguments(POSException.ReadOnlyError), None),
-    POSException.StorageError: (_from_arguments(POSException.StorageError), None),
-    POSException.StorageSystemError: (_from_arguments(POSException.StorageSystemError), None),
-    POSException.StorageTransactionError: (
-        _from_arguments(POSException.StorageTransactionError),
-        None,
-    ),
     POSException.UndoError: (_undo, ("_reason", "_oid")),
-    POSException.Unsupported: (_from_arguments(POSException.Unsupported), None),
+}
+for _class in (
+    KeyError,
+    TypeError,
+    BlobError,
+    transactions.AlreadyInTransaction,
+    transactions.DoomedTransaction,
+    transactions.NoTransaction,
+    transactions.TransactionError,
+    transactions.TransactionFailedError,
+    transactions.TransientError,
+    # The others of ZODB's are made of arguments.
+    *(
+        class_
+        for class_ in vars(POSException).values()
+        if isinstance(class_, type)
+        and issubclass(class_, POSException.POSError)
+        and class_ not in _KNOWN
+    ),
+):
+    _KNOWN[_class] = (_from_arguments(_class), None)
+for _os_class in (
+    OSError,
+    BlockingIOError,
+    BrokenPipeError,
+    ChildProcessError,
+    ConnectionAbortedError,
+    ConnectionError,
+    ConnectionRefusedError,
+    ConnectionResetError,
+    FileExistsError,
+    FileNotFoundError,
+    InterruptedError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+    ProcessLookupError,
+    TimeoutError,
+):
+    _KNOWN[_os_class] = (_os_error(_os_class), None)
+
+# What ZEO's clients make again: from arguments, which is all that they take, or from attributes.
+_BARE: set[Any] = {
+    KeyError,
+    TypeError,
+    POSException.POSKeyError,
+    POSException.ReadOnlyError,
+    POSException.StorageTransactionError,
+}
+_STOCK: set[Any] = _BARE | {
+    POSException.BTreesConflictError,
+    POSException.ConflictError,
+    POSException.MultipleUndoErrors,
+    POSException.ReadConflictError,
+}
+
+# Attributes that some of Python's errors have outside of their dicts and arguments.
+_OUTSIDE: dict[type[BaseException], tuple[str, ...]] = {
+    ImportError: ("name", "path"),
+    AttributeError: ("name",),
+    NameError: ("name",),
 }
 
 
@@ -79,31 +162,147 @@ def _name(class_: type[BaseException]) -> str:
 _BY_NAME = {_name(class_): make for class_, (make, _) in _KNOWN.items()}
 
 
-def exception_to_wire(error: BaseException) -> tuple[str, Any]:
-    """Return the class name of `error` and its state: a dict of attributes or a tuple."""
-    class_ = type(error)
-    _, attributes = _KNOWN.get(class_, (None, None))
-    if attributes is not None:
-        return _name(class_), {name: _plain(getattr(error, name, None)) for name in attributes}
-    return _name(class_), tuple(_plain(argument) for argument in error.args)
+def exception_to_wire(error: BaseException, extended: bool = True) -> tuple[str, Any]:
+    """Return a class name for `error` and its state: a dict of attributes or a tuple.
+
+    It does not fail, whatever `error` is, and is of a size that can be sent.
+
+    :param extended: the peer is one of ours. Another one knows fewer classes, is shown the real name
+        of all others, and takes nothing but arguments for some.
+    """
+    return _Teller(extended).tell(error, _DEEPEST)
+
+
+class _Teller:
+    """Describes one exception in plain data, and bounds how much that is."""
+
+    def __init__(self, extended: bool) -> None:
+        self._extended = extended
+        self._left = _MOST
+
+    def tell(self, error: BaseException, depth: int) -> tuple[str, Any]:
+        class_ = type(error)
+        table = _KNOWN if self._extended or class_ in _KNOWN else _STOCK
+        known = next((base for base in class_.__mro__ if base in table), None)
+        names = None if known is None else _KNOWN[known][1]
+        state: dict[str, Any] = {}
+        if names is not None:
+            state = {name: self.plain(_attribute(error, name), depth) for name in names}
+        arguments = self.plain(_error_arguments(error), depth)
+        if known not in _BARE or self._extended:
+            for name, value in _other_attributes(error, state).items():
+                state[name] = self.plain(value, depth)
+            if known is not None and known is not class_:
+                state[_CLASS] = self.plain(_name(class_), depth)
+            if state and names is None:
+                state[_ARGS] = arguments
+        return _name(class_ if known is None else known), state or arguments
+
+    def plain(self, value: Any, depth: int) -> Any:
+        """Return what both codecs can send of `value`."""
+        self._left -= 1
+        # What a value says of its class may be no more true than the rest.
+        kind = type(value)
+        if value is None or kind is bool:
+            return value
+        if issubclass(kind, float):
+            return float.__float__(value)
+        if issubclass(kind, int) and -(2**63) <= value < 2**64:
+            return int.__int__(value)
+        if issubclass(kind, os.PathLike):
+            return self.plain(_safely(os.fspath, value, kind.__name__), depth)
+        if issubclass(kind, str):
+            # File names may have what is no text.
+            return value[:_LONGEST].encode("utf-8", "backslashreplace").decode()
+        if issubclass(kind, (bytes, bytearray)):
+            return bytes(memoryview(value)[:_LONGEST])
+        if depth > 0 and self._left > 0:
+            if issubclass(kind, BaseException):
+                return self.tell(value, depth - 1)
+            if kind in (tuple, list, set, frozenset):
+                return tuple([self.plain(item, depth - 1) for item in self._first(value)])
+            if kind is dict:
+                return {
+                    self.plain(key, 0): self.plain(item, depth - 1)
+                    for key, item in self._first(value.items())
+                }
+        return self.plain(_safely(repr, value, kind.__name__)[:_LONGEST_REPR], 0)
+
+    def _first(self, values: Iterable[Any]) -> Iterator[Any]:
+        return islice(values, self._left)
+
+
+def _safely(function: Callable[[Any], Any], value: Any, otherwise: Any) -> Any:
+    """Call code of the exception's, which may be no better than what has failed."""
+    try:
+        return function(value)
+    except Exception:
+        return otherwise
+
+
+def _attribute(error: BaseException, name: str) -> Any:
+    return _safely(lambda error: getattr(error, name, None), error, None)
+
+
+def _error_arguments(error: BaseException) -> Any:
+    if issubclass(type(error), OSError):
+        # With the names of files, which are no arguments once it is made.
+        return _safely(lambda error: OSError.__reduce__(error)[1], error, ())
+    return BaseException.args.__get__(error)  # type: ignore[attr-defined]
+
+
+def _other_attributes(error: BaseException, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes that are neither in `state` nor arguments."""
+    found: dict[Any, Any] = {}
+    for class_ in type(error).__mro__:
+        slots = vars(class_).get("__slots__", ())
+        for name in _OUTSIDE.get(class_, (slots,) if isinstance(slots, str) else slots):
+            value = _attribute(error, name)
+            if value is not None:
+                found[name] = value
+    found.update(_safely(vars, error, {}))
+    return {
+        name: value for name, value in found.items() if _is_attribute(name) and name not in state
+    }
+
+
+def _is_attribute(name: object) -> bool:
+    """Return whether an exception may be given an attribute of this name."""
+    return (
+        type(name) is str
+        and name.isidentifier()
+        and name != _ARGS
+        and (not name.startswith("__") or name == "__notes__")
+        # What a class has is not for a peer to replace.
+        and not hasattr(BaseException, name)
+    )
 
 
 def exception_from_wire(wire: object) -> Exception:
     """Return the exception that a peer described by `wire`.
 
-    What is unknown or malformed becomes a `ServerException` that keeps the peer's words.
+    What is unknown or malformed becomes a `ServerException` that keeps the peer's words. An
+    exception of another class than the one that was raised has that one's name as `server_class`.
     """
     if not (isinstance(wire, tuple) and len(wire) == 2 and isinstance(wire[0], str)):
         return ServerException("malformed error", wire)
     name, state = wire
+    error: Exception | None = None
     make = _BY_NAME.get(name.replace("exceptions.", "builtins.", 1))
     if make is not None:
-        try:
-            return make(state)
-        except (KeyError, TypeError, IndexError, ValueError, AttributeError):
-            # A state that the class does not take is reported as it came.
-            pass
-    return ServerException(name, state)
+        # A state that the class does not take is reported as it came.
+        with suppress(KeyError, TypeError, IndexError, ValueError, AttributeError):
+            error = make(state)
+    if error is None:
+        error = ServerException(name, state)
+    if isinstance(state, dict):
+        own = vars(error)
+        for key, value in state.items():
+            if _is_attribute(key) and key not in own and key != _CLASS:
+                own[key] = list(value) if key == "__notes__" else _nested(value)
+        if _CLASS in state:
+            own["server_class"] = state[_CLASS]
+    return error
 
 
 def _nested(value: Any) -> Any:
@@ -111,14 +310,3 @@ def _nested(value: Any) -> Any:
     if type(value) is tuple and len(value) == 2 and value[0] in _BY_NAME:
         return exception_from_wire(value)
     return value
-
-
-def _plain(value: Any) -> Any:
-    """Return what both codecs can send of `value`."""
-    if value is None or isinstance(value, (str, bytes, int, float)):
-        return value
-    if isinstance(value, (tuple, list)):
-        return tuple(_plain(item) for item in value)
-    if isinstance(value, Exception):
-        return exception_to_wire(value)
-    return repr(value)

@@ -355,7 +355,9 @@ class Session:
 
     def failure(self, id: MessageId, error: BaseException) -> bytes:
         """Return the frame that answers a call with an exception."""
-        return encode_frame(self._codec.encode((id, 2, _REPLY, exception_to_wire(error))))
+        return encode_frame(
+            self._codec.encode((id, 2, _REPLY, exception_to_wire(error, self._version == EXTENDED)))
+        )
 
     def keep_alive(self) -> bytes:
         """Return a frame that means nothing, but shows that somebody is there."""

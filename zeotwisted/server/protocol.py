@@ -339,8 +339,8 @@ class StorageServerProtocol(protocol.Protocol):
         try:
             return self._session.failure(id, error)
         except (EncodeError, FrameTooLarge):
-            # Its text is no text, or endless; the client needs an answer all the same.
-            return self._session.failure(id, StorageError(ascii(error)[:1000]))
+            # The client needs an answer all the same.
+            return self._session.failure(id, StorageError(f"{type(error).__name__}"))
 
     def _stop_timers(self) -> None:
         if self._deadline is not None and self._deadline.active():
