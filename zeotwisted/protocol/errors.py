@@ -167,8 +167,8 @@ def exception_to_wire(error: BaseException, extended: bool = True) -> tuple[str,
 
     It does not fail, whatever `error` is, and is of a size that can be sent.
 
-    :param extended: the peer is one of ours. Another one knows fewer classes, is shown the real name
-        of all others, and takes nothing but arguments for some.
+    :param extended: the peer is one of ours. Another one knows fewer classes, is shown the real
+        names of all others, and takes nothing but arguments for some.
     """
     return _Teller(extended).tell(error, _DEEPEST)
 
