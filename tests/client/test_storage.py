@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import sys
 import threading
 import time
 from typing import Any
@@ -422,3 +423,33 @@ def test_convenience_functions(world: World) -> None:
     storage = zeotwisted.client(server.address)
     assert type(storage) is ClientStorage
     storage.close()
+
+
+def test_sizes_follow_the_commits_of_others(world: World, package: str) -> None:
+    server = world.server(package)
+    writer, reader = world.client(server.address), world.client(server.address)
+    before = len(reader), reader.getSize()
+    for number in range(1, 4):
+        tid = store(writer, p64(number), b"x" * 1000)
+        wait_until("the news", lambda tid=tid: reader.lastTransaction() == tid)
+        assert len(reader) == len(writer) == before[0] + number
+        assert reader.getSize() == writer.getSize() >= before[1] + number * 1000
+    # Nothing has happened since, and nobody is asked.
+    server.stop()
+    assert len(reader) == before[0] + 3
+
+
+def test_sizes_do_not_wait_for_a_server_that_is_silent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[ClientStorage.__module__], "_INFO_TIMEOUT", 0.05)
+    server = world.server()
+    proxy = world.proxy(server)
+    writer, storage = world.client(server.address), world.client(proxy.address)
+    before = len(storage)
+    tid = store(writer, OID, b"data")
+    wait_until("the news", lambda: storage.lastTransaction() == tid)
+    proxy.hold()
+    assert len(storage) == before
+    proxy.release()
+    wait_until("the new size", lambda: len(storage) == before + 1)

@@ -46,7 +46,7 @@ def factory(name: str, shared: bool) -> Callable[[str, str], Any]:
             address, wait_timeout=SECONDS, blob_dir=folder, shared_blob_dir=shared
         )
         assert client.protocol_version == pairing.protocol
-        close, store_blob = client.close, client.storeBlob
+        close = client.close
         # Closing twice has to be possible, stopping twice has not.
         stops = [stop]
 
@@ -55,13 +55,8 @@ def factory(name: str, shared: bool) -> Callable[[str, str], Any]:
             while stops:
                 stops.pop()()
 
-        def store_blob_of_text(oid: bytes, serial: bytes | str, *args: Any) -> Any:
-            # One test passes a serial that was bytes in Python 2.
-            return store_blob(oid, serial.encode() if isinstance(serial, str) else serial, *args)
-
         # The tests know of nothing but the storage.
         client.close = close_both
-        client.storeBlob = store_blob_of_text
         return client
 
     return create_storage

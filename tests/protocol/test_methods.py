@@ -18,11 +18,16 @@ KINDS: dict[str, tuple[list[Any], list[Any]]] = {
     "oid": ([OID], [b"", b"1234567", b"123456789", "12345678", None, 1, bytearray(8), (OID,)]),
     "oid_or_none": ([OID, None], [b"", "12345678", 0, False]),
     "tid_or_none": ([OID, None], [b"", "12345678", 0, False]),
+    "serial": (
+        [OID, None, b"", b"x" * 255, "", "\0" * 8, "x" * 255],
+        [b"x" * 256, "x" * 256, 0, (OID,), bytearray(8)],
+    ),
     "data": ([b"", b"x"], ["x", None, bytearray(b"x"), 1]),
     "data_or_none": ([b"", None], ["x", bytearray(b"x"), 1]),
     "text": (["", "x", b"x"], [None, 1, ("x",)]),
     "name": (["", "x"], [b"x", None, 1]),
     "integer": ([0, -1, 2**70], [True, 1.0, None, "1", b"1"]),
+    "integer_or_none": ([0, 5, None], [True, 1.0, "1"]),
     "number": ([0, 1.5], [True, None, "1", 1j]),
     "flag": ([True, False, 0, 1, None], ["", b"", 1.0, ()]),
     "mapping": ([{}, {"a": 1}], [None, (), [("a", 1)]]),
@@ -48,7 +53,7 @@ def test_every_kind_in_the_tables_is_tested() -> None:
         kind.__name__
         for table in (SERVER_CALLS, CLIENT_CALLS)
         for call in table.values()
-        for kind in call.kinds
+        for kind in (*call.kinds, *call.stock_kinds)
     }
     assert used <= set(KINDS)
 
@@ -120,3 +125,32 @@ def test_calls_that_write() -> None:
         "tpc_finish",
         "tpc_abort",
     }
+
+
+def test_version_5_takes_more() -> None:
+    """ZEO's servers check nothing, and their clients rely on it here and there."""
+    for name, args in (
+        ("storea", (OID, "", b"data", 1)),
+        ("storea", (OID, "\0" * 8, b"data", 1)),
+        ("storea", (OID, b"", b"data", 1)),
+        ("deleteObject", (OID, "", 1)),
+        ("checkCurrentSerialInTransaction", (OID, "", 1)),
+        ("storeBlobEnd", (OID, "", b"data", 1)),
+        ("storeBlobShared", (OID, "", b"data", "name", 1)),
+        ("history", (None, None)),
+        ("history", (OID, None)),
+    ):
+        SERVER_CALLS[name].check(args, extended=False)
+        with pytest.raises(BadArguments):
+            SERVER_CALLS[name].check(args)
+
+
+@pytest.mark.parametrize("name", SERVER_CALLS)
+def test_version_5_takes_what_version_6_does(name: str) -> None:
+    call = SERVER_CALLS[name]
+    assert len(call.stock_kinds) in (0, len(call.kinds))
+    for args in (examples.CALLS | examples.EXTENDED_CALLS)[name]:
+        call.check(args, extended=False)
+    for index in range(len(args)):
+        with pytest.raises(BadArguments, match=name):
+            call.check((*args[:index], 1j, *args[index + 1 :]), extended=False)

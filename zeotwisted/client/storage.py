@@ -18,6 +18,7 @@ from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.event import notify
 from ZODB.POSException import (
     ConflictError,
+    POSError,
     POSKeyError,
     ReadOnlyError,
     StorageTransactionError,
@@ -43,6 +44,7 @@ from .prefetch import Prefetches
 from .protocol import ClientProtocol
 from .readahead import ReadAhead
 from .security import security
+from .storageinfo import StorageInfo
 from .target import Target, Wanted
 from .transaction import ClientTransaction, CommitGate
 from .waiter import Waiter
@@ -52,6 +54,9 @@ __all__ = ["ClientStorage"]
 _log = logging.getLogger("zeotwisted.client")
 
 MB = 1024 * 1024
+
+#: How long (seconds) to wait for the storage's size, which nobody needs to know exactly.
+_INFO_TIMEOUT = 2.0
 
 #: What a client provides if the served storage does.
 _OPTIONAL_INTERFACES = (
@@ -187,13 +192,6 @@ class ClientStorage(ConflictResolvingStorage):
         self._server_addr: str | None = None
         #: Encoding and version that were agreed upon with the server, for example ``b"M6"``.
         self.protocol_version = b""
-        self._info: dict[str, Any] = {
-            "length": 0,
-            "size": 0,
-            "name": "ZEO Client",
-            "supportsUndo": False,
-            "interfaces": (),
-        }
         self._blobs = client_blobs(
             blob_dir, shared_blob_dir, blob_cache_size, blob_cache_size_check
         )
@@ -205,6 +203,7 @@ class ClientStorage(ConflictResolvingStorage):
             alsoProvides(self, interfaces.IBlobStorage)
         self._cache = open_cache(cache, client, var, storage, cache_size)
         self._start_parts(target)
+        self._info = StorageInfo(lambda: self._coherence.last_transaction())
         self._blobs.start()
         reactorthread.call_after_fork(self)
         connection = self._link.begin()
@@ -295,7 +294,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._server_addr = _peer_name(conn.connected_to)
         self.protocol_version = conn.version
         conn.tells_tids = bool(info.get("tid_at_vote"))
-        self._info.update(info)
+        self._info.connected(info)
         provided = set(map(tuple, info.get("interfaces", ())))
         for interface in _OPTIONAL_INTERFACES:
             if (interface.__module__, interface.__name__) in provided:
@@ -369,7 +368,18 @@ class ClientStorage(ConflictResolvingStorage):
     # The storage as a whole.
 
     def __len__(self) -> int:
-        return self._info["length"]
+        """Return how many objects there are, approximately."""
+        return self._info.current("length", self._ask_for_info)
+
+    def _ask_for_info(self) -> dict[str, Any] | None:
+        protocol = self._link.ready
+        if protocol is None or not self._may_wait():
+            return None
+        try:
+            return protocol.ask(Waiter(), "get_info", timeout=_INFO_TIMEOUT)
+        except (POSError, TimeoutError):
+            # The last known size is better than none.
+            return None
 
     def getName(self) -> str:
         """Return the name, and whether there is a connection."""
@@ -377,7 +387,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def getSize(self) -> int:
         """Return the approximate size of the database, in bytes."""
-        return self._info["size"]
+        return self._info.current("size", self._ask_for_info)
 
     def supportsUndo(self) -> bool:
         """Return whether transactions can be undone."""
@@ -427,7 +437,11 @@ class ClientStorage(ConflictResolvingStorage):
         :param referencesf: ignored: the server has its own.
         :param wait: return when it is done.
         :param days: to be subtracted from `t`.
+        :raises ZODB.POSException.ReadOnlyError: this client, or the server, is read-only.
+        :raises ZODB.POSException.StorageError: `t` is in the future.
         """
+        if self.is_read_only():
+            raise ReadOnlyError("this client is read-only; open it for writing to pack")
         self._call("pack", (time.time() if t is None else t) - days * 86400, bool(wait))
 
     # Records.
@@ -506,7 +520,7 @@ class ClientStorage(ConflictResolvingStorage):
     def storeBlob(
         self,
         oid: bytes,
-        serial: bytes | None,
+        serial: bytes | str | None,
         data: bytes,
         blobfilename: str,
         version: str,
@@ -515,7 +529,7 @@ class ClientStorage(ConflictResolvingStorage):
         """Store a new revision of a blob; the file `blobfilename` is taken away."""
         if version:
             raise Unsupported("versions are not supported")
-        self._blobs.store(self._transaction(txn), oid, serial, data, blobfilename)
+        self._blobs.store(self._transaction(txn), oid, _bytes(serial), data, blobfilename)
 
     def loadBlob(self, oid: bytes, serial: bytes) -> str:
         """Return the name of a file with a blob's content, which is fetched if need be.
@@ -627,11 +641,13 @@ class ClientStorage(ConflictResolvingStorage):
             raise StorageTransactionError("not the transaction that is under way", txn)
         return current
 
-    def store(self, oid: bytes, serial: bytes | None, data: bytes, version: str, txn: Any) -> None:
+    def store(
+        self, oid: bytes, serial: bytes | str | None, data: bytes, version: str, txn: Any
+    ) -> None:
         """Store a new revision of an object."""
         if version:
             raise Unsupported("versions are not supported")
-        self._transaction(txn).store(oid, serial, data)
+        self._transaction(txn).store(oid, _bytes(serial), data)
 
     def deleteObject(self, oid: bytes, serial: bytes, txn: Any) -> None:
         """Delete an object, which a garbage collector found to be unreachable."""
@@ -730,3 +746,10 @@ def _peer_name(address: Any) -> str:
         return str((host, address.port))
     name = getattr(address, "name", b"")
     return os.fsdecode(name) if name else "local"
+
+
+def _bytes(serial: bytes | str | None) -> bytes | None:
+    """Return a serial for the server; old code passes texts where an object is new."""
+    if type(serial) is not str:
+        return serial  # type: ignore[return-value]
+    return serial.encode("ascii") if len(serial) == 8 and serial.isascii() else None

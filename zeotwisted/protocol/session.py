@@ -419,7 +419,7 @@ class Session:
         if flag and not call.oneway:
             raise WireError(f"{name} must wait for its answer")
         try:
-            call.check(args)
+            call.check(args, self._version == EXTENDED)
         except BadArguments as error:
             return Called(None if flag else id, call, (), error)
         return Called(None if flag else id, call, args, None)

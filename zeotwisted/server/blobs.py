@@ -27,8 +27,9 @@ __all__ = [
 CHUNK_SIZE = 59000
 EXTENDED_CHUNK_SIZE = 2**18
 
-# What a client that shares the blob directory calls the files that it puts there.
-_SHARED_NAME = re.compile(r"[A-Za-z0-9_.-]+\.tmp.?", re.ASCII)
+# What a client that shares the blob directory calls the files that it puts there. ZODB makes the
+# beginning of the serial; of one that is a text it takes Python's representation.
+_SHARED_NAME = re.compile(r"[A-Za-z0-9_.'\\-]+\.tmp[^/]?", re.ASCII)
 
 
 def require_blobs(storage: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time as wallclock
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from ZODB.interfaces import IStorageWrapper
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, StorageError
 from ZODB.serialize import referencesf
 from ZODB.TimeStamp import TimeStamp
 from ZODB.utils import p64, u64, z64
@@ -235,6 +236,25 @@ class ServedStorage:
         """
         return self.loads is None and not self._packs
 
+    def pack_time(self, time: float, skew: float) -> float:
+        """Return the time, at present or before, up to which to pack.
+
+        :param time: what a client asks for, in seconds since 1970.
+        :param skew: how many seconds that may be in the future.
+        :raises ZODB.POSException.StorageError: it is later, or no time at all.
+        """
+        # The storage's own transactions may be ahead of a clock that was set back.
+        now = max(wallclock.time(), TimeStamp(self.last_transaction).timeTime())
+        # No comparison with "not a number" is true.
+        if not time >= 0:
+            raise StorageError(f"pack time {time!r} is not a number of seconds since 1970")
+        if time > now + skew:
+            raise StorageError(
+                f"pack time {_shown(time)} is in the future: it is {_shown(now)} at the server; "
+                "pass seconds since 1970, and compare the clocks of the hosts"
+            )
+        return min(time, now)
+
     async def pack(self, time: float) -> None:
         """Pack, in a thread; then tell all clients how large the storage is."""
         self._packs += 1
@@ -282,6 +302,13 @@ class ServedStorage:
             timeout=self.options.transaction_timeout,
             last_transaction=self.last_transaction,
         )
+
+
+def _shown(time: float) -> str:
+    try:
+        return wallclock.strftime("%Y-%m-%d %H:%M:%S UTC", wallclock.gmtime(time))
+    except (OverflowError, OSError, ValueError):
+        return f"{time:g}" if type(time) is float else "after all calendars"
 
 
 def _leave_conflict_to_client(
