@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeotwisted.protocol import bounds, methods
-from zeotwisted.protocol.bounds import FEW, TooMany, any_number, check_msgpack
+from zeotwisted.protocol import methods
+from zeotwisted.protocol.bounds import ANY, FEW, Allowance, TooMany, check_msgpack
 from zeotwisted.protocol.codecs import CODECS, UndecodableMessage
 from zeotwisted.protocol.framing import encode_frame
-from zeotwisted.protocol.methods import SERVER_CALLS, allowance
+from zeotwisted.protocol.methods import CLIENT_CALLS, SERVER_CALLS, allowance
 from zeotwisted.protocol.session import (
     Called,
     ClientHandshake,
@@ -249,16 +249,16 @@ def test_values_are_counted_as_they_are(value: Any, id: Any, name: str) -> None:
         asked.append((name, size))
         return count
 
-    check_msgpack(data, allowed)
+    check_msgpack(data, Allowance(allowed))
     assert asked == [(name, len(data))]
     with pytest.raises(TooMany):
-        check_msgpack(data, lambda name, size: count - 1)
+        check_msgpack(data, Allowance(lambda name, size: count - 1))
 
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_counted_or_refused(data: bytes) -> None:
     with contextlib.suppress(ValueError):
-        check_msgpack(data, any_number)
+        check_msgpack(data, ANY)
 
 
 @given(values)
@@ -286,7 +286,7 @@ def _allowed() -> Iterator[tuple[str, int]]:
 
 
 def test_the_table_of_calls_is_what_bounds_them() -> None:
-    values_from_client = allowance(SERVER_CALLS)
+    values_from_client = allowance(SERVER_CALLS).values
     assert all(values_from_client(name, LONG) == values for name, values in _allowed())
     assert {name for name, values in _allowed() if values != FEW} == {
         "iterator_gc",
@@ -295,4 +295,4 @@ def test_the_table_of_calls_is_what_bounds_them() -> None:
         "undoInfo",
     }
     assert values_from_client("no_such_call", LONG) == FEW
-    assert bounds.any_number("", 5) == 5
+    assert allowance(CLIENT_CALLS).values(".reply", LONG) > LONG // 10

@@ -18,6 +18,7 @@ from ZODB.interfaces import BlobError
 from zeotwisted.exceptions import ClientDisconnected, ServerException
 from zeotwisted.protocol.codecs import CODECS
 from zeotwisted.protocol.errors import exception_from_wire, exception_to_wire
+from zeotwisted.protocol.session import ClientHandshake, Failed, ServerHandshake, Session
 
 OID, TID = b"\0" * 7 + b"\1", b"\0" * 7 + b"\2"
 
@@ -76,6 +77,24 @@ def test_file_names_that_are_no_text() -> None:
     arrived = travel(OSError(errno.ENOENT, "No such file", "/\udcff"))
     assert isinstance(arrived, FileNotFoundError)
     assert arrived.filename == "/\\udcff"
+
+
+@pytest.mark.parametrize("protocol", [b"Z5", b"M5", b"M6"])
+def test_a_session_tells_each_peer_what_it_takes(protocol: bytes) -> None:
+    server = Session(ServerHandshake(protocol[:1] == b"M", protocol[1:] == b"6"))
+    client = Session(ClientHandshake())
+    list(client.receive(server.greeting))
+    list(server.receive(client.greeting))
+    client.registered()
+    error = Missing(OID, "a table")
+    (failed,) = client.receive(server.failure(1, error))
+    assert type(failed) is Failed
+    assert type(failed.error) is POSException.POSKeyError
+    assert getattr(failed.error, "where", None) == ("a table" if protocol == b"M6" else None)
+    (failed,) = client.receive(server.failure(2, OSError(2, "No such file", "/x")))
+    assert type(failed) is Failed
+    assert isinstance(failed.error, FileNotFoundError)
+    assert failed.error.filename == "/x"
 
 
 # Classes that are derived from known ones.

@@ -91,7 +91,8 @@ class StorageClient:
         ssl_server_hostname: str | None = None,
         name: str = "",
     ) -> None:
-        #: What the server tells of the storage, once there was a connection.
+        #: What the server tells of the storage: when there is a connection, after a commit of ours,
+        #: and after a pack. ``call("get_info")`` asks for it at any time.
         self.storage_info: dict[str, Any] = {}
         self._wait_timeout = wait_timeout
         self._listeners: list[Listener] = []

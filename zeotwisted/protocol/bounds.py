@@ -2,37 +2,45 @@
 
 A peer decides how many values a message has, and each of them takes time and memory, many times
 what it takes on the wire: an empty map is one byte there and 64 here. Messages that mean something
-have few values, however long these are, or many object ids. So a message that has more than `FEW`
+have few values, however long these are, or many object ids. So a message that has more than a few
 values is looked at before they are made: its beginning tells its name, and the name tells how many
-there may be (`Allowance`; the numbers are in `methods`).
+there may be. The numbers are in `methods`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 __all__ = [
+    "ANY",
     "FEW",
     "Allowance",
     "TooMany",
-    "any_number",
     "check_key",
     "check_msgpack",
     "too_many",
 ]
 
-#: As many values any message may have.
+#: As many values any message may have; all that are sent often have fewer.
 FEW = 256
 
-#: Returns how many values a message may have, by its name and its length in bytes.
-Allowance: TypeAlias = "Callable[[str, int], int]"
+
+class Allowance(NamedTuple):
+    """What the messages of a peer may cost."""
+
+    #: Returns how many values a message may have, by its name and its length in bytes.
+    values: Callable[[str, int], int]
+    #: So long a message (bytes) is decoded without counting, as it cannot cost much, whatever is in
+    #: it: some milliseconds, and 72 times as much memory, unless there is a longer array.
+    short: int = 2**16
+    #: How long an array may be in such a message. Memory for it is taken when it is announced, and
+    #: arrays may be nested a thousand times.
+    array: int = FEW
 
 
-def any_number(name: str, size: int) -> int:
-    """Allow whatever fits into a message."""
-    return size
+ANY = Allowance(lambda name, size: size)
 
 
 class TooMany(ValueError):
@@ -88,7 +96,7 @@ def check_msgpack(data: bytes | bytearray, allowance: Allowance) -> None:
 
     It takes time in proportion to the number that is allowed.
 
-    :raises TooMany: there are more than `allowance` returns.
+    :raises TooMany: there are more than `allowance` has room for.
     :raises ValueError: `data` is no message in msgpack.
     """
     head = _HEAD(data)
@@ -96,7 +104,7 @@ def check_msgpack(data: bytes | bytearray, allowance: Allowance) -> None:
     if head is not None:
         end = head.end()
         name = data[end : end + (data[end - 1] & 31)].decode("ascii", "replace")
-    most = allowance(name, len(data))
+    most = allowance.values(name, len(data))
     position = values = 0
     # How many values are still to come.
     missing = 1

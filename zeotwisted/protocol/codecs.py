@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgpack
 
 from . import frequent, pickles
-from .bounds import FEW, Allowance, any_number, check_key, check_msgpack
+from .bounds import ANY, FEW, Allowance, check_key, check_msgpack
 
 __all__ = ["CODECS", "LONG", "Codec", "EncodeError", "Message", "MessageId", "UndecodableMessage"]
 
@@ -61,7 +61,7 @@ def _encode_pickle(message: Message) -> bytes:
         raise EncodeError(str(error)) from error
 
 
-def _decode_pickle(data: bytes | bytearray, allowance: Allowance = any_number) -> Message:
+def _decode_pickle(data: bytes | bytearray, allowance: Allowance = ANY) -> Message:
     message: Message | None = frequent.read(data)
     if message is not None:
         return message
@@ -103,9 +103,9 @@ def _encode_msgpack_pieces(message: Message) -> list[bytes]:
     return pieces
 
 
-def _decode_msgpack(data: bytes | bytearray, allowance: Allowance = any_number) -> Message:
+def _decode_msgpack(data: bytes | bytearray, allowance: Allowance = ANY) -> Message:
     try:
-        message = _few(data)
+        message = _few(data, allowance)
     except _MALFORMED:
         # Or it is one of those that take more care.
         message = _many(data, allowance)
@@ -114,18 +114,12 @@ def _decode_msgpack(data: bytes | bytearray, allowance: Allowance = any_number) 
 
 _MALFORMED = (ValueError, TypeError, RecursionError, msgpack.UnpackException)
 
-#: So long a message (bytes) cannot cost much, whatever it contains: some milliseconds.
-_SHORT = 65536
 
-
-def _few(data: bytes | bytearray) -> Any:
-    """Unpack what most messages are: a few values, and no other keys than strings.
-
-    Memory for an array is taken as soon as it is announced, so its length matters here, too.
-    """
-    if len(data) <= _SHORT:
+def _few(data: bytes | bytearray, allowance: Allowance) -> Any:
+    """Unpack what most messages are: a few values, and no other keys than strings."""
+    if len(data) <= allowance.short:
         return msgpack.unpackb(
-            data, use_list=False, max_array_len=FEW, ext_hook=_extension, timestamp=1
+            data, use_list=False, max_array_len=allowance.array, ext_hook=_extension, timestamp=1
         )
     left = FEW
 

@@ -269,11 +269,6 @@ CLIENT_CALLS = _table(
 )
 
 
-def allowance(calls: Mapping[str, Call]) -> Allowance:
-    """Return what bounds the messages of a peer that may make `calls`."""
-    return _from_client if calls is SERVER_CALLS else _from_server
-
-
 def _from_client(name: str, size: int) -> int:
     call = SERVER_CALLS.get(name)
     return FEW if call is None else call.values
@@ -281,3 +276,14 @@ def _from_client(name: str, size: int) -> int:
 
 def _from_server(name: str, size: int) -> int:
     return _MANY_TOLD + size // _TOLD_SIZE
+
+
+#: What a client's messages may cost, and a server's. Servers answer with some hundred records at a
+#: time, which a client has asked for, so that it need not be as careful.
+_CLIENTS = Allowance(_from_client)
+_SERVERS = Allowance(_from_server, short=2**19, array=4 * MOST_LOADED)
+
+
+def allowance(calls: Mapping[str, Call]) -> Allowance:
+    """Return what bounds the messages of a peer that may make `calls`."""
+    return _CLIENTS if calls is SERVER_CALLS else _SERVERS

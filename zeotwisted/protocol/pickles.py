@@ -18,7 +18,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import Any
 
-from .bounds import FEW, Allowance, any_number, check_key, too_many
+from .bounds import ANY, FEW, Allowance, check_key, too_many
 from .undo import Prefix
 
 __all__ = ["PickleError", "dumps", "loads"]
@@ -121,7 +121,7 @@ class _Instance:
         self.make = make
 
 
-def loads(data: bytes | bytearray, allowance: Allowance = any_number) -> Any:
+def loads(data: bytes | bytearray, allowance: Allowance = ANY) -> Any:
     """Return the plain value that `data` describes.
 
     :param allowance: tells how many opcodes there may be, which are about as many as values.
@@ -154,7 +154,7 @@ class _Machine:
             return self.stack[0]
         # It is a long one, and what has been done tells its name.
         name = self.name()
-        most = allowance(name, len(self.data))
+        most = allowance.values(name, len(self.data))
         if self.take_steps(most - FEW):
             return self.stack[0]
         raise too_many(name, most)
