@@ -105,22 +105,29 @@ def _encode_msgpack_pieces(message: Message) -> list[bytes]:
 
 def _decode_msgpack(data: bytes | bytearray, allowance: Allowance = ANY) -> Message:
     try:
-        message = _few(data, allowance)
+        # What most messages are: a few values, and no other keys than strings.
+        if len(data) <= allowance.short:
+            message = _unpack(
+                data,
+                use_list=False,
+                max_array_len=allowance.array,
+                ext_hook=_extension,
+                timestamp=1,
+            )
+        else:
+            message = _few(data)
     except _MALFORMED:
         # Or it is one of those that take more care.
         message = _many(data, allowance)
     return _message(message)
 
 
+_unpack = msgpack.unpackb
 _MALFORMED = (ValueError, TypeError, RecursionError, msgpack.UnpackException)
 
 
-def _few(data: bytes | bytearray, allowance: Allowance) -> Any:
-    """Unpack what most messages are: a few values, and no other keys than strings."""
-    if len(data) <= allowance.short:
-        return msgpack.unpackb(
-            data, use_list=False, max_array_len=allowance.array, ext_hook=_extension, timestamp=1
-        )
+def _few(data: bytes | bytearray) -> Any:
+    """Unpack a long message of a few values, and stop when there are more."""
     left = FEW
 
     def count(values: tuple[Any, ...] | dict[Any, Any]) -> Any:
@@ -131,7 +138,7 @@ def _few(data: bytes | bytearray, allowance: Allowance) -> Any:
             raise ValueError("too many")
         return values
 
-    return msgpack.unpackb(
+    return _unpack(
         data,
         use_list=False,
         max_array_len=FEW,
@@ -148,7 +155,7 @@ def _many(data: bytes | bytearray, allowance: Allowance) -> Any:
     try:
         check_msgpack(data, allowance)
         # It bounds nesting by 1024 levels.
-        return msgpack.unpackb(data, use_list=False, strict_map_key=False, object_pairs_hook=_map)
+        return _unpack(data, use_list=False, strict_map_key=False, object_pairs_hook=_map)
     except _MALFORMED as error:
         # Not the representation of `error`: it may contain all of the message.
         raise UndecodableMessage(f"malformed msgpack: {type(error).__name__}: {error}") from error

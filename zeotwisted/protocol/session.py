@@ -253,6 +253,7 @@ class Session:
         self._limit = limit
         self._frames = FrameDecoder(min(_UNREGISTERED_LIMIT, limit))
         self._version = b""
+        self._extended = False
         # Recognises the call that comes most often; None while it is not allowed.
         self._load: Callable[[bytes | bytearray], Load | None] | None = None
         self._codec: Codec = CODECS[b"Z"]
@@ -356,7 +357,7 @@ class Session:
     def failure(self, id: MessageId, error: BaseException) -> bytes:
         """Return the frame that answers a call with an exception."""
         return encode_frame(
-            self._codec.encode((id, 2, _REPLY, exception_to_wire(error, self._version == EXTENDED)))
+            self._codec.encode((id, 2, _REPLY, exception_to_wire(error, self._extended)))
         )
 
     def keep_alive(self) -> bytes:
@@ -396,6 +397,7 @@ class Session:
             return StatusRequested()
         self.protocol = protocol
         self._version = protocol[1:]
+        self._extended = self._version == EXTENDED
         self._codec = CODECS[protocol[:1]]
         if answer is not None:
             self.greeting = encode_frame(answer)
@@ -419,7 +421,7 @@ class Session:
         if flag and not call.oneway:
             raise WireError(f"{name} must wait for its answer")
         try:
-            call.check(args, self._version == EXTENDED)
+            call.check(args, self._extended)
         except BadArguments as error:
             return Called(None if flag else id, call, (), error)
         return Called(None if flag else id, call, args, None)
