@@ -65,7 +65,9 @@ class ServerException(ClientStorageError):
     """The server raised an exception that has no counterpart here.
 
     Its arguments are the dotted name of the exception's class on the server, and
-    that exception's arguments or attributes.
+    that exception's arguments or attributes. It has the same attributes itself.
+
+    An `OSError` of the server's is an `OSError` here, too, see `server_os_error`.
     """
 
 

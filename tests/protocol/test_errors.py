@@ -185,6 +185,17 @@ def test_exceptions_of_zodb(letter: bytes, extended: bool, class_: type[Exceptio
     assert type(arrived) is class_
 
 
+@ways
+def test_errors_pass_a_server_that_is_a_client_itself(letter: bytes, extended: bool) -> None:
+    unknown: Any = type("Unknown", (Exception,), {"__module__": "some"})("whatever", 3)
+    unknown.code = 7
+    for error in (OSError(2, "No such file", "/x"), unknown, Missing(OID, "a table")):
+        once = travel(error, letter, extended)
+        twice = travel(once, letter, extended)
+        assert type(twice) is type(once)
+        assert (twice.args, str(twice), vars(twice)) == (once.args, str(once), vars(once))
+
+
 # Attributes.
 
 

@@ -112,7 +112,7 @@ for _class in (
     ),
 ):
     _KNOWN[_class] = (_from_arguments(_class), None)
-for _os_class in (
+_OS_ERRORS = (
     OSError,
     BlockingIOError,
     BrokenPipeError,
@@ -129,7 +129,8 @@ for _os_class in (
     PermissionError,
     ProcessLookupError,
     TimeoutError,
-):
+)
+for _os_class in _OS_ERRORS:
     _KNOWN[_os_class] = (_os_error(_os_class), None)
 
 # What ZEO's clients make again: from arguments, which is all that they take, or from attributes.
@@ -182,6 +183,13 @@ class _Teller:
 
     def tell(self, error: BaseException, depth: int) -> tuple[str, Any]:
         class_ = type(error)
+        if issubclass(class_, ServerException):
+            # This server is itself a client of another one, whose words are what matters.
+            arguments = _error_arguments(error)
+            if issubclass(class_, OSError):
+                class_ = next(base for base in class_.__mro__ if base in _OS_ERRORS)
+            elif len(arguments) == 2 and type(arguments[0]) is str:
+                return arguments[0], self.plain(arguments[1], depth)
         table = _KNOWN if self._extended or class_ in _KNOWN else _STOCK
         known = next((base for base in class_.__mro__ if base in table), None)
         names = None if known is None else _KNOWN[known][1]
