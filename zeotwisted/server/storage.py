@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -96,6 +97,8 @@ class ServedStorage:
         in_thread: InThread,
     ) -> None:
         self.storage_id = storage_id
+        #: A name that no other storage has, whatever address clients reach it by.
+        self.instance = uuid4().hex
         self.storage = storage
         self.options = options
         self.read_only = options.read_only or storage.isReadOnly()
