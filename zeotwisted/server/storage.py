@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
@@ -18,6 +19,7 @@ from zope.interface import implementer, providedBy
 
 from zeotwisted.protocol.session import Broadcast
 
+from .blobs import ensure_temporary_folder
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
 from .loads import Loads, answers_at_once
@@ -120,6 +122,9 @@ class ServedStorage:
         self._listeners: dict[Listener, None] = {}
         # Those that have been told something which was not sent yet.
         self._told: list[Listener] = []
+        with contextlib.suppress(OSError):
+            # Its permissions are to be seen before somebody removes it.
+            ensure_temporary_folder(storage)
         storage.registerDB(_Database(self))
         if options.client_conflict_resolution:
             # ZODB has no other switch for it.
