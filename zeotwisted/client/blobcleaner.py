@@ -135,7 +135,7 @@ class BlobCleaner:
     def _run(self) -> None:
         while True:
             with self._changed:
-                if self._unfinished and not self._added:
+                if self._unfinished and not (self._added or self._closed):
                     # Files that are in use now will not be so for long, nor will others clean.
                     self._changed.wait(self._in_use)
                 while not (self._closed or self._unfinished or self._added >= self._step):
