@@ -15,6 +15,8 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ZODB.blob import (
     BLOB_SUFFIX,
@@ -49,6 +51,8 @@ LAYOUT = "zeocache"
 #: Where files are that are not complete, or not committed.
 TRANSFERS = "transfers"
 
+_T = TypeVar("_T")
+
 _LOCK = ".lock"
 
 #: Locked by all clients that have the folder open, together.
@@ -57,6 +61,9 @@ _CLIENTS = "clients.lock"
 #: How long (seconds) a file counts as in use after somebody has asked for its name: the caller is
 #: about to open it.
 IN_USE = 5.0
+
+#: How often a folder may vanish while it is used.
+_TRIES = 5
 
 #: How old (seconds) transfers without a lock have to be before they are removed.
 _ABANDONED_AFTER = 86400.0
@@ -213,17 +220,13 @@ class BlobCache:
         :raises FileNotFoundError: there is no such file.
         """
         set_not_writable(filename)
-        try:
-            os.replace(filename, path)
-        except FileNotFoundError:
-            self._make_for(path)
-            os.replace(filename, path)
+        _again(lambda: os.replace(filename, path), lambda: self._make_for(path))
 
     def _make_for(self, path: str) -> None:
         """Make the folder in which `path` is."""
         if not os.path.isdir(self.folder):
             self.restore()
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        self._base.use(lambda _: os.makedirs(os.path.dirname(path), exist_ok=True))
 
     # Locks.
 
@@ -237,7 +240,7 @@ class BlobCache:
         name = os.path.join(os.path.dirname(path), _LOCK)
         deadline = time.monotonic() + timeout
         pause = _FIRST_LOOK
-        while (lock := self._lock_or_make(path, name)) is None:
+        while (lock := _again(lambda: self._try_lock(name), lambda: self._make_for(path))) is None:
             if time.monotonic() > deadline:
                 raise ClientStorageError(
                     f"{name} has been locked by another process for {timeout:g} seconds"
@@ -246,12 +249,6 @@ class BlobCache:
                 raise ClientDisconnected("the storage is closed")
             pause = min(2 * pause, _LAST_LOOK)
         return lock
-
-    def _lock_or_make(self, path: str, name: str) -> FileLock | None:
-        with contextlib.suppress(FileNotFoundError):
-            return self._try_lock(name)
-        self._make_for(path)
-        return self._try_lock(name)
 
     def try_lock(self, path: str) -> FileLock | None:
         """Return the lock for the file `path`, or None if somebody else has it.
@@ -277,20 +274,14 @@ class BlobCache:
 
     def partial(self) -> tuple[int, str]:
         """Return the descriptor and the name of a new file, in this process's own folder."""
-        with contextlib.suppress(FileNotFoundError):
-            return tempfile.mkstemp(dir=self._own_folder())
-        # It was there a moment ago.
-        return tempfile.mkstemp(dir=self._own_folder())
+        return _again(lambda: tempfile.mkstemp(dir=self._own_folder()))
 
     def take(self, filename: str) -> str:
         """Move a file to this process's own folder; return its new name.
 
         :raises FileNotFoundError: there is no such file.
         """
-        with contextlib.suppress(FileNotFoundError):
-            return self._take(filename)
-        os.stat(filename)
-        return self._take(filename)
+        return _again(lambda: self._take(filename), lambda: os.stat(filename))
 
     def _take(self, filename: str) -> str:
         descriptor, name = self.partial()
@@ -359,6 +350,18 @@ class BlobCache:
         for lock in (*locks, *own.values(), self._present):
             lock.close()
         self._present = self._appear()
+
+
+def _again(attempt: Callable[[], _T], prepare: Callable[[], Any] = lambda: None) -> _T:
+    """Return what `attempt` returns, even if somebody removes the folder that it needs meanwhile.
+
+    :param prepare: called before the next attempt.
+    """
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(FileNotFoundError):
+            return attempt()
+        prepare()
+    return attempt()
 
 
 def _remove_if_abandoned(folder: str) -> None:
