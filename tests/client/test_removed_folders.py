@@ -42,7 +42,10 @@ def remove(root: Path, pattern: str) -> None:
     found = list(root.glob(pattern))
     for path in found:
         if path.is_dir():
-            shutil.rmtree(path)
+            # At once: the cleaner may put something into it meanwhile.
+            away = root / f"removed-{os.urandom(4).hex()}"
+            path.rename(away)
+            shutil.rmtree(away)
         else:
             path.unlink()
 

@@ -245,6 +245,18 @@ def test_nobody_is_alone_who_cannot_be_seen(cache: BlobCache) -> None:
     assert not cache.is_alone()
 
 
+def test_what_arrives_is_in_use_from_the_beginning(cache: BlobCache) -> None:
+    """Even if it took long, and the cleaner looks before anybody else."""
+    descriptor, name = cache.partial()
+    os.write(descriptor, b"x" * 100)
+    os.close(descriptor)
+    os.utime(name, (1, 1))
+    path = cache.path(p64(1), p64(1))
+    cache.put(name, path)
+    assert BlobCleaner(cache, 0, 0).clean()
+    assert present([path]) == [True]
+
+
 def test_closing_waits_for_another_cleaner(cache: BlobCache) -> None:
     path = add(cache, 1)
     cleaner = BlobCleaner(cache, 0, 0)

@@ -215,10 +215,15 @@ class BlobCache:
         return self._uses.is_last(path, used)
 
     def put(self, filename: str, path: str) -> None:
-        """Move a complete file to its place.
+        """Move a complete file to its place. It is in use from now on.
 
         :raises FileNotFoundError: there is no such file.
         """
+        # All of this before it can be found there, and be removed as one that nobody uses. It may
+        # have been written long ago.
+        now = time.time_ns()
+        os.utime(filename, ns=(now, os.stat(filename).st_mtime_ns))
+        self._uses.note(path, now)
         set_not_writable(filename)
         _again(lambda: os.replace(filename, path), lambda: self._make_for(path))
 

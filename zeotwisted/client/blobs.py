@@ -218,7 +218,6 @@ class CachedBlobs:
                 self._cache.unlock(lock)
             else:
                 self._downloads.fetch(protocol, oid, tid, path, lock)
-                self._cache.use(path)
         return path
 
     def temporary_directory(self) -> str:
@@ -229,11 +228,8 @@ class CachedBlobs:
             path = self._cache.path(oid, tid)
             try:
                 size = os.stat(filename).st_size
-                # The application may have written it long ago.
-                self._cache.use(filename)
                 # Nobody has to be kept away from a file that appears as a whole.
                 self._cache.put(filename, path)
-                self._cache.use(path)
             except OSError as error:
                 # What is committed is committed.
                 _log.warning("a committed blob is not kept in the cache: %s", error)
