@@ -36,15 +36,13 @@ def client(*args: Any, **kwargs: Any) -> ClientStorage:
 
 
 def DB(*args: Any, **kwargs: Any) -> Any:
-    """Return a `ZODB.DB` on a `ClientStorage`; the arguments are the storage's."""
-    import ZODB
+    """Return a `ZODB.DB` on a `ClientStorage`; the arguments are the storage's.
 
-    storage = client(*args, **kwargs)
-    try:
-        return ZODB.DB(storage)
-    except BaseException:
-        storage.close()
-        raise
+    Many clients may do so at once when the database is empty, and needs its root object.
+    """
+    from .client.database import open_database
+
+    return open_database(client(*args, **kwargs))
 
 
 def connection(*args: Any, **kwargs: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ def files(folder: Path) -> list[Path]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.suffix != ".lock" and path.name not in (".lock", ".layout")
     ]
+
+
+def blobs_size(folder: Path) -> int:
+    """Return how many bytes of blobs are in a cache, while others may remove them."""
+    size = 0
+    for blob in folder.rglob("*.blob"):
+        with suppress(FileNotFoundError):
+            size += blob.stat().st_size
+    return size
 
 
 def test_up_and_down(world: World, server: Server, tmp_path: Path) -> None:
@@ -301,8 +311,52 @@ def test_processes_share_a_cache_that_is_too_small(
         assert script.line() == "done"
     wait_until(
         "the cache is small again",
-        lambda: sum(blob.stat().st_size for blob in cache.rglob("*.blob")) <= limit,
+        lambda: blobs_size(cache) <= limit,
     )
     for script in scripts:
         script.say()
         script.succeed()
+
+
+_BRIEF = """
+    import os, signal
+    from zeotwisted import ClientStorage
+    storage = ClientStorage(ADDRESS, blob_dir={folder!r}, blob_cache_size={limit})
+    for number in {numbers!r}:
+        with storage.openCommittedBlobFile(number.to_bytes(8, "big"), {tid!r}) as file:
+            assert len(file.read()) == 10_000
+    {end}
+"""
+_ENDS = {
+    "closed": "storage.close()",
+    "not closed": "",
+    "killed": "os.kill(os.getpid(), signal.SIGKILL)",
+}
+
+
+@pytest.mark.parametrize("limit", [0, 5_000, 50_000])
+@pytest.mark.parametrize("end", _ENDS)
+def test_processes_that_live_briefly(world: World, tmp_path: Path, end: str, limit: int) -> None:
+    server = blob_server(world, tmp_path)
+    storage = world.client(server.address, blob_dir=str(tmp_path / "one"))
+    txn = TransactionMetaData()
+    storage.tpc_begin(txn)
+    for number in range(1, 13):
+        (tmp_path / "new").write_bytes(b"x" * 10_000)
+        storage.storeBlob(p64(number), z64, b"record", str(tmp_path / "new"), "", txn)
+    storage.tpc_vote(txn)
+    tid = storage.tpc_finish(txn)
+    cache = tmp_path / "cache"
+    for first in (1, 7):
+        script = _BRIEF.format(
+            folder=str(cache),
+            limit=limit,
+            numbers=list(range(first, first + 6)),
+            tid=tid,
+            end=_ENDS[end],
+        )
+        Script(script, server.address).end()
+        if end == "killed":
+            # The next one that comes finds it.
+            world.client(server.address, blob_dir=str(cache), blob_cache_size=limit).close()
+        assert blobs_size(cache) <= limit

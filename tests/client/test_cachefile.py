@@ -453,3 +453,18 @@ def test_memory_is_no_substitute_for_a_large_file(
 def test_damage_is_never_served() -> None:
     records, aside = damage_caches(200)
     assert records and aside
+
+
+def test_the_lock_file_may_be_removed(tmp_path: Path) -> None:
+    """Two caches in one file would ruin it."""
+    path = str(tmp_path / "cache")
+    cache = FileCache(path)
+    (tmp_path / "cache.lock").unlink()
+    with pytest.raises(CacheFileError, match="another storage uses this cache file"):
+        FileCache(path)
+    cache.set_aside()
+    (tmp_path / "cache.lock").unlink(missing_ok=True)
+    with pytest.raises(CacheFileError, match="another storage uses this cache file"):
+        FileCache(path)
+    cache.close()
+    FileCache(path).close()

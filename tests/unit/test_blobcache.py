@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import zc.lockfile
 import ZEO.ClientStorage
 from ZODB.utils import p64
 
-from tests.client.support import wait_until
+from tests.client.support import InThread, wait_until
+from zeotwisted.client import blobcleaner
 from zeotwisted.client.blobcache import TRANSFERS, BlobCache, BlobCacheLayout
 from zeotwisted.client.blobcleaner import BlobCleaner
 from zeotwisted.client.blobs import CachedBlobs
+from zeotwisted.client.blobuses import OwnUses
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 
 
@@ -186,6 +189,153 @@ def test_transfers_of_those_who_live_stay(cache: BlobCache) -> None:
     other.close()
     cache.close()
     assert os.listdir(os.path.join(cache.folder, TRANSFERS)) == [".lock"]
+
+
+def present(paths: list[str]) -> list[bool]:
+    return [os.path.exists(path) for path in paths]
+
+
+#: Longer than any test.
+LONG = 1000.0
+
+
+def test_what_only_a_closed_client_has_used_goes(cache: BlobCache) -> None:
+    other = BlobCache(cache.folder)
+    paths = [add(cache, number) for number in range(4)]
+    cleaner = BlobCleaner(cache, 100, 0, in_use=LONG)
+    cleaner.start()
+    for path in (paths[1], paths[2], paths[3]):
+        assert cache.use(path)
+    assert other.use(paths[1])
+    cleaner.close()
+    # The other client may be about to open it.
+    assert present(paths) == [False, True, False, False]
+    other.close()
+
+
+def test_a_client_that_is_used_spares_its_own(cache: BlobCache) -> None:
+    path = add(cache, 1)
+    cache.use(path)
+    cleaner = BlobCleaner(cache, 0, 0, in_use=LONG)
+    assert cleaner.clean()
+    assert present([path]) == [True]
+    cleaner.added(1)
+    cleaner.close()
+    assert present([path]) == [False]
+
+
+def test_what_nobody_can_be_using_any_more_goes(cache: BlobCache) -> None:
+    """A process that was killed has used it a moment ago."""
+    path = add(cache, 1)
+    lost = BlobCache(cache.folder)
+    lost.use(path)
+    cleaner = BlobCleaner(cache, 0, 0, in_use=LONG)
+    assert not cache.is_alone()
+    assert cleaner.clean()
+    assert present([path]) == [True]
+    lost.close()
+    assert cache.is_alone()
+    assert not cleaner.clean()
+    assert present([path]) == [False]
+
+
+def test_nobody_is_alone_who_cannot_be_seen(cache: BlobCache) -> None:
+    assert cache.is_alone()
+    os.remove(os.path.join(cache.folder, "clients.lock"))
+    assert not cache.is_alone()
+
+
+def test_what_arrives_is_in_use_from_the_beginning(cache: BlobCache) -> None:
+    """Even if it took long, and the cleaner looks before anybody else."""
+    descriptor, name = cache.partial()
+    os.write(descriptor, b"x" * 100)
+    os.close(descriptor)
+    os.utime(name, (1, 1))
+    path = cache.path(p64(1), p64(1))
+    cache.put(name, path)
+    assert BlobCleaner(cache, 0, 0).clean()
+    assert present([path]) == [True]
+
+
+def test_closing_waits_for_another_cleaner(cache: BlobCache) -> None:
+    path = add(cache, 1)
+    cleaner = BlobCleaner(cache, 0, 0)
+    lock = zc.lockfile.LockFile(os.path.join(cache.folder, "check_size.lock"))
+    cleaner.added(1)
+    closing = InThread(cleaner.close)
+    wait_until("it waits", lambda: "_clean_at_end" in closing.stack)
+    assert present([path]) == [True]
+    lock.close()
+    closing.result()
+    assert present([path]) == [False]
+
+
+def test_closing_does_not_wait_for_ever(cache: BlobCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobcleaner, "_AT_END", 0.05)
+    cleaner = BlobCleaner(cache, 0, 0)
+    lock = zc.lockfile.LockFile(os.path.join(cache.folder, "check_size.lock"))
+    cleaner.added(1)
+    InThread(cleaner.close).result()
+    lock.close()
+
+
+def test_closing_while_it_looks(cache: BlobCache) -> None:
+    """It does not wait then until what is in use now is not so any more."""
+    used = add(cache, 1)
+    other = BlobCache(cache.folder)
+    looking, go_on = threading.Event(), threading.Event()
+
+    class Slow(BlobCleaner):
+        def clean(self) -> bool:
+            looking.set()
+            assert go_on.wait(20)
+            return super().clean()
+
+    cleaner = Slow(cache, 0, 0, in_use=LONG)
+    cleaner.start()
+    assert looking.wait(20)
+    other.use(used)
+    closing = InThread(cleaner.close)
+    wait_until("it waits", lambda: "join" in closing.stack)
+    go_on.set()
+    closing.result()
+    assert present([used]) == [True]
+    other.close()
+
+
+def test_closing_twice_and_without_anything_to_do(cache: BlobCache) -> None:
+    path = add(cache, 1)
+    cleaner = BlobCleaner(cache, 0, 0)
+    cleaner.close()
+    cleaner.close()
+    assert present([path]) == [True], "this client has added nothing, and was not started"
+
+
+def test_what_cannot_be_removed_keeps_nobody_from_the_rest(
+    cache: BlobCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = [add(cache, number) for number in range(2)]
+    odd = os.path.join(cache.folder, "5", "1.blob")
+    os.makedirs(odd)
+    os.utime(odd, (1, 1))
+    Path(cache.folder, "123").touch()
+    cleaner = BlobCleaner(cache, 100, 0)
+    for _ in range(2):
+        # There would be no end of it.
+        assert not cleaner.clean()
+    assert present(paths) == [False, False] and os.path.exists(odd)
+    assert len([each for each in caplog.messages if "cannot be removed" in each]) == 1
+
+
+def test_own_uses_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    uses = OwnUses(5.0)
+    now = time.time_ns()
+    uses.note("old", now - int(6e9))
+    uses.note("new", now)
+    assert not uses.is_last("old", now - int(6e9))
+    assert uses.is_last("new", now) and uses.is_last("new", now - 1)
+    assert not uses.is_last("new", now + 1)
+    assert not uses.is_last("unknown", 0)
 
 
 @pytest.mark.parametrize("percent", [-1, 100])

@@ -15,13 +15,33 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from ZODB.blob import BLOB_SUFFIX, LAYOUT_MARKER, LAYOUTS, FilesystemHelper
+from ZODB.blob import (
+    BLOB_SUFFIX,
+    LAYOUT_MARKER,
+    LAYOUTS,
+    FilesystemHelper,
+    rename_or_copy_blob,
+    set_not_writable,
+)
 from ZODB.utils import u64
 
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
+from zeotwisted.folders import Folder
 
-__all__ = ["LAYOUT", "TRANSFERS", "BlobCache", "BlobCacheLayout", "FileLock", "shared_folder"]
+from .blobuses import OwnUses
+
+__all__ = [
+    "IN_USE",
+    "LAYOUT",
+    "TRANSFERS",
+    "BlobCache",
+    "BlobCacheLayout",
+    "FileLock",
+    "shared_folder",
+]
 
 _log = logging.getLogger("zeotwisted.client")
 
@@ -31,7 +51,22 @@ LAYOUT = "zeocache"
 #: Where files are that are not complete, or not committed.
 TRANSFERS = "transfers"
 
+_T = TypeVar("_T")
+
 _LOCK = ".lock"
+
+#: Locked by all clients that have the folder open, together.
+_CLIENTS = "clients.lock"
+
+#: How long (seconds) a file counts as in use after somebody has asked for its name: the caller is
+#: about to open it.
+IN_USE = 5.0
+
+#: How often a folder may vanish while it is used.
+_TRIES = 5
+
+#: How old (seconds) transfers without a lock have to be before they are removed.
+_ABANDONED_AFTER = 86400.0
 
 #: How long (seconds) to wait for another process that has a lock, and how often to look.
 _LOCK_TIMEOUT = 600.0
@@ -60,18 +95,45 @@ class BlobCacheLayout:
 
 
 class FileLock:
-    """An exclusive lock on a file, which ends with the process at the latest.
+    """A lock on a file, which ends with the process at the latest.
 
+    :param create: make the file if it is not there.
+    :param shared: others may have the lock, too, unless they want it for themselves.
     :raises BlockingIOError: somebody else has it.
+    :raises FileNotFoundError: the file is not there, or its folder is not.
     """
 
-    def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    def __init__(self, path: str, create: bool = True, shared: bool = False) -> None:
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        self._descriptor = os.open(path, flags, 0o666)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if shared:
+                # Nobody has it alone for longer than `is_the_only_one` takes.
+                fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+            else:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
             os.close(self._descriptor)
             raise
+
+    def is_at(self, path: str) -> bool:
+        """Return whether others find this lock there: the file may have been removed."""
+        try:
+            return os.path.samestat(os.stat(path), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+    def is_the_only_one(self) -> bool:
+        """Return whether nobody shares a shared lock."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            alone = False
+        else:
+            alone = True
+        # To ask may have cost the lock.
+        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        return alone
 
     def close(self) -> None:
         """Let go. A child's copy of a parent's lock is closed, and the parent keeps the lock."""
@@ -92,41 +154,84 @@ class BlobCache:
         LAYOUTS.setdefault(LAYOUT, BlobCacheLayout())
         self.fshelper = FilesystemHelper(folder, LAYOUT)
         self.folder = os.path.abspath(folder)
-        self._transfers = os.path.join(self.folder, TRANSFERS)
-        _make(self.fshelper, self._transfers)
+        self._base = Folder(self.folder)
+        self._temporary = Folder(str(self.fshelper.temp_dir))
+        self._transfers = Folder(os.path.join(self.folder, TRANSFERS))
+        self._uses = OwnUses(IN_USE)
         self._closing = threading.Event()
         # In a child process these are the parent's.
         self._locks: set[FileLock] = set()
         self._making = threading.Lock()
-        # This process's own folder of transfers, and the lock that says that it is alive.
-        self._own = ""
-        self._alive: FileLock | None = None
+        # This process's own folders of transfers, the last of which is in use, and the locks that
+        # say that it is alive.
+        self._own: dict[str, FileLock] = {}
+        self.restore()
+        self._present = self._appear()
         self.remove_abandoned()
+
+    def restore(self) -> None:
+        """Make the folder, and what belongs to it, where it is not there any more.
+
+        :raises OSError: that is not possible.
+        """
+        self._base.ensure()
+        self._temporary.ensure()
+        # Another process may do the same at the same time.
+        self._transfers.use(lambda transfers: _mark(self.folder, transfers))
+
+    def temporary_directory(self) -> str:
+        """Return where blobs may be written before they are stored."""
+        return self._temporary.ensure()
+
+    # Who is here.
+
+    def _appear(self) -> FileLock:
+        return self._base.use(lambda folder: FileLock(os.path.join(folder, _CLIENTS), shared=True))
+
+    def is_alone(self) -> bool:
+        """Return whether nobody else has this folder open. ZEO's clients are not seen."""
+        present = self._present
+        return present.is_at(os.path.join(self.folder, _CLIENTS)) and present.is_the_only_one()
 
     def path(self, oid: bytes, tid: bytes) -> str:
         """Return where a blob is, or would be."""
         return str(self.fshelper.getBlobFilename(oid, tid))
 
-    @staticmethod
-    def use(path: str) -> bool:
+    def use(self, path: str) -> bool:
         """Return whether the file is there. If so, it is in use from now on."""
+        now = time.time_ns()
         try:
-            os.utime(path, (time.time(), os.stat(path).st_mtime))
+            os.utime(path, ns=(now, os.stat(path).st_mtime_ns))
         except FileNotFoundError:
             return False
         except OSError:
             # It belongs to another user.
             return os.path.exists(path)
+        self._uses.note(path, now)
         return True
 
-    @staticmethod
-    def put(filename: str, path: str) -> None:
-        """Move a complete file to its place."""
-        try:
-            os.replace(filename, path)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            os.replace(filename, path)
+    def is_own_use(self, path: str, used: int) -> bool:
+        """Return whether it was this client that used the file at that time (nanoseconds)."""
+        return self._uses.is_last(path, used)
+
+    def put(self, filename: str, path: str) -> None:
+        """Move a complete file to its place. It is in use from now on.
+
+        :raises FileNotFoundError: there is no such file.
+        """
+        # All of this before it can be found there, and be removed as one that nobody uses. It may
+        # have been written long ago.
+        now = time.time_ns()
+        os.utime(filename, ns=(now, os.stat(filename).st_mtime_ns))
+        self._uses.note(path, now)
+        set_not_writable(filename)
+        _again(lambda: os.replace(filename, path), lambda: self._make_for(path))
+
+    def _make_for(self, path: str) -> None:
+        """Make the folder in which `path` is."""
+        if not os.path.isdir(self.folder):
+            self.restore()
+        self._base.use(lambda _: os.makedirs(os.path.dirname(path), exist_ok=True))
 
     # Locks.
 
@@ -138,10 +243,9 @@ class BlobCache:
         :raises ClientDisconnected: the storage was closed.
         """
         name = os.path.join(os.path.dirname(path), _LOCK)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         deadline = time.monotonic() + timeout
         pause = _FIRST_LOOK
-        while (lock := self._try_lock(name)) is None:
+        while (lock := _again(lambda: self._try_lock(name), lambda: self._make_for(path))) is None:
             if time.monotonic() > deadline:
                 raise ClientStorageError(
                     f"{name} has been locked by another process for {timeout:g} seconds"
@@ -152,7 +256,10 @@ class BlobCache:
         return lock
 
     def try_lock(self, path: str) -> FileLock | None:
-        """Return the lock for the file `path`, or None if somebody else has it."""
+        """Return the lock for the file `path`, or None if somebody else has it.
+
+        :raises FileNotFoundError: the file's folder is not there.
+        """
         return self._try_lock(os.path.join(os.path.dirname(path), _LOCK))
 
     def _try_lock(self, name: str) -> FileLock | None:
@@ -172,46 +279,57 @@ class BlobCache:
 
     def partial(self) -> tuple[int, str]:
         """Return the descriptor and the name of a new file, in this process's own folder."""
-        return tempfile.mkstemp(dir=self._own_folder())
+        return _again(lambda: tempfile.mkstemp(dir=self._own_folder()))
 
-    def reserve(self) -> str:
-        """Return a name for a file in this process's own folder. There is no such file."""
+    def take(self, filename: str) -> str:
+        """Move a file to this process's own folder; return its new name.
+
+        :raises FileNotFoundError: there is no such file.
+        """
+        return _again(lambda: self._take(filename), lambda: os.stat(filename))
+
+    def _take(self, filename: str) -> str:
         descriptor, name = self.partial()
         os.close(descriptor)
         os.remove(name)
+        # If there is no room for a copy it is better to know it now than when all is committed.
+        rename_or_copy_blob(filename, name)
         return name
 
     def _own_folder(self) -> str:
         with self._making:
             if self._closing.is_set():
                 raise ClientDisconnected("the storage is closed")
-            if self._alive is None:
-                # Nobody may think that the folder has been abandoned before it is locked.
-                making = self.lock(os.path.join(self._transfers, "any"))
-                try:
-                    self._own = tempfile.mkdtemp(dir=self._transfers)
-                    self._alive = FileLock(self._own + _LOCK)
-                finally:
-                    self.unlock(making)
-            return self._own
+            own = next(reversed(self._own), "")
+            # Without its lock, others would think that the folder has been abandoned.
+            if not (own and os.path.isdir(own) and self._own[own].is_at(own + _LOCK)):
+                own = self._transfers.use(self._make_own_folder)
+            return own
+
+    def _make_own_folder(self, transfers: str) -> str:
+        if not os.path.exists(os.path.join(self.folder, LAYOUT_MARKER)):
+            self.restore()
+        # Nobody may think that the folder has been abandoned before it is locked.
+        making = self.lock(os.path.join(transfers, "any"))
+        try:
+            own = tempfile.mkdtemp(dir=transfers)
+            self._own[own] = FileLock(own + _LOCK)
+        finally:
+            self.unlock(making)
+        return own
 
     def remove_abandoned(self) -> None:
         """Remove what processes have left behind that do not live any more."""
-        cleaning = self.try_lock(os.path.join(self._transfers, "any"))
-        if cleaning is None:
-            return
-        try:
-            for entry in list(os.scandir(self._transfers)):
-                if not entry.is_dir():
-                    continue
-                with contextlib.suppress(BlockingIOError):
-                    abandoned = FileLock(entry.path + _LOCK)
-                    _log.info("removing %s, which a lost process has left behind", entry.path)
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                    os.remove(entry.path + _LOCK)
-                    abandoned.close()
-        finally:
-            self.unlock(cleaning)
+        with contextlib.suppress(FileNotFoundError):
+            cleaning = self.try_lock(os.path.join(self._transfers.path, "any"))
+            if cleaning is None:
+                return
+            try:
+                for entry in list(os.scandir(self._transfers.path)):
+                    if entry.is_dir():
+                        _remove_if_abandoned(entry.path)
+            finally:
+                self.unlock(cleaning)
 
     # The end.
 
@@ -219,23 +337,55 @@ class BlobCache:
         """Give up what is not complete, and whoever waits for a lock."""
         self._closing.set()
         with self._making:
-            alive, self._alive = self._alive, None
-            if alive is not None:
-                shutil.rmtree(self._own, ignore_errors=True)
+            own, self._own = self._own, {}
+            for folder, alive in own.items():
+                shutil.rmtree(folder, ignore_errors=True)
                 with contextlib.suppress(FileNotFoundError):
-                    os.remove(self._own + _LOCK)
+                    os.remove(folder + _LOCK)
                 alive.close()
+        self._present.close()
 
     def forked(self) -> None:
         """This is a child process: locks and transfers are the parent's."""
         self._making = threading.Lock()
         self._closing = threading.Event()
+        self._uses = OwnUses(IN_USE)
         locks, self._locks = self._locks, set()
-        for lock in locks:
+        own, self._own = self._own, {}
+        for lock in (*locks, *own.values(), self._present):
             lock.close()
-        alive, self._alive = self._alive, None
-        if alive is not None:
-            alive.close()
+        self._present = self._appear()
+
+
+def _again(attempt: Callable[[], _T], prepare: Callable[[], Any] = lambda: None) -> _T:
+    """Return what `attempt` returns, even if somebody removes the folder that it needs meanwhile.
+
+    :param prepare: called before the next attempt.
+    """
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(FileNotFoundError):
+            return attempt()
+        prepare()
+    return attempt()
+
+
+def _remove_if_abandoned(folder: str) -> None:
+    try:
+        abandoned = FileLock(folder + _LOCK, create=False)
+    except BlockingIOError:
+        return
+    except FileNotFoundError:
+        # Its lock was removed, perhaps while its process lives.
+        if time.time() - os.stat(folder).st_mtime > _ABANDONED_AFTER:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    try:
+        _log.info("removing %s, which a lost process has left behind", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(folder + _LOCK)
+    finally:
+        abandoned.close()
 
 
 def shared_folder(folder: str) -> FilesystemHelper:
@@ -282,16 +432,14 @@ def _layout(folder: str) -> str | None:
         return None
 
 
-def _make(fshelper: FilesystemHelper, transfers: str) -> None:
-    # Another process may do the same at the same time.
-    for folder in (fshelper.base_dir, fshelper.temp_dir, transfers):
-        os.makedirs(folder, exist_ok=True)
-    marker = os.path.join(fshelper.base_dir, LAYOUT_MARKER)
-    if not os.path.exists(marker):
-        # Whoever reads it must not see it empty.
-        descriptor, name = tempfile.mkstemp(dir=transfers)
-        with open(descriptor, "w") as file:
-            file.write(LAYOUT)
-        os.chmod(name, 0o644)
-        os.replace(name, marker)
-    fshelper.create()
+def _mark(folder: str, transfers: str) -> None:
+    """Write down what the folder is, unless somebody has done so."""
+    marker = os.path.join(folder, LAYOUT_MARKER)
+    if os.path.exists(marker):
+        return
+    # Nobody may see it empty.
+    descriptor, name = tempfile.mkstemp(dir=transfers)
+    with open(descriptor, "w") as file:
+        file.write(LAYOUT)
+    os.chmod(name, 0o644)
+    os.replace(name, marker)

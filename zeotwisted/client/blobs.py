@@ -8,10 +8,11 @@ import os
 from collections.abc import Callable
 from typing import IO, Any, Protocol
 
-from ZODB.blob import BlobFile, FilesystemHelper, rename_or_copy_blob, set_not_writable
+from ZODB.blob import BlobFile, FilesystemHelper, rename_or_copy_blob
 from ZODB.POSException import POSKeyError, Unsupported
 
 from zeotwisted.exceptions import ClientStorageError
+from zeotwisted.folders import Folder
 from zeotwisted.protocol.session import WireError
 
 from .blobcache import BlobCache, shared_folder
@@ -119,6 +120,7 @@ class SharedBlobs:
 
     def __init__(self, folder: str) -> None:
         self.fshelper = shared_folder(folder)
+        self._temporary = Folder(str(self.fshelper.temp_dir))
 
     def store(
         self,
@@ -128,8 +130,8 @@ class SharedBlobs:
         data: bytes,
         filename: str,
     ) -> None:
-        self.fshelper.getPathForOID(oid, create=True)
-        descriptor, name = self.fshelper.blob_mkstemp(oid, serial)
+        folder = Folder(str(self.fshelper.getPathForOID(oid)))
+        descriptor, name = folder.use(lambda _: self.fshelper.blob_mkstemp(oid, serial))
         os.close(descriptor)
         # The server takes a file away while the name is still to be ours.
         target = name + "-"
@@ -138,7 +140,8 @@ class SharedBlobs:
             rename_or_copy_blob(filename, target)
             transaction.store_shared_blob(oid, serial, data, os.path.basename(target))
         finally:
-            os.remove(name)
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(name)
 
     def load(self, connect: Connect, oid: bytes, tid: bytes) -> str:
         path = str(self.fshelper.getBlobFilename(oid, tid))
@@ -147,7 +150,7 @@ class SharedBlobs:
         return path
 
     def temporary_directory(self) -> str:
-        return str(self.fshelper.temp_dir)
+        return self._temporary.ensure()
 
     def keep(self, blobs: list[tuple[bytes, str]], tid: bytes) -> None:
         """The server has put them where they belong."""
@@ -199,11 +202,9 @@ class CachedBlobs:
         data: bytes,
         filename: str,
     ) -> None:
-        target = self._cache.reserve()
-        transaction.blobs.append((oid, target))
-        # If there is no room for a copy it is better to know it now than when all is committed.
-        rename_or_copy_blob(filename, target)
-        with open(target, "rb", buffering=0) as file:
+        # Once it is open it can be sent, whoever removes it.
+        with open(filename, "rb", buffering=0) as file:
+            transaction.blobs.append((oid, self._cache.take(filename)))
             transaction.store_blob(oid, serial, data, file)
 
     def load(self, connect: Connect, oid: bytes, tid: bytes) -> str:
@@ -220,18 +221,15 @@ class CachedBlobs:
         return path
 
     def temporary_directory(self) -> str:
-        return str(self.fshelper.temp_dir)
+        return self._cache.temporary_directory()
 
     def keep(self, blobs: list[tuple[bytes, str]], tid: bytes) -> None:
         for oid, filename in blobs:
             path = self._cache.path(oid, tid)
             try:
                 size = os.stat(filename).st_size
-                # The application may have written it long ago.
-                self._cache.use(filename)
                 # Nobody has to be kept away from a file that appears as a whole.
                 self._cache.put(filename, path)
-                set_not_writable(path)
             except OSError as error:
                 # What is committed is committed.
                 _log.warning("a committed blob is not kept in the cache: %s", error)

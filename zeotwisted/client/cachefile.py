@@ -12,6 +12,8 @@ is made in a thread; until it is there, what is stored is held in memory, too.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
 import logging
 import mmap
@@ -27,6 +29,7 @@ import zc.lockfile
 from ZODB.utils import maxtid, p64, u64, z64
 
 from zeotwisted.exceptions import ClientStorageError
+from zeotwisted.folders import Folder
 
 from .cache import ClientCache
 from .cachelog import HEADER, Damaged, Log
@@ -86,8 +89,12 @@ class FileCache:
         self._last_tid = z64
         self._fd = -1
         self._lock_file = _lock_file(self.path)
+        self._folder = Folder(os.path.dirname(self.path))
         try:
             self._open()
+        except BlockingIOError:
+            self._release()
+            raise _in_use(self.path) from None
         except OSError as error:
             self._release()
             raise CacheFileError(
@@ -104,7 +111,7 @@ class FileCache:
     # Opening.
 
     def _open(self) -> None:
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._open_file()
         header = os.pread(self._fd, _BLOCK, 0)
         # Whoever was killed while creating it may have written the states, but no header.
         if header[: min(_STATES)].strip(b"\0"):
@@ -245,12 +252,13 @@ class FileCache:
         self._lock = RLock()
         self._closed = True
         self._memory = ClientCache(0)
+        # It would keep the parent's lock when the parent is gone.
+        self._map.close()
         self._release(unlock=False)
 
     def _release(self, unlock: bool = True) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            self._close_file(unlock)
         lock_file, self._lock_file = self._lock_file, None
         if lock_file is None:
             return
@@ -289,11 +297,29 @@ class FileCache:
     def _rename(self) -> str:
         """Rename the file, and open an empty one in its place; return the new name."""
         aside = _unused_name(self.path)
-        os.rename(self.path, aside)
-        os.close(self._fd)
-        self._fd = -1
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # It may have been removed, alone or with its folder.
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.path, aside)
+        self._close_file()
+        self._open_file()
         return aside
+
+    def _open_file(self) -> None:
+        """Open the file, and lock it: the file `path` + ".lock" can be removed, this lock cannot.
+
+        :raises BlockingIOError: another cache has it.
+        """
+        self._fd = self._folder.use(
+            lambda _: os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        )
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _close_file(self, unlock: bool = True) -> None:
+        descriptor, self._fd = self._fd, -1
+        if unlock:
+            # The map has a descriptor of its own, which would keep the lock.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
 
     def _fail(self, error: Exception) -> None:
         """Go on in memory."""
@@ -521,14 +547,18 @@ class FileCache:
             yield from part.revisions()
 
 
+def _in_use(path: str) -> CacheFileError:
+    return CacheFileError(
+        f"{path}: another storage uses this cache file; give each its own, "
+        "with another cache= or client="
+    )
+
+
 def _lock_file(path: str) -> Any:
     try:
         return zc.lockfile.LockFile(path + ".lock")
     except zc.lockfile.LockError:
-        raise CacheFileError(
-            f"{path}: another storage uses this cache file; give each its own, "
-            "with another cache= or client="
-        ) from None
+        raise _in_use(path) from None
     except OSError as error:
         raise CacheFileError(
             f"{path}: cannot be locked: {error.strerror or error}; choose another path for the "

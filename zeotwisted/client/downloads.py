@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from ZODB.blob import set_not_writable
 
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 from zeotwisted.protocol.session import WireError
@@ -54,7 +54,7 @@ class Download:
         self._path = path
         self._lock = lock
         descriptor, self._partial = cache.partial()
-        self._file = open(descriptor, "wb", buffering=0)  # noqa: SIM115 - closed by `end`
+        self._file = open(descriptor, "r+b", buffering=0)  # noqa: SIM115 - closed by `end`
         self._error: OSError | None = None
 
     def receive(self, name: str, chunk: bytes = b"") -> None:
@@ -94,12 +94,22 @@ class Download:
             if not received:
                 raise ClientStorageError("the server did not send the blob")
             size = self._file.tell()
-            os.replace(self._partial, self._path)
-            set_not_writable(self._path)
+            self._keep()
             return size
         finally:
             self._remove()
             self._cache.unlock(self._lock)
+
+    def _keep(self) -> None:
+        try:
+            self._cache.put(self._partial, self._path)
+        except FileNotFoundError:
+            # Somebody has removed the name; the content is there as long as the file is open.
+            descriptor, self._partial = self._cache.partial()
+            self._file.seek(0)
+            with open(descriptor, "wb") as copy:
+                shutil.copyfileobj(self._file, copy)
+            self._cache.put(self._partial, self._path)
 
     def _remove(self) -> None:
         self._file.close()

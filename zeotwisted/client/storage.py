@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from threading import get_ident
 from typing import Any
 
 from ZODB import interfaces
@@ -35,6 +36,7 @@ from .address import parse_address
 from .blobs import client_blobs, open_blob
 from .cache import ClientCache
 from .coherence import Coherence
+from .deadlock import Votes
 from .iterators import TransactionIterator
 from .link import Link
 from .loads import into_cache
@@ -66,6 +68,9 @@ _OPTIONAL_INTERFACES = (
     interfaces.IStorageCurrentRecordIteration,
     interfaces.IExternalGC,
 )
+
+#: Of all storages of this process: two of them may be clients of one storage at a server.
+_votes = Votes()
 
 _NOT_YET = {
     "_client_factory": "another implementation of the connection",
@@ -190,6 +195,8 @@ class ClientStorage(ConflictResolvingStorage):
         self._own_reactor = reactor
         self._db: Any = None
         self._server_addr: str | None = None
+        #: What tells the served storage from all others in the world.
+        self._served_storage: tuple[str, str] = ("", "")
         #: Encoding and version that were agreed upon with the server, for example ``b"M6"``.
         self.protocol_version = b""
         self._blobs = client_blobs(
@@ -294,6 +301,9 @@ class ClientStorage(ConflictResolvingStorage):
         self._server_addr = _peer_name(conn.connected_to)
         self.protocol_version = conn.version
         conn.tells_tids = bool(info.get("tid_at_vote"))
+        # A stock server does not tell, and has an address for each way to reach it.
+        instance = info.get("instance") or self._server_addr
+        self._served_storage = (instance, self._link.target.storage_id)
         self._info.connected(info)
         provided = set(map(tuple, info.get("interfaces", ())))
         for interface in _OPTIONAL_INTERFACES:
@@ -604,7 +614,8 @@ class ClientStorage(ConflictResolvingStorage):
         """Begin a transaction; wait for the one that is under way.
 
         :param tid: the tid to give to it, when a database is copied.
-        :raises ZODB.POSException.StorageTransactionError: it has begun already.
+        :raises ZODB.POSException.StorageTransactionError: it has begun already, perhaps through
+            another connection of the same database, and would wait for itself.
         """
         if self.is_read_only():
             raise ReadOnlyError()
@@ -619,7 +630,7 @@ class ClientStorage(ConflictResolvingStorage):
             )
         transaction = ClientTransaction(txn, self._cache_size)
         try:
-            gate.enter(transaction)
+            gate.enter(transaction, self._wait_timeout)
             protocol = self._protocol()
             if protocol.read_only:
                 raise ReadOnlyError()
@@ -639,6 +650,7 @@ class ClientStorage(ConflictResolvingStorage):
             if self.is_read_only():
                 raise ReadOnlyError()
             raise StorageTransactionError("not the transaction that is under way", txn)
+        current.thread = get_ident()
         return current
 
     def store(
@@ -679,16 +691,22 @@ class ClientStorage(ConflictResolvingStorage):
         """Vote; return the oids of objects whose conflicts were resolved.
 
         :raises ZODB.POSException.ConflictError: a conflict cannot be resolved.
+        :raises ZODB.POSException.StorageTransactionError: the same transaction has voted through
+            another client of the same storage, and would wait for itself.
         """
         transaction = self._transaction(txn)
+        where = self._served_storage
+        _votes.refuse_second(where, transaction)
         try:
-            return transaction.vote(self.tryToResolveConflict)
+            resolved = transaction.vote(self.tryToResolveConflict)
         except ConflictError as error:
             if error.oid is not None:
                 # Whatever the reason is for which the application read an old revision, it must
                 # not read the same one when it tries again.
                 self._coherence.forget(error.oid)
             raise
+        _votes.add(where, transaction)
+        return resolved
 
     def tpc_finish(self, txn: Any, f: Callable[[bytes], Any] = lambda tid: None) -> bytes:
         """Commit; return the tid.
@@ -716,6 +734,7 @@ class ClientStorage(ConflictResolvingStorage):
         return tid
 
     def _leave(self, transaction: ClientTransaction) -> None:
+        _votes.remove(self._served_storage, transaction)
         self._gate.leave(transaction)
         self._blobs.discard(transaction.blobs)
 

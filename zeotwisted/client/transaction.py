@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO, Any
 
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, StorageTransactionError
 from ZODB.utils import z64
 
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
 from zeotwisted.protocol.codecs import LONG
 
 from .coherence import Coherence
+from .deadlock import refuse_second
 from .outcome import Traces, committed_tid, marked
 from .protocol import ClientProtocol
 from .uploads import upload
@@ -48,23 +49,41 @@ class CommitGate:
         #: The transaction that is inside.
         self.current: ClientTransaction | None = None
 
-    def enter(self, transaction: ClientTransaction) -> None:
+    def enter(self, transaction: ClientTransaction, patience: float | None = None) -> None:
         """Wait until it is the turn of `transaction`, and let it in.
 
+        :param patience: how long (seconds) to wait for a transaction that this same thread has
+            begun, and that no other thread goes on with.
         :raises ClientDisconnected: the storage was closed.
+        :raises StorageTransactionError: it would wait for itself, or for its own thread.
         """
         with self._changed:
             if self.current is None and not self._closed:
                 self.current = transaction
                 return
+            refuse_second(self.current, transaction)
             self._waiting.append(transaction)
             try:
-                self._changed.wait_for(lambda: self._closed or self.current is transaction)
+                self._wait(transaction, patience)
                 if self._closed:
                     raise ClientDisconnected("the storage is closed")
             except BaseException:
                 self._remove(transaction)
                 raise
+
+    def _wait(self, transaction: ClientTransaction, patience: float | None) -> None:
+        while not (self._closed or self.current is transaction):
+            inside = self.current
+            if inside is None or inside.thread != transaction.thread:
+                self._changed.wait()
+            elif not self._changed.wait(patience) and inside is self.current:
+                if inside.thread != transaction.thread:
+                    # Another thread has taken it over.
+                    continue
+                raise StorageTransactionError(
+                    f"this thread has begun another transaction, and has not gone on with it for "
+                    f"{patience:g} seconds; end it with tpc_finish or tpc_abort before the next one"
+                )
 
     def leave(self, transaction: ClientTransaction) -> None:
         """`transaction` has ended, one way or the other."""
@@ -98,6 +117,8 @@ class ClientTransaction:
 
     def __init__(self, txn: Any, cache_size: int = _KEPT) -> None:
         self.txn = txn
+        #: The thread that made the last step.
+        self.thread = threading.get_ident()
         self._connection: ClientProtocol | None = None
         self._id = next(_ids)
         # The new data of each object, for the cache; None where it is not known or too much.

@@ -13,10 +13,13 @@ from typing import Any
 from ZODB.interfaces import IBlobStorage
 from ZODB.POSException import StorageTransactionError, Unsupported
 
+from zeotwisted.folders import known_folder
+
 __all__ = [
     "CHUNK_SIZE",
     "EXTENDED_CHUNK_SIZE",
     "BlobUpload",
+    "ensure_temporary_folder",
     "read_chunks",
     "require_blobs",
     "shared_file",
@@ -41,12 +44,24 @@ def require_blobs(storage: Any) -> None:
         raise Unsupported("the served storage has no blob directory")
 
 
+def ensure_temporary_folder(storage: Any) -> None:
+    """Make the storage's folder for temporary files if it is not there any more.
+
+    :raises OSError: that is not possible.
+    """
+    # Others say where it is only when it is needed, or make it then.
+    helper = getattr(storage, "fshelper", None)
+    if helper is not None and IBlobStorage.providedBy(storage):
+        known_folder(helper.temp_dir).ensure()
+
+
 class BlobUpload:
     """A blob that a client is sending, in a temporary file of the storage."""
 
     def __init__(self, storage: Any) -> None:
         require_blobs(storage)
-        self._file, self._filename = tempfile.mkstemp(dir=storage.temporaryDirectory())
+        folder = known_folder(storage.temporaryDirectory())
+        self._file, self._filename = folder.use(lambda path: tempfile.mkstemp(dir=path))
 
     def write(self, chunk: bytes) -> None:
         """Append to the file.

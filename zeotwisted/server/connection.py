@@ -184,6 +184,7 @@ class ServerConnection:
         info = self._served.info()
         if self._peer.is_extended:
             info["tid_at_vote"] = self._served.tids is not None
+            info["instance"] = self._served.instance
         return info
 
     def remote_lastTransaction(self) -> bytes:

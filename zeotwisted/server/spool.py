@@ -8,10 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
 
+from zeotwisted.folders import known_folder
+
 __all__ = ["Spool"]
 
 #: Bytes that a spool keeps in memory, unless told otherwise.
 _IN_MEMORY = 4 * 1024 * 1024
+
+
+def _temporary_file(folder: str) -> IO[bytes]:
+    return tempfile.TemporaryFile(prefix="zeotwisted-", dir=folder, buffering=0)
 
 
 class Spool:
@@ -25,7 +31,7 @@ class Spool:
     """
 
     def __init__(self, directory: str | None = None, in_memory: int = _IN_MEMORY) -> None:
-        self._directory = directory
+        self._folder = known_folder(directory or tempfile.gettempdir())
         self._in_memory = in_memory
         self._recent: list[tuple[Any, ...]] = []
         self._recent_size = 0
@@ -56,9 +62,7 @@ class Spool:
 
     def _spill(self) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(  # noqa: SIM115 - it lives as long as the spool
-                prefix="zeotwisted-", dir=self._directory, buffering=0
-            )
+            self._file = self._folder.use(_temporary_file)
         self._file.seek(self._file_size)
         try:
             for entry in self._recent:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time as wallclock
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -18,6 +20,7 @@ from zope.interface import implementer, providedBy
 
 from zeotwisted.protocol.session import Broadcast
 
+from .blobs import ensure_temporary_folder
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
 from .loads import Loads, answers_at_once
@@ -97,6 +100,8 @@ class ServedStorage:
         in_thread: InThread,
     ) -> None:
         self.storage_id = storage_id
+        #: A name that no other storage has, whatever address clients reach it by.
+        self.instance = uuid4().hex
         self.storage = storage
         self.options = options
         self.read_only = options.read_only or storage.isReadOnly()
@@ -118,6 +123,9 @@ class ServedStorage:
         self._listeners: dict[Listener, None] = {}
         # Those that have been told something which was not sent yet.
         self._told: list[Listener] = []
+        with contextlib.suppress(OSError):
+            # Its permissions are to be seen before somebody removes it.
+            ensure_temporary_folder(storage)
         storage.registerDB(_Database(self))
         if options.client_conflict_resolution:
             # ZODB has no other switch for it.

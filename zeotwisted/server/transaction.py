@@ -19,9 +19,15 @@ from transaction.interfaces import TransactionError
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
-from ZODB.POSException import ConflictError, StorageTransactionError, UndoError
+from ZODB.POSException import (
+    ConflictError,
+    StorageError,
+    StorageTransactionError,
+    UndoError,
+)
 from ZODB.utils import z64
 
+from .blobs import ensure_temporary_folder
 from .commitlog import CommitLog
 from .publications import Publication
 from .storage import Listener, ServedStorage
@@ -91,6 +97,12 @@ class Operations:
             self._stored(oid)
 
     def storeBlob(self, oid: bytes, serial: bytes | None, data: bytes, filename: str) -> None:
+        if not os.path.exists(filename):
+            raise StorageError(
+                f"the blob that was sent is not in the server's folder {os.path.dirname(filename)} "
+                "any more; nothing may remove files from there, for example a cleaner of temporary "
+                "files"
+            )
         if self._conflicts_to_client:
             # The storage moves the file. It is needed again if the client resolves a conflict.
             original, filename = filename, filename + ".taken"
@@ -118,6 +130,8 @@ class Operations:
         self._storage.checkCurrentSerialInTransaction(oid, serial, self._transaction)
 
     def undo(self, transaction_id: bytes) -> None:
+        # A blob's earlier content is copied there.
+        ensure_temporary_folder(self._storage)
         _, oids = self._storage.undo(transaction_id, self._transaction)
         self.changed.extend(oids)
         self.resolved.extend(oids)

@@ -1,0 +1,82 @@
+"""Transactions that would wait for themselves.
+
+A transaction may have several data managers: two connections of one database, a connection and
+``db.undo``, connections of two databases on one storage of a server. ZODB commits them in one
+thread, all of them begin and vote before any of them finishes, and a storage lets in one at a time.
+So the second one would wait for the first one for ever.
+
+ZODB gives each data manager a metadata object of its own. All of them share the transaction's
+extension, and this is how they are recognised here. The thread has to be the same, too: a program
+may use one extension for all of its transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
+
+from ZODB.POSException import StorageTransactionError
+
+__all__ = ["Part", "Votes", "refuse_second"]
+
+_REMEDY = (
+    "use one connection for all that a transaction changes (db.undo counts as another one), or "
+    "give each a transaction manager of its own: db.open(transaction.TransactionManager())"
+)
+
+
+class Part(Protocol):
+    """What one storage has to do in a transaction."""
+
+    #: The transaction's metadata.
+    txn: Any
+    #: The thread that made the last step.
+    thread: int
+
+
+def _belong_together(one: Part, other: Part) -> bool:
+    """Return whether both are parts of one transaction, which one thread commits."""
+    return one.thread == other.thread and _shared(one.txn) is _shared(other.txn) is not None
+
+
+def _shared(txn: Any) -> Any:
+    # Only what was given: an extension that is made of its bytes is made anew each time.
+    return getattr(txn, "__dict__", {}).get("extension")
+
+
+def refuse_second(first: Part | None, second: Part) -> None:
+    """Check that `second` may wait for `first`.
+
+    :raises ZODB.POSException.StorageTransactionError: both are parts of one transaction.
+    """
+    if first is not None and _belong_together(first, second):
+        raise StorageTransactionError(
+            "this transaction changes the same storage through two connections, and would wait for "
+            f"itself for ever; {_REMEDY}"
+        )
+
+
+class Votes:
+    """The parts that have voted, and keep a storage at a server locked until they end."""
+
+    def __init__(self) -> None:
+        # A storage may be closed in the midst of a transaction.
+        self._voted: WeakValueDictionary[Hashable, Part] = WeakValueDictionary()
+
+    def refuse_second(self, where: Hashable, part: Part) -> None:
+        """Check that the vote of `part` would not wait for its own transaction.
+
+        :param where: the storage at the server.
+        :raises ZODB.POSException.StorageTransactionError: it would.
+        """
+        refuse_second(self._voted.get(where), part)
+
+    def add(self, where: Hashable, part: Part) -> None:
+        """`part` has voted."""
+        self._voted[where] = part
+
+    def remove(self, where: Hashable, part: Part) -> None:
+        """`part` has ended."""
+        if self._voted.get(where) is part:
+            self._voted.pop(where, None)
