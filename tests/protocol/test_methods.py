@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[list[Any], list[Any]]] = {
     "number": ([0, 1.5], [True, None, "1", 1j]),
     "flag": ([True, False, 0, 1, None], ["", b"", 1.0, ()]),
     "mapping": ([{}, {"a": 1}], [None, (), [("a", 1)]]),
+    "extension": ([{}, {"a": 1}, b"", b"x"], [None, (), "x", bytearray()]),
     "mapping_or_none": ([{}, None], [(), 0]),
     "oids": ([(), [], (OID,), [OID, OID]], [None, OID, {OID}, (b"x",), [None]]),
     "few_oids": ([(OID,), [OID] * 1000], [(), [], (OID,) * 1001, None, OID, (b"x",), [None]]),

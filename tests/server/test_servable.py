@@ -80,9 +80,9 @@ def test_function(tmp_path: Path, threaded: bool) -> None:
     """What is open already is closed again."""
     section = (
         "%import tests.server.mvcc\n"
-        "<mvccstorage main>\n closed {0}\n</mvccstorage>\n"
-        "<filestorage file>\n path {1}\n</filestorage>\n"
-    ).format(tmp_path / "closed", tmp_path / "Data.fs")
+        f"<mvccstorage main>\n closed {tmp_path / 'closed'}\n</mvccstorage>\n"
+        f"<filestorage file>\n path {tmp_path / 'Data.fs'}\n</filestorage>\n"
+    )
     with pytest.raises(StartError) as refused:
         zeotwisted.server(storage_conf=section, threaded=threaded)
     assert str(refused.value) == WHY.format("Storage")

@@ -37,8 +37,8 @@ from .coherence import Coherence
 from .iterators import TransactionIterator
 from .link import Link
 from .loads import into_cache
+from .metadata import Entry, entries, history, undo_log
 from .opencache import open_cache
-from .outcome import without_mark
 from .prefetch import Prefetches
 from .protocol import ClientProtocol
 from .readahead import ReadAhead
@@ -275,6 +275,11 @@ class ClientStorage(ConflictResolvingStorage):
     def _call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
         return self._protocol(timeout).ask(Waiter(), name, *args)
 
+    def _call_versioned(self, name: str, *args: Any) -> tuple[Any, bool]:
+        """Return the result, and whether it is one of version 6."""
+        protocol = self._protocol()
+        return protocol.ask(Waiter(), name, *args), protocol.is_extended
+
     def is_connected(self, test: bool = False) -> bool:
         """Return whether there is a connection to a server.
 
@@ -482,7 +487,12 @@ class ClientStorage(ConflictResolvingStorage):
 
     def history(self, oid: bytes, size: int = 1) -> Sequence[dict[str, Any]]:
         """Return descriptions of the last `size` revisions."""
-        return [without_mark(entry) for entry in self._call("history", oid, size)]
+        return history(*self._call_versioned("history", oid, size))
+
+    def stored_history(self, oid: bytes, size: int) -> list[Entry]:
+        """Do what `history` does, for a server of this storage, which must not load extensions."""
+        result, extended = self._call_versioned("history", oid, size)
+        return entries(result, "history", extended)
 
     def record_iternext(
         self, next: bytes | None = None
@@ -542,8 +552,14 @@ class ClientStorage(ConflictResolvingStorage):
         self, first: int = 0, last: int = -20, specification: dict[str, Any] | None = None
     ) -> Sequence[dict[str, Any]]:
         """Return descriptions of transactions that can be undone."""
-        entries = self._call("undoInfo", first, last, specification)
-        return [without_mark(entry) for entry in entries]
+        return undo_log(*self._call_versioned("undoInfo", first, last, specification))
+
+    def stored_undo_log(
+        self, first: int, last: int, specification: dict[str, Any] | None
+    ) -> list[Entry]:
+        """Do what `undoInfo` does, for a server of this storage, which must not load extensions."""
+        result, extended = self._call_versioned("undoInfo", first, last, specification)
+        return entries(result, "undoInfo", extended)
 
     def undoLog(
         self, first: int = 0, last: int = -20, filter: Any = None
@@ -554,7 +570,7 @@ class ClientStorage(ConflictResolvingStorage):
         """
         if filter is not None:
             return []
-        return [without_mark(entry) for entry in self._call("undoLog", first, last)]
+        return undo_log(*self._call_versioned("undoLog", first, last))
 
     def iterator(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[Any]:
         """Return an iterator over the transactions from tid `start` to tid `stop`."""

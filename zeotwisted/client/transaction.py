@@ -15,7 +15,8 @@ from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
 from zeotwisted.protocol.codecs import LONG
 
 from .coherence import Coherence
-from .outcome import Traces, committed_tid, marked
+from .metadata import encoded, extension_dict, stored_extension
+from .outcome import Traces, committed_tid, marked, marked_stored
 from .protocol import ClientProtocol
 from .uploads import upload
 from .waiter import Waiter
@@ -133,11 +134,18 @@ class ClientTransaction:
         self._tid = tid
         self._after = after
         txn = self.txn
-        # What a storage's iterator returns as the extension may be a dict of another class.
-        extension = dict(txn.extension)
-        if tid is None and not connection.tells_tids:
-            extension, self._mark = marked(extension)
-        self._send("tpc_begin", txn.user, txn.description, extension, tid, status, at=0)
+        needs_mark = tid is None and not connection.tells_tids
+        extension: dict[Any, Any] | bytes
+        if connection.is_extended:
+            extension = stored_extension(txn)
+            if needs_mark:
+                extension, self._mark = marked_stored(extension)
+        else:
+            extension = extension_dict(txn, connection.version[:1])
+            if needs_mark:
+                extension, self._mark = marked(extension)
+        user, description = encoded(txn.user), encoded(txn.description)
+        self._send("tpc_begin", user, description, extension, tid, status, at=0)
 
     def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
         """Store a new revision."""

@@ -97,6 +97,11 @@ def mapping_or_none(value: Any) -> bool:
     return value is None or type(value) is dict
 
 
+def extension(value: Any) -> bool:
+    # The stored form, which clients of version 6 send.
+    return type(value) is dict or type(value) is bytes
+
+
 def oids(value: Any) -> bool:
     return type(value) in (tuple, list) and all(map(oid, value))
 
@@ -169,7 +174,7 @@ SERVER_CALLS = _table(
         transaction,
         text,
         text,
-        mapping,
+        extension,
         tid_or_none,
         text,
         required=4,
