@@ -308,7 +308,7 @@ def test_dict_for_storages_that_send_it() -> None:
             with pytest.raises(StorageError, match="extension is unreadable"):
                 write(StoredExtension(broken))
     for write in (lambda value: dumps(value, 3), msgpack.packb):
-        with pytest.raises(Exception, match="an? .* be sent|can not serialize"):
+        with pytest.raises(Exception, match=r"an? .* be sent|can not serialize"):
             write(StoredExtension(dumps({"key": uuid.UUID(int=1)}, 3)))
 
 

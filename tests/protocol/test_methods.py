@@ -108,6 +108,7 @@ def test_calls_that_write() -> None:
         "new_oid",
         "new_oids",
         "tpc_begin",
+        "restoreBlobEnd",
         "storea",
         "restorea",
         "deleteObject",

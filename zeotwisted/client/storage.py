@@ -10,10 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import IO, Any
 
 from ZODB import interfaces
-from ZODB.BaseStorage import copy
+from ZODB.blob import is_blob_record
 from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.event import notify
 from ZODB.POSException import (
@@ -34,6 +34,7 @@ from .address import parse_address
 from .blobs import client_blobs, open_blob
 from .cache import ClientCache
 from .coherence import Coherence
+from .copying import copy_transactions, warn_of_missing_blob
 from .iterators import TransactionIterator
 from .link import Link
 from .loads import into_cache
@@ -197,6 +198,8 @@ class ClientStorage(ConflictResolvingStorage):
         self._blobs = client_blobs(
             blob_dir, shared_blob_dir, blob_cache_size, blob_cache_size_check
         )
+        # Whether the served storage has blobs.
+        self._served_blobs = False
         self.blob_dir = blob_dir
         self.shared_blob_dir = shared_blob_dir
         #: ZODB's view of the folder; None without `blob_dir`.
@@ -303,8 +306,12 @@ class ClientStorage(ConflictResolvingStorage):
         self._info.update(info)
         provided = set(map(tuple, info.get("interfaces", ())))
         for interface in _OPTIONAL_INTERFACES:
-            if (interface.__module__, interface.__name__) in provided:
+            if _name(interface) in provided:
                 alsoProvides(self, interface)
+        restores_blobs = _name(interfaces.IBlobStorageRestoreable) in provided
+        self._served_blobs = restores_blobs or _name(interfaces.IBlobStorage) in provided
+        if restores_blobs and conn.is_extended and self.blob_dir is not None:
+            alsoProvides(self, interfaces.IBlobStorageRestoreable)
         if self._client_label:
             conn.oneway("set_client_label", self._client_label)
         _log.info(
@@ -597,8 +604,32 @@ class ClientStorage(ConflictResolvingStorage):
                 protocol.oneway("iterator_gc", iids, hold_back=True)
 
     def copyTransactionsFrom(self, other: Any, verbose: int = 0) -> None:
-        """Copy all transactions of another storage."""
-        copy(other, self, verbose)
+        """Copy all transactions of another storage, with their blobs.
+
+        For blobs the server has to be one of zeotwisted, and its storage has to keep blobs, too.
+        This client needs no folder for them.
+
+        :param verbose: print tids and oids.
+        :raises ZODB.POSException.Unsupported: there are blobs, and the server cannot restore them,
+            or `other` was opened without them. Transactions before that one are copied.
+        """
+        copy_transactions(other, self, self._restore_blob, verbose)
+
+    def _restore_blob(
+        self,
+        txn: Any,
+        oid: bytes,
+        serial: bytes,
+        data: bytes,
+        prev_txn: bytes | None,
+        file: IO[bytes],
+    ) -> None:
+        transaction = self._transaction(txn)
+        if not self._served_blobs:
+            raise Unsupported(
+                "the served storage cannot restore blobs; give it a folder for them (blob-dir)"
+            )
+        transaction.restore_blob(oid, serial, data, prev_txn, file)
 
     # A transaction.
 
@@ -669,7 +700,28 @@ class ClientStorage(ConflictResolvingStorage):
         """Store a revision that was committed in another database."""
         if version:
             raise Unsupported("versions are not supported")
+        if data is not None and is_blob_record(data):
+            warn_of_missing_blob(oid, serial)
         self._transaction(transaction).restore(oid, serial, data, prev_txn)
+
+    def restoreBlob(
+        self,
+        oid: bytes,
+        serial: bytes,
+        data: bytes,
+        blobfilename: str,
+        prev_txn: bytes | None,
+        transaction: Any,
+    ) -> None:
+        """Store a revision of a blob that was committed in another database.
+
+        The file `blobfilename` is taken away.
+
+        :raises ZODB.POSException.Unsupported: the server cannot do that.
+        """
+        with open(blobfilename, "rb") as file:
+            self._restore_blob(transaction, oid, serial, data, prev_txn, file)
+        os.remove(blobfilename)
 
     def undo(self, trans_id: bytes, txn: Any) -> None:
         """Undo an earlier transaction, as part of this one."""
@@ -731,6 +783,10 @@ class ClientStorage(ConflictResolvingStorage):
             _log.debug("%s: aborted by the loss of the connection", self.__name__)
         finally:
             self._leave(transaction)
+
+
+def _name(interface: Any) -> tuple[str, str]:
+    return interface.__module__, interface.__name__
 
 
 def _seconds(timeout: float | None) -> float:

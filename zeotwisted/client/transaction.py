@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO, Any
 
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, Unsupported
 from ZODB.utils import z64
 
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
@@ -157,12 +157,7 @@ class ClientTransaction:
 
     def store_blob(self, oid: bytes, serial: bytes | None, data: bytes, file: IO[bytes]) -> None:
         """Store a new revision of a blob, whose content is in `file`."""
-        try:
-            upload(self._protocol, file)
-        except BaseException:
-            # The server would vote as if there were no blob, until it hears of the end.
-            self._connection = None
-            raise
+        self._upload(file)
         self._send("storeBlobEnd", oid, serial, data)
         self._changed(oid, data)
 
@@ -183,6 +178,36 @@ class ClientTransaction:
         self._send("restorea", oid, serial, data, prev_txn)
         # It is current only if its tid is the last one, which a copy need not be.
         self._changed(oid, None)
+
+    def restore_blob(
+        self,
+        oid: bytes,
+        serial: bytes,
+        data: bytes,
+        prev_txn: bytes | None,
+        file: IO[bytes],
+    ) -> None:
+        """Store a revision of a blob that comes from another database; its content is in `file`.
+
+        :raises ZODB.POSException.Unsupported: the server cannot do that.
+        """
+        if not self._protocol.is_extended:
+            raise Unsupported(
+                "a server that speaks version 5 of the protocol cannot restore blobs; copy into "
+                "one of zeotwisted without protocol-limit 5, or into the file itself while no "
+                "server has it open"
+            )
+        self._upload(file)
+        self._send("restoreBlobEnd", oid, serial, data, prev_txn)
+        self._changed(oid, None)
+
+    def _upload(self, file: IO[bytes]) -> None:
+        try:
+            upload(self._protocol, file)
+        except BaseException:
+            # The server would vote as if there were no blob, until it hears of the end.
+            self._connection = None
+            raise
 
     def _changed(self, oid: bytes, data: bytes | None) -> None:
         self._room += len(self._changes.get(oid) or b"")

@@ -23,7 +23,7 @@ _LONGEST = 2**20
 #: How deep values may be nested, and how much (items, and bytes of strings) a description may take
 #: that is sent in version 5.
 _MAX_DEPTH = 40
-_ALLOWANCE = 2**20
+_ALLOWANCE = 2**17
 
 _TOO_MUCH = "..."
 

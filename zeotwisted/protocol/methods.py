@@ -189,6 +189,9 @@ SERVER_CALLS = _table(
     _write("storeBlobChunk", data, oneway=True),
     _write("storeBlobEnd", oid, tid_or_none, data, transaction, oneway=True),
     _write("storeBlobShared", oid, tid_or_none, data, name, transaction, oneway=True),
+    _write("restoreBlobEnd", oid, tid, data, tid_or_none, transaction, oneway=True)._replace(
+        version=b"6"
+    ),
     _write("vote", transaction),
     _write("tpc_finish", transaction),
     _write("tpc_abort", transaction),

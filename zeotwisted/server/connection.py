@@ -416,11 +416,19 @@ class ServerConnection:
             upload.cancel()
 
     def remote_storeBlobEnd(self, oid: bytes, serial: bytes | None, data: bytes, id: int) -> None:
+        self._blob_end(id, "storeBlob", oid, serial, data)
+
+    def remote_restoreBlobEnd(
+        self, oid: bytes, serial: bytes, data: bytes, prev_txn: bytes | None, id: int
+    ) -> None:
+        self._blob_end(id, "restoreBlob", oid, serial, data, prev_txn)
+
+    def _blob_end(self, id: int, operation: str, *args: Any) -> None:
         if self._upload is None:
             raise StorageTransactionError("the end of a blob without its beginning")
         log = self._collecting(id)
         upload, self._upload = self._upload, None
-        log.add_file("storeBlob", oid, serial, data, filename=upload.finish())
+        log.add_file(operation, *args, filename=upload.finish())
         self._served.stats.stores += 1
 
     def remote_storeBlobShared(

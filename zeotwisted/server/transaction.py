@@ -19,7 +19,8 @@ from transaction.interfaces import TransactionError
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
-from ZODB.POSException import ConflictError, StorageTransactionError, UndoError
+from ZODB.interfaces import IBlobStorageRestoreable
+from ZODB.POSException import ConflictError, StorageTransactionError, UndoError, Unsupported
 from ZODB.utils import z64
 
 from .commitlog import CommitLog
@@ -106,9 +107,24 @@ class Operations:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(filename)
 
-    def restore(self, oid: bytes, serial: bytes, data: bytes | None, prev_txn: bytes) -> None:
+    def restore(
+        self, oid: bytes, serial: bytes, data: bytes | None, prev_txn: bytes | None
+    ) -> None:
+        if not hasattr(self._storage, "restore"):
+            raise self._cannot("restore transactions of other databases")
         self._storage.restore(oid, serial, data, "", prev_txn, self._transaction)
         self.changed.append(oid)
+
+    def restoreBlob(
+        self, oid: bytes, serial: bytes, data: bytes, prev_txn: bytes | None, filename: str
+    ) -> None:
+        if not IBlobStorageRestoreable.providedBy(self._storage):
+            raise self._cannot("restore blobs of other databases")
+        self._storage.restoreBlob(oid, serial, data, filename, prev_txn, self._transaction)
+        self.changed.append(oid)
+
+    def _cannot(self, what: str) -> Unsupported:
+        return Unsupported(f"the served storage, a {type(self._storage).__name__}, cannot {what}")
 
     def deleteObject(self, oid: bytes, serial: bytes) -> None:
         self._storage.deleteObject(oid, serial, self._transaction)
