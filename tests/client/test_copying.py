@@ -288,3 +288,15 @@ def test_zeos_client_reads_what_was_copied(world: World, tmp_path: Path) -> None
     world.callback(stock.close)
     assert [records for _, records in _all(stock)] == [records for _, records in _all(source)]
     source.close()
+
+
+def test_new_objects_after_a_copy(world: World, tmp_path: Path) -> None:
+    """They get other oids than those that came with the copy."""
+    storage = world.client(world.server(storage=BLOBS.format(tmp_path)).address)
+    storage.new_oid()
+    source = _file(tmp_path, "Source")
+    _fill(source)
+    storage.copyTransactionsFrom(source)
+    oids = {record.oid for each in source.iterator() for record in each}
+    assert storage.new_oid() not in oids
+    source.close()

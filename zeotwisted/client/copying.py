@@ -36,7 +36,7 @@ def copy_transactions(
         try:
             for record in transaction:
                 if verbose:
-                    print(oid_repr(record.oid), record.version, len(record.data or b""))
+                    print(oid_repr(record.oid), len(record.data or b""))
                 _copy(source, destination, restore_blob, transaction, record)
             destination.tpc_vote(transaction)
             destination.tpc_finish(transaction)
@@ -50,9 +50,7 @@ def _copy(
 ) -> None:
     blob = _open_blob(source, record)
     if blob is None:
-        destination.restore(
-            record.oid, record.tid, record.data, record.version, record.data_txn, transaction
-        )
+        destination.restore(record.oid, record.tid, record.data, "", record.data_txn, transaction)
         return
     with blob:
         restore_blob(transaction, record.oid, record.tid, record.data, record.data_txn, blob)

@@ -762,6 +762,9 @@ class ClientStorage(ConflictResolvingStorage):
         except Exception:
             self._leave(transaction)
             raise
+        if transaction.restores:
+            # What is left of them may have come with the other database.
+            self._oids.clear()
         # After Ctrl-C the server is still at it: tpc_abort follows, and waits until it is done.
         self._blobs.keep(transaction.blobs, tid)
         self._leave(transaction)

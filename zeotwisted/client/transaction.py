@@ -110,6 +110,8 @@ class ClientTransaction:
         self._tid: bytes | None = None
         self._mark: str | None = None
         self._after = z64
+        #: Whether it brings objects, and their oids, from another database.
+        self.restores = False
         #: Oids and files of the blobs; the files belong to the client until the end.
         self.blobs: list[tuple[bytes, str]] = []
 
@@ -176,6 +178,7 @@ class ClientTransaction:
     ) -> None:
         """Store a revision that comes from another database."""
         self._send("restorea", oid, serial, data, prev_txn)
+        self.restores = True
         # It is current only if its tid is the last one, which a copy need not be.
         self._changed(oid, None)
 
@@ -199,6 +202,7 @@ class ClientTransaction:
             )
         self._upload(file)
         self._send("restoreBlobEnd", oid, serial, data, prev_txn)
+        self.restores = True
         self._changed(oid, None)
 
     def _upload(self, file: IO[bytes]) -> None:
