@@ -26,10 +26,10 @@ Entry: TypeAlias = "tuple[dict[str, Any], bytes]"
 _OWN_KEYS = {"id", "time", "tid", "serial", "user_name", "description", "size"}
 
 
-def encoded(text: Any) -> bytes:
+def encoded(text: Any) -> Any:
     """Return a user or a description as storages keep it."""
     # Half of a surrogate pair is no reason to lose a transaction.
-    return text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogatepass")
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
 def stored_extension(txn: Any) -> bytes:
@@ -136,10 +136,13 @@ def undo_log(result: Any, extended: bool) -> list[dict[Any, Any]]:
 
 
 def _transaction(result: Any, extended: bool) -> Any:
-    if result is None or not extended:
-        return result
-    *own, extension = result
-    return (*own, _loaded(extension))
+    if result is None:
+        return None
+    try:
+        *own, extension = result
+        return (*own, without_mark(_loaded(extension) if extended else extension))
+    except (TypeError, ValueError, AttributeError):
+        raise UnrecognizedResult("iterator_next", result)
 
 
 #: What makes the same of a call's results in both versions.
