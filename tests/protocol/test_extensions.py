@@ -118,6 +118,12 @@ HOSTILE = {
     "long number as a key": b"}\x8a\x14" + b"\x01" * 20 + b"Ns.",
     "items of a number": b"}X\x01\x00\x00\x00aK\x01K\x02ass.",
     "too long": b"}X\x01\x00\x00\x00aB\x00\x00\x20\x00" + b"x" * 2**21 + b"s.",
+    "list as a name": b"}X\x01\x00\x00\x00a]](h\x00\x93s.",
+    "copies": b"}X\x01\x00\x00\x00acbuiltins\nset\nq\x010](%beq\x020]q\x03(%bes."
+    % (
+        b"".join(b"M" + number.to_bytes(2, "little") for number in range(9000)),
+        b"h\x01h\x02\x85R" * 9000,
+    ),
     "unknown opcode": b"}\xff.",
     "text": b"no pickle",
 }
@@ -153,6 +159,15 @@ def test_what_unfolds_to_much_more_is_cut_off() -> None:
     for _ in range(30):
         bomb += b"0](" + b"h\x01" * 10 + b"eq\x01"
     value = described(bomb + b"s.")
+    for letter in (b"Z", b"M"):
+        assert len(CODECS[letter].encode((1, 0, ".reply", plain(value, letter)))) < 2**24
+    # One long string, in many tuples.
+    keys = b"X\x00\x40\x00\x00" + b"x" * 2**14 + b"q\x010"
+    keys += b"}(" + b"".join(
+        b"M" + number.to_bytes(2, "little") + b"h\x01h\x01\x87N" for number in range(5000)
+    )
+    value = described(keys + b"u.")
+    assert len(value) == 5000
     for letter in (b"Z", b"M"):
         assert len(CODECS[letter].encode((1, 0, ".reply", plain(value, letter)))) < 2**24
     deep = described(b"}X\x01\x00\x00\x00a" + b"(" * 10_000 + b"l" * 10_000 + b"s.")

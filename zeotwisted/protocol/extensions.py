@@ -18,7 +18,7 @@ from ZODB._compat import dumps
 __all__ = ["EMPTY", "Unknown", "Unreadable", "described", "plain", "stored", "with_entry"]
 
 #: Longer ones (bytes) are not read; a FileStorage takes 65 535.
-_LONGEST = 2**20
+_LONGEST = 2**17
 
 #: How deep values may be nested, and how much (items, and bytes of strings) a description may take
 #: that is sent in version 5.
@@ -26,6 +26,9 @@ _MAX_DEPTH = 40
 _ALLOWANCE = 2**17
 
 _TOO_MUCH = "..."
+
+#: How long the text may be that stands for an object.
+_LONGEST_TEXT = 1000
 
 
 class Unreadable(ValueError):
@@ -36,7 +39,7 @@ class Unknown:
     """Stands for an object of some class; the representation tells which."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self._name = name[:_LONGEST_TEXT]
 
     def __repr__(self) -> str:
         return f"<{self._name}>"
@@ -81,10 +84,10 @@ def described(pickle: bytes) -> dict[Any, Any]:
     if len(pickle) > _LONGEST:
         raise Unreadable("too long")
     try:
-        value = _Reader().read(pickle)
+        value = _Reader(len(pickle)).read(pickle)
     except Unreadable:
         raise
-    except (ArithmeticError, IndexError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
     if type(value) is not dict:
         raise Unreadable(f"{type(value).__name__} instead of a dict")
@@ -189,11 +192,16 @@ def _is_short(value: Any) -> bool:
 
 
 class _Reader:
-    """The stack machine of pickles, for values only."""
+    """The stack machine of pickles, for values only.
 
-    def __init__(self) -> None:
+    :param size: of the pickle, in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        # How many items constructors may still copy. A few bytes can ask for any number of copies.
+        self.uncopied = 4 * size
 
     def read(self, pickle: bytes) -> Any:
         for opcode, argument, _ in pickletools.genops(pickle):
@@ -240,8 +248,10 @@ class _Reader:
         self.push(_Name(value.replace(" ", ".", 1)))
 
     def stack_name(self, argument: None) -> None:
-        module, name = self.pop(2)
-        self.push(_Name(f"{module}.{name}"))
+        names = self.pop(2)
+        if not all(type(name) is str for name in names):
+            raise Unreadable("a name that is no string")
+        self.push(_Name(".".join(names)))
 
     def append(self, items: list[Any]) -> None:
         target = self.stack[-1]
@@ -265,7 +275,15 @@ class _Reader:
 
     def reduce(self, argument: None) -> None:
         function, arguments = self.pop(2)
-        self.push(function.call(arguments) if type(function) is _Name else Unknown("object"))
+        if type(function) is not _Name:
+            self.push(Unknown("object"))
+            return
+        self.uncopied -= sum(
+            len(each) for each in _sequence(arguments) if type(each) in (list, tuple)
+        )
+        if self.uncopied < 0:
+            raise Unreadable("too many copies")
+        self.push(function.call(arguments))
 
     def new(self, count: int) -> None:
         class_, *_ = self.pop(count)
@@ -385,6 +403,10 @@ class _Sendable:
         return made
 
     def _key(self, value: Any, depth: int) -> Any:
+        parts = value if type(value) is tuple else (value,)
+        self._allowance -= sum(len(each) for each in parts if type(each) in (str, bytes))
+        if self._allowance < 0:
+            return _TOO_MUCH
         if type(value) in (str, bytes):
             return self._scalar(value)
         if not self._msgpack and (value is None or type(value) in (bool, int, float)):
@@ -415,4 +437,4 @@ def _text(value: Any) -> str:
         text = repr(value)
     except Exception:
         text = f"<{type(value).__name__}>"
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text[:_LONGEST_TEXT].encode("utf-8", "backslashreplace").decode()
