@@ -14,7 +14,7 @@ import ZEO.ClientStorage
 import ZODB
 from BTrees.OOBTree import OOBTree
 from ZODB.BaseStorage import copy
-from ZODB.blob import Blob, is_blob_record
+from ZODB.blob import Blob, copyTransactionsFromTo, is_blob_record
 from ZODB.FileStorage import FileStorage
 from ZODB.interfaces import IBlobStorage, IBlobStorageRestoreable
 from ZODB.POSException import Unsupported
@@ -124,6 +124,21 @@ def test_there_and_back(world: World, tmp_path: Path, own_folder: bool) -> None:
 
 def _files(folder: Path) -> set[Path]:
     return {path.relative_to(folder) for path in folder.rglob("*.blob")}
+
+
+@pytest.mark.parametrize("by_zodb", [False, True])
+def test_into_a_shared_folder(world: World, tmp_path: Path, by_zodb: bool) -> None:
+    """ZODB's own function for copies, which other storages use, copies blobs as well."""
+    source = _file(tmp_path, "Source")
+    _fill(source)
+    server = world.server(storage=BLOBS.format(tmp_path))
+    storage = world.client(server.address, blob_dir=str(tmp_path / "blobs"), shared_blob_dir=True)
+    if by_zodb:
+        copyTransactionsFromTo(source, storage)
+    else:
+        storage.copyTransactionsFrom(source)
+    assert _all(storage) == _all(source)
+    source.close()
 
 
 def test_between_two_servers(world: World, tmp_path: Path) -> None:

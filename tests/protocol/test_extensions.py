@@ -118,7 +118,7 @@ HOSTILE = {
     "long number as a key": b"}\x8a\x14" + b"\x01" * 20 + b"Ns.",
     "items of a number": b"}X\x01\x00\x00\x00aK\x01K\x02ass.",
     "too long": b"}X\x01\x00\x00\x00aB\x00\x00\x20\x00" + b"x" * 2**21 + b"s.",
-    "list as a name": b"}X\x01\x00\x00\x00a]](h\x00\x93s.",
+    "list as a name": b"}X\x01\x00\x00\x00a]]\x93s.",
     "copies": b"}X\x01\x00\x00\x00acbuiltins\nset\nq\x010](%beq\x020]q\x03(%bes."
     % (
         b"".join(b"M" + number.to_bytes(2, "little") for number in range(9000)),
