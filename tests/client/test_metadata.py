@@ -350,6 +350,15 @@ def test_all_of_the_room_is_the_applications(world: World, package: str) -> None
     assert found == [{}] * 5
 
 
+def test_room_is_measured_as_the_server_sees_it(world: World) -> None:
+    """Its dict contains twice what the application's contains once, in two places."""
+    storage = world.client(world.server("ZEO").address)
+    half = "x" * 32740
+    _commit(storage, TransactionMetaData("", "", {"one": half, "two": half}))
+    (transaction,) = storage.iterator()
+    assert transaction.extension == {"one": half, "two": half}
+
+
 def test_lost_answer_without_a_mark(world: World) -> None:
     """There is nothing to find the transaction by, and the error says so."""
     server = world.server("zeotwisted", "protocol-limit 5")

@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from ZODB._compat import loads
 from ZODB.utils import p64, u64
 
 from zeotwisted.exceptions import ClientDisconnected, CommitInDoubt, UnrecognizedResult
 from zeotwisted.protocol.extensions import EMPTY, Unreadable, described, stored, with_entry
+from zeotwisted.protocol.pickles import PickleError, dumps
 
 from .protocol import ClientProtocol
 from .waiter import Waiter
@@ -64,11 +66,14 @@ def marked(extension: Mapping[Any, Any]) -> tuple[dict[Any, Any], str | None]:
     mark = plain.get(_KEY) or uuid4().hex
     with_mark = {**plain, _KEY: mark}
     try:
-        fits = len(stored(with_mark)) <= _LONGEST
-    except Exception:
+        # The server's dict contains a string twice where ours contains the same one in two places.
+        at_server = loads(dumps(with_mark))
+    except PickleError:
         # Whoever is to send it says what is wrong with it.
-        fits = True
-    return (with_mark, mark) if fits else (plain, plain.get(_KEY))
+        return with_mark, mark
+    if len(stored(at_server)) > _LONGEST:
+        return plain, plain.get(_KEY)
+    return with_mark, mark
 
 
 def marked_stored(extension: bytes) -> tuple[bytes, str | None]:
