@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ssl import SSLContext
 from typing import Any
 
@@ -34,6 +34,7 @@ from zope.interface import implementer
 
 from .config.server import ServerConfig, StorageOpener
 from .server.options import ServerOptions
+from .server.servable import NotServable, check_servable
 from .server.service import ListeningError, StorageServer
 from .tls import TLSFactory
 
@@ -71,20 +72,29 @@ def server_options(config: ServerConfig) -> ServerOptions:
 def open_storages(openers: Sequence[StorageOpener]) -> dict[str, Any]:
     """Return the open storages by name.
 
-    :raises StartError: one of them cannot be opened. The others are closed again.
+    :raises StartError: one of them cannot be opened, or cannot be served. Those that are open are
+        closed again.
     """
     storages: dict[str, Any] = {}
     for opener in openers:
         try:
             storages[opener.name] = opener.open()
+            check_servable(storages)
+        except NotServable as error:
+            _close(storages)
+            raise StartError(str(error)) from None
         except Exception as error:
-            for storage in storages.values():
-                storage.close()
+            _close(storages)
             path = getattr(getattr(opener.section, "config", None), "path", None)
             raise StartError(
                 f"cannot open storage {opener.name!r}: {_explain_opening(error, path)}"
             ) from None
     return storages
+
+
+def _close(storages: Mapping[str, Any]) -> None:
+    for storage in storages.values():
+        storage.close()
 
 
 def _explain_opening(error: Exception, path: str | None) -> str:
@@ -204,8 +214,7 @@ class Daemon(MultiService):
             super().privilegedStartService()
             self._write_pid()
         except (ListeningError, StartError) as error:
-            for storage in storages.values():
-                storage.close()
+            _close(storages)
             raise StartError(str(error)) from None
 
     def _write_pid(self) -> None:

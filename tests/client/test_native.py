@@ -179,6 +179,29 @@ def test_calls_that_fail(world: World) -> None:
     Script(_program(body), server.address).succeed()
 
 
+@pytest.mark.parametrize("limit", [5, 6])
+def test_log_of_transactions(world: World, limit: int) -> None:
+    """It is the same in both versions, and a mark is nobody's business."""
+    server = world.server("zeotwisted", f"protocol-limit {limit}")
+    storage = world.client(server.address)
+    txn = TransactionMetaData("user", "", {"key": ["a", 2**64]})
+    storage.tpc_begin(txn)
+    storage.store(OID, z64, b"data", "", txn)
+    storage.tpc_vote(txn)
+    storage.tpc_finish(txn)
+    body = """
+    iterator = await client.call("iterator_start", None, None)
+    tid, _, user, description, extension = await client.call("iterator_next", iterator)
+    assert (user, description, extension) == (b"user", b"", {"key": ["a", 2**64]})
+    assert await client.call("iterator_next", iterator) is None
+    for log in (client.call("undoLog", 0, 9), client.call("history", OID)):
+        (entry,) = await log
+        assert entry["user_name"] == b"user"
+        assert entry["key"] == ["a", 2**64] and "zeotwisted.mark" not in entry
+    """
+    Script(_program(body), server.address).succeed()
+
+
 def test_prefetch_of_many(world: World) -> None:
     """It asks for some at a time, and reads what it is given as they arrive."""
     server = world.server()

@@ -60,7 +60,7 @@ def test_full_folder(world: World, tmp_path: Path, limit: int) -> None:
 def test_extension_that_cannot_be_sent(world: World, limit: int) -> None:
     server = world.server("zeotwisted", f"protocol-limit {limit}")
     storage = world.client(server.address)
-    txn = TransactionMetaData("", "", {"a": object()})
+    txn = TransactionMetaData("", "", {"a": lambda: None})
     with pytest.raises(ClientStorageError, match="cannot be sent"):
         storage.tpc_begin(txn)
     storage.tpc_abort(txn)

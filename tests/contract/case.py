@@ -190,6 +190,8 @@ class Cell(NamedTuple):
             "backend": staticmethod(BACKENDS[self.backend]),
             "pairing": PAIRINGS[self.pairing],
             "variant": VARIANTS[self.variant],
+            # Whether a transaction's extension comes back as it was stored, byte for byte.
+            "use_extension_bytes": PAIRINGS[self.pairing].protocol == b"M6",
         }
         for name in case_names(self.cls):
             why = reason(self.backend, self.variant, self.cls.__name__, name, self.pairing)

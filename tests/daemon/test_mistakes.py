@@ -251,3 +251,36 @@ def test_pid_file_that_cannot_be_written(folder: Path) -> None:
     )
     line = refused(folder, "zeo", "--conf", "my.conf")
     assert line == "cannot write d: Is a directory; correct pid-filename"
+
+
+def test_storage_that_cannot_be_served(folder: Path) -> None:
+    (folder / "zeo.conf").write_text(
+        "%import tests.server.mvcc\n<zeo>\n address 127.0.0.1:0\n</zeo>\n"
+        "<mvccstorage main>\n closed closed\n</mvccstorage>\n"
+    )
+    line = refused(folder, "zeo", "--conf", "zeo.conf")
+    assert line.startswith("cannot serve storage 'main': Storage provides IMVCCStorage, so it ")
+    assert (folder / "closed").exists()
+
+
+def test_application_with_a_storage_that_cannot_be_served(folder: Path) -> None:
+    (folder / "zeo.tac").write_text(
+        "from twisted.application.service import Application\n"
+        "from twisted.internet import reactor\n"
+        "from tests.server.mvcc import Storage\n"
+        "from zeotwisted.server.service import StorageServer\n"
+        "application = Application('zeo')\n"
+        "StorageServer(reactor, {'main': Storage()}).setServiceParent(application)\n"
+    )
+    result = subprocess.run(
+        [SCRIPTS / "twistd", "-n", "-y", "zeo.tac"],
+        cwd=folder,
+        env=environment(),
+        timeout=TIMEOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Failed to load")]
+    assert "cannot serve storage 'main': Storage provides IMVCCStorage" in line

@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ZODB._compat import loads
 
-from zeotwisted.client.outcome import Traces, committed_tid, marked, without_mark
-from zeotwisted.exceptions import ClientDisconnected
+from zeotwisted.client.outcome import (
+    Traces,
+    committed_tid,
+    mark_of,
+    marked,
+    marked_stored,
+    stored_without_mark,
+    without_mark,
+)
+from zeotwisted.exceptions import ClientDisconnected, CommitInDoubt
+from zeotwisted.protocol.extensions import stored
 
 TID, EARLIER = b"\0" * 7 + b"\2", b"\0" * 7 + b"\1"
 OID = b"\0" * 8
@@ -72,3 +82,52 @@ def test_mark_of_a_client_of_ours_is_passed_on() -> None:
     assert marked(extension) == (extension, mark)
     assert without_mark(extension) == {"key": "value"}
     assert marked({})[1] != mark
+
+
+@pytest.mark.parametrize("extension", [{}, {"key": ["value", {1}]}])
+def test_mark_in_a_stored_extension(extension: dict[Any, Any]) -> None:
+    """What an application has written comes back byte for byte."""
+    plain = stored(extension)
+    with_mark, mark = marked_stored(plain)
+    assert mark is not None
+    assert loads(with_mark) == extension | {"zeotwisted.mark": mark}
+    assert mark_of(with_mark) == mark and mark_of(plain) is None
+    assert marked_stored(with_mark) == (with_mark, mark)
+    assert stored_without_mark(with_mark) == plain == stored_without_mark(plain)
+
+
+@pytest.mark.parametrize("extension", [{}, {"key": ["value", {1}]}])
+def test_mark_that_a_server_of_version_5_has_stored(extension: dict[Any, Any]) -> None:
+    with_mark, mark = marked(extension)
+    assert mark_of(with_mark) == mark == mark_of(stored(with_mark))
+    assert stored_without_mark(stored(with_mark)) == stored(extension)
+
+
+def test_pickle_with_a_mark_that_cannot_be_read() -> None:
+    broken = b"\x80\x03}X\x0f\0\0\0zeotwisted.mark"
+    assert mark_of(broken) is None
+    assert stored_without_mark(broken) == broken
+
+
+@pytest.mark.parametrize("room", [0, 1, 40, 57])
+def test_no_room_for_a_mark(room: int) -> None:
+    """A FileStorage takes 65535 bytes, and they are the application's."""
+    extension = {"key": "x" * 65000}
+    extension["key"] += "x" * (65535 - room - len(stored(extension)))
+    assert marked(extension) == (extension, None)
+    assert marked_stored(stored(extension)) == (stored(extension), None)
+
+
+def test_room_for_a_mark() -> None:
+    extension = {"key": "x" * 65400}
+    with_mark, mark = marked(extension)
+    assert mark is not None and len(stored(with_mark)) <= 65535
+    assert marked_stored(stored(extension))[1] is not None
+
+
+def test_nothing_to_know_it_by() -> None:
+    """Nobody is asked: no answer would mean that it is not committed."""
+    connection: Any = _Connection(False)
+    with pytest.raises(CommitInDoubt, match="no room for a mark"):
+        committed_tid(Traces(None, None, EARLIER, OID, "", ""), lambda timeout: connection, 1)
+    assert connection.calls == []

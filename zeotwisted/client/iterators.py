@@ -8,7 +8,7 @@ from weakref import finalize
 
 from ZODB.BaseStorage import DataRecord, TransactionRecord
 
-from .outcome import without_mark
+from .outcome import stored_without_mark, without_mark
 
 __all__ = ["TransactionIterator"]
 
@@ -57,8 +57,9 @@ class TransactionIterator:
 class _Transaction(TransactionRecord):
     """A transaction. Its records can be read until the iterator has moved on.
 
-    :ivar stored_extension: the extension with the mark; a server that serves a client shows this to
-        clients of its own.
+    :param extension: a dict, or in version 6 the stored form.
+    :ivar stored_extension: the extension with the mark, in the same form; a server that serves a
+        client shows this to clients of its own.
     """
 
     def __init__(
@@ -70,7 +71,12 @@ class _Transaction(TransactionRecord):
         description: Any,
         extension: Any,
     ) -> None:
-        super().__init__(tid, status, user, description, without_mark(extension))
+        if isinstance(extension, bytes):
+            # It is loaded when somebody wants to see it.
+            visible: Any = stored_without_mark(extension)
+        else:
+            visible = without_mark(extension)
+        super().__init__(tid, status, user, description, visible)
         self.stored_extension = extension
         # The server must not forget it before that.
         self._iterator = iterator

@@ -19,6 +19,7 @@ from .address import parse_address
 from .coherence import Coherence
 from .connection import ClientConnection
 from .loads import load
+from .metadata import READERS
 from .opencache import open_cache
 from .protocol import ClientProtocol
 from .security import security
@@ -150,7 +151,7 @@ class StorageClient:
         if name not in SERVER_CALLS or name in _NOT_FOR_CALL:
             raise ValueError(f"{name!r} is not a call to be made in this way")
         if not SERVER_CALLS[name].oneway:
-            return self._with_connection(lambda protocol: protocol.request(name, *args))
+            return self._with_connection(lambda protocol: _request(protocol, name, args))
 
         def tell(protocol: ClientProtocol) -> Deferred[None]:
             protocol.oneway(name, *args)
@@ -264,6 +265,14 @@ class StorageClient:
     def receive_blob(self, name: str, args: tuple[Any, ...]) -> None:
         """See `connection.ConnectionOwner`."""
         raise WireError(f"nobody asked for {name}")
+
+
+def _request(protocol: ClientProtocol, name: str, args: tuple[Any, ...]) -> Deferred[Any]:
+    answer = protocol.request(name, *args)
+    reader = READERS.get(name)
+    if reader is not None:
+        answer.addCallback(reader, protocol.is_extended)
+    return answer
 
 
 def _nothing(result: object) -> None:

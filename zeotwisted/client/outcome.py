@@ -8,22 +8,33 @@ by its tid, if the server has told it with the vote, or else by a mark in its ex
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from ZODB._compat import loads
 from ZODB.utils import p64, u64
 
 from zeotwisted.exceptions import ClientDisconnected, CommitInDoubt, UnrecognizedResult
+from zeotwisted.protocol.extensions import EMPTY, Unreadable, described, stored, with_entry
+from zeotwisted.protocol.pickles import PickleError, dumps
 
 from .protocol import ClientProtocol
 from .waiter import Waiter
 
-__all__ = ["Traces", "committed_tid", "marked", "without_mark"]
+__all__ = ["Traces", "committed_tid", "mark_of", "marked", "marked_stored"]
+__all__ += ["stored_without_mark", "without_mark"]
 
 #: The mark's key in a transaction's extension.
 _KEY = "zeotwisted.mark"
+
+#: How a mark is written behind all else into a stored extension: key, value, SETITEM, STOP.
+_WRITTEN = re.compile(rb"X\x0f\0\0\0zeotwisted\.markX \0\0\0[0-9a-f]{32}s\.\Z")
+
+#: How long (bytes) the extension may be that a FileStorage keeps.
+_LONGEST = 65535
 
 #: The name of the transaction that waits for the commit lock, on a connection without any other.
 _FENCE = 0
@@ -44,19 +55,69 @@ class Traces(NamedTuple):
     description: str | bytes
 
 
-def marked(extension: Mapping[Any, Any]) -> tuple[dict[Any, Any], str]:
+def marked(extension: Mapping[Any, Any]) -> tuple[dict[Any, Any], str | None]:
     """Return a transaction's extension with a mark that no other transaction has, and the mark.
 
     A server that is a client of another one passes on the marks of its clients, who will look for
-    them.
+    them. Where there is no room for a mark the application's extension goes without; the mark is
+    None then.
     """
-    mark = extension.get(_KEY) or uuid4().hex
-    return {**extension, _KEY: mark}, mark
+    plain = dict(extension)
+    mark = plain.get(_KEY) or uuid4().hex
+    with_mark = {**plain, _KEY: mark}
+    try:
+        # The server's dict contains a string twice where ours contains the same one in two places.
+        at_server = loads(dumps(with_mark))
+    except PickleError:
+        # Whoever is to send it says what is wrong with it.
+        return with_mark, mark
+    if len(stored(at_server)) > _LONGEST:
+        return plain, plain.get(_KEY)
+    return with_mark, mark
 
 
-def without_mark(entry: Mapping[str, Any]) -> dict[str, Any]:
+def marked_stored(extension: bytes) -> tuple[bytes, str | None]:
+    """Do what `marked` does, to an extension in its stored form, which is not loaded."""
+    mark = mark_of(extension)
+    if mark is not None:
+        return extension, mark
+    mark = uuid4().hex
+    with_mark = with_entry(extension, _KEY, b"X \0\0\0%b." % mark.encode())
+    return (with_mark, mark) if len(with_mark) <= _LONGEST else (extension, None)
+
+
+def mark_of(extension: Mapping[Any, Any] | bytes) -> str | None:
+    """Return the mark in an extension, in whatever form that is."""
+    if isinstance(extension, bytes):
+        if _KEY.encode() not in extension:
+            return None
+        try:
+            extension = described(extension)
+        except Unreadable:
+            return None
+    mark = extension.get(_KEY)
+    return mark if isinstance(mark, str) else None
+
+
+def without_mark(entry: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return an extension, or a dict with one's keys, as the application has made it."""
     return {key: value for key, value in entry.items() if key != _KEY}
+
+
+def stored_without_mark(extension: bytes) -> bytes:
+    """Do what `without_mark` does, to an extension in its stored form."""
+    if _KEY.encode() not in extension:
+        return extension
+    written = _WRITTEN.search(extension)
+    if written is not None:
+        rest = extension[: written.start()] + b"."
+        return b"" if rest == EMPTY else rest
+    try:
+        # A server of version 5 has written it, as one key of a dict that could be sent.
+        return stored(without_mark(described(extension)))
+    except (TypeError, Unreadable):
+        # It is not one of those. The mark does no harm.
+        return extension
 
 
 def committed_tid(
@@ -69,8 +130,15 @@ def committed_tid(
     :param connect: waits for a connection, at most for a number of seconds, and returns it. It must
         be to a server that takes changes: another one may be a copy that lags behind.
     :param timeout: how long (seconds) to try.
-    :raises CommitInDoubt: no server has told in that time.
+    :raises CommitInDoubt: no server has told in that time, or there is nothing to know it by.
     """
+    if traces.tid is None and traces.mark is None:
+        raise CommitInDoubt(
+            None,
+            traces.user,
+            traces.description,
+            "its extension is so long that there was no room for a mark to find it by",
+        )
     deadline = time.monotonic() + timeout
     while True:
         try:
@@ -114,7 +182,7 @@ def _find(traces: Traces, call: Callable[..., Any]) -> bytes | None:
     while (item := call("iterator_next", iterator)) is not None:
         try:
             tid, _, _, _, extension = item
-            mark = extension.get(_KEY)
+            mark = mark_of(extension)
         except (TypeError, ValueError, AttributeError):
             raise UnrecognizedResult("iterator_next", item)
         if tid == traces.tid or (traces.mark is not None and mark == traces.mark):

@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from threading import get_ident
-from typing import Any
+from typing import IO, Any
 
 from ZODB import interfaces
-from ZODB.BaseStorage import copy
+from ZODB.blob import is_blob_record
 from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.event import notify
 from ZODB.POSException import (
@@ -36,12 +36,13 @@ from .address import parse_address
 from .blobs import client_blobs, open_blob
 from .cache import ClientCache
 from .coherence import Coherence
+from .copying import copy_transactions, warn_of_missing_blob
 from .deadlock import Votes
 from .iterators import TransactionIterator
 from .link import Link
 from .loads import into_cache
+from .metadata import Entry, entries, history, undo_log
 from .opencache import open_cache
-from .outcome import without_mark
 from .prefetch import Prefetches
 from .protocol import ClientProtocol
 from .readahead import ReadAhead
@@ -202,6 +203,8 @@ class ClientStorage(ConflictResolvingStorage):
         self._blobs = client_blobs(
             blob_dir, shared_blob_dir, blob_cache_size, blob_cache_size_check
         )
+        # Whether the served storage has blobs.
+        self._served_blobs = False
         self.blob_dir = blob_dir
         self.shared_blob_dir = shared_blob_dir
         #: ZODB's view of the folder; None without `blob_dir`.
@@ -281,6 +284,11 @@ class ClientStorage(ConflictResolvingStorage):
     def _call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
         return self._protocol(timeout).ask(Waiter(), name, *args)
 
+    def _call_versioned(self, name: str, *args: Any) -> tuple[Any, bool]:
+        """Return the result, and whether it is one of version 6."""
+        protocol = self._protocol()
+        return protocol.ask(Waiter(), name, *args), protocol.is_extended
+
     def is_connected(self, test: bool = False) -> bool:
         """Return whether there is a connection to a server.
 
@@ -307,8 +315,12 @@ class ClientStorage(ConflictResolvingStorage):
         self._info.connected(info)
         provided = set(map(tuple, info.get("interfaces", ())))
         for interface in _OPTIONAL_INTERFACES:
-            if (interface.__module__, interface.__name__) in provided:
+            if _name(interface) in provided:
                 alsoProvides(self, interface)
+        restores_blobs = _name(interfaces.IBlobStorageRestoreable) in provided
+        self._served_blobs = restores_blobs or _name(interfaces.IBlobStorage) in provided
+        if restores_blobs and conn.is_extended and self.blob_dir is not None:
+            alsoProvides(self, interfaces.IBlobStorageRestoreable)
         if self._client_label:
             conn.oneway("set_client_label", self._client_label)
         _log.info(
@@ -506,7 +518,12 @@ class ClientStorage(ConflictResolvingStorage):
 
     def history(self, oid: bytes, size: int = 1) -> Sequence[dict[str, Any]]:
         """Return descriptions of the last `size` revisions."""
-        return [without_mark(entry) for entry in self._call("history", oid, size)]
+        return history(*self._call_versioned("history", oid, size))
+
+    def stored_history(self, oid: bytes, size: int) -> list[Entry]:
+        """Do what `history` does, for a server of this storage, which must not load extensions."""
+        result, extended = self._call_versioned("history", oid, size)
+        return entries(result, "history", extended)
 
     def record_iternext(
         self, next: bytes | None = None
@@ -566,8 +583,14 @@ class ClientStorage(ConflictResolvingStorage):
         self, first: int = 0, last: int = -20, specification: dict[str, Any] | None = None
     ) -> Sequence[dict[str, Any]]:
         """Return descriptions of transactions that can be undone."""
-        entries = self._call("undoInfo", first, last, specification)
-        return [without_mark(entry) for entry in entries]
+        return undo_log(*self._call_versioned("undoInfo", first, last, specification))
+
+    def stored_undo_log(
+        self, first: int, last: int, specification: dict[str, Any] | None
+    ) -> list[Entry]:
+        """Do what `undoInfo` does, for a server of this storage, which must not load extensions."""
+        result, extended = self._call_versioned("undoInfo", first, last, specification)
+        return entries(result, "undoInfo", extended)
 
     def undoLog(
         self, first: int = 0, last: int = -20, filter: Any = None
@@ -578,7 +601,7 @@ class ClientStorage(ConflictResolvingStorage):
         """
         if filter is not None:
             return []
-        return [without_mark(entry) for entry in self._call("undoLog", first, last)]
+        return undo_log(*self._call_versioned("undoLog", first, last))
 
     def iterator(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[Any]:
         """Return an iterator over the transactions from tid `start` to tid `stop`."""
@@ -605,8 +628,32 @@ class ClientStorage(ConflictResolvingStorage):
                 protocol.oneway("iterator_gc", iids, hold_back=True)
 
     def copyTransactionsFrom(self, other: Any, verbose: int = 0) -> None:
-        """Copy all transactions of another storage."""
-        copy(other, self, verbose)
+        """Copy all transactions of another storage, with their blobs.
+
+        For blobs the server has to be one of zeotwisted, and its storage has to keep blobs, too.
+        This client needs no folder for them.
+
+        :param verbose: print tids and oids.
+        :raises ZODB.POSException.Unsupported: there are blobs, and the server cannot restore them,
+            or `other` was opened without them. Transactions before that one are copied.
+        """
+        copy_transactions(other, self, self._restore_blob, verbose)
+
+    def _restore_blob(
+        self,
+        txn: Any,
+        oid: bytes,
+        serial: bytes,
+        data: bytes,
+        prev_txn: bytes | None,
+        file: IO[bytes],
+    ) -> None:
+        transaction = self._transaction(txn)
+        if not self._served_blobs:
+            raise Unsupported(
+                "the served storage cannot restore blobs; give it a folder for them (blob-dir)"
+            )
+        transaction.restore_blob(oid, serial, data, prev_txn, file)
 
     # A transaction.
 
@@ -681,7 +728,28 @@ class ClientStorage(ConflictResolvingStorage):
         """Store a revision that was committed in another database."""
         if version:
             raise Unsupported("versions are not supported")
+        if data is not None and is_blob_record(data):
+            warn_of_missing_blob(oid, serial)
         self._transaction(transaction).restore(oid, serial, data, prev_txn)
+
+    def restoreBlob(
+        self,
+        oid: bytes,
+        serial: bytes,
+        data: bytes,
+        blobfilename: str,
+        prev_txn: bytes | None,
+        transaction: Any,
+    ) -> None:
+        """Store a revision of a blob that was committed in another database.
+
+        The file `blobfilename` is taken away.
+
+        :raises ZODB.POSException.Unsupported: the server cannot do that.
+        """
+        with open(blobfilename, "rb") as file:
+            self._restore_blob(transaction, oid, serial, data, prev_txn, file)
+        os.remove(blobfilename)
 
     def undo(self, trans_id: bytes, txn: Any) -> None:
         """Undo an earlier transaction, as part of this one."""
@@ -728,6 +796,9 @@ class ClientStorage(ConflictResolvingStorage):
         except Exception:
             self._leave(transaction)
             raise
+        if transaction.restores:
+            # What is left of them may have come with the other database.
+            self._oids.clear()
         # After Ctrl-C the server is still at it: tpc_abort follows, and waits until it is done.
         self._blobs.keep(transaction.blobs, tid)
         self._leave(transaction)
@@ -750,6 +821,10 @@ class ClientStorage(ConflictResolvingStorage):
             _log.debug("%s: aborted by the loss of the connection", self.__name__)
         finally:
             self._leave(transaction)
+
+
+def _name(interface: Any) -> tuple[str, str]:
+    return interface.__module__, interface.__name__
 
 
 def _seconds(timeout: float | None) -> float:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO, Any
 
-from ZODB.POSException import ConflictError, StorageTransactionError
+from ZODB.POSException import ConflictError, StorageTransactionError, Unsupported
 from ZODB.utils import z64
 
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
@@ -16,7 +16,8 @@ from zeotwisted.protocol.codecs import LONG
 
 from .coherence import Coherence
 from .deadlock import refuse_second
-from .outcome import Traces, committed_tid, marked
+from .metadata import encoded, extension_dict, stored_extension
+from .outcome import Traces, committed_tid, marked, marked_stored
 from .protocol import ClientProtocol
 from .uploads import upload
 from .waiter import Waiter
@@ -130,6 +131,8 @@ class ClientTransaction:
         self._tid: bytes | None = None
         self._mark: str | None = None
         self._after = z64
+        #: Whether it brings objects, and their oids, from another database.
+        self.restores = False
         #: Oids and files of the blobs; the files belong to the client until the end.
         self.blobs: list[tuple[bytes, str]] = []
 
@@ -154,11 +157,18 @@ class ClientTransaction:
         self._tid = tid
         self._after = after
         txn = self.txn
-        # What a storage's iterator returns as the extension may be a dict of another class.
-        extension = dict(txn.extension)
-        if tid is None and not connection.tells_tids:
-            extension, self._mark = marked(extension)
-        self._send("tpc_begin", txn.user, txn.description, extension, tid, status, at=0)
+        needs_mark = tid is None and not connection.tells_tids
+        extension: dict[Any, Any] | bytes
+        if connection.is_extended:
+            extension = stored_extension(txn)
+            if needs_mark:
+                extension, self._mark = marked_stored(extension)
+        else:
+            extension = extension_dict(txn, connection.version[:1])
+            if needs_mark:
+                extension, self._mark = marked(extension)
+        user, description = encoded(txn.user), encoded(txn.description)
+        self._send("tpc_begin", user, description, extension, tid, status, at=0)
 
     def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
         """Store a new revision."""
@@ -170,12 +180,7 @@ class ClientTransaction:
 
     def store_blob(self, oid: bytes, serial: bytes | None, data: bytes, file: IO[bytes]) -> None:
         """Store a new revision of a blob, whose content is in `file`."""
-        try:
-            upload(self._protocol, file)
-        except BaseException:
-            # The server would vote as if there were no blob, until it hears of the end.
-            self._connection = None
-            raise
+        self._upload(file)
         self._send("storeBlobEnd", oid, serial, data)
         self._changed(oid, data)
 
@@ -194,8 +199,40 @@ class ClientTransaction:
     ) -> None:
         """Store a revision that comes from another database."""
         self._send("restorea", oid, serial, data, prev_txn)
+        self.restores = True
         # It is current only if its tid is the last one, which a copy need not be.
         self._changed(oid, None)
+
+    def restore_blob(
+        self,
+        oid: bytes,
+        serial: bytes,
+        data: bytes,
+        prev_txn: bytes | None,
+        file: IO[bytes],
+    ) -> None:
+        """Store a revision of a blob that comes from another database; its content is in `file`.
+
+        :raises ZODB.POSException.Unsupported: the server cannot do that.
+        """
+        if not self._protocol.is_extended:
+            raise Unsupported(
+                "a server that speaks version 5 of the protocol cannot restore blobs; copy into "
+                "one of zeotwisted without protocol-limit 5, or into the file itself while no "
+                "server has it open"
+            )
+        self._upload(file)
+        self._send("restoreBlobEnd", oid, serial, data, prev_txn)
+        self.restores = True
+        self._changed(oid, None)
+
+    def _upload(self, file: IO[bytes]) -> None:
+        try:
+            upload(self._protocol, file)
+        except BaseException:
+            # The server would vote as if there were no blob, until it hears of the end.
+            self._connection = None
+            raise
 
     def _changed(self, oid: bytes, data: bytes | None) -> None:
         self._room += len(self._changes.get(oid) or b"")

@@ -136,6 +136,11 @@ def mapping_or_none(value: Any) -> bool:
     return value is None or type(value) is dict
 
 
+def extension(value: Any) -> bool:
+    # The stored form, which clients of version 6 send.
+    return type(value) is dict or type(value) is bytes
+
+
 def oids(value: Any) -> bool:
     return type(value) in (tuple, list) and all(map(oid, value))
 
@@ -208,7 +213,7 @@ SERVER_CALLS = _table(
         transaction,
         text,
         text,
-        mapping,
+        extension,
         tid_or_none,
         text,
         required=4,
@@ -251,6 +256,9 @@ SERVER_CALLS = _table(
         data,
         name,
         transaction,
+    ),
+    _write("restoreBlobEnd", oid, tid, data, tid_or_none, transaction, oneway=True)._replace(
+        version=b"6"
     ),
     _write("vote", transaction),
     _write("tpc_finish", transaction),

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
-from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
 from zeotwisted.protocol.methods import Call
 from zeotwisted.protocol.oids import split
 from zeotwisted.protocol.session import Broadcast
 
-from . import blobs
+from . import blobs, metadata
 from .commitlog import CommitLog
 from .iterators import Iterators
 from .loads import load_many_before
@@ -47,6 +46,10 @@ class Peer(Protocol):
     @property
     def is_extended(self) -> bool:
         """Whether the client is one of ours, too."""
+
+    @property
+    def encoding(self) -> bytes:
+        """The letter of the encoding, see `zeotwisted.protocol.codecs`."""
 
     def registered(self) -> None:
         """All calls are allowed now."""
@@ -268,8 +271,13 @@ class ServerConnection:
     def remote_getTid(self, oid: bytes) -> bytes:
         return self._storage.getTid(oid)
 
-    def remote_history(self, oid: bytes | None, size: int | None = 1) -> Any:
-        return self._in_thread(lambda: list(self._storage.history(oid, size=size)))
+    def remote_history(self, oid: Any, size: Any = 1) -> Any:
+        # Clients of version 5 may pass None for both: then the storage's error is the answer.
+        return self._in_thread(
+            lambda: self._entries(
+                metadata.history(self._storage, oid, size), metadata.described_history
+            )
+        )
 
     def remote_record_iternext(self, next: bytes | None = None) -> Any:
         return self._in_thread(self._storage.record_iternext, next)
@@ -299,20 +307,37 @@ class ServerConnection:
     # The log of transactions.
 
     def remote_undoLog(self, first: int, last: int) -> Any:
-        if not self._served.supports_undo:
-            return ()
-        return self._in_thread(lambda: list(self._storage.undoLog(first, last)))
+        return self.remote_undoInfo(first, last, None)
 
     def remote_undoInfo(self, first: int, last: int, spec: dict[str, Any] | None) -> Any:
         if not self._served.supports_undo:
             return ()
-        return self._in_thread(lambda: list(self._storage.undoInfo(first, last, spec)))
+        return self._in_thread(
+            lambda: self._entries(
+                metadata.undo_log(self._storage, first, last, spec), metadata.described_undo_log
+            )
+        )
+
+    def _entries(
+        self, entries: list[metadata.Entry], describe: Callable[[metadata.Entry, bytes], Any]
+    ) -> list[Any]:
+        """Return entries of a log as the client takes them: stored, or described in version 5."""
+        if self._peer.is_extended:
+            return entries
+        return [describe(entry, self._peer.encoding) for entry in entries]
 
     def remote_iterator_start(self, start: bytes | None, stop: bytes | None) -> Any:
         return self._in_thread(self._iterators.start, start, stop)
 
     def remote_iterator_next(self, iid: int) -> Any:
-        return self._in_thread(self._iterators.next, iid)
+        return self._in_thread(self._next_transaction, iid)
+
+    def _next_transaction(self, iid: int) -> Any:
+        item = self._iterators.next(iid)
+        if item is None or self._peer.is_extended:
+            return item
+        *own, extension = item
+        return (*own, metadata.shown(extension, self._peer.encoding))
 
     def remote_iterator_record_start(self, iid: int, tid: bytes) -> Any:
         return self._in_thread(self._iterators.start_records, iid, tid)
@@ -350,7 +375,7 @@ class ServerConnection:
         id: int,
         user: str | bytes,
         description: str | bytes,
-        extension: dict[Any, Any],
+        extension: dict[Any, Any] | bytes,
         tid: bytes | None = None,
         status: str | bytes = " ",
     ) -> None:
@@ -358,8 +383,8 @@ class ServerConnection:
             raise StorageTransactionError("this client is in a transaction already")
         if isinstance(status, bytes):
             status = status.decode("ascii", "replace")
-        metadata = TransactionMetaData(user, description, extension)
-        self._transaction = ServerTransaction(id, self, self._served, metadata, tid, status)
+        about = metadata.Metadata(user, description, extension)
+        self._transaction = ServerTransaction(id, self, self._served, about, tid, status)
 
     def _current(self, id: int) -> ServerTransaction:
         transaction = self._transaction
@@ -418,11 +443,19 @@ class ServerConnection:
     def remote_storeBlobEnd(
         self, oid: bytes, serial: bytes | str | None, data: bytes, id: int
     ) -> None:
+        self._blob_end(id, "storeBlob", oid, serial, data)
+
+    def remote_restoreBlobEnd(
+        self, oid: bytes, serial: bytes, data: bytes, prev_txn: bytes | None, id: int
+    ) -> None:
+        self._blob_end(id, "restoreBlob", oid, serial, data, prev_txn)
+
+    def _blob_end(self, id: int, operation: str, *args: Any) -> None:
         if self._upload is None:
             raise StorageTransactionError("the end of a blob without its beginning")
         log = self._collecting(id)
         upload, self._upload = self._upload, None
-        log.add_file("storeBlob", oid, serial, data, filename=upload.finish())
+        log.add_file(operation, *args, filename=upload.finish())
         self._served.stats.stores += 1
 
     def remote_storeBlobShared(

@@ -8,6 +8,8 @@ from typing import Any
 
 from ZODB.POSException import StorageError
 
+from .metadata import stored_extension
+
 __all__ = ["Iterators"]
 
 
@@ -30,8 +32,8 @@ class Iterators:
         """Return the number of a new iterator over the transactions in a range of tids."""
         return self._add(iter(self._storage.iterator(start, stop)))
 
-    def next(self, iid: int) -> tuple[bytes, str, Any, Any, Any] | None:
-        """Return tid, status, user, description and extension of the next transaction.
+    def next(self, iid: int) -> tuple[bytes, str, Any, Any, bytes] | None:
+        """Return tid, status, user, description and stored extension of the next transaction.
 
         None at the end, after which the number is free.
 
@@ -47,8 +49,7 @@ class Iterators:
             transaction.status,
             transaction.user,
             transaction.description,
-            # What a client of another server hides from applications, its own clients look for.
-            getattr(transaction, "stored_extension", transaction.extension),
+            stored_extension(transaction),
         )
 
     def start_records(self, iid: int, tid: bytes) -> int:

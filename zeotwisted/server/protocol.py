@@ -205,6 +205,10 @@ class StorageServerProtocol(protocol.Protocol):
     def is_extended(self) -> bool:
         return self._session.protocol[1:] == EXTENDED
 
+    @property
+    def encoding(self) -> bytes:
+        return self._session.protocol[:1]
+
     def registered(self) -> None:
         self._stop_timers()
         self._session.registered()

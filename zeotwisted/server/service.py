@@ -17,6 +17,7 @@ from twisted.python.threadpool import ThreadPool
 from .committhread import CommitThread
 from .options import ServerOptions
 from .protocol import StorageServerFactory
+from .servable import check_servable
 from .storage import ServedStorage
 
 __all__ = ["ListeningError", "StorageServer"]
@@ -38,6 +39,8 @@ class StorageServer(MultiService):
     :param storages: objects that provide ZODB's storage interfaces, by the names under which
         clients ask for them.
     :param options: see `ServerOptions`.
+    :raises zeotwisted.server.servable.NotServable: one of the storages cannot be served rightly,
+        such as RelStorage. They are still the caller's then.
     """
 
     _log = Logger()
@@ -46,6 +49,7 @@ class StorageServer(MultiService):
         self, reactor: Any, storages: Mapping[str, Any], options: ServerOptions | None = None
     ) -> None:
         super().__init__()
+        check_servable(storages)
         self._reactor = reactor
         self._storages = dict(storages)
         self.options = options or ServerOptions()

@@ -19,11 +19,13 @@ from transaction.interfaces import TransactionError
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
+from ZODB.interfaces import IBlobStorageRestoreable
 from ZODB.POSException import (
     ConflictError,
     StorageError,
     StorageTransactionError,
     UndoError,
+    Unsupported,
 )
 from ZODB.utils import z64
 
@@ -118,9 +120,24 @@ class Operations:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(filename)
 
-    def restore(self, oid: bytes, serial: bytes, data: bytes | None, prev_txn: bytes) -> None:
+    def restore(
+        self, oid: bytes, serial: bytes, data: bytes | None, prev_txn: bytes | None
+    ) -> None:
+        if not hasattr(self._storage, "restore"):
+            raise self._cannot("restore transactions of other databases")
         self._storage.restore(oid, serial, data, "", prev_txn, self._transaction)
         self.changed.append(oid)
+
+    def restoreBlob(
+        self, oid: bytes, serial: bytes, data: bytes, prev_txn: bytes | None, filename: str
+    ) -> None:
+        if not IBlobStorageRestoreable.providedBy(self._storage):
+            raise self._cannot("restore blobs of other databases")
+        self._storage.restoreBlob(oid, serial, data, filename, prev_txn, self._transaction)
+        self.changed.append(oid)
+
+    def _cannot(self, what: str) -> Unsupported:
+        return Unsupported(f"the served storage, a {type(self._storage).__name__}, cannot {what}")
 
     def deleteObject(self, oid: bytes, serial: bytes) -> None:
         self._storage.deleteObject(oid, serial, self._transaction)
