@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
@@ -23,6 +23,7 @@ from .iterators import Iterators
 from .loads import load_many_before
 from .storage import ServedStorage
 from .transaction import Phase, ServerTransaction
+from .turns import Turns
 
 __all__ = ["Answer", "Peer", "ServerConnection"]
 
@@ -94,8 +95,8 @@ class ServerConnection:
         self.label = peer.label
         self._read_only = False
         # The slow calls of one client are done one after the other.
-        self._slow = DeferredLock()
-        self._downloads = DeferredLock()
+        self._slow = Turns()
+        self._downloads = Turns()
         self._gone = False
         self._transaction: ServerTransaction | None = None
         self._upload: blobs.BlobUpload | None = None
@@ -356,8 +357,8 @@ class ServerConnection:
         # What a client left behind in the queue is not worth a thread.
         return None if self._gone else self._served.in_thread(function, *args)
 
-    def _check_waiting(self, lock: DeferredLock) -> None:
-        if len(lock.waiting) + 1 >= _MAX_WAITING:
+    def _check_waiting(self, turns: Turns) -> None:
+        if len(turns) + 1 >= _MAX_WAITING:
             self._peer.drop(f"it has more than {_MAX_WAITING} slow calls waiting")
 
     # New objects.

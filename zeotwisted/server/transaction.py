@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any
 
 from transaction.interfaces import TransactionError
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
 from ZODB.interfaces import IBlobStorageRestoreable
@@ -33,6 +33,7 @@ from .blobs import ensure_temporary_folder
 from .commitlog import CommitLog
 from .publications import Publication
 from .storage import Listener, ServedStorage
+from .turns import Turns
 
 __all__ = ["ALLOWED", "Operations", "Phase", "ServerTransaction"]
 
@@ -214,7 +215,7 @@ class ServerTransaction:
         self._failure: Exception | None = None
         self._waiting: Deferred[None] | None = None
         # An abort has to wait for the step that is being done in the thread.
-        self._step = DeferredLock()
+        self._step = Turns()
         served.stats.active_txns += 1
 
     @property

@@ -1,0 +1,123 @@
+"""Letting one after the other in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from zeotwisted.server.connection import ServerConnection
+from zeotwisted.server.turns import Turns
+
+MANY = 20_000
+
+
+def test_one_after_the_other() -> None:
+    turns = Turns()
+    first: Deferred[str] = Deferred()
+    begun: list[str] = []
+    one = turns.run(lambda: begun.append("first") or first)
+    turns.run(begun.append, "second")
+    assert begun == ["first"] and len(turns) == 1
+    first.callback("done")
+    assert begun == ["first", "second"] and len(turns) == 0
+    assert one.result == "done"
+
+
+def test_many_that_are_done_at_once() -> None:
+    turns = Turns()
+    first: Deferred[None] = Deferred()
+    done: list[int] = []
+    turns.run(lambda: first)
+    for number in range(MANY):
+        turns.run(lambda number=number: number).addCallback(done.append)
+    first.callback(None)
+    assert done == list(range(MANY))
+
+
+def test_many_that_fail_at_once() -> None:
+    turns = Turns()
+    first: Deferred[None] = Deferred()
+    failed: list[type[BaseException] | None] = []
+    turns.run(lambda: first)
+    for _ in range(MANY):
+        turns.run(int, "x").addErrback(lambda failure: failed.append(failure.type))
+    first.callback(None)
+    assert failed == [ValueError] * MANY
+
+
+def test_a_waiter_that_gives_up() -> None:
+    turns = Turns()
+    turns.acquire()
+    second, third = turns.acquire(), turns.acquire()
+    gave_up: list[BaseException] = []
+    second.addErrback(lambda failure: gave_up.append(failure.value))
+    second.cancel()
+    turns.release()
+    assert isinstance(gave_up[0], CancelledError)
+    assert third.called
+
+
+def test_who_has_no_turn_cannot_end_it() -> None:
+    with pytest.raises(AssertionError):
+        Turns().release()
+
+
+class _Peer:
+    label = "a client"
+    is_extended = True
+
+    def registered(self) -> None:
+        pass
+
+    def drop(self, reason: str) -> None:
+        pytest.fail(f"dropped: {reason}")
+
+
+class _Served:
+    """A storage whose first slow call takes its time."""
+
+    read_only = False
+    storage = None
+
+    def __init__(self) -> None:
+        self.first: Deferred[None] = Deferred()
+        self.calls = 0
+
+    def register(self, connection: object) -> bytes:
+        return bytes(8)
+
+    def unregister(self, connection: object) -> None:
+        pass
+
+    def in_thread(self, function: Any, *args: Any) -> Any:
+        self.calls += 1
+        return self.first if self.calls == 1 else "done"
+
+
+def _waiting_calls(number: int) -> tuple[ServerConnection, _Served, list[Any]]:
+    served = _Served()
+    connection = ServerConnection(_Peer(), {"1": served})  # type: ignore[arg-type,dict-item]
+    connection.remote_register("1", False)
+    answers: list[Any] = []
+    for _ in range(number):
+        connection.remote_history(bytes(8)).addCallback(answers.append)
+    return connection, served, answers
+
+
+def test_slow_calls_of_a_client_are_all_answered() -> None:
+    _, served, answers = _waiting_calls(900)
+    served.first.callback(None)
+    assert len(answers) == served.calls == 900
+
+
+def test_a_client_that_leaves_with_slow_calls_waiting() -> None:
+    connection, served, answers = _waiting_calls(900)
+    closed: list[bool] = []
+    connection._iterators.close = lambda: closed.append(True)  # type: ignore[method-assign]
+    released = Deferred.fromCoroutine(connection.lost())
+    assert not closed
+    served.first.callback(None)
+    assert closed == [True] and released.called
+    assert served.calls == 1 and len(answers) == 900
