@@ -55,7 +55,8 @@ class TransactionIterator:
 
 
 class _Transaction(TransactionRecord):
-    """A transaction. Its records can be read until the iterator has moved on.
+    """A transaction. Servers of ours let its records be read later, too, others only until the
+    iterator has moved on.
 
     :param extension: a dict, or in version 6 the stored form.
     :ivar stored_extension: the extension with the mark, in the same form; a server that serves a
