@@ -16,6 +16,8 @@ from .localserver import server
 if TYPE_CHECKING:
     from .client.storage import ClientStorage
 
+__version__ = "0.1.0"
+
 __all__ = ["DB", "ClientStorage", "client", "connection", "server"]
 
 

@@ -4,45 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from ssl import SSLContext
 from typing import Any
 
 import zc.lockfile
 from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import (
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
-    UNIXServerEndpoint,
 )
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import (
-    ILogObserver,
-    LogEvent,
-    Logger,
-    LogLevel,
-    STDLibLogObserver,
-    globalLogPublisher,
-)
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from zope.interface import implementer
 
+from . import __version__
 from .config.server import ServerConfig, StorageOpener
+from .logs import EventLog, FileLog, show_in_logging
 from .server.options import ServerOptions
 from .server.servable import NotServable, check_servable
 from .server.service import ListeningError, StorageServer
 from .tls import TLSFactory
+from .unixsocket import UnixSocketEndpoint
 
-__all__ = ["Daemon", "StartError", "bridge_logging", "configured_daemon"]
+__all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon"]
 
 #: How many connections may wait to be accepted; the system may have a lower limit. After a restart
 #: all clients come at once, and who finds no place tries again a second later.
-_UNACCEPTED = 1024
+UNACCEPTED = 1024
 
 
 class StartError(SystemExit, Exception):
@@ -125,7 +121,7 @@ def _explain_file(error: OSError) -> str:
 def _explain_listening(error: Exception) -> str:
     reason = error.socketError if isinstance(error, CannotListenError) else error
     number = getattr(reason, "errno", None)
-    if number == errno.EADDRINUSE or reason == "Cannot acquire lock":
+    if number == errno.EADDRINUSE:
         return "it is in use; stop the process that has it, or choose another address"
     if number == errno.EADDRNOTAVAIL or isinstance(reason, socket.gaierror):
         return "this machine has no such address; choose one that it has"
@@ -154,11 +150,10 @@ class _Explaining:
 def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpoint:
     """Return the endpoint for an address as zeo.conf has it."""
     if isinstance(address, str):
-        # A lock file lets a socket that was left behind be replaced, and no other.
-        return UNIXServerEndpoint(reactor, address, _UNACCEPTED, mode=0o600, wantPID=True)
+        return UnixSocketEndpoint(reactor, address, UNACCEPTED, 0o600)
     host, port = address
     kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-    return kind(reactor, port, _UNACCEPTED, interface=host)
+    return kind(reactor, port, UNACCEPTED, interface=host)
 
 
 @implementer(IStreamServerEndpoint)
@@ -199,13 +194,31 @@ class Daemon(MultiService):
         self._pid_filename = pid_filename
         #: The server, once it is started.
         self.server: StorageServer | None = None
+        #: The logs that begin to be written when this starts.
+        self.logs: list[EventLog | FileLog] = []
 
     def privilegedStartService(self) -> None:
         """Open the storages and listen.
 
         :raises StartError: a storage cannot be opened, or an address cannot be listened at.
         """
+        for log in self.logs:
+            log.start()
+        self._log.info(
+            "zeotwisted {version} starts, with Twisted {twisted} and ZODB {zodb}",
+            version=__version__,
+            twisted=version("Twisted"),
+            zodb=version("ZODB"),
+        )
+        # Some storages run the installed reactor in a thread; then this daemon cannot.
+        was_running = self._reactor.running
         storages = open_storages(self._openers)
+        if self._reactor.running and not was_running:
+            _close(storages)
+            raise StartError(
+                "a storage runs Twisted's reactor in a thread of its own, and so does this daemon; "
+                "serve another kind of storage, or leave this one to ZEO's runzeo"
+            )
         self.server = StorageServer(self._reactor, storages, self._options)
         for description, place in self._listen:
             self.server.listen(_Explaining(place), description)
@@ -242,80 +255,33 @@ class Daemon(MultiService):
             self.privilegedStartService()
         super().startService()
 
+    async def _stop(self) -> None:
+        await maybeDeferred(super().stopService)
+        for log in self.logs:
+            if isinstance(log, EventLog):
+                log.close()
+
     def stopService(self) -> Any:
         """Stop the server and close the storages."""
         self._remove_pid()
-        return super().stopService()
+        return Deferred.fromCoroutine(self._stop())
 
 
 def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
     """Return the daemon that a configuration describes, and set up its logging."""
-    if config.eventlog is not None:
-        config.eventlog()
-        globalLogPublisher.addObserver(_to_logging)
     where = config.address
     description = where if isinstance(where, str) else "{}:{}".format(*where)
     place = endpoint(reactor, where)
     if config.ssl is not None:
         place = _Secured(reactor, place, config.ssl)
-    return Daemon(
+    daemon = Daemon(
         reactor,
         config.storages,
         server_options(config),
         [(description, place)],
         config.pid_filename,
     )
-
-
-#: By which name `logging` knows what comes from Twisted's log.
-_LOGGER = "zeotwisted.server"
-
-
-class LogBridge(logging.Handler):
-    """Hands what ZODB's storages log to Twisted's log."""
-
-    _log = Logger(namespace="ZODB")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`."""
-        if record.name == _LOGGER:
-            # It is there already.
-            return
-        level = LogLevel.levelWithName(_LEVELS.get(record.levelname, "info"))
-        self._log.emit(level, "{logger}: {text}", logger=record.name, text=self.format(record))
-
-
-_LEVELS = {
-    "DEBUG": "debug",
-    "INFO": "info",
-    "WARNING": "warn",
-    "ERROR": "error",
-    "CRITICAL": "critical",
-}
-
-
-@implementer(ILogObserver)
-class _ToLogging:
-    """Hands what the daemon itself logs to `logging`, of which an <eventlog> section is a part."""
-
-    def __init__(self) -> None:
-        self._observer = STDLibLogObserver(_LOGGER)
-
-    def __call__(self, event: LogEvent) -> None:
-        """See `twisted.logger.ILogObserver`."""
-        if not isinstance(event.get("log_source"), LogBridge):
-            self._observer(event)
-
-
-#: One for all, so that the log has it once.
-_to_logging = _ToLogging()
-
-
-def bridge_logging() -> Callable[[], None]:
-    """Have Twisted's log show what is logged with `logging`; return how to end that."""
-    handler = LogBridge()
-    root = logging.getLogger()
-    root.addHandler(handler)
-    if root.level > logging.INFO:
-        root.setLevel(logging.INFO)
-    return lambda: root.removeHandler(handler)
+    if config.eventlog is not None:
+        daemon.logs.append(EventLog(config.eventlog))
+        show_in_logging()
+    return daemon

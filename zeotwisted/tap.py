@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
-import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import Logger
 from twisted.python import usage
 
+from . import __version__
 from .config import datatypes
 from .config.server import (
     ConfigurationError,
@@ -22,8 +22,12 @@ from .config.server import (
     read_server_config,
     storage_section,
 )
-from .daemon import Daemon, bridge_logging, configured_daemon
+from .daemon import UNACCEPTED, Daemon, configured_daemon
+from .launcher import check_pid_file, take_over_log
+from .logs import FileLog, show_in_twisted_log, writes_to_terminal
 from .server.options import ServerOptions
+from .signals import handle_signals
+from .unixsocket import unix_endpoint
 
 __all__ = ["Options", "makeService"]
 
@@ -125,6 +129,8 @@ class Options(usage.Options):
         super().__init__()
         self["listen"] = []
         self["storages"] = []
+        #: Twisted's log, if it is ours to write.
+        self.log: FileLog | None = None
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse the command line.
@@ -136,6 +142,11 @@ class Options(usage.Options):
             super().parseOptions(options)
         except usage.UsageError as error:
             raise SystemExit(f"zeo: {error}; `twistd zeo --help` lists the options")
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"zeotwisted {__version__}")
+        sys.exit(0)
 
     def parseArgs(self, *args: str) -> None:
         """Refuse what is not an option."""
@@ -161,7 +172,14 @@ class Options(usage.Options):
     opt_s = opt_storage
 
     def postOptions(self) -> None:
-        """Check what one option says about another."""
+        """Check what one option says about another, and settle what twistd does about its log."""
+        self._check()
+        check_pid_file(self.parent)
+        eventlog = self["config"].eventlog if "config" in self else None
+        quiet = eventlog is not None and writes_to_terminal(eventlog)
+        self.log = take_over_log(self.parent, quiet)
+
+    def _check(self) -> None:
         if self["conf"] is None:
             if self["file"] is not None and any(name == "1" for name, _ in self["storages"]):
                 raise usage.UsageError("--file is storage 1; give the other one another name")
@@ -206,7 +224,7 @@ def _storages(options: Options) -> list[StorageOpener]:
 
 def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     try:
-        return serverFromString(reactor, text)
+        return unix_endpoint(reactor, text, UNACCEPTED) or serverFromString(reactor, text)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
     except TypeError:
@@ -222,24 +240,12 @@ def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     )
 
 
-def _reopen_on_signal(reactor: Any, eventlog: Any) -> None:
-    """Have SIGUSR2 open the files of an <eventlog> anew, as it does in ZEO's daemon."""
-
-    def reopen() -> None:
-        eventlog.reopen()
-        Logger().info("log files are opened anew")
-
-    signal.signal(signal.SIGUSR2, lambda *_: reactor.callFromThread(reopen))
-
-
 def makeService(options: Options) -> IService:
     """Return the daemon that `options` describe."""
     from twisted.internet import reactor
 
     if "config" in options:
         daemon = configured_daemon(reactor, options["config"])
-        if options["config"].eventlog is not None:
-            _reopen_on_signal(reactor, options["config"].eventlog)
     else:
         places = options["listen"] or [_DEFAULT_LISTEN]
         daemon = Daemon(
@@ -259,5 +265,9 @@ def makeService(options: Options) -> IService:
             ),
             [(text, _endpoint(reactor, text)) for text in places],
         )
-    bridge_logging()
+    show_in_twisted_log()
+    if options.log is not None:
+        daemon.logs.append(options.log)
+        reactor.addSystemEventTrigger("after", "shutdown", options.log.close)
+    handle_signals(reactor, [log.reopen for log in daemon.logs])
     return daemon

@@ -284,3 +284,29 @@ def test_application_with_a_storage_that_cannot_be_served(folder: Path) -> None:
     assert result.returncode == 1
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("Failed to load")]
     assert "cannot serve storage 'main': Storage provides IMVCCStorage" in line
+
+
+@pytest.mark.parametrize("named", ["this test", "nothing"])
+def test_file_with_the_number_of_a_process(folder: Path, named: str) -> None:
+    number = str(os.getpid()) if named == "this test" else "x"
+    (folder / "twistd.pid").write_text(number)
+    line = refused(folder, "zeo", *ANYWHERE)
+    if named == "this test":
+        assert f"twistd.pid names process {number} (" in line
+        assert "twistd --pidfile=OTHER.pid zeo" in line
+    else:
+        assert line == "zeo: twistd.pid has no process number in it; remove it"
+    assert (folder / "twistd.pid").read_text() == number
+
+
+def test_second_daemon_in_a_folder(run: Callable[..., Running], folder: Path) -> None:
+    first = run(str(SCRIPTS / "twistd"), "-n", "zeo", *ANYWHERE)
+    line = refused(folder, "zeo", *ANYWHERE)
+    assert f"names process {first.process.pid} (" in line and "--pidfile=" in line
+    assert read(first.address, "x") is None
+
+
+def test_log_that_cannot_be_written(folder: Path) -> None:
+    line = refused(folder, "zeo", command="twistd -n --logfile=none/my.log")
+    assert line.startswith("zeo: cannot write the log none/my.log: ")
+    assert line.endswith("choose another one: twistd --logfile=PATH zeo")

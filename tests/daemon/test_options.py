@@ -20,6 +20,7 @@ import transaction
 from persistent.mapping import PersistentMapping
 from ZODB.POSException import ConflictError, ReadOnlyError
 
+import zeotwisted
 from zeotwisted.exceptions import ClientDisconnected
 
 from .conftest import (
@@ -384,3 +385,42 @@ def test_help(folder: Path) -> None:
     )
     for option in ("--listen", "--file", "--storage", "--conf", "--message-limit"):
         assert option in result.stdout
+
+
+def test_file_with_the_number_of_process_1(run: Callable[..., Running], folder: Path) -> None:
+    """A container's daemon is process 1, and so is whatever runs in the next one."""
+    (folder / "twistd.pid").write_text("1")
+    running = run(str(SCRIPTS / "twistd"), "-n", "zeo", *ANYWHERE)
+    assert (folder / "twistd.pid").read_text() == str(running.process.pid)
+
+
+@pytest.mark.parametrize("command", ["twistd", "twist"])
+def test_version(command: str) -> None:
+    output = subprocess.run(
+        [SCRIPTS / command, "zeo", "--version"],
+        env=environment(),
+        timeout=TIMEOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert output == f"zeotwisted {zeotwisted.__version__}\n"
+
+
+def test_twist_without_a_terminal_logs_text(run: Callable[..., Running]) -> None:
+    running = run(str(SCRIPTS / "twist"), "zeo", *ANYWHERE)
+    assert f"zeotwisted {zeotwisted.__version__} starts" in running.output
+    assert "log_format" not in running.output
+
+
+def test_log_at_standard_output_has_each_line_once(
+    daemon: Callable[..., Running], folder: Path
+) -> None:
+    (folder / "zeo.conf").write_text(
+        "<zeo>\n address 127.0.0.1:0\n</zeo>\n<mappingstorage 1>\n</mappingstorage>\n"
+        "<eventlog>\n <logfile>\n  path STDOUT\n </logfile>\n</eventlog>\n"
+    )
+    running = daemon("-C", "zeo.conf")
+    running.stop()
+    assert running.output.count("listening at") == 1
+    assert running.output.count("Main loop terminated") == 1

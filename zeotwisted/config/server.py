@@ -11,6 +11,7 @@ from typing import Any
 
 from zeotwisted.config.datatypes import Address
 from zeotwisted.config.loader import ConfigurationError, Loader
+from zeotwisted.config.reactors import own_reactor
 from zeotwisted.config.tls import ContextError, server_context
 
 __all__ = [
@@ -164,6 +165,13 @@ def _named(loader: Loader, sections: list[Any]) -> tuple[StorageOpener, ...]:
                     "give it another name, as in <filestorage 2>",
                 )
             unnamed = True
+        kind = own_reactor(section)
+        if kind is not None:
+            raise loader.section_error(
+                getattr(section, "config", None),
+                f"<{kind}> runs Twisted's reactor itself, and so does this daemon",
+                f"serve the storage within <{kind}> here, or leave <{kind}> to ZEO's runzeo",
+            )
         openers.append(StorageOpener(section.name or DEFAULT_NAME, section))
     return tuple(openers)
 

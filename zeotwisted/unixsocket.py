@@ -1,0 +1,144 @@
+"""Unix sockets that outlive their daemon, and those that are in use.
+
+A daemon that is killed leaves its socket in the file system. Twisted tells whether it is in use by
+the number of a process, which in a container is the same for each daemon. Here the system is
+asked: a lock ends with the process that has it, and nobody answers at a socket that was left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import stat
+from typing import Any
+
+import zc.lockfile
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from zope.interface import implementer
+
+__all__ = ["UnixSocketEndpoint", "unix_endpoint"]
+
+#: How long (seconds) a daemon may take to accept a connection.
+_ANSWER = 5.0
+
+
+@implementer(IStreamServerEndpoint)
+class UnixSocketEndpoint:
+    """Listens at a path, where another daemon may have left a socket.
+
+    :param mode: of the socket's file.
+    """
+
+    def __init__(self, reactor: Any, path: str, backlog: int, mode: int) -> None:
+        self._reactor = reactor
+        self._path = path
+        self._backlog = backlog
+        self._mode = mode
+
+    def listen(self, protocolFactory: Any) -> Deferred[Any]:
+        """Return a Deferred of the port.
+
+        It fails with an `OSError` if the path is in use, or cannot be used.
+        """
+        lock = None
+        try:
+            lock = _lock(f"{self._path}.lock")
+            _remove_left_behind(self._path)
+            port = self._reactor.listenUNIX(
+                self._path, protocolFactory, self._backlog, self._mode, wantPID=False
+            )
+        except Exception:
+            if lock is not None:
+                lock.close()
+            return fail()
+        return succeed(_Port(port, lock))
+
+
+@implementer(IListeningPort)
+class _Port:
+    """A port that lets go of the lock when it is closed."""
+
+    def __init__(self, port: IListeningPort, lock: zc.lockfile.LockFile) -> None:
+        self._port = port
+        self._lock = lock
+
+    def startListening(self) -> None:
+        self._port.startListening()
+
+    def stopListening(self) -> Deferred[None]:
+        return maybeDeferred(self._port.stopListening).addBoth(self._let_go)
+
+    def _let_go(self, result: Any) -> Any:
+        # The file stays: who removes it could remove another daemon's.
+        self._lock.close()
+        return result
+
+    def getHost(self) -> Any:
+        return self._port.getHost()
+
+
+def _lock(path: str) -> zc.lockfile.LockFile:
+    with contextlib.suppress(FileNotFoundError):
+        # Twisted's lock is a link with a number for a target.
+        if os.path.islink(path):
+            os.remove(path)
+    try:
+        return zc.lockfile.LockFile(path)
+    except zc.lockfile.LockError:
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
+
+
+def _remove_left_behind(path: str) -> None:
+    """Remove a socket at which nobody answers.
+
+    :raises OSError: somebody does, or it is no socket.
+    """
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise OSError(errno.ENOTSOCK, "it is not a socket", path)
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_ANSWER)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.remove(path)
+            return
+        except TimeoutError:
+            # So many wait to be let in that there is no room for one more.
+            pass
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
+
+
+def unix_endpoint(reactor: Any, description: str, backlog: int) -> UnixSocketEndpoint | None:
+    """Return the endpoint for a Twisted description such as ``unix:/run/zeo.sock:mode=660``.
+
+    None if it describes another kind of endpoint, or in a way that Twisted itself has to judge.
+
+    :param backlog: how many connections may wait to be accepted, unless it says so itself.
+    """
+    kind, *arguments = (
+        re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", description)
+    )
+    if kind != "unix" or not arguments:
+        return None
+    values = {"backlog": str(backlog), "mode": "666"}
+    for index, argument in enumerate(arguments):
+        name, separator, value = argument.partition("=")
+        if not separator and index == 0:
+            values["address"] = argument
+        elif separator and name in ("address", "backlog", "lockfile", "mode"):
+            values[name] = value
+        else:
+            return None
+    try:
+        return UnixSocketEndpoint(
+            reactor, values["address"], int(values["backlog"]), int(values["mode"], 8)
+        )
+    except (KeyError, ValueError):
+        return None
