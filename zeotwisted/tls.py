@@ -137,7 +137,9 @@ class TLSTransport(Protocol):
         producer, self._producer = self._producer, None
         if producer is not None:
             producer[0].stopProducing()
-        self.wrappedProtocol.connectionLost(reason if error is None else Failure(error))
+        # It has this object for its transport, and both would hold each other in memory.
+        wrapped, self.wrappedProtocol = self.wrappedProtocol, None
+        wrapped.connectionLost(reason if error is None else Failure(error))
 
     def _given_up(self) -> Exception:
         """Return what to say of a connection that has ended during the handshake."""

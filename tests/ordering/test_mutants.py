@@ -226,7 +226,7 @@ MUTANTS = [
     Mutant(
         "1: calls that wait for room are not overtaken",
         "server/protocol.py",
-        "        if self._paused or self._put_off is not None:\n",
+        "        if self._holds or self._put_off is not None:\n",
         "        if False:\n",
         SERVER + "test_calls_that_wait_for_room_keep_their_order",
     ),

@@ -67,6 +67,7 @@ def test_who_has_no_turn_cannot_end_it() -> None:
 class _Peer:
     label = "a client"
     is_extended = True
+    encoding = b"M"
 
     def registered(self) -> None:
         pass

@@ -406,6 +406,8 @@ class ClientProtocol(protocol.Protocol):
     def _fail(self, reason: Exception) -> None:
         with self._leading.turn:
             unanswered = self._calls.lose(reason)
+            # The rest of a message will not come.
+            self._session.close()
         if unanswered is None:
             return
         if self._keep_alive is not None:

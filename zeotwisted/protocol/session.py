@@ -317,6 +317,11 @@ class Session:
             return None
         return None if flag or name != _REPLY or id == _KEEP_ALIVE else (id, value)
 
+    def close(self) -> None:
+        """The connection is lost: forget what has been received of a message."""
+        self._to(Input.ERROR)
+        self._frames = FrameDecoder(0)
+
     def registered(self) -> None:
         """A storage has been chosen: all calls are allowed, and long frames."""
         self._to(Input.REGISTERED)

@@ -16,6 +16,10 @@ __all__ = ["Backlog"]
 _HOLD = 65536
 
 
+def _nothing(*args: object) -> None:
+    """Do nothing."""
+
+
 @implementer(IPushProducer)
 class Backlog:
     """Keeps one slow client from filling the server's memory.
@@ -102,6 +106,10 @@ class Backlog:
     def close(self) -> None:
         """The connection is lost: let everybody go on, and find out."""
         self._full = False
+        self._held = None
+        # They are the connection's, which would hold itself in memory by them.
+        self._pause_reading = self._resume_reading = _nothing
+        self._drop = _nothing
         self._let_go()
 
     def pauseProducing(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
@@ -26,10 +26,6 @@ from .transaction import Phase, ServerTransaction
 from .turns import Turns
 
 __all__ = ["Answer", "Peer", "ServerConnection"]
-
-
-#: How many calls of one kind a client may have waiting.
-_MAX_WAITING = 1000
 
 
 #: How far (seconds) the clock of a client may be ahead, which packs up to its present. A later pack
@@ -71,6 +67,31 @@ class Peer(Protocol):
         """Return a Deferred that fires when there is room for more bulk data."""
 
 
+class Gone:
+    """Takes the peer's place when the connection is lost, and does nothing.
+
+    What is still under way has somebody to talk to, and does not keep the connection in memory.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self.label = peer.label
+        self.is_extended = peer.is_extended
+        self.encoding = peer.encoding
+
+    def registered(self) -> None: ...
+
+    def push(self, name: str, *args: Any) -> None: ...
+
+    def tell(self, news: Broadcast) -> None: ...
+
+    def send(self) -> None: ...
+
+    def drop(self, reason: str) -> None: ...
+
+    def writable(self) -> Deferred[None]:
+        return succeed(None)
+
+
 class Answer(NamedTuple):
     """The answer to a commit, which is written together with news of the storage."""
 
@@ -97,10 +118,14 @@ class ServerConnection:
         # The slow calls of one client are done one after the other.
         self._slow = Turns()
         self._downloads = Turns()
-        self._gone = False
         self._transaction: ServerTransaction | None = None
         self._upload: blobs.BlobUpload | None = None
         self._registered: ServedStorage | None = None
+
+    @property
+    def _gone(self) -> bool:
+        """Whether the connection is lost."""
+        return type(self._peer) is Gone
 
     @property
     def _served(self) -> ServedStorage:
@@ -130,7 +155,7 @@ class ServerConnection:
 
     async def lost(self) -> None:
         """The client is gone: release all that it holds."""
-        self._gone = True
+        self._peer = Gone(self._peer)
         if self._registered is None:
             return
         self._registered.unregister(self)
@@ -142,6 +167,7 @@ class ServerConnection:
                 phase=self._transaction.phase.value,
             )
             await self._transaction.abort()
+            self._transaction = None
         # A slow call may be using one.
         await self._slow.run(self._iterators.close)
 
@@ -284,10 +310,11 @@ class ServerConnection:
         return self._in_thread(self._storage.record_iternext, next)
 
     def remote_sendBlob(self, oid: bytes, serial: bytes) -> Deferred[None]:
-        self._check_waiting(self._downloads)
         return self._downloads.run(lambda: Deferred.fromCoroutine(self._send_blob(oid, serial)))
 
     async def _send_blob(self, oid: bytes, serial: bytes) -> None:
+        if self._gone:
+            return
         blobs.require_blobs(self._storage)
         filename = await self._blob_file(oid, serial)
         self._peer.push("receiveBlobStart", oid, serial)
@@ -350,16 +377,11 @@ class ServerConnection:
         return self._in_thread(self._iterators.forget, iids)
 
     def _in_thread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        self._check_waiting(self._slow)
         return self._slow.run(self._run_slow, function, *args)
 
     def _run_slow(self, function: Callable[..., Any], *args: Any) -> Any:
         # What a client left behind in the queue is not worth a thread.
         return None if self._gone else self._served.in_thread(function, *args)
-
-    def _check_waiting(self, turns: Turns) -> None:
-        if len(turns) + 1 >= _MAX_WAITING:
-            self._peer.drop(f"it has more than {_MAX_WAITING} slow calls waiting")
 
     # New objects.
 

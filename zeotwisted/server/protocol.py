@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from enum import Enum
+from functools import partial
 from itertools import chain
 from types import CoroutineType
 from typing import Any
@@ -48,11 +50,23 @@ _USUAL = (ConflictError, POSKeyError, ReadOnlyError, UndoError)
 #: there, and sends a keep-alive each minute.
 _RETICENT_TIMEOUT = 150.0
 
+#: How many calls of a client may be under way before it is not read from any more, and at how many
+#: it is read from again.
+_MANY_UNDER_WAY = 1000
+_FEW_UNDER_WAY = 500
+
 #: How long (seconds) the messages of one client are dealt with before it is the turn of others: one
 #: read may bring thousands of short ones. Clients that have more to do share this time, and each of
 #: them gets the second one at least.
 _TURN = 0.02
 _SHORTEST_TURN = 0.002
+
+
+class _Hold(Enum):
+    """Why a client is not read from."""
+
+    BACKLOG = "it does not take what it is sent"
+    CALLS = "many of its calls are under way"
 
 
 class StorageServerProtocol(protocol.Protocol):
@@ -71,10 +85,12 @@ class StorageServerProtocol(protocol.Protocol):
         self._deadline: IDelayedCall | None = None
         self._liveness: Liveness | None = None
         self._lost = False
-        # What has been read, but has to wait: until the client takes the answers to all before it,
-        # or until others have had their turn. Nothing more is read meanwhile.
+        # What has been read, but has to wait: until there is no reason to hold it back any more, or
+        # until others have had their turn. Nothing more is read meanwhile.
         self._put_off: Iterator[Event] | None = None
-        self._paused = False
+        self._holds: set[_Hold] = set()
+        # How many calls will be answered in a later turn.
+        self._under_way = 0
         # Goes on with it.
         self._next_turn: IDelayedCall | None = None
 
@@ -84,7 +100,12 @@ class StorageServerProtocol(protocol.Protocol):
         transport: Any = self.transport
         set_tcp_options(transport, self._factory.options.client_timeout or 0.0)
         self._read_size = ReadSize(transport)
-        self._backlog = Backlog(transport, self._pause, self._resume, self.drop)
+        self._backlog = Backlog(
+            transport,
+            partial(self._hold, _Hold.BACKLOG),
+            partial(self._let_go, _Hold.BACKLOG),
+            self.drop,
+        )
         timeout = self._factory.options.register_timeout
         self._deadline = self._factory.clock.callLater(
             timeout, self.drop, f"it has not registered for a storage within {timeout:g} seconds"
@@ -96,7 +117,7 @@ class StorageServerProtocol(protocol.Protocol):
         self._read_size.received(len(data))
         if self._liveness is not None:
             self._liveness.silence.heard = True
-        if self._paused or self._put_off is not None:
+        if self._holds or self._put_off is not None:
             # Some of it had been read already when the transport was told to pause.
             self._put_off = chain(self._put_off or (), self._session.receive(data))
             return
@@ -122,7 +143,7 @@ class StorageServerProtocol(protocol.Protocol):
             self._deal_with_one(event)
             if self._lost:
                 return
-            if self._paused:
+            if self._holds:
                 self._put_off = events
                 break
             if seconds() > end:
@@ -152,17 +173,21 @@ class StorageServerProtocol(protocol.Protocol):
         transport: Any = self.transport
         transport.pauseProducing()
 
-    def _pause(self) -> None:
-        self._paused = True
+    def _hold(self, why: _Hold) -> None:
+        self._holds.add(why)
         self._stop_reading()
 
-    def _resume(self) -> None:
-        self._paused = False
+    def _let_go(self, why: _Hold) -> None:
+        self._holds.discard(why)
+        if not self._holds and not self._lost:
+            self._read_on()
+
+    def _read_on(self) -> None:
         if self._put_off is None:
             transport: Any = self.transport
             transport.resumeProducing()
         else:
-            # Who says that there is room may be in the midst of writing something.
+            # The caller may be in the midst of writing something.
             self._go_on_later()
 
     def _go_on_later(self) -> None:
@@ -172,7 +197,7 @@ class StorageServerProtocol(protocol.Protocol):
     def _go_on(self) -> None:
         self._next_turn = None
         self._factory.interrupted.discard(self)
-        if self._paused or self._lost or self._put_off is None:
+        if self._holds or self._lost or self._put_off is None:
             return
         events, self._put_off = self._put_off, None
         try:
@@ -180,8 +205,8 @@ class StorageServerProtocol(protocol.Protocol):
             self._deal_with(events)
         except Exception as error:
             self._end(error)
-        if not self._paused and not self._lost:
-            self._resume()
+        if not self._holds and not self._lost:
+            self._read_on()
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._lost = True
@@ -191,6 +216,7 @@ class StorageServerProtocol(protocol.Protocol):
             self._next_turn = None
         self._factory.interrupted.discard(self)
         self._stop_timers()
+        self._session.close()
         self._backlog.close()
         refused = handshake_error(reason.value, True)
         if refused is not None:
@@ -221,10 +247,14 @@ class StorageServerProtocol(protocol.Protocol):
             timeout if prompt else max(timeout, _RETICENT_TIMEOUT),
             Manners.PROMPT if prompt else Manners.RETICENT,
             lambda: False,
-            lambda: unsent(self.transport),
+            self._progress,
             lambda: self.push("ping"),
             lambda seconds: self.drop(f"nothing was heard from it for {seconds:.3g} seconds"),
         )
+
+    def _progress(self) -> object:
+        # While it is not read from, its silence says nothing.
+        return object() if _Hold.CALLS in self._holds else unsent(self.transport)
 
     def push(self, name: str, *args: Any) -> None:
         if not self._lost:
@@ -282,8 +312,18 @@ class StorageServerProtocol(protocol.Protocol):
             if id is not None:
                 self._answer(id, call.name, result)
             return
+        self._under_way += 1
+        if self._under_way >= _MANY_UNDER_WAY:
+            self._hold(_Hold.CALLS)
+        result.addBoth(self._no_longer_under_way)
         result.addCallback(self._answered_later, id, call.name)
         result.addErrback(self._failed_later, id, call.name)
+
+    def _no_longer_under_way(self, result: Any) -> Any:
+        self._under_way -= 1
+        if _Hold.CALLS in self._holds and self._under_way <= _FEW_UNDER_WAY:
+            self._let_go(_Hold.CALLS)
+        return result
 
     def _failed_later(self, failure: Failure, id: MessageId | None, name: str) -> None:
         error = failure.value
