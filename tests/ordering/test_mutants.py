@@ -305,8 +305,8 @@ MUTANTS = [
     Mutant(
         "7: a lost client aborts",
         "server/connection.py",
-        "            await self._transaction.abort()\n        #",
-        "            pass\n        #",
+        "            await self._transaction.abort()\n            self._transaction = None\n",
+        "            self._transaction = None\n",
         SERVER + "test_lost_client_leaves_the_lock_free",
     ),
     Mutant(

@@ -506,25 +506,6 @@ def test_slow_calls_of_a_lost_client_are_forgotten() -> None:
     assert len(server.slow) == 1
 
 
-def test_client_with_endless_slow_calls_is_dropped() -> None:
-    server = Server()
-    client = server.client()
-    server.slow.immediate = False
-    while not client.dropped:
-        client.send("history", OID_A)
-        assert len(client.protocol._connection._slow.waiting) <= 1000, "they are not limited"
-
-
-def test_iterators_are_limited() -> None:
-    server = Server()
-    client = server.client()
-    client.commit(1, OID_A)
-    with pytest.raises(StorageError, match="iterators"):
-        for _ in range(1000):
-            client.ask("iterator_start", None, None)
-    assert client.ask("ping") is None
-
-
 def test_news_of_a_commit_that_failed_is_not_told() -> None:
     class Failing(MappingStorage):
         def tpc_finish(self, transaction: Any, func: Any = lambda tid: None) -> Any:

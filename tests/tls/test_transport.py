@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -47,6 +48,9 @@ class Producer:
         self.stopped = True
 
 
+_recorders: WeakKeyDictionary[TLSTransport, Recorder] = WeakKeyDictionary()
+
+
 class Pair:
     """A client and a server whose bytes are carried by hand."""
 
@@ -61,6 +65,8 @@ class Pair:
         factory = TLSFactory(Factory.forProtocol(Recorder), made, self.clock, is_server, hostname)
         end = factory.buildProtocol(None)
         assert end is not None
+        # It lets go of it when the connection is lost.
+        _recorders[end] = end.wrappedProtocol
         end.makeConnection(StringTransport())
         return end
 
@@ -82,9 +88,7 @@ def below(end: TLSTransport) -> Any:
 
 
 def recorder(end: TLSTransport) -> Recorder:
-    wrapped = end.wrappedProtocol
-    assert isinstance(wrapped, Recorder)
-    return wrapped
+    return _recorders[end]
 
 
 @pytest.fixture

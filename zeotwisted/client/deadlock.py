@@ -70,7 +70,10 @@ class Votes:
         :param where: the storage at the server.
         :raises ZODB.POSException.StorageTransactionError: it would.
         """
-        refuse_second(self._voted.get(where), part)
+        first = self._voted.get(where)
+        # A client that has lost its server may ask for the vote of its transaction once more.
+        if first is not part:
+            refuse_second(first, part)
 
     def add(self, where: Hashable, part: Part) -> None:
         """`part` has voted."""
