@@ -54,6 +54,7 @@ def server_options(config: ServerConfig) -> ServerOptions:
     return ServerOptions(
         read_only=config.read_only,
         invalidation_queue_size=config.invalidation_queue_size,
+        invalidation_queue_bytes=config.invalidation_queue_bytes,
         invalidation_age=config.invalidation_age,
         transaction_timeout=config.transaction_timeout,
         client_timeout=config.client_timeout,

@@ -75,10 +75,18 @@ class Options(usage.Options):
             _number("invalidation-queue-size", datatypes.queue_size, "a whole number, 1 or more"),
         ],
         [
+            "invalidation-queue-bytes",
+            None,
+            32 * 1024 * 1024,
+            "How much memory may be used to remember more of them, in bytes or as 32MB",
+            _number("invalidation-queue-bytes", datatypes.queue_bytes, "a size such as 32MB"),
+        ],
+        [
             "invalidation-age",
             None,
             None,
-            "How many seconds a client may be away and still be told what changed",
+            "How many seconds a client may be away and still be told what changed; 0: never "
+            "[default: a day, if the storage can find that out fast]",
             _number("invalidation-age", datatypes.age, "a number of seconds, 0 or more"),
         ],
         [
@@ -254,6 +262,7 @@ def makeService(options: Options) -> IService:
             ServerOptions(
                 read_only=bool(options["read-only"]),
                 invalidation_queue_size=options["invalidation-queue-size"],
+                invalidation_queue_bytes=options["invalidation-queue-bytes"],
                 invalidation_age=options["invalidation-age"],
                 transaction_timeout=options["transaction-timeout"],
                 client_timeout=options["client-timeout"],

@@ -240,7 +240,10 @@ def test_missed_invalidations_are_replayed(world: World, package: str) -> None:
 
 
 def test_away_for_too_long(world: World, package: str) -> None:
-    objects = _Objects(world, "invalidation-queue-size 2", package=package)
+    options = "invalidation-queue-size 2"
+    if package == "zeotwisted":
+        options += "\ninvalidation-queue-bytes 0\ninvalidation-age 0"
+    objects = _Objects(world, options, package=package)
     assert objects.read() == [0, 0, 0]
     stale: list[StaleCache] = []
     zope.event.subscribers.append(stale.append)

@@ -58,6 +58,7 @@ def test_defaults() -> None:
         storages=(opener,),
         read_only=False,
         invalidation_queue_size=100,
+        invalidation_queue_bytes=32 * 1024 * 1024,
         invalidation_age=None,
         transaction_timeout=None,
         client_timeout=60.0,
@@ -77,6 +78,7 @@ def test_defaults() -> None:
     [
         ("read-only yes", {"read_only": True}),
         ("invalidation-queue-size 7", {"invalidation_queue_size": 7}),
+        ("invalidation-queue-bytes 1MB", {"invalidation_queue_bytes": 2**20}),
         ("invalidation-age 0", {"invalidation_age": 0.0}),
         ("invalidation-age 86400.5", {"invalidation_age": 86400.5}),
         ("transaction-timeout 30", {"transaction_timeout": 30.0}),
@@ -144,7 +146,8 @@ def test_configuration_cannot_be_changed() -> None:
         (
             "adress 8100",
             "'adress' is not a known key name; <zeo> has the keys address, read-only, "
-            "invalidation-queue-size, invalidation-age, transaction-timeout, client-timeout, "
+            "invalidation-queue-size, invalidation-queue-bytes, invalidation-age, "
+            "transaction-timeout, client-timeout, "
             "pid-filename, client-conflict-resolution, msgpack, protocol-limit, spool-dir, "
             "message-limit",
         ),

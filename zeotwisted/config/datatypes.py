@@ -18,6 +18,7 @@ __all__ = [
     "connection_address",
     "message_size",
     "protocol_version",
+    "queue_bytes",
     "queue_size",
     "silence",
     "timeout",
@@ -59,6 +60,13 @@ def queue_size(text: str) -> int:
     number = _number(int, text)
     if number is None or number < 1:
         raise ValueError(f"{text!r} is not a queue size; write a whole number from 1 upwards")
+    return int(number)
+
+
+def queue_bytes(text: str) -> int:
+    number = _number(datatypes.stock_datatypes["byte-size"], text)
+    if number is None or number < 0:
+        raise ValueError(f"{text!r} is not a size; write a size such as 32MB, or 0")
     return int(number)
 
 

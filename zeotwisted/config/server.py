@@ -50,7 +50,9 @@ class ServerConfig:
     """Everything that can be configured about a server.
 
     :ivar address: (host, port), or the path of a Unix socket.
-    :ivar invalidation_age: in seconds, or None not to look further back than the queue.
+    :ivar invalidation_queue_bytes: for each storage.
+    :ivar invalidation_age: in seconds; 0 not to look further back than the queue, or None for what
+        suits the storage.
     :ivar transaction_timeout: in seconds, or None for no timeout.
     :ivar client_timeout: the longest silence of a client in seconds; 0 for any.
     :ivar protocol_limit: the highest protocol version to announce.
@@ -64,6 +66,7 @@ class ServerConfig:
     storages: tuple[StorageOpener, ...]
     read_only: bool = False
     invalidation_queue_size: int = 100
+    invalidation_queue_bytes: int = 32 * 1024 * 1024
     invalidation_age: float | None = None
     transaction_timeout: float | None = None
     client_timeout: float = 60.0
@@ -120,6 +123,7 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
         storages=_named(loader, config.storages),
         read_only=zeo.read_only,
         invalidation_queue_size=zeo.invalidation_queue_size,
+        invalidation_queue_bytes=zeo.invalidation_queue_bytes,
         invalidation_age=zeo.invalidation_age,
         transaction_timeout=zeo.transaction_timeout,
         client_timeout=zeo.client_timeout,

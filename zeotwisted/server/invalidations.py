@@ -12,21 +12,31 @@ __all__ = ["InvalidationQueue"]
 #: Later than any transaction.
 _NEVER = b"\xff" * 8
 
+#: What an entry takes (bytes) besides its oids: a tuple, a tid, and the place in the queue.
+_OVERHEAD = 160
+
 
 class InvalidationQueue:
     """The oids that the last transactions changed, oldest first.
 
     They are kept joined: clients of ours are sent them so, and a list takes more memory.
 
-    :param size: how many transactions to keep.
+    :param size: how many transactions to keep, whatever memory they take.
+    :param most: how much memory (bytes) may be used to keep more of them.
     :param last: the tid of the storage's last transaction.
     :param recent: what is already known of the last transactions, oldest first.
     """
 
     def __init__(
-        self, size: int, last: bytes, recent: Iterable[tuple[bytes, Sequence[bytes]]] = ()
+        self,
+        size: int,
+        most: int,
+        last: bytes,
+        recent: Iterable[tuple[bytes, Sequence[bytes]]] = (),
     ) -> None:
         self._size = size
+        self._most = most
+        self._used = 0
         self._entries: deque[tuple[bytes, bytes]] = deque()
         # Whoever has seen this transaction can be told the rest.
         self._complete_since = last
@@ -42,6 +52,7 @@ class InvalidationQueue:
     def forget(self) -> None:
         """What happened up to now is not known any more: nobody can be told what was missed."""
         self._entries.clear()
+        self._used = 0
         self._complete_since = _NEVER
 
     def append(self, tid: bytes, oids: Sequence[bytes]) -> None:
@@ -49,13 +60,17 @@ class InvalidationQueue:
         if self._complete_since == _NEVER:
             self._complete_since = tid
         else:
-            self._entries.append((tid, b"".join(oids)))
+            joined = b"".join(oids)
+            self._entries.append((tid, joined))
+            self._used += _OVERHEAD + len(joined)
         self.last = tid
-        while len(self._entries) > self._size:
-            self._complete_since, _ = self._entries.popleft()
+        while len(self._entries) > self._size and self._used > self._most:
+            self._complete_since, joined = self._entries.popleft()
+            self._used -= _OVERHEAD + len(joined)
 
     def __contains__(self, tid: bytes) -> bool:
-        return any(entry_tid == tid for entry_tid, _ in self._entries)
+        not_before = takewhile(lambda entry: entry[0] >= tid, reversed(self._entries))
+        return any(entry_tid == tid for entry_tid, _ in not_before)
 
     def since(self, tid: bytes) -> tuple[bytes, bytes] | None:
         """Return the last tid, and the oids that were changed after `tid`, joined.

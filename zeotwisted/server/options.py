@@ -15,10 +15,13 @@ class ServerOptions:
 
     #: Refuse clients that want to write.
     read_only: bool = False
-    #: How many of the last transactions are kept for clients that come back.
+    #: How many of the last transactions are kept for clients that come back, at least.
     invalidation_queue_size: int = 100
+    #: How much memory (bytes) each storage may use to keep more of them.
+    invalidation_queue_bytes: int = 32 * 1024 * 1024
     #: For clients that come back later than that: how old (seconds) their last transaction may be
-    #: for the server to look up in the storage what they missed. None: never.
+    #: for the server to look up in the storage what they missed. 0: never. None: a day, if the
+    #: storage can do that fast.
     invalidation_age: float | None = None
     #: How long (seconds) a client may hold the commit lock before it is disconnected.
     #: None: for ever.

@@ -15,12 +15,13 @@ from ZODB.interfaces import IStorageWrapper
 from ZODB.POSException import ConflictError, StorageError
 from ZODB.serialize import referencesf
 from ZODB.TimeStamp import TimeStamp
-from ZODB.utils import p64, u64, z64
+from ZODB.utils import z64
 from zope.interface import implementer, providedBy
 
 from zeotwisted.protocol.session import Broadcast
 
 from .blobs import ensure_temporary_folder
+from .changes import read_changes, starts_anywhere
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
 from .loads import Loads, answers_at_once
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from .transaction import ServerTransaction
 
 __all__ = ["Listener", "ServedStorage"]
+
+#: How long (seconds) a client may be away for what it missed to be read from a storage that can do
+#: that fast, unless the operator says otherwise.
+_AGE = 86400.0
 
 #: Runs a function in a thread.
 InThread = Callable[..., "Deferred[Any]"]
@@ -133,11 +138,11 @@ class ServedStorage:
         self._invalidations = self._known_invalidations()
 
     def _known_invalidations(self) -> InvalidationQueue:
-        size = self.options.invalidation_queue_size
+        size, most = self.options.invalidation_queue_size, self.options.invalidation_queue_bytes
         # What is committed from now on, from outside, will be told.
         last = self.storage.lastTransaction() or z64
         recent = getattr(self.storage, "lastInvalidations", lambda size: ())(size)
-        return InvalidationQueue(size, last, [entry for entry in recent if entry[0] <= last])
+        return InvalidationQueue(size, most, last, [entry for entry in recent if entry[0] <= last])
 
     @property
     def last_transaction(self) -> bytes:
@@ -207,19 +212,18 @@ class ServedStorage:
     def may_read_changes(self, tid: bytes) -> bool:
         """Return whether `tid` is young enough for `read_changes`."""
         age = self.options.invalidation_age
-        if age is None or tid == z64:
+        if age is None:
+            age = _AGE if starts_anywhere(self.storage) else 0.0
+        if not age or tid == z64:
             return False
         return bool(self._clock.seconds() - TimeStamp(tid).timeTime() <= age)
 
-    def read_changes(self, after: bytes, last: bytes) -> tuple[bytes, bytes]:
+    def read_changes(self, after: bytes, last: bytes) -> tuple[bytes, bytes] | None:
         """Find in the storage what was changed after one tid, up to another; in a thread.
 
-        The oids are joined.
+        The oids are joined. None if it takes too long; the client waits meanwhile.
         """
-        oids: set[bytes] = set()
-        for transaction in self.storage.iterator(p64(u64(after) + 1), last):
-            oids.update(record.oid for record in transaction)
-        return last, b"".join(oids)
+        return read_changes(self.storage, after, last)
 
     async def outcome(self, tid: bytes, oid: bytes | None) -> bool:
         """Return whether a transaction is in the storage, as soon as it is over.
