@@ -31,9 +31,14 @@ def __getattr__(name: str) -> Any:
 
 
 def client(*args: Any, **kwargs: Any) -> ClientStorage:
-    """Return a `ClientStorage`; the arguments are its."""
+    """Return a `ClientStorage`; the arguments are its.
+
+    :raises ValueError: an argument can never work; the text says what to write instead.
+    """
+    from .arguments import refuse_unknown
     from .client.storage import ClientStorage
 
+    refuse_unknown(ClientStorage, "client", kwargs)
     return ClientStorage(*args, **kwargs)
 
 

@@ -14,6 +14,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from zeotwisted.arguments import checked
+
+from .arguments import LISTEN, STORAGE_SERVER
 from .committhread import CommitThread
 from .options import ServerOptions
 from .protocol import StorageServerFactory
@@ -39,6 +42,7 @@ class StorageServer(MultiService):
     :param storages: objects that provide ZODB's storage interfaces, by the names under which
         clients ask for them.
     :param options: see `ServerOptions`.
+    :raises ValueError: an argument can never work; the text says what to write instead.
     :raises zeotwisted.server.servable.NotServable: one of the storages cannot be served rightly,
         such as RelStorage. They are still the caller's then.
     """
@@ -49,6 +53,7 @@ class StorageServer(MultiService):
         self, reactor: Any, storages: Mapping[str, Any], options: ServerOptions | None = None
     ) -> None:
         super().__init__()
+        checked(STORAGE_SERVER, locals())
         check_servable(storages)
         self._reactor = reactor
         self._storages = dict(storages)
@@ -70,7 +75,9 @@ class StorageServer(MultiService):
         """Add an address to listen at; call it before the start.
 
         :param description: what messages call the endpoint.
+        :raises ValueError: `endpoint` is none.
         """
+        checked(LISTEN, locals())
         listener = _Listener(endpoint, description, self.factory)
         listener.setServiceParent(self)
         return listener
