@@ -129,6 +129,7 @@ class StorageClient:
         client goes on trying.
         """
         self._connection.start()
+        self._connection.announce(self._wait_timeout)
         return self._connection.when_ready(self._wait_timeout, fail_fast=True).addCallback(_nothing)
 
     def is_connected(self) -> bool:

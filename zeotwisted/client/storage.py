@@ -219,10 +219,10 @@ class ClientStorage(ConflictResolvingStorage):
         self._info = StorageInfo(lambda: self._coherence.last_transaction())
         self._blobs.start()
         reactorthread.call_after_fork(self)
-        connection = self._link.begin()
+        self._link.begin()
         if valid.wait:
             try:
-                connection.wait(self._wait_timeout, fail_fast=True)
+                self._link.wait_for_first(self._wait_timeout)
             except BaseException:
                 # Nobody will have this object to close it.
                 self.close()
