@@ -28,6 +28,8 @@ WHEEL = [
     "zeotwisted/protocol/session.py",
     "zeotwisted/server/service.py",
     "zeotwisted/client/storage.py",
+    "zeotwisted/ClientStorage.py",
+    "zeotwisted/Exceptions/__init__.py",
     "zeotwisted/config/clientkeys.xml",
     "zeotwisted/config/component.xml",
     "zeotwisted/config/schema.xml",
