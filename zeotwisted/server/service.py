@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Thread
@@ -13,8 +14,10 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
+from ZODB.event import notify
 
 from zeotwisted.arguments import checked
+from zeotwisted.interfaces import Closed, Serving
 
 from .arguments import LISTEN, STORAGE_SERVER
 from .committhread import CommitThread
@@ -112,6 +115,16 @@ class StorageServer(MultiService):
         if not self.served:
             self.privilegedStartService()
         super().startService()
+        addresses = self.addresses()
+        if addresses:
+            self._notify(Serving(self, _place(addresses[0])))
+
+    def _notify(self, event: Serving | Closed) -> None:
+        try:
+            notify(event)
+        except Exception:
+            # A subscriber is the application's, and what it does wrong does not end the server.
+            self._log.failure("a subscriber to {event} failed", event=type(event).__name__)
 
     async def _stop(self) -> None:
         await maybeDeferred(super().stopService)
@@ -121,6 +134,7 @@ class StorageServer(MultiService):
         for storage in self._storages.values():
             storage.close()
         self.served.clear()
+        self._notify(Closed(self))
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, let go of the clients, finish what is being committed, close."""
@@ -148,6 +162,12 @@ class StorageServer(MultiService):
         pool.start()
         self._pools.append(pool)
         return partial(deferToThreadPool, self._reactor, pool)
+
+
+def _place(address: Any) -> tuple[str, int] | str:
+    """Return an address of Twisted's as a client takes it."""
+    name = getattr(address, "name", None)
+    return (address.host, address.port) if name is None else os.fsdecode(name)
 
 
 class _Listener(Service):
