@@ -2,13 +2,16 @@
 
 `server` and `client` are functions, as in ZEO, and packages, too. The packages are imported before
 the functions are defined, since importing a package sets an attribute of this name; their modules
-are imported as usual: ``from zeotwisted.server.service import StorageServer``.
+are imported as usual: ``from zeotwisted.server.service import StorageServer``. Likewise,
+`ClientStorage` is the class, and also a module that has it, for imports that were written for ZEO.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import ClientStorage as _client_storage_module  # noqa: F401
 from . import client as _client_package  # noqa: F401
 from . import server as _server_package  # noqa: F401
 from .localserver import server
@@ -21,19 +24,30 @@ __version__ = "0.1.0"
 __all__ = ["DB", "ClientStorage", "client", "connection", "server"]
 
 
+# From here on, the name is the class: see `__getattr__`.
+del globals()["ClientStorage"]
+
+
 def __getattr__(name: str) -> Any:
     # A daemon has no use for the client.
     if name == "ClientStorage":
         from .client.storage import ClientStorage
 
         return ClientStorage
+    if name in ("Exceptions", "exceptions"):
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def client(*args: Any, **kwargs: Any) -> ClientStorage:
-    """Return a `ClientStorage`; the arguments are its."""
+    """Return a `ClientStorage`; the arguments are its.
+
+    :raises ValueError: an argument can never work; the text says what to write instead.
+    """
+    from .arguments import refuse_unknown
     from .client.storage import ClientStorage
 
+    refuse_unknown(ClientStorage, "client", kwargs)
     return ClientStorage(*args, **kwargs)
 
 

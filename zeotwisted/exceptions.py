@@ -1,9 +1,14 @@
-"""The public exceptions: ZEO's, with the same names and bases, and one more."""
+"""The public exceptions: those of ``ZEO.Exceptions``, by the same names, and one more.
+
+Where ZEO is installed, its classes are the bases of ours: an ``except`` clause for ZEO's catches
+ours, too. To import these classes loads nothing else of ZEO.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from transaction.interfaces import TransientError
 from ZODB.POSException import StorageError
@@ -18,16 +23,39 @@ __all__ = [
     "UnrecognizedResult",
 ]
 
+if not TYPE_CHECKING and find_spec("ZEO") is not None:
+    from ZEO.Exceptions import ClientDisconnected as _ClientDisconnected
+    from ZEO.Exceptions import ClientStorageError as _ClientStorageError
+    from ZEO.Exceptions import ProtocolError as _ProtocolError
+    from ZEO.Exceptions import ServerException as _ServerException
+    from ZEO.Exceptions import UnrecognizedResult as _UnrecognizedResult
+else:
 
-class ClientStorageError(StorageError):
+    class _ClientStorageError(StorageError):
+        pass
+
+    class _ClientDisconnected(_ClientStorageError, TransientError):
+        pass
+
+    class _ProtocolError(_ClientStorageError):
+        pass
+
+    class _ServerException(_ClientStorageError):
+        pass
+
+    class _UnrecognizedResult(_ClientStorageError):
+        pass
+
+
+class ClientStorageError(_ClientStorageError):
     """Something went wrong in the client storage or on its way to the server."""
 
 
-class UnrecognizedResult(ClientStorageError):
+class UnrecognizedResult(ClientStorageError, _UnrecognizedResult):
     """The server answered a call with something that the call cannot return."""
 
 
-class ClientDisconnected(ClientStorageError, TransientError):
+class ClientDisconnected(ClientStorageError, _ClientDisconnected):
     """There is no connection to the server.
 
     It is transient: the transaction may be retried once the connection is back.
@@ -57,11 +85,11 @@ class CommitInDoubt(ClientStorageError):
         self.description = description
 
 
-class ProtocolError(ClientStorageError):
+class ProtocolError(ClientStorageError, _ProtocolError):
     """The peer does not speak ZEO, or a version of it that we do not speak."""
 
 
-class ServerException(ClientStorageError):
+class ServerException(ClientStorageError, _ServerException):
     """The server raised an exception that has no counterpart here.
 
     Its arguments are the dotted name of the exception's class on the server, and

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from .arguments import Rule, Table, Wrong, checked, flag, optional, path, text
+
 __all__ = ["server"]
 
 Address: TypeAlias = "tuple[str, int] | str"
@@ -16,6 +18,41 @@ Address: TypeAlias = "tuple[str, int] | str"
 #: How long (seconds) a child process may take to start or to stop.
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 30.0
+
+
+def _path(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise Wrong(f"port={value} if that is meant, or the path of a file")
+    return path(value)
+
+
+def _port(value: Any) -> int:
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 65536:
+        raise Wrong
+    return value
+
+
+def _settings(value: Any) -> str | dict[str, Any]:
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise Wrong("a dict whose keys are texts, such as {'read_only': True}")
+        return value
+    return text(value)
+
+
+#: Of `server`.
+_ARGUMENTS: Table = {
+    "path": Rule(optional(_path), "the path of a file"),
+    "blob_dir": Rule(optional(path), "the path of a folder"),
+    "storage_conf": Rule(optional(text), "sections of ZODB's configuration as a text"),
+    "zeo_conf": Rule(
+        optional(_settings), "a <zeo> section as a text, or a dict such as {'read_only': True}"
+    ),
+    "port": Rule(_port, "a number from 0 to 65535; 0 for any that is free"),
+    "threaded": Rule(flag, "True or False"),
+}
 
 
 def server(
@@ -36,17 +73,19 @@ def server(
     :param zeo_conf: a ``<zeo>`` section, or a dict of its keys (with ``_`` for ``-``).
     :param port: of 127.0.0.1, if there is no ``<zeo>`` section; 0 for any that is free.
     :param threaded: run it in a thread of this process; otherwise in a process of its own.
+    :raises ValueError: an argument can never work; the text says what to write instead.
     :raises zeotwisted.config.server.ConfigurationError: a mistake in the configuration.
     :raises zeotwisted.daemon.StartError: a storage cannot be opened, or the port is in use.
     """
+    valid = checked(_ARGUMENTS, locals())
     from .config.server import storage_section
 
     if storage_conf is None:
         storage_conf = storage_section(path, blob_dir)
     if not isinstance(zeo_conf, str):
-        zeo_conf = _zeo_section(port, zeo_conf or {})
+        zeo_conf = _zeo_section(valid.port, zeo_conf or {})
     text = f"{zeo_conf}\n{storage_conf}\n"
-    return _start_thread(text) if threaded else _start_process(text)
+    return _start_thread(text) if valid.threaded else _start_process(text)
 
 
 def _zeo_section(port: int, options: dict[str, Any]) -> str:

@@ -140,8 +140,8 @@ def test_server_is_required() -> None:
 
 
 def test_unknown_key() -> None:
-    with pytest.raises(ZConfig.ConfigurationError, match="'wait' is not a known key name"):
-        section("wait on")
+    with pytest.raises(ZConfig.ConfigurationError, match="'waits' is not a known key name"):
+        section("waits on")
 
 
 def test_ssl_with_files_that_are_not_there(opened: None) -> None:

@@ -28,10 +28,16 @@ WHEEL = [
     "zeotwisted/protocol/session.py",
     "zeotwisted/server/service.py",
     "zeotwisted/client/storage.py",
+    "zeotwisted/ClientStorage.py",
+    "zeotwisted/Exceptions/__init__.py",
+    "zeotwisted/config/clientkeys.xml",
+    "zeotwisted/config/component.xml",
     "zeotwisted/config/schema.xml",
     "zeotwisted/config/server.xml",
     "zeotwisted/config/ssl.xml",
     "zeotwisted/config/storages.xml",
+    "zeotwisted/config/tls.xml",
+    "zeotwisted/config/tlskeys.xml",
 ]
 SDIST = [*WHEEL, "LICENSE", "README.rst", "CHANGES.rst", "pyproject.toml", "setup.cfg"]
 

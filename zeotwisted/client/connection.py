@@ -25,6 +25,7 @@ from zeotwisted.protocol.session import WireError
 from zeotwisted.tlserrors import HandshakeError
 
 from .address import Address, describe
+from .announcement import announce
 from .candidate import Candidate, reach
 from .coherence import Coherence
 from .protocol import ClientProtocol, Push
@@ -177,17 +178,19 @@ class ClientConnection:
             return None
         if len(reasons) == 1 and isinstance(reasons[0], ProtocolError):
             return reasons[0]
-        return ClientDisconnected(f"{self._where()} refuses us: {self._explanation()}")
+        return ClientDisconnected(f"{self.where()} refuses us: {self.explanation()}")
 
     def _too_late(self, timeout: float) -> ClientDisconnected:
         return ClientDisconnected(
-            f"no connection to {self._where()} within {timeout:g} seconds: {self._explanation()}"
+            f"no connection to {self.where()} within {timeout:g} seconds: {self.explanation()}"
         )
 
-    def _where(self) -> str:
+    def where(self) -> str:
+        """Return the addresses as people write them."""
         return ", ".join(map(describe, self._target.addresses))
 
-    def _explanation(self) -> str:
+    def explanation(self) -> str:
+        """Return why there is no connection, as far as that is known."""
         if not self._access.is_running():
             return "the reactor does not run"
         if self.state is State.FALLBACK:
@@ -211,6 +214,12 @@ class ClientConnection:
                 "before", "shutdown", self._shut_down
             )
             self._begin_search()
+
+    def announce(self, timeout: float) -> None:
+        """Say in the log what is waited for, if it is not there within a second, and what became
+        of it.
+        """
+        announce(self, self._reactor, self._name, timeout)
 
     def when_ready(self, timeout: float, fail_fast: bool = False) -> Deferred[ClientProtocol]:
         """Return a Deferred of the connection. Parameters and failures are those of `wait`."""

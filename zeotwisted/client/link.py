@@ -83,6 +83,15 @@ class Link:
                     self.let_go()
             return self.connection
 
+    def wait_for_first(self, timeout: float) -> None:
+        """Wait for the connection when the storage is opened, and say so if it takes long.
+
+        :raises ClientDisconnected: see `ClientConnection.wait`.
+        """
+        connection = self.begin()
+        self.thread.reactor.callFromThread(connection.announce, timeout)
+        connection.wait(timeout, fail_fast=True)
+
     def new_addresses(self, addresses: Sequence[Address]) -> None:
         """Look for servers at other addresses."""
         self.target = replace(self.target, addresses=tuple(addresses))

@@ -10,12 +10,13 @@ from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, su
 from ZODB.POSException import POSKeyError
 from ZODB.utils import maxtid
 
+from zeotwisted.arguments import checked
 from zeotwisted.exceptions import ClientStorageError
 from zeotwisted.protocol.methods import SERVER_CALLS
 from zeotwisted.protocol.session import WireError
 from zeotwisted.reactorthread import OwnReactor
 
-from .address import parse_address
+from .arguments import STORAGE_CLIENT
 from .coherence import Coherence
 from .connection import ClientConnection
 from .loads import load
@@ -72,6 +73,7 @@ class StorageClient:
     :param liveness_timeout: the longest silence of a server, in seconds; 0 for any.
     :param refuse_older_server, ssl, ssl_server_hostname: see `ClientStorage`.
     :param name: what log lines call this client; by default its address.
+    :raises ValueError: an argument can never work; the text says what to write instead.
     """
 
     def __init__(
@@ -86,30 +88,32 @@ class StorageClient:
         read_only: bool = False,
         read_only_fallback: bool = False,
         wait_timeout: float = 30.0,
-        liveness_timeout: float = 60.0,
+        liveness_timeout: float | None = 60.0,
         refuse_older_server: bool = False,
         ssl: Any = None,
         ssl_server_hostname: str | None = None,
         name: str = "",
     ) -> None:
+        valid = checked(STORAGE_CLIENT, locals())
+        wanted = Wanted.EITHER if valid.read_only_fallback else Wanted.WRITABLE
+        target = Target(
+            tuple(valid.addr),
+            storage,
+            Wanted.READ_ONLY if valid.read_only else wanted,
+            valid.refuse_older_server,
+            valid.liveness_timeout,
+            security(ssl, valid.ssl_server_hostname),
+        )
         #: What the server tells of the storage: when there is a connection, after a commit of ours,
         #: and after a pack. ``call("get_info")`` asks for it at any time.
         self.storage_info: dict[str, Any] = {}
-        self._wait_timeout = wait_timeout
+        self._wait_timeout = valid.wait_timeout
         self._listeners: list[Listener] = []
-        self._cache = open_cache(cache, None, None, storage, cache_size)
+        self._cache = open_cache(valid.cache, None, None, storage, valid.cache_size)
         self._coherence = Coherence(self._cache, self._invalidate, self._invalidate_all, stale)
-        wanted = Wanted.EITHER if read_only_fallback else Wanted.WRITABLE
         self._connection = ClientConnection(
             OwnReactor(reactor),
-            Target(
-                tuple(parse_address(addr)),
-                storage,
-                Wanted.READ_ONLY if read_only else wanted,
-                refuse_older_server,
-                liveness_timeout,
-                security(ssl, ssl_server_hostname),
-            ),
+            target,
             self._coherence,
             self,
             name or str(addr),
@@ -125,6 +129,7 @@ class StorageClient:
         client goes on trying.
         """
         self._connection.start()
+        self._connection.announce(self._wait_timeout)
         return self._connection.when_ready(self._wait_timeout, fail_fast=True).addCallback(_nothing)
 
     def is_connected(self) -> bool:

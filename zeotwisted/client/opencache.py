@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from zeotwisted.arguments import Rule, checked, existing_folder
+
 from .cache import ClientCache
 from .cachefile import FileCache
 from .trace import trace
 
 __all__ = ["open_cache"]
+
+_VAR = {"var": Rule(existing_folder, "the path of a folder")}
 
 
 def open_cache(cache: Any, client: str | None, var: str | None, storage: str, size: int) -> Any:
@@ -22,10 +26,12 @@ def open_cache(cache: Any, client: str | None, var: str | None, storage: str, si
     :param var: the folder of that file; the current one by default.
     :param storage: the storage's name at the server.
     :param size: in bytes.
+    :raises ValueError: `var` is no folder.
     :raises CacheFileError: the file cannot be used.
     """
     if cache is None and client:
-        cache = os.path.join(var or os.getcwd(), f"{client}-{storage}.zec")
+        where = checked(_VAR, {"var": var or os.getcwd()}).var
+        cache = os.path.join(where, f"{client}-{storage}.zec")
     opened: ClientCache | FileCache
     if cache is None or cache == "":
         opened = ClientCache(size)
@@ -33,5 +39,5 @@ def open_cache(cache: Any, client: str | None, var: str | None, storage: str, si
         opened = FileCache(os.fspath(cache), size)
     else:
         return cache
-    where = os.environ.get("ZEO_CACHE_TRACE")
-    return trace(opened, where) if where else opened
+    traced = os.environ.get("ZEO_CACHE_TRACE")
+    return trace(opened, traced) if traced else opened

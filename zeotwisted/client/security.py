@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zeotwisted.arguments import ArgumentError, shown
 from zeotwisted.tls import TLSFactory
 from zeotwisted.tlserrors import HandshakeError
 
@@ -40,12 +41,14 @@ def security(ssl: Any, server_hostname: str | None) -> Security:
         `twisted.internet.ssl.CertificateOptions`.
     :param server_hostname: the name that the server's certificate must be for, if it is not the
         host that is connected to.
-    :raises TypeError: `ssl` is something else.
+    :raises ArgumentError: `ssl` is something else.
     :raises ValueError: the two arguments do not fit.
     """
     if not ssl:
         if server_hostname:
-            raise ValueError("ssl_server_hostname is of no use without ssl")
+            raise ValueError(
+                "ssl_server_hostname is of no use without ssl; add ssl, or leave it out"
+            )
         return plain
     if isinstance(ssl, stdlib_ssl.SSLContext):
         if ssl.protocol is stdlib_ssl.PROTOCOL_TLS_SERVER:
@@ -63,9 +66,9 @@ def security(ssl: Any, server_hostname: str | None) -> Security:
                 "optionsForClientTLS instead"
             )
         return _twisted(lambda address: ssl)
-    raise TypeError(
-        "ssl must be an ssl.SSLContext, or what twisted.internet.ssl.optionsForClientTLS returns, "
-        f"not {ssl!r}"
+    raise ArgumentError(
+        f"ssl: {shown(ssl)} cannot be used; it must be an ssl.SSLContext, or what "
+        "twisted.internet.ssl.optionsForClientTLS returns"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import time
 from collections import deque
@@ -29,10 +28,12 @@ from ZODB.utils import maxtid, z64
 from zope.interface import alsoProvides, implementer
 
 from zeotwisted import reactorthread
+from zeotwisted.arguments import checked
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 from zeotwisted.interfaces import StaleCache
 
 from .address import parse_address
+from .arguments import CLIENT_STORAGE
 from .blobs import client_blobs, open_blob
 from .cache import ClientCache
 from .coherence import Coherence
@@ -129,7 +130,8 @@ class ClientStorage(ConflictResolvingStorage):
         some of the next ones together with the one that is wanted. It needs a zeotwisted server.
     :raises ClientDisconnected: no server, or none that takes us, within `wait_timeout`.
     :raises ProtocolError: whatever is there, it is not a ZEO server.
-    :raises ValueError: an argument makes no sense, or `blob_dir` is not what it should be.
+    :raises ValueError: an argument can never work, or `blob_dir` is not what it should be. The text
+        says what to write instead.
     :raises zeotwisted.client.cachefile.CacheFileError: the cache file is in use, or cannot be used.
     :raises NotImplementedError: an argument that this version does not know how to handle yet.
 
@@ -177,22 +179,23 @@ class ClientStorage(ConflictResolvingStorage):
         for argument, what in _NOT_YET.items():
             if given[argument]:
                 raise NotImplementedError(f"{argument}: {what} is not supported yet")
-        wanted = Wanted.EITHER if read_only_fallback else Wanted.WRITABLE
+        valid = checked(CLIENT_STORAGE, given)
+        wanted = Wanted.EITHER if valid.read_only_fallback else Wanted.WRITABLE
         target = Target(
-            tuple(parse_address(addr)),
-            storage,
-            Wanted.READ_ONLY if read_only else wanted,
-            refuse_older_server,
-            _seconds(liveness_timeout),
-            security(ssl, ssl_server_hostname),
+            tuple(valid.addr),
+            valid.storage,
+            Wanted.READ_ONLY if valid.read_only else wanted,
+            valid.refuse_older_server,
+            valid.liveness_timeout,
+            security(ssl, valid.ssl_server_hostname),
         )
         self.__name__ = name or str(("127.0.0.1", addr) if isinstance(addr, int) else addr)
-        self._cache_size = cache_size
-        self._wait_timeout = 30.0 if wait_timeout is None else float(wait_timeout)
-        self._wants_read_only = bool(read_only)
+        self._cache_size = valid.cache_size
+        self._wait_timeout = 30.0 if wait_timeout is None else valid.wait_timeout
+        self._wants_read_only = valid.read_only
         self._client_label = client_label
-        self._server_sync = server_sync
-        self._reads_ahead = read_ahead
+        self._server_sync = valid.server_sync
+        self._reads_ahead = valid.read_ahead
         self._own_reactor = reactor
         self._db: Any = None
         self._server_addr: str | None = None
@@ -201,25 +204,25 @@ class ClientStorage(ConflictResolvingStorage):
         #: Encoding and version that were agreed upon with the server, for example ``b"M6"``.
         self.protocol_version = b""
         self._blobs = client_blobs(
-            blob_dir, shared_blob_dir, blob_cache_size, blob_cache_size_check
+            valid.blob_dir, valid.shared_blob_dir, valid.blob_cache_size, blob_cache_size_check
         )
         # Whether the served storage has blobs.
         self._served_blobs = False
-        self.blob_dir = blob_dir
-        self.shared_blob_dir = shared_blob_dir
+        self.blob_dir = valid.blob_dir
+        self.shared_blob_dir = valid.shared_blob_dir
         #: ZODB's view of the folder; None without `blob_dir`.
         self.fshelper = self._blobs.fshelper
         if blob_dir is not None:
             alsoProvides(self, interfaces.IBlobStorage)
-        self._cache = open_cache(cache, client, var, storage, cache_size)
+        self._cache = open_cache(valid.cache, client, var, storage, valid.cache_size)
         self._start_parts(target)
         self._info = StorageInfo(lambda: self._coherence.last_transaction())
         self._blobs.start()
         reactorthread.call_after_fork(self)
-        connection = self._link.begin()
-        if wait:
+        self._link.begin()
+        if valid.wait:
             try:
-                connection.wait(self._wait_timeout, fail_fast=True)
+                self._link.wait_for_first(self._wait_timeout)
             except BaseException:
                 # Nobody will have this object to close it.
                 self.close()
@@ -825,13 +828,6 @@ class ClientStorage(ConflictResolvingStorage):
 
 def _name(interface: Any) -> tuple[str, str]:
     return interface.__module__, interface.__name__
-
-
-def _seconds(timeout: float | None) -> float:
-    seconds = float(timeout or 0)
-    if not 0 <= seconds < math.inf:
-        raise ValueError(f"liveness_timeout: {timeout!r} is no number of seconds, 0 or more")
-    return seconds
 
 
 def _peer_name(address: Any) -> str:

@@ -1,14 +1,57 @@
-"""The `<clientstorage>` section, which `%import zeotwisted` adds to an application's schema."""
+"""The sections `<zeotwisted>` and `<clientstorage>`, by which a configuration opens a client.
+
+This module is loaded when a configuration has ``%import zeotwisted``, or ``%import
+zeotwisted.config``.
+"""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from zeotwisted.config.beside import watch
 from zeotwisted.config.datatypes import Address
 from zeotwisted.config.loader import ConfigurationError
 from zeotwisted.config.tls import ContextError, client_context
 
 __all__ = ["ClientStorageConfig"]
+
+_log = logging.getLogger("zeotwisted.config")
+
+#: The keys whose values are arguments of `ClientStorage`, by the names of these.
+_ARGUMENTS = {
+    "storage": "storage",
+    "name": "name",
+    "cache": "cache-path",
+    "cache_size": "cache-size",
+    "blob_dir": "blob-dir",
+    "shared_blob_dir": "shared-blob-dir",
+    "read_only": "read-only",
+    "read_only_fallback": "read-only-fallback",
+    "server_sync": "server-sync",
+    "wait_timeout": "wait-timeout",
+}
+
+#: Those that are given to the storage only where they are set: it has defaults, or ZEO's client,
+#: which takes all the others, does not know them.
+_IF_SET = {
+    "blob_cache_size": "blob-cache-size",
+    "blob_cache_size_check": "blob-cache-size-check",
+    "client_label": "client-label",
+    "liveness_timeout": "liveness-timeout",
+    "client": "client",
+    "var": "var",
+}
+
+#: Keys of ZEO's sections that mean nothing.
+_WITHOUT_EFFECT = (
+    "min-disconnect-poll",
+    "max-disconnect-poll",
+    "drop-cache-rather-verify",
+    "username",
+    "password",
+    "realm",
+)
 
 
 class ClientStorageConfig:
@@ -28,42 +71,42 @@ class ClientStorageConfig:
         # A configuration may be read where nothing is opened, and a client brings Twisted along.
         from zeotwisted.client.storage import ClientStorage
 
+        ignored = [key for key in _WITHOUT_EFFECT if self._value(key) is not None]
+        if ignored:
+            _log.warning(
+                "<%s>: %s: no effect; remove %s",
+                self.config.getSectionType(),
+                ", ".join(ignored),
+                "these lines" if len(ignored) > 1 else "this line",
+            )
         return ClientStorage(addresses, **options)
 
     def arguments(self) -> tuple[list[Address], dict[str, Any]]:
         """Return the servers' addresses and the keyword arguments to open the storage with.
 
-        :raises ConfigurationError: a file that its <ssl> section names cannot be used.
+        :raises ConfigurationError: a file that its section for TLS names cannot be used.
         """
         config = self.config
-        options = {
-            "storage": config.storage,
-            "name": config.name,
-            "cache": config.cache_path,
-            "cache_size": config.cache_size,
-            "blob_dir": config.blob_dir,
-            "shared_blob_dir": config.shared_blob_dir,
-            "read_only": config.read_only,
-            "read_only_fallback": config.read_only_fallback,
-            "server_sync": config.server_sync,
-            "wait_timeout": config.wait_timeout,
-        }
-        # These have defaults that only the storage knows.
-        for name in (
-            "blob_cache_size",
-            "blob_cache_size_check",
-            "client_label",
-            "liveness_timeout",
-        ):
-            value = getattr(config, name)
+        options = {argument: self._value(key) for argument, key in _ARGUMENTS.items()}
+        for argument, key in _IF_SET.items():
+            value = self._value(key)
             if value is not None:
-                options[name] = value
+                options[argument] = value
         if config.read_ahead:
             # ZEO's client does not know it.
             options["read_ahead"] = True
+        if not config.wait:
+            options["wait"] = False
         if config.ssl is not None:
             try:
                 options["ssl"], options["ssl_server_hostname"] = client_context(config.ssl)
             except ContextError as error:
-                raise ConfigurationError(f"<clientstorage>: <ssl>: {error}") from None
+                where = f"<{config.getSectionType()}>: <{config.ssl.getSectionType()}>"
+                raise ConfigurationError(f"{where}: {error}") from None
         return list(config.server), options
+
+    def _value(self, key: str) -> Any:
+        return getattr(self.config, key.replace("-", "_"))
+
+
+watch()

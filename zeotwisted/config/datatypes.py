@@ -9,23 +9,24 @@ import math
 
 from ZConfig import datatypes
 
+from zeotwisted.addresses import LONGEST_PATH, Address, check_host, check_socket_path
+from zeotwisted.arguments import ArgumentError
 from zeotwisted.protocol.framing import MAX_FRAME
 
 __all__ = [
     "Address",
     "age",
     "binding_address",
+    "cache_size",
     "connection_address",
     "message_size",
     "protocol_version",
     "queue_bytes",
     "queue_size",
+    "seconds",
     "silence",
     "timeout",
 ]
-
-#: A host and a port, or the path of a Unix socket.
-Address = tuple[str, int] | str
 
 #: Clients send blobs in chunks of this order, so with a smaller limit nobody could store any.
 SMALLEST_MESSAGE_LIMIT = 2**16
@@ -38,7 +39,10 @@ def binding_address(text: str) -> Address:
 
 def connection_address(text: str) -> Address:
     """Return the address to connect to; no host means this machine."""
-    return _address(datatypes.SocketConnectionAddress, text)
+    address = _address(datatypes.SocketConnectionAddress, text)
+    if address[1] == 0:
+        raise ValueError(f"{text!r} is not the address of a server; write a port from 1 to 65535")
+    return address
 
 
 def _address(parse: type, text: str) -> Address:
@@ -48,12 +52,29 @@ def _address(parse: type, text: str) -> Address:
         address = None
     # A host without a port is either an incomplete address or a path that lacks its slash.
     # It never means what it says: a server would listen at a port that nobody knows.
-    if isinstance(address, str) or (address is not None and address[1] is not None):
+    if isinstance(address, str):
+        try:
+            check_socket_path(address)
+        except ArgumentError:
+            raise ValueError(
+                f"{text!r} cannot be the path of a Unix socket; "
+                f"write one of at most {LONGEST_PATH} bytes"
+            ) from None
+        return address
+    if address is not None and address[1] is not None and _may_be_host(*address):
         return address
     raise ValueError(
         f"{text!r} is not an address; "
         "write host:port, or a port from 0 to 65535, or a path with a slash in it"
     )
+
+
+def _may_be_host(host: str, port: int) -> bool:
+    try:
+        check_host(host, port)
+    except ArgumentError:
+        return False
+    return True
 
 
 def queue_size(text: str) -> int:
@@ -85,6 +106,20 @@ def timeout(text: str) -> float:
             "or remove the line for no timeout"
         )
     return number
+
+
+def seconds(text: str) -> float:
+    number = _number(float, text)
+    if number is None or number < 0:
+        raise ValueError(f"{text!r} is not a length of time; write a number of seconds, 0 or more")
+    return number
+
+
+def cache_size(text: str) -> int:
+    number = _number(datatypes.stock_datatypes["byte-size"], text)
+    if number is None or number < 0:
+        raise ValueError(f"{text!r} is not the size of a cache; write a size such as 20MB or 1GB")
+    return int(number)
 
 
 def silence(text: str) -> float:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zeotwisted.arguments import checked
 from zeotwisted.protocol.session import DEFAULT_LIMIT
+
+from .arguments import SERVER_OPTIONS
 
 __all__ = ["ServerOptions"]
 
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """The settings of a `StorageServer`, with ZEO's names and defaults where ZEO has them."""
+    """The settings of a `StorageServer`, with ZEO's names and defaults where ZEO has them.
+
+    :raises ValueError: one of them can never work; the text says what to write instead.
+    """
 
     #: Refuse clients that want to write.
     read_only: bool = False
@@ -43,3 +49,6 @@ class ServerOptions:
     #: holds is released. It is asked whether it is there before that; stock clients, who cannot be
     #: asked, have 150 seconds at least. 0 or None: any.
     client_timeout: float | None = 60.0
+
+    def __post_init__(self) -> None:
+        checked(SERVER_OPTIONS, vars(self))

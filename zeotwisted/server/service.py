@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Thread
@@ -13,7 +14,12 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
+from ZODB.event import notify
 
+from zeotwisted.arguments import checked
+from zeotwisted.interfaces import Closed, Serving
+
+from .arguments import LISTEN, STORAGE_SERVER
 from .committhread import CommitThread
 from .options import ServerOptions
 from .protocol import StorageServerFactory
@@ -39,6 +45,7 @@ class StorageServer(MultiService):
     :param storages: objects that provide ZODB's storage interfaces, by the names under which
         clients ask for them.
     :param options: see `ServerOptions`.
+    :raises ValueError: an argument can never work; the text says what to write instead.
     :raises zeotwisted.server.servable.NotServable: one of the storages cannot be served rightly,
         such as RelStorage. They are still the caller's then.
     """
@@ -49,6 +56,7 @@ class StorageServer(MultiService):
         self, reactor: Any, storages: Mapping[str, Any], options: ServerOptions | None = None
     ) -> None:
         super().__init__()
+        checked(STORAGE_SERVER, locals())
         check_servable(storages)
         self._reactor = reactor
         self._storages = dict(storages)
@@ -70,7 +78,9 @@ class StorageServer(MultiService):
         """Add an address to listen at; call it before the start.
 
         :param description: what messages call the endpoint.
+        :raises ValueError: `endpoint` is none.
         """
+        checked(LISTEN, locals())
         listener = _Listener(endpoint, description, self.factory)
         listener.setServiceParent(self)
         return listener
@@ -105,6 +115,16 @@ class StorageServer(MultiService):
         if not self.served:
             self.privilegedStartService()
         super().startService()
+        addresses = self.addresses()
+        if addresses:
+            self._notify(Serving(self, _place(addresses[0])))
+
+    def _notify(self, event: Serving | Closed) -> None:
+        try:
+            notify(event)
+        except Exception:
+            # A subscriber is the application's, and what it does wrong does not end the server.
+            self._log.failure("a subscriber to {event} failed", event=type(event).__name__)
 
     async def _stop(self) -> None:
         await maybeDeferred(super().stopService)
@@ -114,6 +134,7 @@ class StorageServer(MultiService):
         for storage in self._storages.values():
             storage.close()
         self.served.clear()
+        self._notify(Closed(self))
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, let go of the clients, finish what is being committed, close."""
@@ -141,6 +162,12 @@ class StorageServer(MultiService):
         pool.start()
         self._pools.append(pool)
         return partial(deferToThreadPool, self._reactor, pool)
+
+
+def _place(address: Any) -> tuple[str, int] | str:
+    """Return an address of Twisted's as a client takes it."""
+    name = getattr(address, "name", None)
+    return (address.host, address.port) if name is None else os.fsdecode(name)
 
 
 class _Listener(Service):

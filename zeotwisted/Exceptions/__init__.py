@@ -1,0 +1,24 @@
+"""`zeotwisted.exceptions`, by the name that it has in ZEO.
+
+It is a folder, as some file systems take ``Exceptions.py`` and ``exceptions.py`` for one file.
+"""
+
+from __future__ import annotations
+
+from zeotwisted.exceptions import (
+    ClientDisconnected,
+    ClientStorageError,
+    CommitInDoubt,
+    ProtocolError,
+    ServerException,
+    UnrecognizedResult,
+)
+
+__all__ = [
+    "ClientDisconnected",
+    "ClientStorageError",
+    "CommitInDoubt",
+    "ProtocolError",
+    "ServerException",
+    "UnrecognizedResult",
+]
