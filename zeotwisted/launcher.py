@@ -10,7 +10,13 @@ import os
 import sys
 from typing import IO, Any, cast
 
-from twisted.logger import jsonFileLogObserver, textFileLogObserver
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    jsonFileLogObserver,
+    textFileLogObserver,
+)
 
 from .logs import FileLog, silence
 
@@ -51,7 +57,12 @@ _for_twistd: list[FileLog | None] = []
 def make_observer() -> Any:
     """Return what twistd is to write its log with; twistd calls this."""
     log = _for_twistd.pop()
-    return silence if log is None else textFileLogObserver(cast(IO[str], log))
+    if log is None:
+        return silence
+    # What is for debugging would be most of the log: a line for each connection.
+    return FilteringLogObserver(
+        textFileLogObserver(cast(IO[str], log)), [LogLevelFilterPredicate(LogLevel.info)]
+    )
 
 
 def _open(path: str) -> FileLog:
