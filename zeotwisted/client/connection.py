@@ -28,6 +28,7 @@ from .address import Address, describe
 from .announcement import announce
 from .candidate import Candidate, reach
 from .coherence import Coherence
+from .outage import Outage
 from .protocol import ClientProtocol, Push
 from .search import NoServer, Rank, Search
 from .states import TRANSITIONS, USABLE, Input, State
@@ -123,6 +124,7 @@ class ClientConnection:
         self._search: Search | None = None
         self._retry: IDelayedCall | None = None
         self._attempts = 0
+        self._outage = Outage(self._reactor)
         self._upgrades = 0
         self._ready_since = 0.0
         self._at_shutdown: Any = None
@@ -347,19 +349,21 @@ class ClientConnection:
             self._search_again(self._pause(self._upgrades))
             return
         self._note(failure.value)
-        level = logging.INFO
-        if failure.value.includes(ServerIsOlder):
-            level = logging.CRITICAL
-        elif failure.value.includes(HandshakeError):
-            level = logging.WARNING
-        _log.log(
-            level,
-            "%s: no connection: %s",
-            self._name,
-            failure.value,
-        )
+        self._tell(failure.value)
         self._search_again(self._pause(self._attempts))
         self._attempts += 1
+
+    def _tell(self, failure: NoServer) -> None:
+        # Addresses are tried at the same time, and fail in any order.
+        end = self._outage.failed(frozenset((where, str(why)) for where, why in failure.failures))
+        if end is None:
+            return
+        level = logging.INFO
+        if failure.includes(ServerIsOlder):
+            level = logging.CRITICAL
+        elif failure.includes(HandshakeError):
+            level = logging.WARNING
+        _log.log(level, "%s: no connection: %s%s", self._name, failure, end)
 
     def _search_again(self, pause: float) -> None:
         self._retry = self._reactor.callLater(pause, self._try_again)
@@ -392,9 +396,6 @@ class ClientConnection:
             info = await protocol.request("get_info")
             self._owner.notify_connected(protocol, info)
         except Exception as error:
-            if not isinstance(error, (POSError, WireError)):
-                # It is not the server's fault.
-                _log.exception("%s: the connection cannot be used", self._name)
             protocol.close(error)
             self._lost(error, protocol)
             return
@@ -435,8 +436,19 @@ class ClientConnection:
             self._owner.notify_disconnected()
             if self._reactor.seconds() - self._ready_since > _STABLE:
                 self._attempts = 0
-        else:
-            _log.info("%s: no connection to %s: %s", self._name, where, error)
+                self._outage.over()
+        elif (end := self._outage.failed((where, str(error)))) is not None:
+            # Other errors are not the server's fault.
+            usual = isinstance(error, (POSError, WireError))
+            _log.log(
+                logging.INFO if usual else logging.ERROR,
+                "%s: no connection to %s: %s%s",
+                self._name,
+                where,
+                error,
+                end,
+                exc_info=None if usual else error,
+            )
         # The first attempt comes at once: most servers are only being restarted.
         pause = 0.0 if was_usable and not self._attempts else self._pause(self._attempts)
         self._attempts += 1
