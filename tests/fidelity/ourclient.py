@@ -1,7 +1,7 @@
 """Our client, with the private names of ZEO's through which its tests do their own business.
 
-By them the tests find the server, shorten their waiting and see which way a cache was verified. What
-only the working of ZEO's client could answer is not here.
+By them the tests find the server, shorten their waiting and see which way a cache was verified.
+What only the inside of ZEO's client could answer is not here.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from queue import Empty
@@ -86,10 +87,8 @@ def _run_daemon(
         host = server.addresses()[0]
         path = getattr(host, "name", None)
         qout.put((host.host, host.port) if path is None else os.fsdecode(path))
-        try:
+        with contextlib.suppress(Empty):
             qin.get(timeout=timeout)
-        except Empty:
-            pass
         storages = list(server._storages.values())
         blockingCallFromThread(reactor, maybeDeferred, served.stopService)
     finally:
