@@ -92,6 +92,20 @@ def test_up_and_down(world: World, server: Server, tmp_path: Path) -> None:
     assert one.load(p64(1)) == two.load(p64(1)) == (b"record", tid)
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
+def test_who_may_read_the_folder_may_read_its_blobs(
+    world: World, server: Server, tmp_path: Path, mode: int
+) -> None:
+    tids = []
+    for name in ("stored", "loaded"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+        client = world.client(server.address, blob_dir=str(tmp_path / name))
+        tids = tids or [store_blob(client, tmp_path)]
+        path = client.loadBlob(p64(1), tids[0])
+        assert stat.S_IMODE(os.stat(path).st_mode) == mode & 0o444
+
+
 @pytest.mark.parametrize("size", [0, 1, 59000, 2**18, 2**22 + 1])
 def test_sizes(world: World, server: Server, tmp_path: Path, size: int) -> None:
     content = os.urandom(size)

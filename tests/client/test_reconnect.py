@@ -258,6 +258,17 @@ def test_away_for_too_long(world: World, package: str) -> None:
     assert objects.read() == [30, 0, 30]
 
 
+def test_events_go_where_the_application_wants_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = _Objects(world, "invalidation-queue-size 2")
+    objects.read()
+    stale: list[StaleCache] = []
+    monkeypatch.setattr("ZODB.event.notify", stale.append)
+    _away_while(objects, lambda: objects.changed_elsewhere("a", "c", times=30))
+    assert [event.storage for event in stale] == [objects.storage]
+
+
 def test_nothing_missed(world: World) -> None:
     objects = _Objects(world)
     objects.read()

@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -24,7 +25,6 @@ from ZODB.blob import (
     LAYOUTS,
     FilesystemHelper,
     rename_or_copy_blob,
-    set_not_writable,
 )
 from ZODB.utils import u64
 
@@ -50,6 +50,9 @@ LAYOUT = "zeocache"
 
 #: Where files are that are not complete, or not committed.
 TRANSFERS = "transfers"
+
+#: The permissions to read.
+_READERS = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 _T = TypeVar("_T")
 
@@ -224,8 +227,18 @@ class BlobCache:
         now = time.time_ns()
         os.utime(filename, ns=(now, os.stat(filename).st_mtime_ns))
         self._uses.note(path, now)
-        set_not_writable(filename)
+        self._protect(filename)
         _again(lambda: os.replace(filename, path), lambda: self._make_for(path))
+
+    def _protect(self, filename: str) -> None:
+        """Let nobody write the file, and let those read it that may read the cache's folder: other
+        clients that use the folder may belong to other users.
+        """
+        readers: int = stat.S_IRUSR
+        # Without the folder, the file cannot be put anywhere before that is made again.
+        with contextlib.suppress(FileNotFoundError):
+            readers |= os.stat(self.folder).st_mode & _READERS
+        os.chmod(filename, readers)
 
     def _make_for(self, path: str) -> None:
         """Make the folder in which `path` is."""

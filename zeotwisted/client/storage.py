@@ -12,10 +12,9 @@ from dataclasses import asdict
 from threading import get_ident
 from typing import IO, Any
 
-from ZODB import interfaces
+from ZODB import event, interfaces
 from ZODB.blob import is_blob_record
 from ZODB.ConflictResolution import ConflictResolvingStorage
-from ZODB.event import notify
 from ZODB.POSException import (
     ConflictError,
     POSError,
@@ -94,7 +93,8 @@ class ClientStorage(ConflictResolvingStorage):
         socket; or a list of such, of servers that have the same data. They are tried all at once,
         and the first one that fits is used.
     :param storage: the storage's name at the server.
-    :param cache_size: how many bytes of records to keep, overhead included.
+    :param cache_size: how many bytes of records to keep, overhead included; a file has at least
+        64 KB.
     :param cache: the path of a file to keep them in, so that they survive a restart; or any object
         with the interface of ZEO's client caches. By default, they are kept in memory.
     :param client: without `cache`, keep them in the file ``<client>-<storage>.zec``.
@@ -375,7 +375,8 @@ class ClientStorage(ConflictResolvingStorage):
 
     def _notify_stale(self) -> None:
         try:
-            notify(StaleCache(self))
+            # Applications replace this function of ZODB's.
+            event.notify(StaleCache(self))
         except Exception:
             # The client can go on, whatever its subscribers cannot do.
             _log.exception("%s: a subscriber of StaleCache failed", self.__name__)
