@@ -6,6 +6,7 @@ The messages of these errors end with what to write instead. `loader` adds file 
 from __future__ import annotations
 
 import math
+import re
 
 from ZConfig import datatypes
 
@@ -26,6 +27,12 @@ __all__ = [
 #: A host and a port, or the path of a Unix socket.
 Address = tuple[str, int] | str
 
+#: What no name and no address of a host contains.
+_NO_HOST = re.compile(r"""[\s="'<>]""")
+
+#: An IPv6 address without brackets, with what looks like a port behind it.
+_BARE_IPV6 = re.compile("[0-9a-f]*:[0-9a-f:.]*:[0-9]{2,5}", re.IGNORECASE)
+
 #: Clients send blobs in chunks of this order, so with a smaller limit nobody could store any.
 SMALLEST_MESSAGE_LIMIT = 2**16
 
@@ -45,14 +52,25 @@ def _address(parse: type, text: str) -> Address:
         address = parse(text).address
     except ValueError:
         address = None
-    # A host without a port is either an incomplete address or a path that lacks its slash.
-    # It never means what it says: a server would listen at a port that nobody knows.
-    if isinstance(address, str) or (address is not None and address[1] is not None):
+    if isinstance(address, str) and "://" in address:
+        scheme, _, place = address.partition("://")
+        raise ValueError(f"{text!r} is not an address; write it without {scheme}://, as in {place}")
+    if isinstance(address, str) or (address is not None and _is_complete(*address)):
         return address
+    if _BARE_IPV6.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is not an address; write an IPv6 address in brackets, as in [::1]:8100"
+        )
     raise ValueError(
         f"{text!r} is not an address; "
         "write host:port, or a port from 0 to 65535, or a path with a slash in it"
     )
+
+
+def _is_complete(host: str | None, port: int | None) -> bool:
+    # A host without a port is either an incomplete address or a path that lacks its slash.
+    # It never means what it says: a server would listen at a port that nobody knows.
+    return port is not None and not (host and _NO_HOST.search(host))
 
 
 def queue_size(text: str) -> int:
