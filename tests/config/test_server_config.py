@@ -232,6 +232,146 @@ def test_error_in_a_line(line: str, message: str) -> None:
     assert message_of(server_text(line)) == f"configuration, line {number}: {message}"
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("read_only on", "'read_only' is not a known key name; write read-only"),
+        (
+            "monitor-address 8101",
+            "'monitor-address' is a key of earlier versions of ZEO, without a meaning now; "
+            "remove it; the daemon answers ruok at its own address",
+        ),
+        *(
+            (
+                f"authentication-{what} x",
+                f"'authentication-{what}' is a key of earlier versions of ZEO, without a meaning "
+                "now; remove it; an <ssl> section admits clients by their certificates",
+            )
+            for what in ("protocol", "database", "realm")
+        ),
+        (
+            "read-only = on",
+            "read-only: not a valid boolean value: '= on'; write the value without =",
+        ),
+        ("spool-dir = .", "spool-dir: = . is not an existing directory; write the value without ="),
+        (
+            "pid-filename = pid",
+            "pid-filename: the value begins with =; write pid-filename pid",
+        ),
+        (
+            "read-only=on",
+            "value did not match regular expression: 'read-only=on'; write read-only, a blank "
+            "and the value, without = or :",
+        ),
+        (
+            "read-only: on",
+            "value did not match regular expression: 'read-only:'; write read-only, a blank and "
+            "the value, without = or :",
+        ),
+        (
+            'read-only "on"',
+            "read-only: not a valid boolean value: '\"on\"'; write the value without quotes",
+        ),
+        (
+            "read-only on # for now",
+            "read-only: not a valid boolean value: 'on # for now'; move the comment to a line of "
+            "its own",
+        ),
+        (
+            "spool-dir nowhere",
+            "spool-dir: nowhere is not an existing directory; create the directory, or correct "
+            "the path",
+        ),
+        (
+            "<zlibstorage>",
+            "unknown type name: 'zlibstorage'; add a line %import zc.zlibstorage above it",
+        ),
+        (
+            "<filestorage1>",
+            "unknown type name: 'filestorage1'; write <filestorage 1>, with a blank before the "
+            "name",
+        ),
+        (
+            "%import os.path",
+            "import name does not refer to a package; name a package that has a component.xml",
+        ),
+        (
+            "[zeo]",
+            "value did not match regular expression: '[zeo]'; write a key, a blank and a value, "
+            "or a <section>",
+        ),
+    ],
+)
+def test_a_slip_in_a_line(line: str, message: str) -> None:
+    assert message_of(server_text(line)) == f"configuration, line 3: {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "<zeo>\naddress 8100\n" + MEMORY,
+            "line 3: <zeo> of line 1 is not closed; add a line </zeo> after its keys",
+        ),
+        (
+            server_text(storages="<filestorage a>\npath x\n<mappingstorage b/>"),
+            "line 6: <filestorage> of line 4 is not closed; add a line </filestorage> after its "
+            "keys",
+        ),
+        (
+            server_text(storages="<filestorage a>\npath x\n" + "# end\n" * 3),
+            "line 8: <filestorage> of line 4 is not closed; add a line </filestorage> after its "
+            "keys",
+        ),
+        (
+            server_text(storages=f"<zodb main>\n{MEMORY}</zodb>"),
+            "line 4: no matching section defined for type='zodb', name='main'; write the "
+            "storage's section without <zodb>, which is for clients",
+        ),
+    ],
+)
+def test_a_slip_with_sections(text: str, message: str) -> None:
+    assert message_of(text) == f"configuration, {message}"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("= 127.0.0.1:8100", "write the value without ="),
+        ('"127.0.0.1:8100"', "write the value without quotes"),
+        ("8100 # for now", "move the comment to a line of its own"),
+        ("::1:8100", "write an IPv6 address in brackets, as in [::1]:8100"),
+        ("zeo://localhost:8100", "write it without zeo://, as in localhost:8100"),
+    ],
+)
+def test_a_slip_in_an_address(value: str, message: str) -> None:
+    assert message_of(f"<zeo>\naddress {value}\n</zeo>\n{MEMORY}") == (
+        f"configuration, line 2: address: {value!r} is not an address; {message}"
+    )
+
+
+def test_a_package_that_needs_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "storage_of_test").mkdir()
+    (tmp_path / "storage_of_test" / "__init__.py").write_text("import driver_of_test\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert message_of("%import storage_of_test\n" + server_text()) == (
+        "configuration, line 1: could not load package storage_of_test: No module named "
+        "'driver_of_test'; install driver_of_test, which storage_of_test needs"
+    )
+
+
+def test_a_file_that_includes_itself(tmp_path: Path) -> None:
+    path = tmp_path / "zeo.conf"
+    path.write_text(f"%include {path}\n")
+    with pytest.raises(ConfigurationError, match="a file may not %include itself"):
+        read_server_config(path)
+
+
+def test_line_ends_and_tabs_of_other_systems() -> None:
+    text = server_text("read-only on").replace("read-only ", "\tread-only\t")
+    assert parse_server_config(text.replace("\n", "\r\n")).read_only
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "", "9" * 5000])
 def test_bad_queue_size(value: str) -> None:
     assert message_of(server_text(f"invalidation-queue-size {value}")) == (
@@ -337,8 +477,8 @@ def test_mistakes_in_ssl(lines: list[str], message: str) -> None:
         ),
         (
             "<zeo>\naddress 8100\n",
-            "configuration, line 2: unclosed sections not allowed; "
-            "write every <section> on a line of its own and close it with </section>",
+            "configuration, line 2: <zeo> of line 1 is not closed; "
+            "add a line </zeo> after its keys",
         ),
         (
             server_text(storages="</zeo>"),
@@ -367,7 +507,8 @@ def test_mistakes_in_ssl(lines: list[str], message: str) -> None:
         ),
         (
             server_text(storages=f"{MEMORY}<eventlog>\nlevel loud\n</eventlog>"),
-            "configuration, line 7: level: 'loud' is not a number; correct the value",
+            "configuration, line 7: level: 'loud' is not a level of the log; "
+            "write critical, error, warn, info, debug or all",
         ),
     ],
 )

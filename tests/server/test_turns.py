@@ -69,6 +69,9 @@ class _Peer:
     is_extended = True
     encoding = b"M"
 
+    def admit(self, kind: object, detail: str = "") -> bool:
+        return True
+
     def registered(self) -> None:
         pass
 

@@ -6,6 +6,7 @@ The messages of these errors end with what to write instead. `loader` adds file 
 from __future__ import annotations
 
 import math
+import re
 
 from ZConfig import datatypes
 
@@ -27,6 +28,12 @@ __all__ = [
     "silence",
     "timeout",
 ]
+
+#: What no name and no address of a host contains.
+_NO_HOST = re.compile(r"""[\s="'<>]""")
+
+#: An IPv6 address without brackets, with what looks like a port behind it.
+_BARE_IPV6 = re.compile("[0-9a-f]*:[0-9a-f:.]*:[0-9]{2,5}", re.IGNORECASE)
 
 #: Clients send blobs in chunks of this order, so with a smaller limit nobody could store any.
 SMALLEST_MESSAGE_LIMIT = 2**16
@@ -50,6 +57,9 @@ def _address(parse: type, text: str) -> Address:
         address = parse(text).address
     except ValueError:
         address = None
+    if isinstance(address, str) and "://" in address:
+        scheme, _, place = address.partition("://")
+        raise ValueError(f"{text!r} is not an address; write it without {scheme}://, as in {place}")
     # A host without a port is either an incomplete address or a path that lacks its slash.
     # It never means what it says: a server would listen at a port that nobody knows.
     if isinstance(address, str):
@@ -63,6 +73,10 @@ def _address(parse: type, text: str) -> Address:
         return address
     if address is not None and address[1] is not None and _may_be_host(*address):
         return address
+    if _BARE_IPV6.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is not an address; write an IPv6 address in brackets, as in [::1]:8100"
+        )
     raise ValueError(
         f"{text!r} is not an address; "
         "write host:port, or a port from 0 to 65535, or a path with a slash in it"
@@ -70,6 +84,8 @@ def _address(parse: type, text: str) -> Address:
 
 
 def _may_be_host(host: str, port: int) -> bool:
+    if host and _NO_HOST.search(host):
+        return False
     try:
         check_host(host, port)
     except ArgumentError:

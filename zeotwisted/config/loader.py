@@ -12,6 +12,8 @@ from typing import Any, TextIO
 import ZConfig
 from ZConfig.loader import ConfigLoader, Resource, SchemaLoader
 
+from .remedies import EXPECTED, for_message, unknown_key, unknown_section
+
 __all__ = ["ConfigurationError", "Loader"]
 
 
@@ -19,51 +21,8 @@ class ConfigurationError(ValueError):
     """A configuration cannot be used. The message is one line: where, what, and the remedy."""
 
 
-#: What to do about ZConfig's own messages, which only say what is wrong.
-_REMEDIES = [
-    (
-        "malformed section|unbalanced section|unexpected section|unclosed sections",
-        "write every <section> on a line of its own and close it with </section>",
-    ),
-    ("malformed configuration", "write a key, a blank and a value"),
-    ("directive", "only %define, %import and %include are known, each with an argument"),
-    (
-        "unknown type name",
-        "correct the section's type, or add an %import of the package that defines it",
-    ),
-    ("abstract section type", "name the kind of storage, as in <filestorage>"),
-    ("no matching section", "move the section to where it belongs, or remove it"),
-    ("too many instances", "keep one of these sections"),
-    ("must not be re-used", "give each of these sections a name of its own"),
-    ("does not support multiple values", "keep one of these lines"),
-    ("no values for section type '(.*?)'", r"add a section <\1>"),
-    ("no values for '(.*?)'", r"add a line that begins with \1"),
-    ("not enough values for section type 'zodb.storage'", "add a section such as <filestorage>"),
-    ("not enough values for '(.*?)'", r"add a line that begins with \1"),
-    ("no replacement for|'\\$|lone '\\$'", "%define the name above, or write $$ for a dollar sign"),
-    ("redefine '", "keep one %define of a name"),
-    ("not a substitution legal name", "use letters, digits and underscores only"),
-    (
-        "could not load package|illegal schema component",
-        "install that package, or correct its name",
-    ),
-    (
-        "type name cannot be redefined",
-        "remove the %import, or write %import zeotwisted for %import ZEO",
-    ),
-    ("error opening schema component", "correct the package's name, as it has no component.xml"),
-    ("error opening|unknown url type", "correct the path"),
-]
-
-#: What to write, for ZConfig's own data types, by their names in a schema.
-_EXPECTED = {
-    "boolean": "write on or off",
-    "byte-size": "write a whole number of bytes, or one with KB, MB or GB behind it",
-    "existing-dirpath": "create the directory, or correct the path",
-    "float": "write a number",
-    "integer": "write a whole number",
-    "time-interval": "write a whole number with s, m, h or d behind it",
-}
+#: A key and a value as other formats have them.
+_ASSIGNED = re.compile(r"\s*([A-Za-z][\w.-]*)\s+=\s(?=\s*\S)")
 
 
 @lru_cache
@@ -75,7 +34,10 @@ class _Lines:
     """The lines of one resource as the parser reads them, for ZConfig's errors without a line."""
 
     def __init__(self, file: TextIO, url: str | None) -> None:
-        self._file = file
+        with file:
+            #: All of it, also what is not read yet.
+            self.text = file.read()
+        self._file = StringIO(self.text)
         self.url = url
         self.lines: list[str] = []
         self.exhausted = False
@@ -125,6 +87,8 @@ class Loader(ConfigLoader):
             # Their tracebacks are for these packages' authors, so keep them.
             what = f"{type(error).__name__}: {_first_line(str(error))}"
             remedy = "correct this line, or the package that it names"
+            if isinstance(error, RecursionError):
+                remedy = for_message("RecursionError")
             raise self._error(self._position(), what, remedy) from error
         return config
 
@@ -167,40 +131,78 @@ class Loader(ConfigLoader):
         position = (error.url, line) if line > 0 else self._position()
         what = _first_line(error.message)
         if isinstance(error, ZConfig.DataConversionError):
-            key, remedy = self._conversion(position)
+            key, expected, remedy = self._conversion(position)
+            if "did not match regular expression" in what:
+                # A key's name is converted, too.
+                key, remedy = "", for_message(what)
             if what.startswith(("invalid literal for int", "could not convert string to float")):
-                what = f"{error.value!r} is not a number"
+                what = f"{error.value!r} is not {expected}"
             if key:
                 what = f"{key}: {what}"
+            misspelt = _misspelt(str(error.value))
+            if misspelt is not None:
+                what, remedy = what.partition("; ")[0], misspelt
         else:
-            remedy = self._remedy(what)
+            what, remedy = self._not_closed(what) or self._remedy(what)
         return self._error(position, what, remedy)
 
-    def _conversion(self, position: tuple[str | None, int] | None) -> tuple[str, str]:
-        """Return the key whose value cannot be converted, and what to write for it."""
+    def _conversion(self, position: tuple[str | None, int] | None) -> tuple[str, str, str]:
+        """Return the key whose value cannot be converted, what it should be, and what to write."""
         if position is None:
-            return "", "correct the value"
+            return "", "a number", "correct the value"
         words = self._line(*position).split(None, 1)
         key = words[0].lower() if words else ""
         for name, info in self._keys():
             if name == key:
                 datatype = self.schema.registry.find_name(info.datatype)
-                # The messages of our own data types say what to write.
-                ours = datatype.startswith("zeotwisted.")
-                return key, "" if ours else _EXPECTED.get(datatype, "correct the value")
-        return "", "correct this line"
+                if datatype.startswith("zeotwisted."):
+                    # The messages of our own data types say what to write.
+                    return key, "a number", ""
+                return key, *EXPECTED.get(datatype, ("a number", "correct the value"))
+        return "", "a number", "correct this line"
 
-    def _remedy(self, what: str) -> str:
-        if "is not a known key name" in what:
-            keys = ", ".join(name for name, _ in self._keys())
+    def _not_closed(self, what: str) -> tuple[str, str] | None:
+        """Return what is wrong when the end of the open section was forgotten."""
+        if not self._open_sections or not re.search("no matching section|unclosed section", what):
+            return None
+        matcher = self._open_sections[-1]
+        type_ = re.escape(matcher.type.name)
+        lines = [line for resource in self._resources for line in resource.text.splitlines()]
+        begin = re.compile(rf"\s*<{type_}(\s[^>]*)?(?<!/)>", re.IGNORECASE)
+        end = re.compile(rf"\s*</{type_}\s*>", re.IGNORECASE)
+        if len(list(filter(begin.match, lines))) <= len(list(filter(end.match, lines))):
+            return None
+        _, start = self._starts.get(matcher, (None, 0))
+        name = matcher.type.name
+        return f"<{name}> of line {start} is not closed", f"add a line </{name}> after its keys"
+
+    def _remedy(self, what: str) -> tuple[str, str]:
+        key = re.match("'(.*)' is not a known key name", what)
+        if key is not None:
             if not self._open_sections:
-                return "move the line into the section that it belongs to"
-            return f"<{self._open_sections[-1].type.name}> has the keys {keys}"
-        for pattern, remedy in _REMEDIES:
-            match = re.search(pattern, what)
-            if match:
-                return match.expand(remedy)
-        return "correct this line"
+                return what, "move the line into the section that it belongs to"
+            keys = [name for name, _ in self._keys()]
+            return unknown_key(key[1], self._open_sections[-1].type.name, keys)
+        section = re.match("unknown type name: '(.*)'", what)
+        remedy = unknown_section(section[1], list(self.schema.gettypenames())) if section else None
+        return what, remedy or for_message(what)
+
+    def check_lines(self) -> None:
+        """Refuse values that begin with an equals sign: ZConfig takes it for a part of the value,
+        such as of a file's name.
+
+        :raises ConfigurationError: there is one.
+        """
+        for resource in self._resources:
+            for number, line in enumerate(resource.lines, 1):
+                match = _ASSIGNED.match(line)
+                if match is not None:
+                    value = line[match.end() :].strip()
+                    raise self._error(
+                        (resource.url, number),
+                        f"{match[1]}: the value begins with =",
+                        f"write {match[1]} {value}",
+                    )
 
     def _keys(self) -> Iterator[tuple[str, Any]]:
         if self._open_sections:
@@ -230,6 +232,17 @@ def _path(url: str) -> str:
     if url.startswith("file:"):
         return urllib.request.url2pathname(url.removeprefix("file:").removeprefix("//"))
     return url
+
+
+def _misspelt(value: str) -> str | None:
+    """Return what is wrong with a value, whatever its key is."""
+    if value.startswith(("=", ": ")):
+        return f"write the value without {value[0]}"
+    if value[:1] in ('"', "'"):
+        return "write the value without quotes"
+    if " #" in value:
+        return "move the comment to a line of its own"
+    return None
 
 
 def _first_line(message: str) -> str:

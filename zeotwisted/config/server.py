@@ -111,6 +111,7 @@ def parse_server_config(text: str) -> ServerConfig:
 def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
     loader = Loader("schema.xml", source, url)
     config = loader.load(text)
+    loader.check_lines()
     zeo = config.zeo
     context = None
     if zeo.ssl is not None:

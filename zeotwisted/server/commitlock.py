@@ -7,7 +7,9 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
+
+from .floods import Kind
 
 __all__ = ["CommitLock", "LockOwner"]
 
@@ -21,6 +23,9 @@ class LockOwner(Protocol):
 
     def lock_timed_out(self, seconds: float) -> None:
         """It held the lock for longer than `seconds` allow, and has to give it back."""
+
+    def admit(self, kind: Kind) -> bool:
+        """Return whether to write one more log line of this kind about it."""
 
 
 class CommitLock:
@@ -59,15 +64,24 @@ class CommitLock:
             acquired.callback(None)
             return acquired
         self._queue.append((owner, acquired))
-        emit = self._log.warn if self.waiting > 3 else self._log.debug
-        emit(
-            "({label}) waits for the commit lock of storage {storage_id!r}; "
-            "transactions waiting: {waiting}",
+        self._log_queue(owner, "queue")
+        return acquired
+
+    def _log_queue(self, owner: LockOwner, what: str) -> None:
+        # The words and levels are those of ZEO's log, which operators' tools look for.
+        level = LogLevel.debug
+        if self.waiting > 3:
+            level = LogLevel.critical if self.waiting > 9 else LogLevel.warn
+            if not owner.admit(Kind.LOCK):
+                return
+        self._log.emit(
+            level,
+            "({label}) ({storage_id!r}) {what} lock: transactions waiting: {waiting}",
             label=owner.label,
             storage_id=self._storage_id,
+            what=what,
             waiting=self.waiting,
         )
-        return acquired
 
     def _cancelled(self, acquired: Deferred[None]) -> None:
         self._queue = deque(entry for entry in self._queue if entry[1] is not acquired)
@@ -82,8 +96,8 @@ class CommitLock:
         assert self._timeout is not None
         self._timer = None
         self._log.critical(
-            "({label}) transaction timed out: it held the commit lock of storage {storage_id!r} "
-            "for more than {timeout} seconds",
+            "({label}) Transaction timeout after {timeout:g} seconds: it held the commit lock of "
+            "storage {storage_id!r} for longer",
             label=owner.label,
             storage_id=self._storage_id,
             timeout=self._timeout,

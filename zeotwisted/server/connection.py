@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
 from zeotwisted.protocol.methods import Call
@@ -19,6 +20,7 @@ from zeotwisted.protocol.session import Broadcast
 
 from . import blobs, metadata
 from .commitlog import CommitLog
+from .floods import Kind
 from .iterators import Iterators
 from .loads import load_many_before
 from .storage import ServedStorage
@@ -39,6 +41,8 @@ class Peer(Protocol):
 
     #: How log lines call the other end.
     label: str
+    #: Returns whether to write one more log line of a kind, which the client has caused.
+    admit: Callable[..., bool]
 
     @property
     def is_extended(self) -> bool:
@@ -77,6 +81,7 @@ class Gone:
         self.label = peer.label
         self.is_extended = peer.is_extended
         self.encoding = peer.encoding
+        self.admit = peer.admit
 
     def registered(self) -> None: ...
 
@@ -114,6 +119,7 @@ class ServerConnection:
         self._peer = peer
         self._storages = storages
         self.label = peer.label
+        self._is_labelled = False
         self._read_only = False
         # The slow calls of one client are done one after the other.
         self._slow = Turns()
@@ -153,23 +159,31 @@ class ServerConnection:
         transaction.fail(error)
         return True
 
-    async def lost(self) -> None:
-        """The client is gone: release all that it holds."""
+    async def lost(self, is_told: bool = False) -> None:
+        """The client is gone: release all that it holds.
+
+        :param is_told: the log says so already, or need not.
+        """
         self._peer = Gone(self._peer)
         if self._registered is None:
             return
+        if not is_told:
+            self._has_gone()
         self._registered.unregister(self)
         self._cancel_upload()
         if self._transaction is not None:
-            self._log.info(
-                "({label}) disconnected while {phase}",
-                label=self.label,
-                phase=self._transaction.phase.value,
-            )
             await self._transaction.abort()
             self._transaction = None
         # A slow call may be using one.
         await self._slow.run(self._iterators.close)
+
+    def _has_gone(self) -> None:
+        transaction = self._transaction
+        if transaction is None and not self._is_labelled:
+            self._log.debug("({label}) disconnected", label=self.label)
+        elif self.admit(Kind.CAME_OR_WENT):
+            what = "" if transaction is None else f" during {_held(transaction)} transaction"
+            self._log.info("({label}) disconnected{what}", label=self.label, what=what)
 
     # What the storage tells its clients.
 
@@ -181,6 +195,9 @@ class ServerConnection:
 
     def drop(self, reason: str) -> None:
         self._peer.drop(reason)
+
+    def admit(self, kind: Kind) -> bool:
+        return self._peer.admit(kind)
 
     # The beginning.
 
@@ -197,6 +214,7 @@ class ServerConnection:
         self._registered = served
         self._iterators = Iterators(served.storage)
         self._peer.registered()
+        self._log.debug("({label}) uses storage {id!r}", label=self.label, id=storage_id)
         return served.register(self)
 
     def remote_set_client_label(self, label: str | bytes) -> None:
@@ -205,8 +223,19 @@ class ServerConnection:
         text = start.decode("utf-8", "replace") if isinstance(start, bytes) else start
         # A line break would let a client write log lines of its own.
         printable = "".join(char if char.isprintable() else "?" for char in text[:80])
-        self.label = f"{printable} {self._peer.label}"
-        self._log.info("({peer}) is {label}", peer=self._peer.label, label=printable)
+        label = f"{printable} {self._peer.label}"
+        if label == self.label:
+            return
+        self.label = label
+        kind = Kind.RELABELLED if self._is_labelled else Kind.CAME_OR_WENT
+        self._is_labelled = True
+        if self.admit(kind):
+            self._log.info(
+                "({label}) connected: {peer} is {name}",
+                label=label,
+                peer=self._peer.label,
+                name=printable,
+            )
 
     # The storage as a whole.
 
@@ -245,10 +274,12 @@ class ServerConnection:
         packed = Deferred.fromCoroutine(self._pack(self._served.pack_time(time, self._patience)))
         if wait:
             return packed
-        packed.addErrback(
-            lambda failure: self._log.failure("({label}) pack failed", failure, label=self.label)
-        )
+        packed.addErrback(self._pack_failed)
         return None
+
+    def _pack_failed(self, failure: Failure) -> None:
+        if self.admit(Kind.CALL):
+            self._log.failure("({label}) pack failed", failure, label=self.label)
 
     def _check_may_pack(self) -> None:
         if self._served.read_only:
@@ -264,9 +295,13 @@ class ServerConnection:
 
     async def _pack(self, time: float) -> None:
         served = self._served
-        self._log.info("({label}) pack of {id!r} begins", label=self.label, id=served.storage_id)
+        is_told = self.admit(Kind.PACK)
+        about: dict[str, Any] = {"label": self.label, "id": served.storage_id}
+        if is_told:
+            self._log.info("({label}) pack of {id!r} begins", **about)
         await served.pack(time)
-        self._log.info("({label}) pack of {id!r} is done", label=self.label, id=served.storage_id)
+        if is_told:
+            self._log.info("({label}) pack of {id!r} is done", **about)
 
     # Records.
 
@@ -526,6 +561,11 @@ class ServerConnection:
     def _forget_if_over(self, transaction: ServerTransaction) -> None:
         if transaction.over and self._transaction is transaction:
             self._transaction = None
+
+
+def _held(transaction: ServerTransaction) -> str:
+    """Return what ZEO's log lines call a transaction that has the commit lock, or has not."""
+    return "locked" if transaction.has_lock else "unlocked"
 
 
 #: What does each call of `zeotwisted.protocol.methods.SERVER_CALLS`.

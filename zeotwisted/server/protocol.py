@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import partial
 from itertools import chain
@@ -37,6 +37,7 @@ from zeotwisted.transports import ReadSize, set_tcp_options, unsent
 
 from .backlog import Backlog
 from .connection import Answer, ServerConnection
+from .floods import Floods, Kind, brief
 from .options import ServerOptions
 from .storage import ServedStorage
 
@@ -77,6 +78,9 @@ class StorageServerProtocol(protocol.Protocol):
     def __init__(self, factory: StorageServerFactory, address: IAddress | None) -> None:
         self._factory = factory
         self.label = _label(address)
+        host: str = getattr(address, "host", None) or "this machine"
+        #: Returns whether to write one more log line of a kind; see `Floods.admit`.
+        self.admit: Callable[..., bool] = partial(factory.floods.admit, host=host)
         options = factory.options
         self._session = Session(
             ServerHandshake(options.msgpack, options.protocol_limit >= 6), options.message_limit
@@ -85,6 +89,9 @@ class StorageServerProtocol(protocol.Protocol):
         self._deadline: IDelayedCall | None = None
         self._liveness: Liveness | None = None
         self._lost = False
+        self._registered = False
+        # Whether the log has a line about its end already, or needs none.
+        self._end_is_told = False
         # What has been read, but has to wait: until there is no reason to hold it back any more, or
         # until others have had their turn. Nothing more is read meanwhile.
         self._put_off: Iterator[Event] | None = None
@@ -166,7 +173,8 @@ class StorageServerProtocol(protocol.Protocol):
             self._backlog.flush()
             self.drop(str(error))
         else:
-            self._log.failure("({label}) internal error", label=self.label)
+            if self.admit(Kind.CALL):
+                self._log.failure("({label}) internal error", label=self._connection.label)
             self.drop("internal error")
 
     def _stop_reading(self) -> None:
@@ -219,11 +227,14 @@ class StorageServerProtocol(protocol.Protocol):
         self._session.close()
         self._backlog.close()
         refused = handshake_error(reason.value, True)
-        if refused is not None:
+        if refused is not None and self.admit(Kind.PROBE):
             self._log.warn("({label}) {reason}", label=self.label, reason=refused)
         # Whatever the client held is released in the background; the server waits for it
         # when it stops.
-        self._factory.disconnected(self, Deferred.fromCoroutine(self._connection.lost()))
+        self._factory.disconnected(self, self._release())
+
+    def _release(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._connection.lost(self._end_is_told))
 
     # What a connection needs, see `connection.Peer`.
 
@@ -237,6 +248,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     def registered(self) -> None:
         self._stop_timers()
+        self._registered = True
         self._session.registered()
         timeout = self._factory.options.client_timeout
         if not timeout:
@@ -270,13 +282,23 @@ class StorageServerProtocol(protocol.Protocol):
             self._backlog.flush()
 
     def drop(self, reason: str) -> None:
+        if self._lost or self.transport is None:
+            return
+        if self.admit(Kind.DROPPED if self._registered else Kind.PROBE):
+            self._log.warn(
+                "({label}) disconnected: {reason}",
+                label=self._connection.label,
+                reason=brief(reason),
+            )
+        self.let_go()
+
+    def let_go(self) -> None:
+        """End the connection, without a line in the log."""
         transport: Any = self.transport
         if self._lost or transport is None:
             return
         self._lost = True
-        self._log.warn(
-            "({label}) disconnected: {reason}", label=self._connection.label, reason=reason
-        )
+        self._end_is_told = True
         transport.abortConnection()
 
     def writable(self) -> Deferred[None]:
@@ -352,12 +374,13 @@ class StorageServerProtocol(protocol.Protocol):
         try:
             frame = self._session.reply(id, result)
         except (EncodeError, FrameTooLarge) as error:
-            self._log.error(
-                "({label}) the result of {name} cannot be sent: {error}",
-                label=self._connection.label,
-                name=name,
-                error=error,
-            )
+            if self.admit(Kind.CALL, detail=name):
+                self._log.error(
+                    "({label}) the result of {name} cannot be sent: {error}",
+                    label=self._connection.label,
+                    name=name,
+                    error=brief(error),
+                )
             frame = self._failure(id, ValueError(f"the result of {name} cannot be sent: {error}"))
         self._backlog.write(before + frame)
 
@@ -365,13 +388,13 @@ class StorageServerProtocol(protocol.Protocol):
         if id is None and self._connection.failed(error):
             # However many operations of a transaction fail, the vote tells of it, and once.
             return
-        if not isinstance(error, _USUAL):
+        if not isinstance(error, _USUAL) and self.admit(Kind.CALL, detail=name):
             self._log.warn(
                 "({label}) {name} failed: {kind}: {error}",
                 label=self._connection.label,
                 name=name,
                 kind=type(error).__name__,
-                error=error,
+                error=brief(error),
             )
         if id is None:
             # The client does not wait for an answer, and must not go on as if all were well.
@@ -401,9 +424,11 @@ class StorageServerFactory(protocol.Factory):
     :param storages: the served storages by name.
     :param clock: the reactor.
     :ivar interrupted: the connections that have more to do when others have had their turn.
+    :ivar floods: tells which of the lines that clients cause are written to the log.
     """
 
     noisy = False
+    _log = Logger()
 
     def __init__(
         self,
@@ -415,6 +440,7 @@ class StorageServerFactory(protocol.Factory):
         self.options = options
         self.clock = clock
         self.interrupted: set[StorageServerProtocol] = set()
+        self.floods = Floods(clock)
         self._connections: set[StorageServerProtocol] = set()
         self._leaving: set[Deferred[None]] = set()
         self._released: Deferred[None] | None = None
@@ -442,9 +468,14 @@ class StorageServerFactory(protocol.Factory):
         self._check_released()
 
     def drop_all(self, reason: str) -> None:
-        """End all connections."""
-        for connection in list(self._connections):
-            connection.drop(reason)
+        """End all connections, with one line in the log for all of them."""
+        connections = list(self._connections)
+        if connections:
+            self._log.info(
+                "{reason}: {number} clients are let go", reason=reason, number=len(connections)
+            )
+        for connection in connections:
+            connection.let_go()
 
     def all_released(self) -> Deferred[None]:
         """Return a Deferred that fires when no client holds anything."""

@@ -130,6 +130,7 @@ class StorageServer(MultiService):
         await maybeDeferred(super().stopService)
         self.factory.drop_all("the server stops")
         await self.factory.all_released()
+        self.factory.floods.close()
         await self._stop_pools()
         for storage in self._storages.values():
             storage.close()

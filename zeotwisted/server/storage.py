@@ -23,6 +23,7 @@ from zeotwisted.protocol.session import Broadcast
 from .blobs import ensure_temporary_folder
 from .changes import read_changes, starts_anywhere
 from .commitlock import CommitLock
+from .floods import Kind
 from .invalidations import InvalidationQueue
 from .loads import Loads, answers_at_once
 from .options import ServerOptions
@@ -56,6 +57,9 @@ class Listener(Protocol):
 
     def drop(self, reason: str) -> None:
         """End its connection."""
+
+    def admit(self, kind: Kind) -> bool:
+        """Return whether to write one more log line of this kind about it."""
 
 
 @implementer(IStorageWrapper)

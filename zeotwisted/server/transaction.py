@@ -31,6 +31,7 @@ from ZODB.utils import z64
 
 from .blobs import ensure_temporary_folder
 from .commitlog import CommitLog
+from .floods import Kind
 from .publications import Publication
 from .storage import Listener, ServedStorage
 from .turns import Turns
@@ -228,6 +229,15 @@ class ServerTransaction:
         """Whether it has ended, one way or the other."""
         return self.phase is Phase.OVER
 
+    @property
+    def has_lock(self) -> bool:
+        """Whether it has the commit lock."""
+        return self._served.lock.holder is self
+
+    def admit(self, kind: Kind) -> bool:
+        """See `commitlock.LockOwner`."""
+        return self._owner.admit(kind)
+
     def lock_timed_out(self, seconds: float) -> None:
         """See `commitlock.LockOwner`."""
         self._owner.drop(f"its transaction held the commit lock for more than {seconds} seconds")
@@ -280,7 +290,7 @@ class ServerTransaction:
             self._end()
             if isinstance(error, ConflictError):
                 served.stats.conflicts += 1
-            elif not isinstance(error, (TransactionError, UndoError)):
+            elif not isinstance(error, (TransactionError, UndoError)) and self.admit(Kind.COMMIT):
                 self._log.failure("({label}) vote failed", label=self.label)
             raise
         if operations.conflicts:
@@ -371,7 +381,8 @@ class ServerTransaction:
         try:
             tid, sizes = await self._served.commit_in_thread(self._finish)
         except BaseException:
-            self._log.failure("({label}) tpc_finish failed", label=self.label)
+            if self.admit(Kind.COMMIT):
+                self._log.failure("({label}) tpc_finish failed", label=self.label)
             self._served.publications.drain()
             self._end()
             self._step.release()

@@ -1,0 +1,122 @@
+"""How much one host can write to the log: the first few lines of a kind in a minute, and one that
+counts the others.
+
+Lines are counted by the host, not by label or port, which a hostile client chooses anew each time.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+__all__ = ["Floods", "Kind", "brief"]
+
+#: How long (seconds) lines are counted before all begin anew.
+_WINDOW = 60.0
+
+#: How many times the lines of one host all hosts together may cause. It bounds the number of hosts
+#: that are remembered, too.
+_HOSTS = 20
+
+
+#: How many characters of a text that a client has a part in are written to the log.
+_LONGEST = 500
+
+
+def brief(thing: object) -> str:
+    """Return the text of an error or a reason for the log: one line, and not a long one.
+
+    A client may decide parts of it, and must neither fill the log nor write lines of its own.
+    """
+    text = str(thing)
+    start = "".join(char if char.isprintable() else " " for char in text[:_LONGEST])
+    return start if len(text) <= _LONGEST else f"{start}..."
+
+
+class Kind(Enum):
+    """The kinds of lines that clients cause: what the line that counts them calls them, and how
+    many of one host are written in a window."""
+
+    PROBE = ("connections that ended before they registered for a storage", 5)
+    DROPPED = ("clients that were disconnected", 20)
+    CAME_OR_WENT = ("clients with labels that came or went", 100)
+    RELABELLED = ("labels that were changed", 5)
+    CALL = ("calls that failed", 10)
+    COMMIT = ("commits that failed", 10)
+    PACK = ("packs", 10)
+    LOCK = ("waits for the commit lock", 20)
+
+    def __init__(self, things: str, limit: int) -> None:
+        self.things = things
+        self.limit = limit
+
+
+class Floods:
+    """Tells which lines to write. It belongs to the reactor's thread.
+
+    A delayed call is pending only while there are lines that were left out; `close` ends that.
+
+    :param clock: the reactor.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._end = 0.0
+        self._written: dict[tuple[Kind, str, str], int] = {}
+        self._in_all: dict[Kind, int] = {}
+        self._left_out: dict[Kind, int] = {}
+        #: The host of the first line of a kind that was left out.
+        self._first: dict[Kind, str] = {}
+        self._timer: IDelayedCall | None = None
+
+    def admit(self, kind: Kind, host: str, detail: str = "") -> bool:
+        """Return whether to write a line of this kind that `host` has caused; else count it.
+
+        :param detail: one of a few, such as the name of a call; each has an allowance of its own.
+        """
+        now = self._clock.seconds()
+        if now >= self._end:
+            self._begin(now)
+        written = self._written.get((kind, host, detail), 0)
+        in_all = self._in_all.get(kind, 0)
+        if written < kind.limit and in_all < kind.limit * _HOSTS:
+            self._written[kind, host, detail] = written + 1
+            self._in_all[kind] = in_all + 1
+            return True
+        self._left_out[kind] = self._left_out.get(kind, 0) + 1
+        self._first.setdefault(kind, host)
+        if self._timer is None:
+            self._timer = self._clock.callLater(self._end - now, self._over)
+        return False
+
+    def close(self) -> None:
+        """Say what was left out; leave nothing pending. Lines may still be admitted."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._over()
+
+    def _begin(self, now: float) -> None:
+        if self._timer is not None:
+            # The reactor is late with it.
+            self._timer.cancel()
+            self._over()
+        self._end = now + _WINDOW
+        self._written.clear()
+        self._in_all.clear()
+
+    def _over(self) -> None:
+        self._timer = None
+        left_out, self._left_out = self._left_out, {}
+        first, self._first = self._first, {}
+        for kind, number in left_out.items():
+            self._log.warn(
+                "{number} more log lines about {things} were left out in the last minute; "
+                "the first was about {host}",
+                number=number,
+                things=kind.things,
+                host=first[kind],
+            )
