@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
 from .expectations import Verdict, judge
-from .run import Outcome, run, tests
+from .run import Outcome, groups, run
 from .swaps import SWAPS
 
 #: The tests wait more than they compute.
@@ -18,13 +18,13 @@ _AT_ONCE = 4
 
 
 def main(swaps: list[str]) -> int:
-    groups = tests()
+    names = groups()
     problems: list[str] = []
     print(f"{'swap':8}{'tests':>8}{'passed':>8}{'listed':>8}{'unexpected':>12}")
     for swap in swaps:
         outcomes: dict[str, Outcome] = {}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for part in pool.map(run, repeat(swap), groups):
+            for part in pool.map(run, repeat(swap), names):
                 outcomes |= part
         passed = sum(outcome.passed for outcome in outcomes.values())
         verdict: Verdict = judge(swap, outcomes)

@@ -34,14 +34,14 @@ class Broken(Exception):
     """A child process ended before it was done."""
 
 
-def tests() -> dict[str, list[str]]:
+def groups() -> dict[str, list[str]]:
     """Return the names of all tests by their group."""
     with _Child("stock") as child:
         found = child.read()["tests"]
-    groups: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for group, name in found:
-        groups.setdefault(group, []).append(name)
-    return groups
+        names.setdefault(group, []).append(name)
+    return names
 
 
 def run(swap: str, group: str) -> dict[str, Outcome]:
