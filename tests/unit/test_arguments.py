@@ -336,6 +336,8 @@ def test_options_and_endpoints_of_a_server() -> None:
         ({"read_only": "no"}, "True or False"),
         ({"invalidation_queue_size": 0}, "1 or more"),
         ({"invalidation_queue_size": "100"}, "1 or more"),
+        ({"invalidation_queue_bytes": -1}, "a number of bytes"),
+        ({"invalidation_queue_bytes": "32MB"}, "write 32 * 1024**2"),
         ({"invalidation_age": -1}, "a number of seconds"),
         ({"transaction_timeout": 0}, "None for no time-out"),
         ({"transaction_timeout": math.nan}, "None for no time-out"),
