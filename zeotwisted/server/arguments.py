@@ -82,6 +82,7 @@ _SECONDS = "a number of seconds, such as 300"
 SERVER_OPTIONS: Table = {
     "read_only": Rule(flag, _FLAG),
     "invalidation_queue_size": Rule(_count, "a number of transactions, 1 or more"),
+    "invalidation_queue_bytes": Rule(size, "a number of bytes, such as 32 * 1024**2"),
     "invalidation_age": Rule(optional(seconds), _SECONDS),
     "transaction_timeout": Rule(optional(_more_than_none), f"{_SECONDS}, or None for no time-out"),
     "client_conflict_resolution": Rule(flag, _FLAG),
