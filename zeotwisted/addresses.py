@@ -31,6 +31,9 @@ _WHAT = "addr is not the address of a server"
 
 _FORMS = "write a (host, port) pair, a port, the path of a Unix socket, or a list of such"
 
+#: The beginning of an endpoint's description, or of a URI.
+_ENDPOINT = re.compile(r"(?:tcp[46]?|ssl|tls|unix):|[a-z][a-z0-9+.]*://")
+
 _HOST_AND_PORT = re.compile(r"\[?([^/\[\]]*?)\]?:(\d{1,5})")
 
 
@@ -45,10 +48,19 @@ def parse_address(addr: Any) -> list[Address]:
         return [_one(addr)]
     if isinstance(addr, tuple) and len(addr) == 2 and isinstance(addr[0], str):
         _refuse_port_as_text(*addr)
-    addresses = [_one(item) for item in addr]
+    addresses = [_one(_item(item)) for item in addr]
     if not addresses:
         raise ArgumentError(f"{_WHAT}: the list is empty; {_FORMS}")
     return addresses
+
+
+def _item(item: Any) -> Any:
+    """Return an item of a list, where ZEO also takes paths as bytes, and None for this machine."""
+    if isinstance(item, bytes):
+        return os.fsdecode(item)
+    if isinstance(item, tuple) and len(item) == 2 and item[0] is None:
+        return "", item[1]
+    return item
 
 
 def _is_single(addr: Any) -> bool:
@@ -133,7 +145,7 @@ def check_host(host: str, port: int) -> None:
         )
     try:
         host.encode("idna")
-        possible = not re.search(r"[\s/\x00-\x1f\x7f]", host)
+        possible = not re.search(r"[\s/*\x00-\x1f\x7f]", host)
     except UnicodeError:
         possible = False
     if not possible:
@@ -145,6 +157,11 @@ def check_host(host: str, port: int) -> None:
 
 def _refuse_host_as_path(path: str) -> None:
     """Refuse texts that are a host, a port, or both, and would be taken for a socket's path."""
+    if _ENDPOINT.match(path):
+        raise ArgumentError(
+            f"{_WHAT}: {shown(path)} is an endpoint's description or a URI; {_FORMS}, such as "
+            "('127.0.0.1', 8100) or '/run/zeo.sock'"
+        )
     with_port = _HOST_AND_PORT.fullmatch(path)
     if _is_ip_address(path) or path == "localhost":
         raise ArgumentError(

@@ -193,7 +193,10 @@ def size(value: Any) -> int:
 
 def number(value: Any) -> Any:
     """Any number."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise Wrong
+    # A whole number may be too large to be asked whether it is finite.
+    if not isinstance(value, int) and not math.isfinite(value):
         raise Wrong
     return value
 

@@ -83,6 +83,11 @@ def refused(function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
         ("/run/" + "é" * 60, f"{LONGEST_PATH} bytes at most"),
         (Path("/" + "x" * 200), f"{LONGEST_PATH} bytes at most"),
         ("", "a \\(host, port\\) pair"),
+        (("*", 8100), "a name or an IP address"),
+        ("tcp:host=localhost:port=8100", "such as"),
+        ("tcp:zeo:8100", "such as"),
+        ("unix:/run/zeo.sock", "'/run/zeo.sock'"),
+        ("zeo://localhost:8100", "such as"),
         ("a\0b", "a \\(host, port\\) pair"),
         ("\ud800", "a \\(host, port\\) pair"),
         (None, "a \\(host, port\\) pair"),
@@ -122,6 +127,8 @@ def test_what_is_no_address(addr: Any, right: str) -> None:
         (("/a.sock", "/b.sock"), ["/a.sock", "/b.sock"]),
         ((8100, 8101), [("127.0.0.1", 8100), ("127.0.0.1", 8101)]),
         (iter([("a", 1)]), [("a", 1)]),
+        ([b"/run/zeo.sock", Path("b")], ["/run/zeo.sock", "b"]),
+        ([(None, 8100)], [("127.0.0.1", 8100)]),
     ],
 )  # fmt: skip
 def test_what_is_an_address(addr: Any, addresses: list[Any]) -> None:
@@ -166,6 +173,9 @@ OF_A_CLIENT: list[tuple[str, Any, str]] = [
     ("wait_timeout", math.nan, "a number of seconds"),
     ("wait_timeout", math.inf, "a number of seconds"),
     ("wait_timeout", 1e300, "a number of seconds"),
+    ("wait_timeout", 10**400, "a number of seconds"),
+    ("name", 5, "a text"),
+    ("name", b"main", "write 'main'"),
     ("wait_timeout", "30", "the number 30"),
     ("wait_timeout", "soon", "a number of seconds"),
     ("liveness_timeout", -1, "0 for ever"),
@@ -182,6 +192,10 @@ OF_A_CLIENT: list[tuple[str, Any, str]] = [
 ]
 
 OF_CLIENT_STORAGE: list[tuple[str, Any, str]] = [
+    ("client", object(), "'zope1'"),
+    ("client", b"zope1", "write 'zope1'"),
+    ("var", 5, "the path of a folder"),
+    ("var", b"var", "write 'var'"),
     ("blob_dir", 5, "the path of a folder"),
     ("blob_dir", b"blobs", "write 'blobs'"),
     ("blob_dir", "", "'.' is the current one"),

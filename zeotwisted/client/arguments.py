@@ -18,6 +18,7 @@ from zeotwisted.arguments import (
     name,
     number,
     optional,
+    path,
     seconds,
     size,
     text,
@@ -38,12 +39,23 @@ def _cache(value: Any) -> Any:
     return _is_cache(value)
 
 
+def _part_of_a_name(value: Any) -> Any:
+    # ZEO makes a file's name of whatever this is, also of a number.
+    return value if not value or isinstance(value, int) else path(value)
+
+
+def _folder_of_cache(value: Any) -> Any:
+    # "" has always meant the current one.
+    return value if not value else path(value)
+
+
 _FLAG = "True or False"
 _SECONDS = "a number of seconds, such as 30"
 _BYTES = "a number of bytes, such as 20 * 1024**2"
 
 _BOTH: Table = {
     "addr": Rule(parse_address, ""),
+    "name": Rule(optional(text), "a text"),
     "storage": Rule(name, "the name of a storage, such as '1'"),
     "cache_size": Rule(size, _BYTES),
     "cache": Rule(_cache, "the path of a file, or an object with the methods of a client cache"),
@@ -58,6 +70,8 @@ _BOTH: Table = {
 CLIENT_STORAGE: Table = {
     **_BOTH,
     "wait_timeout": Rule(optional(seconds), _SECONDS),
+    "client": Rule(_part_of_a_name, "a part of a file's name, such as 'zope1'"),
+    "var": Rule(_folder_of_cache, "the path of a folder"),
     "blob_dir": Rule(optional(folder), "the path of a folder; '.' is the current one"),
     "shared_blob_dir": Rule(flag, _FLAG),
     "blob_cache_size": Rule(optional(size), _BYTES),
