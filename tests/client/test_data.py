@@ -68,6 +68,46 @@ def test_dropped_records_are_told_at_the_end_of_a_transaction(world: World) -> N
     assert _iid_of_gc(proxy.sent)
 
 
+def test_dropped_records_are_told_while_the_iteration_goes_on(world: World, package: str) -> None:
+    proxy = world.proxy(world.server(package))
+    storage = world.client(proxy.address)
+    for number in range(3):
+        store(storage, p64(number), b"data")
+    for txn in storage.iterator():
+        for _ in txn:
+            break
+        gc.collect()
+    assert _iid_of_gc(proxy.sent)
+
+
+def test_closed_iterators(world: World, package: str) -> None:
+    proxy = world.proxy(world.server(package))
+    storage = world.client(proxy.address)
+    for number in range(3):
+        store(storage, p64(number), b"data")
+    iterator = storage.iterator()
+    records = iter(next(iterator))
+    for each in (records, iterator):
+        each.close()
+        each.close()
+        assert list(each) == []
+    storage.ping()
+    assert _iid_of_gc(proxy.sent)
+
+
+def test_iterators_of_a_closed_storage(world: World, package: str) -> None:
+    storage = world.client(world.server(package).address)
+    for number in range(3):
+        store(storage, p64(number), b"data")
+    iterator = storage.iterator()
+    txn = next(iterator)
+    storage.close()
+    with pytest.raises(ClientDisconnected):
+        next(iterator)
+    with pytest.raises(ClientDisconnected):
+        next(iter(txn))
+
+
 def test_iterator_at_its_end_is_not_told(world: World) -> None:
     proxy = world.proxy(world.server())
     storage = world.client(proxy.address)

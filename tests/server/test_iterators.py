@@ -116,3 +116,17 @@ def test_records_after_the_end(storage: FileStorage) -> None:
     while (item := iterators.next(iid)) is not None:
         tids.append(item[0])
     assert iterators.next_record(iterators.start_records(iid, tids[5])) is not None
+
+
+def test_the_one_that_was_used_longest_ago_goes(
+    storage: FileStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Iterators._add.__globals__, "_MAX_REMEMBERED", 3)
+    iterators = Iterators(storage)
+    used, unused = iterators.start(None, None), iterators.start(None, None)
+    for _ in range(10):
+        assert iterators.next(used) is not None
+        iterators.start(None, None)
+    with pytest.raises(KeyError):
+        iterators.next(unused)
+    iterators.close()

@@ -49,6 +49,10 @@ class TransactionIterator:
 
     next = __next__
 
+    def close(self) -> None:
+        """End the iteration: the server hears of it with the next call."""
+        self._drop()
+
     def records(self, tid: bytes) -> _Records:
         """Return an iterator over the records of the transaction that was returned last."""
         return _Records(self, self._call, self._dropped, self._iid, tid)
@@ -100,6 +104,10 @@ class _Records:
 
     def __iter__(self) -> Iterator[DataRecord]:
         return self
+
+    def close(self) -> None:
+        """End the iteration, as `TransactionIterator.close` does."""
+        self._drop()
 
     def __next__(self) -> DataRecord:
         if not self._drop.alive:

@@ -610,8 +610,15 @@ class ClientStorage(ConflictResolvingStorage):
     def iterator(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[Any]:
         """Return an iterator over the transactions from tid `start` to tid `stop`."""
         protocol = self._protocol()
+
+        def ask(name: str, *args: Any) -> Any:
+            # A loop over transactions may drop an iterator over records each time.
+            if self._dropped:
+                self._tell_dropped_iterators(protocol)
+            return protocol.ask(Waiter(), name, *args)
+
         return TransactionIterator(
-            lambda name, *args: protocol.ask(Waiter(), name, *args),
+            ask,
             lambda iid: self._dropped.append((protocol, iid)),
             start,
             stop,

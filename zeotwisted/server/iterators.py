@@ -22,8 +22,9 @@ __all__ = ["Iterators"]
 #: How many iterators of a client are open at a time. Each may keep a file open.
 _MAX_OPEN = 20
 
-#: How many a client may have in all. One that is not open takes some hundred bytes.
-_MAX_ITERATORS = 100_000
+#: How many of them are remembered in all; one that is not open takes some hundred bytes. Clients of
+#: ZEO do not report dropped ones while they iterate, so the one that was used longest ago goes.
+_MAX_REMEMBERED = 100_000
 
 
 def _close(iterator: Any) -> None:
@@ -134,7 +135,6 @@ class Iterators:
 
     def start(self, start: bytes | None, stop: bytes | None) -> int:
         """Return the number of a new iterator over the transactions in a range of tids."""
-        self._check_number()
         return self._add(_Transactions(self._storage, start, stop))
 
     def next(self, iid: int) -> tuple[bytes, str, Any, Any, bytes] | None:
@@ -165,7 +165,6 @@ class Iterators:
         owner = self._iterators.get(iid)
         if isinstance(owner, _Records):
             raise KeyError(iid)
-        self._check_number()
         return self._add(_Records(self._storage, tid, owner))
 
     def next_record(self, iid: int) -> tuple[bytes, bytes, bytes | None, bytes | None] | None:
@@ -189,7 +188,8 @@ class Iterators:
         self.forget(list(self._iterators))
 
     def _next(self, iid: int, kind: type[_Transactions | _Records]) -> Any:
-        iterator = self._iterators[iid]
+        # The one that was used last is at the end.
+        iterator = self._iterators[iid] = self._iterators.pop(iid)
         if not isinstance(iterator, kind):
             raise KeyError(iid)
         self._used(iid)
@@ -198,14 +198,12 @@ class Iterators:
             self.forget([iid])
         return item
 
-    def _check_number(self) -> None:
-        if len(self._iterators) >= _MAX_ITERATORS:
-            raise StorageError(f"more than {_MAX_ITERATORS} iterators are in use at a time")
-
     def _add(self, iterator: _Transactions | _Records) -> int:
         iid = next(self._numbers)
         self._iterators[iid] = iterator
         self._used(iid)
+        if len(self._iterators) > _MAX_REMEMBERED:
+            self.forget([next(iter(self._iterators))])
         return iid
 
     def _used(self, iid: int) -> None:
