@@ -30,6 +30,13 @@ _EVERYWHERE = (
     ),
 )
 
+_RACE = Listed(
+    "fails if the daemon refuses a storage before the client is closed: the test reads what only "
+    "formatted records of the log have",
+    ("client-config_test",),
+    sometimes=True,
+)
+
 _DAEMON = (
     Listed(
         "looks for ZEO's class or function inside the process of the daemon",
@@ -39,10 +46,9 @@ _DAEMON = (
         ),
     ),
     Listed("needs a daemon that speaks version 4 of the protocol", ("protocols_test",)),
-    Listed("needs ZODB's events when the daemon begins and ends", ("dynamic_server_ports_test",)),
     Listed(
-        "expects ZEO's name of the logger, and its words, in the daemon's log",
-        ("testConnection.*TimeoutTests.checkTimeout", "testZEO.client_labels"),
+        "asks the server for its one address (addr); ours may have several, and its event tells it",
+        ("dynamic_server_ports_test",),
     ),
 )
 
@@ -117,9 +123,9 @@ _CLIENT = (
 )
 
 EXPECTATIONS: dict[str, tuple[Listed, ...]] = {
-    "stock": _EVERYWHERE,
-    "daemon": _EVERYWHERE + _DAEMON,
-    "client": _EVERYWHERE + _CLIENT,
+    "stock": (*_EVERYWHERE, _RACE),
+    "daemon": (*_EVERYWHERE, _RACE, *_DAEMON),
+    "client": (*_EVERYWHERE, *_CLIENT),
 }
 
 

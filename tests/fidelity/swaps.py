@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 from queue import Empty
@@ -14,10 +15,26 @@ def nothing() -> None:
 
 
 def daemon() -> None:
-    """Let ``ZEO.server`` and the tests' ``start_server`` run our daemon."""
+    """Let ``ZEO.server`` and the tests' ``start_server`` run our daemon.
+
+    Tests look for ZEO's events, so these are ours, and for the name of ZEO's logger.
+    """
     import ZEO._forker
+    import ZEO.StorageServer
+
+    from zeotwisted.interfaces import Closed, Serving
 
     ZEO._forker.runner = _run_daemon
+    ZEO.StorageServer.Closed = Closed
+    ZEO.StorageServer.Serving = Serving
+    record_factory = logging.getLogRecordFactory()
+
+    def renamed(name: str, *args: Any, **options: Any) -> logging.LogRecord:
+        if name == "zeotwisted.server":
+            name = "ZEO.StorageServer"
+        return record_factory(name, *args, **options)
+
+    logging.setLogRecordFactory(renamed)
 
 
 def client() -> None:
@@ -41,6 +58,9 @@ def client() -> None:
     ZEO.ClientStorage.ClientStorage = ClientStorage
     note_verification()
 
+
+#: The tests expect that a daemon forgets what ZEO's forgets; ours remembers more by default.
+_FORGETFUL = {"invalidation-queue-bytes": "0", "invalidation-age": "0"}
 
 SWAPS = {"stock": nothing, "daemon": daemon, "client": client}
 
@@ -76,6 +96,9 @@ def _run_daemon(
         raise NotImplementedError(f"zeotwisted's daemon cannot be told to speak {protocol!r}")
     text = Path(config).read_text()
     os.remove(config)
+    for key, value in _FORGETFUL.items():
+        if key not in text:
+            text = text.replace("</zeo>", f"{key} {value}\n</zeo>")
     thread = ReactorThread("zeotwisted server reactor")
     reactor = thread.reactor
     served = configured_daemon(reactor, parse_server_config(text))

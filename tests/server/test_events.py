@@ -39,6 +39,15 @@ def test_serving_and_closed(events: list[Any], tmp_path: Path, kind: str) -> Non
     assert closed.server is serving.server
 
 
+def test_events_go_where_the_application_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("ZODB.event.notify", seen.append)
+    address, stop = zeotwisted.server()
+    stop()
+    serving, closed = (event for event in seen if isinstance(event, (Serving, Closed)))
+    assert serving.address == address and closed.server is serving.server
+
+
 def test_a_subscriber_that_fails(events: list[Any]) -> None:
     def fail(event: Any) -> None:
         raise RuntimeError("the application's mistake")

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
-from ZODB.event import notify
+from ZODB import event as events
 
 from zeotwisted.arguments import checked
 from zeotwisted.interfaces import Closed, Serving
@@ -121,7 +121,8 @@ class StorageServer(MultiService):
 
     def _notify(self, event: Serving | Closed) -> None:
         try:
-            notify(event)
+            # Applications replace this function of ZODB's.
+            events.notify(event)
         except Exception:
             # A subscriber is the application's, and what it does wrong does not end the server.
             self._log.failure("a subscriber to {event} failed", event=type(event).__name__)
