@@ -26,11 +26,13 @@ from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from zope.interface import implementer
 
 from . import __version__
+from .certificates import warn_of_dates
 from .config.server import ServerConfig, StorageOpener
 from .logs import EventLog, FileLog, show_in_logging
 from .server.options import ServerOptions
 from .server.servable import NotServable, check_servable
 from .server.service import ListeningError, StorageServer
+from .terminal import Terminal
 from .tls import TLSFactory
 from .unixsocket import UnixSocketEndpoint
 
@@ -82,9 +84,10 @@ def open_storages(openers: Sequence[StorageOpener]) -> dict[str, Any]:
             raise StartError(str(error)) from None
         except Exception as error:
             _close(storages)
-            path = getattr(getattr(opener.section, "config", None), "path", None)
+            config = getattr(opener.section, "config", None)
+            path, packer = getattr(config, "path", None), getattr(config, "packer", None)
             raise StartError(
-                f"cannot open storage {opener.name!r}: {_explain_opening(error, path)}"
+                f"cannot open storage {opener.name!r}: {_explain_opening(error, path, packer)}"
             ) from None
     return storages
 
@@ -94,7 +97,11 @@ def _close(storages: Mapping[str, Any]) -> None:
         storage.close()
 
 
-def _explain_opening(error: Exception, path: str | None) -> str:
+#: What becomes of a packer's name that names nothing.
+_BAD_PACKER = (ImportError, AttributeError, NameError, SyntaxError, TypeError, ValueError)
+
+
+def _explain_opening(error: Exception, path: str | None, packer: str | None = None) -> str:
     if isinstance(error, zc.lockfile.LockError):
         return (
             f"{path or error} is locked, since another process has it open; stop that process, "
@@ -105,6 +112,10 @@ def _explain_opening(error: Exception, path: str | None) -> str:
     if isinstance(error, FileStorageFormatError):
         return f"{path or error} is not a file of a FileStorage; check the path"
     what = f"{type(error).__name__}: {error}".partition("\n")[0]
+    if packer is not None and isinstance(error, _BAD_PACKER):
+        return f"packer {packer} cannot be used ({what}); install its package, or correct the line"
+    if isinstance(error, ImportError):
+        return f"{what}; install the package that is missing, or correct the configuration"
     if path is None:
         return f"{what}; check its configuration"
     return f"{path} cannot be read ({what}); check the path, or restore the file from a backup"
@@ -175,6 +186,8 @@ class Daemon(MultiService):
 
     :param listen: the endpoints to listen at, with what messages call them.
     :param pid_filename: where to write the number of the process, or None.
+    :param certificates: the files of the daemon's own certificates.
+    :ivar terminal: where to say that the start has failed, when twistd has left it.
     """
 
     _log = Logger()
@@ -186,8 +199,11 @@ class Daemon(MultiService):
         options: ServerOptions,
         listen: Sequence[tuple[str, IStreamServerEndpoint]],
         pid_filename: str | None = None,
+        certificates: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        self.terminal: Terminal | None = None
+        self._certificates = certificates
         self._reactor = reactor
         self._openers = openers
         self._options = options
@@ -203,6 +219,17 @@ class Daemon(MultiService):
 
         :raises StartError: a storage cannot be opened, or an address cannot be listened at.
         """
+        try:
+            self._open_and_listen()
+        except StartError as error:
+            if self.terminal is not None:
+                self.terminal.say(str(error))
+            raise
+        finally:
+            if self.terminal is not None:
+                self.terminal.close()
+
+    def _open_and_listen(self) -> None:
         for log in self.logs:
             log.start()
         self._log.info(
@@ -213,6 +240,7 @@ class Daemon(MultiService):
         )
         # Some storages run the installed reactor in a thread; then this daemon cannot.
         was_running = self._reactor.running
+        warn_of_dates(self._certificates)
         storages = open_storages(self._openers)
         if self._reactor.running and not was_running:
             _close(storages)
@@ -281,8 +309,12 @@ def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
         server_options(config),
         [(description, place)],
         config.pid_filename,
+        [] if config.certificate is None else [config.certificate],
     )
     if config.eventlog is not None:
-        daemon.logs.append(EventLog(config.eventlog))
+        try:
+            daemon.logs.append(EventLog(config.eventlog))
+        except (OSError, ValueError) as error:
+            raise StartError(f"zeo: <eventlog>: {error}; correct that section") from None
         show_in_logging()
     return daemon

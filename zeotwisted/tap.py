@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
 from . import __version__
+from .certificates import endpoint_files
 from .config import datatypes
 from .config.server import (
     ConfigurationError,
@@ -22,11 +23,14 @@ from .config.server import (
     read_server_config,
     storage_section,
 )
+from .config.tls import is_encrypted
 from .daemon import UNACCEPTED, Daemon, configured_daemon
 from .launcher import check_pid_file, take_over_log
 from .logs import FileLog, show_in_twisted_log, writes_to_terminal
 from .server.options import ServerOptions
 from .signals import handle_signals
+from .terminal import Terminal
+from .twistdfiles import goes_to_background, unwritable_file
 from .unixsocket import unix_endpoint
 
 __all__ = ["Options", "makeService"]
@@ -146,6 +150,9 @@ class Options(usage.Options):
         :raises SystemExit: there is a mistake in it. Twisted would print all options as well, and
             the one line that matters after them.
         """
+        problem = unwritable_file(self.parent)
+        if problem is not None:
+            raise SystemExit(f"zeo: {problem}")
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
@@ -230,7 +237,18 @@ def _storages(options: Options) -> list[StorageOpener]:
     return openers
 
 
+def _certificates(places: list[str]) -> list[str]:
+    return [files["certKey"] for files in map(endpoint_files, places) if files]
+
+
 def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+    key = endpoint_files(text).get("privateKey")
+    if key is not None and os.path.isfile(key) and is_encrypted(key):
+        # Twisted would ask for its password at the terminal.
+        raise SystemExit(
+            f"zeo: --listen {text}: {key} is encrypted; decrypt it, or use --conf with an <ssl> "
+            "section that has a password-function"
+        )
     try:
         return unix_endpoint(reactor, text, UNACCEPTED) or serverFromString(reactor, text)
     except OSError as error:
@@ -273,10 +291,13 @@ def makeService(options: Options) -> IService:
                 spool_dir=options["spool-dir"],
             ),
             [(text, _endpoint(reactor, text)) for text in places],
+            certificates=_certificates(places),
         )
     show_in_twisted_log()
     if options.log is not None:
         daemon.logs.append(options.log)
         reactor.addSystemEventTrigger("after", "shutdown", options.log.close)
     handle_signals(reactor, [log.reopen for log in daemon.logs])
+    if goes_to_background(options.parent):
+        daemon.terminal = Terminal()
     return daemon

@@ -84,9 +84,12 @@ def test_port_in_use_in_the_background(folder: Path, busy_port: int) -> None:
     os.close(holding)
     with open(held, "rb") as ended:
         assert ended.read() == b""
-    # The text is Twisted's, which cuts ours off; the log has it all.
     assert result.returncode == 1
-    assert f"cannot listen at tcp:{busy_port}" in result.stdout + result.stderr
+    # Twisted adds a text of its own, which cuts ours off.
+    assert (
+        f"cannot listen at tcp:{busy_port}:interface=127.0.0.1: it is in use; "
+        "stop the process that has it, or choose another address"
+    ) in result.stderr.splitlines()
     log = (folder / "twistd.log").read_text()
     assert "stop the process that has it" in log
     assert "Traceback" not in log + result.stdout + result.stderr
@@ -238,6 +241,105 @@ def test_bad_conf(folder: Path, text: str, expected: str) -> None:
     assert "; " in line
 
 
+EVENTLOG = """
+<zeo>
+  address 127.0.0.1:0
+</zeo>
+<mappingstorage>
+</mappingstorage>
+<eventlog>
+  level info
+  <logfile>
+    path missing/zeo.log
+  </logfile>
+</eventlog>
+"""
+
+
+@pytest.mark.parametrize("command", ["twistd -n", "twistd", "twist"])
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "",
+            "",
+            "line 9: <logfile>: path: the folder {folder}/missing does not exist; create it, or "
+            "choose another one",
+        ),
+        (
+            "missing/zeo.log",
+            "{folder}",
+            "line 9: <logfile>: path: {folder} is a folder; write the path of a file",
+        ),
+        (
+            "missing/zeo.log",
+            "zeo.conf/zeo.log",
+            "line 9: <logfile>: path: {folder}/zeo.conf is a file, not a folder; choose another "
+            "path",
+        ),
+        (
+            "level info",
+            "level verbose",
+            "line 8: level: 'verbose' is not a level of the log; write critical, error, warn, "
+            "info, debug or all",
+        ),
+        ("</zeo>", "", "line 5: <zeo> of line 2 is not closed; add a line </zeo> after its keys"),
+    ],
+)
+def test_bad_eventlog(folder: Path, command: str, old: str, new: str, expected: str) -> None:
+    text = EVENTLOG.replace(old, new.format(folder=folder)) if old else EVENTLOG
+    (folder / "zeo.conf").write_text(text)
+    line = refused(folder, "zeo", "-C", "zeo.conf", command=command)
+    assert line == "zeo: zeo.conf, " + expected.format(folder=folder)
+
+
+def test_eventlog_that_cannot_be_set_up(folder: Path) -> None:
+    text = EVENTLOG.replace("missing/zeo.log", "zeo.log\n    when Never\n    old-files 3")
+    (folder / "zeo.conf").write_text(text)
+    line = refused(folder, "zeo", "-C", "zeo.conf")
+    assert line == (
+        "zeo: <eventlog>: Invalid rollover interval specified: NEVER; correct that section"
+    )
+
+
+@pytest.mark.parametrize("command", ["twistd -n", "twistd"])
+@pytest.mark.parametrize("option", ["--logfile", "--pidfile"])
+def test_file_of_twistd_that_cannot_be_written(folder: Path, command: str, option: str) -> None:
+    line = refused(folder, "zeo", *ANYWHERE, command=f"{command} {option} missing/x")
+    assert line == (
+        f"zeo: {option} missing/x: the folder {folder / 'missing'} does not exist; "
+        "create it, or choose another one"
+    )
+    line = refused(folder, "zeo", *ANYWHERE, command=f"{command} {option} .")
+    assert line == f"zeo: {option} .: {folder} is a folder; write the path of a file"
+
+
+def test_default_log_that_cannot_be_written(folder: Path) -> None:
+    (folder / "twistd.log").mkdir()
+    line = refused(folder, "zeo", *ANYWHERE, command="twistd")
+    assert line == (
+        f"zeo: --logfile twistd.log: {folder / 'twistd.log'} is a folder; write the path of a file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("packer", "what"),
+    [
+        ("missing_package.pack", "ModuleNotFoundError: No module named 'missing_package'"),
+        ("os.nothing", "AttributeError: module 'os' has no attribute 'nothing'"),
+    ],
+)
+def test_packer_that_is_missing(folder: Path, packer: str, what: str) -> None:
+    (folder / "zeo.conf").write_text(
+        "<zeo>\naddress 127.0.0.1:0\n</zeo>\n"
+        f"<filestorage>\npath x.fs\npacker {packer}\n</filestorage>\n"
+    )
+    assert refused(folder, "zeo", "-C", "zeo.conf") == (
+        f"cannot open storage '1': packer {packer} cannot be used ({what}); "
+        "install its package, or correct the line"
+    )
+
+
 def test_missing_conf(folder: Path) -> None:
     assert refused(folder, "zeo", "--conf", "my.conf") == (
         "zeo: my.conf: cannot be read: No such file or directory; check the path"
@@ -304,9 +406,3 @@ def test_second_daemon_in_a_folder(run: Callable[..., Running], folder: Path) ->
     line = refused(folder, "zeo", *ANYWHERE)
     assert f"names process {first.process.pid} (" in line and "--pidfile=" in line
     assert read(first.address, "x") is None
-
-
-def test_log_that_cannot_be_written(folder: Path) -> None:
-    line = refused(folder, "zeo", command="twistd -n --logfile=none/my.log")
-    assert line.startswith("zeo: cannot write the log none/my.log: ")
-    assert line.endswith("choose another one: twistd --logfile=PATH zeo")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.client.support import Script, World, store
 from tests.daemon.conftest import Running, commit, daemon, folder, read, run
+from tests.daemon.test_mistakes import refused
 
 from .certificates import Certificates, ssl_section
 from .test_failures import twisted_options
@@ -73,3 +74,45 @@ def test_fork(world: World, certificates: Certificates) -> None:
         server.address,
     )
     assert script.succeed().split() == ["b'x'", "b'x'"]
+
+
+def _conf(files: tuple[Path, Path], authority: Path, *lines: str) -> str:
+    section = "\n".join(ssl_section(files, authority, *lines))
+    return f"<zeo>\naddress 127.0.0.1:0\n{section}\n</zeo>\n<mappingstorage>\n</mappingstorage>\n"
+
+
+@pytest.mark.parametrize("kind", ["section", "endpoint"])
+def test_certificate_that_has_expired(
+    certificates: Certificates, daemon: Callable[..., Running], folder: Path, kind: str
+) -> None:
+    certificate, key = files = certificates.authority.issue("old", "127.0.0.1", days=-1)
+    if kind == "section":
+        (folder / "zeo.conf").write_text(_conf(files, certificates.authority.file))
+        running = daemon("-C", "zeo.conf")
+    else:
+        place = f"ssl:0:interface=127.0.0.1:certKey={certificate}:privateKey={key}"
+        # The other one is for the fixture, which wants to hear something.
+        plain = "tcp:0:interface=127.0.0.1"
+        running = daemon("--listen", plain, "--listen", place, listeners=2)
+    assert running.output.count(f"the certificate {certificate} has expired on ") == 1
+
+
+def test_encrypted_key_without_its_password(
+    certificates: Certificates, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = certificates.authority.file
+    certificate, key = files = certificates.authority.issue("locked", password=b"open sesame")
+    (folder / "zeo.conf").write_text(_conf(files, authority))
+    assert refused(folder, "zeo", "-C", "zeo.conf").endswith(
+        f"<ssl>: key: {key} is encrypted, and no password-function tells its password; "
+        "add a line that begins with password-function, or decrypt the key"
+    )
+    place = f"ssl:0:interface=127.0.0.1:certKey={certificate}:privateKey={key}"
+    assert refused(folder, "zeo", "--listen", place) == (
+        f"zeo: --listen {place}: {key} is encrypted; decrypt it, or use --conf with an <ssl> "
+        "section that has a password-function"
+    )
+    (folder / "zeo.conf").write_text(_conf(files, authority, "password-function os.abort_"))
+    assert "password-function: os.abort_: " in refused(folder, "zeo", "-C", "zeo.conf")
+    (folder / "zeo.conf").write_text(_conf(files, authority, "password-function os.getpid"))
+    assert "password-function: os.getpid: TypeError" in refused(folder, "zeo", "-C", "zeo.conf")

@@ -11,6 +11,7 @@ from typing import Any
 
 from zeotwisted.config.datatypes import Address
 from zeotwisted.config.loader import ConfigurationError, Loader
+from zeotwisted.config.logfiles import unwritable_logs
 from zeotwisted.config.reactors import own_reactor
 from zeotwisted.config.tls import ContextError, server_context
 
@@ -60,6 +61,7 @@ class ServerConfig:
     :ivar message_limit: the longest message to accept from a client, in bytes.
     :ivar eventlog: sets up logging when called, or None when no logging is configured.
     :ivar ssl: certificates and settings of TLS, or None to listen without it.
+    :ivar certificate: the file of the server's own certificate, if it has one.
     """
 
     address: Address
@@ -78,6 +80,7 @@ class ServerConfig:
     pid_filename: str | None = None
     eventlog: Callable[[], Any] | None = None
     ssl: SSLContext | None = None
+    certificate: str | None = None
 
 
 def read_server_config(path: StoragePath) -> ServerConfig:
@@ -112,6 +115,8 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
     loader = Loader("schema.xml", source, url)
     config = loader.load(text)
     loader.check_lines()
+    for section, what, remedy in unwritable_logs(config.eventlog):
+        raise loader.section_error(section, f"<logfile>: {what}", remedy)
     zeo = config.zeo
     context = None
     if zeo.ssl is not None:
@@ -136,6 +141,7 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
         pid_filename=zeo.pid_filename,
         eventlog=config.eventlog,
         ssl=context,
+        certificate=None if context is None else os.path.expanduser(zeo.ssl.certificate),
     )
 
 

@@ -9,13 +9,17 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ContextError", "client_context", "server_context"]
+__all__ = ["ContextError", "client_context", "is_encrypted", "server_context"]
 
 #: How much of a file, in bytes, to search for a certificate.
 _LARGEST = 2**20
 
 #: How a certificate begins, or a list of those that are revoked; a private key may lie beside it.
 _CERTIFICATE = re.compile(rb"-----BEGIN ((TRUSTED |X509 )?CERTIFICATE|X509 CRL)-----")
+
+
+#: How a private key begins; older formats have a header that says whether it is encrypted.
+_KEY = re.compile(rb"-----BEGIN (\w+ )?PRIVATE KEY-----\s*(Proc-Type:[^\n]*)?")
 
 
 class ContextError(ValueError):
@@ -110,14 +114,32 @@ def _load_certificate(context: ssl.SSLContext, section: Any) -> None:
     for name, path in (("certificate", certificate), ("key", key)):
         if path is not None and not os.path.isfile(path):
             raise ContextError(f"{name}: {path} is no file", "correct the path")
+    password = _password(section.password_function)
+    if password == "" and is_encrypted(key or certificate):
+        raise ContextError(
+            f"key: {key or certificate} is encrypted, and no password-function tells its password",
+            "add a line that begins with password-function, or decrypt the key",
+        )
     try:
-        context.load_cert_chain(certificate, key, _password(section.password_function))
+        context.load_cert_chain(certificate, key, password)
     except OSError as error:
         files = certificate if key is None else f"{certificate} with {key}"
         raise ContextError(
             f"certificate: {files}: {_explain(error)}",
             "the certificate and its private key must be there in PEM format, and belong together",
         ) from None
+    except Exception as error:
+        raise ContextError(
+            f"password-function: {section.password_function}: {type(error).__name__}: {error}",
+            "correct the function; it returns the password of the key",
+        ) from None
+
+
+def is_encrypted(path: str) -> bool:
+    """Return whether the first private key in a file is encrypted."""
+    with open(path, "rb") as file:
+        key = _KEY.search(file.read(_LARGEST))
+    return key is not None and (key[1] == b"ENCRYPTED " or b"ENCRYPTED" in (key[2] or b""))
 
 
 def _password(name: str | None) -> Callable[[], str] | str:

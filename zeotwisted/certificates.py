@@ -1,0 +1,64 @@
+"""Says that the daemon's own certificate is of no use today; the clients would find that out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timezone
+
+from OpenSSL import crypto
+from twisted.logger import Logger
+
+__all__ = ["date_problem", "endpoint_files", "warn_of_dates"]
+
+_log = Logger()
+
+#: The arguments of an ``ssl:`` endpoint, whose values may contain escaped colons.
+_ARGUMENT = re.compile(r":(certKey|privateKey)=((?:\\.|[^:\\])*)")
+
+
+def endpoint_files(description: str) -> dict[str, str]:
+    """Return the files of an ``ssl:`` endpoint: of its certKey (the certificate) and privateKey."""
+    if not description.startswith("ssl:"):
+        return {}
+    files = {"privateKey": "server.pem"}
+    for name, value in _ARGUMENT.findall(description):
+        files[name] = re.sub(r"\\(.)", r"\1", value)
+    return {"certKey": files["privateKey"]} | files
+
+
+def warn_of_dates(files: Iterable[str]) -> None:
+    """Log a warning for each file whose certificate has expired, or is not good yet."""
+    now = datetime.now(timezone.utc)
+    for file in files:
+        problem = date_problem(file, now)
+        if problem is not None:
+            _log.warn("{problem}", problem=problem)
+
+
+def date_problem(file: str, now: datetime) -> str | None:
+    """Return what is wrong with the dates of the certificate in a file at `now`, and the remedy."""
+    try:
+        with open(file, "rb") as opened:
+            certificate = crypto.load_certificate(crypto.FILETYPE_PEM, opened.read())
+        begin, end = _date(certificate.get_notBefore()), _date(certificate.get_notAfter())
+    except (OSError, ValueError, crypto.Error):
+        # What is wrong with it is for the one that loads it.
+        return None
+    if end is not None and now > end:
+        return (
+            f"the certificate {file} has expired on {end:%Y-%m-%d %H:%M} UTC, so that clients "
+            "refuse it; renew it and start the daemon again"
+        )
+    if begin is not None and now < begin:
+        return (
+            f"the certificate {file} is not valid before {begin:%Y-%m-%d %H:%M} UTC, so that "
+            "clients refuse it; check the clock, or use another certificate"
+        )
+    return None
+
+
+def _date(text: bytes | None) -> datetime | None:
+    if text is None:
+        return None
+    return datetime.strptime(text.decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc)
