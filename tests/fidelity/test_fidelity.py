@@ -10,6 +10,8 @@ from .expectations import EXPECTATIONS, judge, unused
 from .fetch import Unavailable, source
 from .run import Outcome, groups, run
 
+pytestmark = pytest.mark.fidelity
+
 #: How many tests ZEO has in each group; the longest groups come first.
 GROUPS = {
     "BlobAdaptedFileStorageTests": 112,
@@ -68,14 +70,23 @@ def test_what_is_listed_exists(swap: str) -> None:
     assert unused(swap, (name for names in groups().values() for name in names)) == []
 
 
-@pytest.mark.slow
+def _problems(swap: str, group: str) -> dict[str, str]:
+    outcomes = run(swap, group)
+    assert len(outcomes) == GROUPS[group]
+    return {problem.partition(" ")[0]: problem for problem in judge(swap, outcomes).problems}
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("swap", ["daemon", "client"])
 @pytest.mark.parametrize("group", GROUPS)
 def test_what_passes_is_what_is_expected(group: str, swap: str) -> None:
-    outcomes = run(swap, group)
-    assert len(outcomes) == GROUPS[group]
-    assert judge(swap, outcomes).problems == []
+    problems = _problems(swap, group)
+    if problems:
+        # ZEO's tests have time limits of their own, some of a few seconds, and a busy machine
+        # exceeds them. What is not as expected has to be so twice.
+        again = _problems(swap, group)
+        problems = {name: problem for name, problem in again.items() if name in problems}
+    assert problems == {}
 
 
 def test_a_listed_test_that_passes_is_a_problem() -> None:
