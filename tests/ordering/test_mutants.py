@@ -206,7 +206,7 @@ MUTANTS = [
         "5: a vote at once waits for its turn, too",
         "server/transaction.py",
         "        self._waiting = self._served.lock.acquire(self)\n",
-        "        self._waiting = Deferred()\n        self._waiting.callback(None)\n",
+        "        self._waiting = Deferred()\n        self._waiting.callback(True)\n",
         SERVER + "test_vote_at_once_waits_for_the_commit_before_to_be_told",
     ),
     Mutant(

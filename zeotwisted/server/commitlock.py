@@ -41,7 +41,7 @@ class CommitLock:
         self._clock = clock
         self._storage_id = storage_id
         self._timeout = timeout
-        self._queue: deque[tuple[LockOwner, Deferred[None]]] = deque()
+        self._queue: deque[tuple[LockOwner, Deferred[bool]]] = deque()
         self._passes_on = False
         self._timer: IDelayedCall | None = None
         self.holder: LockOwner | None = None
@@ -53,15 +53,16 @@ class CommitLock:
         """How many wait for it."""
         return len(self._queue)
 
-    def acquire(self, owner: LockOwner) -> Deferred[None]:
-        """Return a Deferred that fires when `owner` has the lock.
+    def acquire(self, owner: LockOwner) -> Deferred[bool]:
+        """Return a Deferred that fires when `owner` has the lock: with True.
 
-        Cancelling it leaves the queue.
+        Cancelled before that, it leaves the queue, and fires with False: the traceback of an
+        exception would keep a client that has left in memory.
         """
-        acquired: Deferred[None] = Deferred(self._cancelled)
+        acquired: Deferred[bool] = Deferred(self._cancelled)
         if self.holder is None and not self._queue:
             self._take(owner)
-            acquired.callback(None)
+            acquired.callback(True)
             return acquired
         self._queue.append((owner, acquired))
         self._log_queue(owner, "queue")
@@ -83,8 +84,9 @@ class CommitLock:
             waiting=self.waiting,
         )
 
-    def _cancelled(self, acquired: Deferred[None]) -> None:
+    def _cancelled(self, acquired: Deferred[bool]) -> None:
         self._queue = deque(entry for entry in self._queue if entry[1] is not acquired)
+        acquired.callback(False)
 
     def _take(self, owner: LockOwner) -> None:
         self.holder = owner
@@ -127,6 +129,6 @@ class CommitLock:
             while self._queue and self.holder is None:
                 owner, acquired = self._queue.popleft()
                 self._take(owner)
-                acquired.callback(None)
+                acquired.callback(True)
         finally:
             self._passes_on = False

@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any
 
 from transaction.interfaces import TransactionError
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
 from ZODB.interfaces import IBlobStorageRestoreable
@@ -214,7 +214,7 @@ class ServerTransaction:
         self._changed: list[bytes] = []
         self._votes = 0
         self._failure: Exception | None = None
-        self._waiting: Deferred[None] | None = None
+        self._waiting: Deferred[bool] | None = None
         # An abort has to wait for the step that is being done in the thread.
         self._step = Turns()
         served.stats.active_txns += 1
@@ -268,9 +268,7 @@ class ServerTransaction:
             raise self._failure
         self.phase = Phase.WAITING
         self._waiting = self._served.lock.acquire(self)
-        try:
-            await self._waiting
-        except CancelledError:
+        if not await self._waiting:
             raise StorageTransactionError("aborted while waiting for the commit lock")
         self.phase = Phase.VOTING
         await self._step.acquire()
