@@ -6,10 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests.client.support import Script, World, store
 from tests.daemon.conftest import Running, commit, daemon, folder, read, run
 from tests.daemon.test_mistakes import refused
+from tests.ordering.puppets import MemoryReactor
+from zeotwisted.config.server import parse_server_config
+from zeotwisted.daemon import configured_daemon
 
 from .certificates import Certificates, ssl_section
 from .test_failures import twisted_options
@@ -81,20 +85,33 @@ def _conf(files: tuple[Path, Path], authority: Path, *lines: str) -> str:
     return f"<zeo>\naddress 127.0.0.1:0\n{section}\n</zeo>\n<mappingstorage>\n</mappingstorage>\n"
 
 
-@pytest.mark.parametrize("kind", ["section", "endpoint"])
-def test_certificate_that_has_expired(
-    certificates: Certificates, daemon: Callable[..., Running], folder: Path, kind: str
+def test_certificate_of_an_endpoint_that_has_expired(
+    certificates: Certificates, daemon: Callable[..., Running]
 ) -> None:
-    certificate, key = files = certificates.authority.issue("old", "127.0.0.1", days=-1)
-    if kind == "section":
-        (folder / "zeo.conf").write_text(_conf(files, certificates.authority.file))
-        running = daemon("-C", "zeo.conf")
-    else:
-        place = f"ssl:0:interface=127.0.0.1:certKey={certificate}:privateKey={key}"
-        # The other one is for the fixture, which wants to hear something.
-        plain = "tcp:0:interface=127.0.0.1"
-        running = daemon("--listen", plain, "--listen", place, listeners=2)
+    certificate, key = certificates.authority.issue("old", "127.0.0.1", days=-1)
+    place = f"ssl:0:interface=127.0.0.1:certKey={certificate}:privateKey={key}"
+    running = daemon("--listen", "tcp:0:interface=127.0.0.1", "--listen", place, listeners=2)
     assert running.output.count(f"the certificate {certificate} has expired on ") == 1
+
+
+def test_certificate_of_a_section_that_has_expired(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    files = certificates.authority.issue("old", "127.0.0.1", days=-1)
+    config = parse_server_config(_conf(files, certificates.authority.file))
+    daemon = configured_daemon(MemoryReactor(), config)
+    lines: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        daemon.privilegedStartService()
+    finally:
+        globalLogPublisher.removeObserver(observe)
+        daemon.stopService()
+    assert len([line for line in lines if f"{files[0]} has expired on " in line]) == 1
 
 
 def test_encrypted_key_without_its_password(
