@@ -239,10 +239,12 @@ def test_missed_invalidations_are_replayed(world: World, package: str) -> None:
     assert objects.read() == [0, 1, 0]
 
 
+#: A daemon with these options remembers two transactions.
+_SHORT_MEMORY = "invalidation-queue-size 2\ninvalidation-queue-bytes 0\ninvalidation-age 0"
+
+
 def test_away_for_too_long(world: World, package: str) -> None:
-    options = "invalidation-queue-size 2"
-    if package == "zeotwisted":
-        options += "\ninvalidation-queue-bytes 0\ninvalidation-age 0"
+    options = _SHORT_MEMORY if package == "zeotwisted" else "invalidation-queue-size 2"
     objects = _Objects(world, options, package=package)
     assert objects.read() == [0, 0, 0]
     stale: list[StaleCache] = []
@@ -261,7 +263,7 @@ def test_away_for_too_long(world: World, package: str) -> None:
 def test_events_go_where_the_application_wants_them(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objects = _Objects(world, "invalidation-queue-size 2")
+    objects = _Objects(world, _SHORT_MEMORY)
     objects.read()
     stale: list[StaleCache] = []
     monkeypatch.setattr("ZODB.event.notify", stale.append)
