@@ -20,7 +20,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.POSException import StorageError
 from ZODB.utils import p64, z64
 
-from zeotwisted.exceptions import ClientStorageError, CommitInDoubt, ServerException
+from zeotwisted.exceptions import ClientStorageError, CommitInDoubt
 from zeotwisted.server.metadata import StoredExtension
 
 from .support import InThread, World, store
