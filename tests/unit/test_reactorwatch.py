@@ -49,6 +49,24 @@ def test_runs_the_reactor(reactor: SelectReactor) -> None:
     assert not opened[0].thread.is_alive()
 
 
+def test_thread_that_has_not_come_to_the_reactor_yet(reactor: SelectReactor) -> None:
+    waited_for = threading.Event()
+
+    class Taken(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited_for.set()
+            return super().wait(TIMEOUT)
+
+    def run() -> None:
+        waited_for.wait(TIMEOUT)
+        reactor.run(installSignalHandlers=False)
+
+    watch = ReactorWatch(reactor)
+    watch._taken = Taken()
+    with pytest.raises(ReactorTaken):
+        watch.opened(lambda: Storage(run))
+
+
 def test_has_a_thread_of_its_own(reactor: SelectReactor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zeotwisted.reactorwatch._PATIENCE", 0.01)
     end = threading.Event()
