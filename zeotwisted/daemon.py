@@ -13,7 +13,6 @@ from typing import Any
 
 import zc.lockfile
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import (
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
@@ -28,7 +27,8 @@ from zope.interface import implementer
 from . import __version__
 from .certificates import warn_of_dates
 from .config.server import ServerConfig, StorageOpener
-from .logs import EventLog, FileLog, show_in_logging
+from .logs import EventLog, FileLog
+from .reactorwatch import ReactorTaken, ReactorWatch
 from .server.options import ServerOptions
 from .server.servable import NotServable, check_servable
 from .server.service import ListeningError, StorageServer
@@ -68,8 +68,10 @@ def server_options(config: ServerConfig) -> ServerOptions:
     )
 
 
-def open_storages(openers: Sequence[StorageOpener]) -> dict[str, Any]:
+def open_storages(openers: Sequence[StorageOpener], watch: ReactorWatch) -> dict[str, Any]:
     """Return the open storages by name.
+
+    :param watch: of the reactor that the daemon runs.
 
     :raises StartError: one of them cannot be opened, or cannot be served. Those that are open are
         closed again.
@@ -77,11 +79,17 @@ def open_storages(openers: Sequence[StorageOpener]) -> dict[str, Any]:
     storages: dict[str, Any] = {}
     for opener in openers:
         try:
-            storages[opener.name] = opener.open()
+            storages[opener.name] = watch.opened(opener.open)
             check_servable(storages)
         except NotServable as error:
             _close(storages)
             raise StartError(str(error)) from None
+        except ReactorTaken:
+            _close(storages)
+            raise StartError(
+                f"cannot serve storage {opener.name!r}: it runs Twisted's reactor in a thread of "
+                "its own, and so does this daemon; leave it to ZEO's runzeo, or serve another kind"
+            ) from None
         except Exception as error:
             _close(storages)
             config = getattr(opener.section, "config", None)
@@ -238,16 +246,8 @@ class Daemon(MultiService):
             twisted=version("Twisted"),
             zodb=version("ZODB"),
         )
-        # Some storages run the installed reactor in a thread; then this daemon cannot.
-        was_running = self._reactor.running
         warn_of_dates(self._certificates)
-        storages = open_storages(self._openers)
-        if self._reactor.running and not was_running:
-            _close(storages)
-            raise StartError(
-                "a storage runs Twisted's reactor in a thread of its own, and so does this daemon; "
-                "serve another kind of storage, or leave this one to ZEO's runzeo"
-            )
+        storages = open_storages(self._openers, ReactorWatch(self._reactor))
         self.server = StorageServer(self._reactor, storages, self._options)
         for description, place in self._listen:
             self.server.listen(_Explaining(place), description)
@@ -284,16 +284,15 @@ class Daemon(MultiService):
             self.privilegedStartService()
         super().startService()
 
-    async def _stop(self) -> None:
-        await maybeDeferred(super().stopService)
-        for log in self.logs:
-            if isinstance(log, EventLog):
-                log.close()
-
     def stopService(self) -> Any:
-        """Stop the server and close the storages."""
+        """Stop the server and close the storages. The logs go on, as the end is worth a line."""
         self._remove_pid()
-        return Deferred.fromCoroutine(self._stop())
+        return super().stopService()
+
+    def release_logs(self) -> None:
+        """Close the logs, where the process goes on without this daemon."""
+        for log in self.logs:
+            log.release()
 
 
 def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
@@ -316,5 +315,4 @@ def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
             daemon.logs.append(EventLog(config.eventlog))
         except (OSError, ValueError) as error:
             raise StartError(f"zeo: <eventlog>: {error}; correct that section") from None
-        show_in_logging()
     return daemon

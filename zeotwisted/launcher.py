@@ -42,7 +42,7 @@ def take_over_log(launcher: Any, quiet: bool) -> FileLog | None:
         if not foreground:
             # It refuses that itself.
             return None
-        log = None if quiet else FileLog(sys.stdout)
+        log = None if quiet else FileLog.of(sys.stdout)
     else:
         log = _open(path or "twistd.log")
     _for_twistd.append(log)
@@ -81,13 +81,17 @@ def _take_over_twist(launcher: Any, quiet: bool) -> FileLog | None:
         launcher["fileLogObserverFactory"] = lambda _: silence
         return None
     make = launcher["fileLogObserverFactory"]
-    asked_for = any(argument.startswith("--log-format") for argument in sys.argv)
+    asked_for = any(argument.startswith("--log-fo") for argument in sys.argv)
     if make is jsonFileLogObserver and not asked_for:
         # It is twist's default where there is no terminal, and leaves texts without their values.
         make = textFileLogObserver
-    log = FileLog(file)
+    log = FileLog.of(file)
     launcher["fileLogObserverFactory"] = lambda _: make(log)
     return log
+
+
+#: No process has such a number.
+_TOO_MUCH = 2**31
 
 
 def check_pid_file(launcher: Any) -> None:
@@ -103,7 +107,14 @@ def check_pid_file(launcher: Any) -> None:
     instead = "twistd --pidfile=OTHER.pid zeo, or --pidfile= for none"
     try:
         with open(path) as file:
-            pid = int(file.read())
+            text = file.read().strip()
+        if not text:
+            # The disk was full when it was written.
+            os.remove(path)
+            return
+        pid = int(text)
+        if not 0 < pid < _TOO_MUCH:
+            raise ValueError(pid)
     except OSError as error:
         raise SystemExit(f"zeo: cannot read {path}: {error.strerror}; use another one: {instead}")
     except ValueError:

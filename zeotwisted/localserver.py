@@ -115,6 +115,10 @@ def _start_thread(text: str) -> tuple[Address, Callable[[], None]]:
         name = getattr(host, "name", None)
         return (host.host, host.port) if name is None else os.fsdecode(name)
 
+    def end() -> None:
+        thread.stop()
+        daemon.release_logs()
+
     stopped = False
 
     def stop() -> None:
@@ -125,12 +129,12 @@ def _start_thread(text: str) -> tuple[Address, Callable[[], None]]:
         try:
             blockingCallFromThread(reactor, lambda: maybeDeferred(daemon.stopService))
         finally:
-            thread.stop()
+            end()
 
     try:
         address: Address = blockingCallFromThread(reactor, start)
     except BaseException:
-        thread.stop()
+        end()
         raise
     return address, stop
 

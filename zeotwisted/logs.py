@@ -2,45 +2,59 @@
 
 ::
 
-    Twisted's log  ------------------------> LogWriter ---> standard output, twistd.log
-      |        ^
-      |  _Bridge.__call__           _Bridge.emit
-      v        |
-    logging (ZODB's storages) -------------> LogWriter ---> files, syslog, ... of <eventlog>
+    ZODB's storages, other libraries           Twisted, zeotwisted.server
+          |  logging                                 |  twisted.logger
+          v                                          v
+    +-- _FromLogging (on the root logger)      Twisted's publisher --+
+    |     |                                          ^      |        |
+    |     +------------------------------------------+      |        |
+    |                                                       v        |
+    |                             FileLog: standard output, twistd.log
+    |                                                                |
+    +-----------> EventLog: files, syslog, ... of <eventlog> <-------+
+                  (it leaves out what the publisher has from `logging`)
 
-Each of the two logs is told what the other is told, and shows a line once. No line can go round:
-what came over the bridge does not go back, and nothing that is said while a line crosses it, for
-example by a handler that fails, crosses it at all. The writers say nothing but in their own log.
+Lines go down only. Nothing leads from Twisted's log to `logging`: the handlers of an <eventlog>
+hang on no logger. A FileLog and an EventLog put lines into the queues of `logwriter`, whose threads
+write to `logtargets`. twistd has whatever is printed become a line of its log; but nothing is
+logged that is said in a thread that writes a log, so no log is fed by its own failure.
+
+An application may have an observer that leads from Twisted's log to `logging`. What comes out of
+that, and what is logged while a line is handed on, is left out as well.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
-import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import Any
 
 from twisted.logger import (
     ILogObserver,
     LogEvent,
-    Logger,
     LogLevel,
-    STDLibLogObserver,
+    formatEvent,
     globalLogPublisher,
 )
-from twisted.python.logfile import LogFile
+from ZConfig.components.logger.handlers import FileHandlerFactory
 from zope.interface import implementer
 
-from .logwriter import LogWriter
+from .logtargets import (
+    FileTarget,
+    FormattingTarget,
+    HandlerTarget,
+    Target,
+    file_target,
+    stream_target,
+)
+from .logwriter import LogWriter, is_writing
 
 __all__ = [
     "EventLog",
     "FileLog",
-    "show_in_logging",
     "show_in_twisted_log",
     "silence",
     "writes_to_terminal",
@@ -49,30 +63,61 @@ __all__ = [
 #: By which name `logging` knows what comes from Twisted's log.
 _LOGGER = "zeotwisted.server"
 
-_LEVELS = {
-    "DEBUG": LogLevel.debug,
-    "INFO": LogLevel.info,
-    "WARNING": LogLevel.warn,
-    "ERROR": LogLevel.error,
-    "CRITICAL": LogLevel.critical,
-}
+#: The key of an event for the record that it was made of.
+_RECORD = "zeotwisted_record"
+
+_LEVELS = (
+    (logging.CRITICAL, LogLevel.critical),
+    (logging.ERROR, LogLevel.error),
+    (logging.WARNING, LogLevel.warn),
+    (logging.INFO, LogLevel.info),
+    (logging.DEBUG, LogLevel.debug),
+)
+_NUMBERS = {level: number for number, level in _LEVELS}
+
+#: The paths of standard output and error, in ZConfig's words and the system's.
+_TERMINAL = ("STDOUT", "STDERR", "/dev/stdout", "/dev/stderr")
 
 
 def _lost(count: int, reason: Exception | None) -> str:
+    lines = "1 line of this log is lost" if count == 1 else f"{count} lines of this log are lost"
     why = "there were too many at a time" if reason is None else f"{reason}"
-    return f"{count} lines of this log are lost: {why}"
+    return f"{lines}: {why}"
+
+
+def _writer(target: Target, report: Callable[[int, Exception | None], Any]) -> LogWriter:
+    writer = LogWriter(target.write, report)
+    writer.close_at_exit()
+    return writer
+
+
+def _reopened(target: Target, writer: LogWriter) -> bool:
+    """Have a target's file opened anew, and return whether there is one."""
+
+    def reopen() -> None:
+        try:
+            target.reopen()
+        except Exception:
+            # The next line tries again, and is counted if that fails.
+            target.close()
+
+    if target.has_file:
+        writer.call(reopen)
+    return target.has_file
+
+
+def _closed(target: Target, writer: LogWriter) -> None:
+    writer.close()
+    # What is written now is written by the caller, and must not wait.
+    target.abandon()
 
 
 class FileLog:
-    """Twisted's log in a file, or at standard output.
+    """Twisted's log in a file, or at standard output."""
 
-    :param file: a stream, or a file that can be opened anew.
-    """
-
-    def __init__(self, file: TextIO | LogFile) -> None:
-        self._file = file
-        self._writer = LogWriter(self._write, self._report)
-        self._writer.close_at_exit()
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._writer = _writer(target, lambda count, reason: f"{_lost(count, reason)}\n")
 
     @classmethod
     def at(cls, path: str) -> FileLog:
@@ -80,13 +125,21 @@ class FileLog:
 
         :raises OSError: the file cannot be written.
         """
-        return cls(LogFile.fromFullPath(path))
+        return cls(file_target(path))
+
+    @classmethod
+    def of(cls, file: Any) -> FileLog:
+        """Return the log that goes to a stream, or to a file that somebody has opened."""
+        if file in (sys.stdout, sys.stderr):
+            return cls(stream_target(file))
+        return cls(FileTarget(file.name))
 
     # What Twisted's own observers need of a file.
 
     def write(self, text: str) -> None:
         """Have `text` written."""
-        self._writer.put(text)
+        if not is_writing():
+            self._writer.put(text, len(text))
 
     def flush(self) -> None:
         """There is nothing to do: the thread that writes does it."""
@@ -97,43 +150,16 @@ class FileLog:
 
     def close(self) -> None:
         """Write what there is. What comes later is written at once."""
-        self._writer.close()
+        _closed(self._target, self._writer)
+
+    def release(self) -> None:
+        """Close, and close the file, where the process goes on."""
+        self.close()
+        self._target.close()
 
     def reopen(self) -> bool:
         """Open the file anew; return whether there is one."""
-        if isinstance(self._file, LogFile):
-            self._writer.call(_quietly(self._file.reopen))
-        elif os.path.isfile(path := str(self._file.name)) or self._file.fileno() > 2:
-            self._writer.call(_quietly(lambda: _open_anew(self._file, path)))
-        else:
-            return False
-        return True
-
-    def _write(self, text: str) -> None:
-        self._file.write(text)
-        self._file.flush()
-
-    def _report(self, count: int, reason: Exception | None) -> str:
-        return f"{_lost(count, reason)}\n"
-
-
-def _open_anew(file: Any, path: str) -> None:
-    """Have `file` write to what is at `path` now."""
-    file.flush()
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        os.dup2(descriptor, file.fileno())
-    finally:
-        os.close(descriptor)
-
-
-def _quietly(function: Callable[[], object]) -> Callable[[], None]:
-    def call() -> None:
-        # If a file cannot be opened, the next line cannot be written, and is counted.
-        with contextlib.suppress(OSError):
-            function()
-
-    return call
+        return _reopened(self._target, self._writer)
 
 
 @implementer(ILogObserver)
@@ -144,139 +170,167 @@ def silence(event: LogEvent) -> None:
 def writes_to_terminal(eventlog: Any) -> bool:
     """Return whether an ``<eventlog>`` section writes to standard output or error."""
     return any(
-        getattr(factory.section, "path", None) in ("STDOUT", "STDERR")
+        getattr(factory.section, "path", None) in _TERMINAL
         for factory in eventlog.handler_factories
     )
 
 
-class EventLog(logging.Handler):
-    """The handlers of an ``<eventlog>`` section, in a thread.
+@implementer(ILogObserver)
+class EventLog:
+    """What an ``<eventlog>`` section describes, each of its parts written by a thread.
 
-    :param eventlog: what ZConfig made of the section. Its handlers leave the root logger, and this
-        takes their place.
+    From the beginning it is told what is logged with Twisted and with `logging`.
+
+    :param eventlog: what ZConfig made of the section.
+    :raises OSError: one of its files cannot be opened.
     """
 
     def __init__(self, eventlog: Any) -> None:
-        super().__init__()
-        before = list(logging.getLogger().handlers)
-        root = eventlog()
-        self.setLevel(root.level)
-        self._handlers = [handler for handler in root.handlers if handler not in before]
-        self._writers = []
-        for handler in self._handlers:
-            root.removeHandler(handler)
-            self._writers.append(_writer_of(handler))
-        root.addHandler(self)
+        self._parts: list[tuple[int, Target, LogWriter]] = []
+        for factory in eventlog.handler_factories:
+            target = _target(factory)
+            level = max(eventlog.level, factory.section.level)
+            self._parts.append((level, target, _writer(target, _lost_record)))
+        self._handler = _FromLogging(self._write)
+        root = logging.getLogger()
+        self._level_before = root.level
+        root.setLevel(min(root.level, eventlog.level))
+        root.addHandler(self._handler)
+        globalLogPublisher.addObserver(self)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`."""
-        # The arguments may be something else by the time when the thread comes to it.
-        record = copy.copy(record)
-        record.msg, record.args = record.getMessage(), None
-        for handler, writer in zip(self._handlers, self._writers, strict=True):
-            if record.levelno >= handler.level:
-                writer.put(record)
+    def __call__(self, event: LogEvent) -> None:
+        """See `twisted.logger.ILogObserver`."""
+        if _RECORD not in event:
+            self._write(_record(event))
+
+    def _write(self, record: logging.LogRecord) -> None:
+        if is_writing():
+            return
+        for level, _, writer in self._parts:
+            if record.levelno >= level:
+                writer.put(record, len(str(record.msg)))
 
     def start(self) -> None:
         """Begin to write."""
-        for writer in self._writers:
+        for _, _, writer in self._parts:
             writer.start()
 
     def reopen(self) -> bool:
         """Open all files anew; return whether there are any."""
-        found = False
-        for handler, writer in zip(self._handlers, self._writers, strict=True):
-            reopen = getattr(handler, "reopen", None)
-            if reopen is not None:
-                found = True
-                writer.call(_quietly(reopen))
-        return found
+        return any([_reopened(target, writer) for _, target, writer in self._parts])
 
     def close(self) -> None:
         """Write what there is. What comes later is written at once."""
-        for writer in self._writers:
-            writer.close()
-        super().close()
+        for _, target, writer in self._parts:
+            _closed(target, writer)
+
+    def release(self) -> None:
+        """Close, be told nothing any more, and close the files, where the process goes on."""
+        self.close()
+        globalLogPublisher.removeObserver(self)
+        root = logging.getLogger()
+        root.removeHandler(self._handler)
+        root.setLevel(self._level_before)
+        for _, target, _ in self._parts:
+            target.close()
 
 
-def _writer_of(handler: logging.Handler) -> LogWriter:
-    failures: list[Exception] = []
-
-    def failed(record: logging.LogRecord) -> None:
-        error = sys.exc_info()[1]
-        failures.append(error if isinstance(error, Exception) else OSError("it cannot be written"))
-
-    # The other one prints a traceback to standard error, which is a log, too.
-    handler.handleError = failed  # type: ignore[method-assign]
-
-    def write(record: logging.LogRecord) -> None:
-        handler.handle(record)
-        if failures:
-            error = failures[-1]
-            failures.clear()
-            raise error
-
-    def report(count: int, reason: Exception | None) -> logging.LogRecord:
-        return logging.LogRecord(
-            _LOGGER, logging.ERROR, __file__, 0, _lost(count, reason), None, None
-        )
-
-    writer = LogWriter(write, report)
-    writer.close_at_exit()
-    return writer
+def _target(factory: Any) -> Target:
+    section = factory.section
+    if not isinstance(factory, FileHandlerFactory) or _rotates(section):
+        return HandlerTarget(factory())
+    stream = {"STDOUT": sys.stdout, "STDERR": sys.stderr}.get(section.path)
+    target = FileTarget(section.path) if stream is None else stream_target(stream)
+    return FormattingTarget(factory.create_formatter(), target)
 
 
-@implementer(ILogObserver)
-class _Bridge(logging.Handler):
-    """Tells each of the two logs what the other one is told."""
+def _rotates(section: Any) -> bool:
+    return bool(section.max_size or section.old_files or section.when or section.interval)
 
-    _log = Logger(namespace="ZODB")
 
-    def __init__(self) -> None:
+def _lost_record(count: int, reason: Exception | None) -> logging.LogRecord:
+    return logging.LogRecord(
+        _LOGGER, logging.ERROR, "(unknown file)", 0, _lost(count, reason), None, None
+    )
+
+
+def _record(event: LogEvent) -> logging.LogRecord:
+    """Return an event of Twisted's log as a record whose text is complete."""
+    failure = event.get("log_failure")
+    exception = None
+    if failure is not None:
+        exception = (failure.type, failure.value, failure.getTracebackObject())
+    level = _NUMBERS.get(event.get("log_level", LogLevel.info), logging.INFO)
+    text = formatEvent(event)
+    return logging.LogRecord(_LOGGER, level, "(unknown file)", 0, text, None, exception)
+
+
+class _FromLogging(logging.Handler):
+    """Hands on what is logged with `logging`, as records whose text is complete.
+
+    The text is made at once, as its arguments may be something else later.
+    """
+
+    def __init__(self, hand_on: Callable[[logging.LogRecord], None]) -> None:
         super().__init__()
-        self._crossing = threading.local()
-        self._to_logging = STDLibLogObserver(_LOGGER)
+        self._hand_on = hand_on
+        self._this_thread = threading.local()
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Yield whether this thread is not on the bridge already."""
-        if getattr(self._crossing, "busy", False):
-            yield False
-            return
-        self._crossing.busy = True
+    def createLock(self) -> None:
+        """Have no lock: there is nothing to protect, and what is called has locks of its own."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """See `logging.Handler.handle`."""
+        if is_writing() or getattr(self._this_thread, "busy", False) or _comes_from_twisted(record):
+            return True
+        self._this_thread.busy = True
         try:
-            yield True
+            self._hand_on(_complete(record))
         finally:
-            self._crossing.busy = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Tell Twisted's log what `logging` is told; see `logging.Handler.emit`."""
-        with self._alone() as alone:
-            if alone:
-                level = _LEVELS.get(record.levelname, LogLevel.info)
-                text = self.format(record)
-                self._log.emit(level, "{logger}: {text}", logger=record.name, text=text)
-
-    def __call__(self, event: LogEvent) -> None:
-        """Tell `logging` what Twisted's log is told; see `twisted.logger.ILogObserver`."""
-        with self._alone() as alone:
-            if alone:
-                self._to_logging(event)
+            self._this_thread.busy = False
+        return True
 
 
-#: One for all servers of a process, so that a line crosses once.
-_bridge = _Bridge()
+def _comes_from_twisted(record: logging.LogRecord) -> bool:
+    """Return whether Twisted's own observer for `logging` has made this record."""
+    return type(record.msg).__module__.startswith("twisted.logger")
+
+
+def _complete(record: logging.LogRecord) -> logging.LogRecord:
+    record = copy.copy(record)
+    try:
+        text = record.getMessage()
+    except Exception as error:
+        # A slip in a line for the log must not fail the commit that it tells of.
+        text = f"{record.msg!r} with {record.args!r}: {error}"
+    record.msg, record.args = text, None
+    return record
+
+
+def _publish(record: logging.LogRecord) -> None:
+    """Tell Twisted's log a record."""
+    text = record.getMessage()
+    if record.exc_info and record.exc_info[0] is not None:
+        text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
+    levels = (level for number, level in _LEVELS if record.levelno >= number)
+    globalLogPublisher(
+        {
+            "log_level": next(levels, LogLevel.debug),
+            "log_namespace": record.name,
+            "log_time": record.created,
+            "log_format": "{text}",
+            "text": text,
+            _RECORD: record,
+        }
+    )
 
 
 def show_in_twisted_log() -> Callable[[], None]:
     """Have Twisted's log show what is logged with `logging`; return how to end that."""
+    handler = _FromLogging(_publish)
     root = logging.getLogger()
-    root.addHandler(_bridge)
+    root.addHandler(handler)
     if root.level > logging.INFO:
         root.setLevel(logging.INFO)
-    return lambda: root.removeHandler(_bridge)
-
-
-def show_in_logging() -> None:
-    """Have `logging` show what Twisted's log is told."""
-    globalLogPublisher.addObserver(_bridge)
+    return lambda: root.removeHandler(handler)

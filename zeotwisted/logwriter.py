@@ -11,16 +11,30 @@ import os
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from threading import Condition, Thread
+from threading import Condition, Thread, local
 from typing import Any
 
-__all__ = ["MOST", "LogWriter"]
+__all__ = ["MOST", "LogWriter", "is_writing"]
 
 #: How many lines may wait to be written. What comes while there are so many is lost, and counted.
 MOST = 10_000
 
+#: And how long (characters) all of them may be together.
+MOST_TEXT = 2**24
+
+#: How often (seconds) to try whether a log can be written again, while there is no other line.
+_RETRY = 1.0
+
 #: How long (seconds) the end of a process may be held up by lines that wait.
 _LAST_LINES = 3.0
+
+
+_this_thread = local()
+
+
+def is_writing() -> bool:
+    """Return whether this thread is writing a line, so that whatever it says must not be logged."""
+    return getattr(_this_thread, "writing", False)
 
 
 class _State(Enum):
@@ -57,22 +71,38 @@ class LogWriter:
         self._most = most
         self._state = _State.COLLECTING
         self._jobs: deque[Callable[[], object]] = deque()
+        self._waiting_text = 0
         self._changed = Condition()
         self._thread: Thread | None = None
+        self._process = os.getpid()
         self._lost = 0
         self._reason: Exception | None = None
 
-    def put(self, line: Any) -> None:
-        """Have a line written, from any thread; return at once."""
+    def put(self, line: Any, size: int = 0) -> None:
+        """Have a line written, from any thread; return at once.
+
+        :param size: how long (characters) it is, about.
+        """
         with self._changed:
             if self._state is not _State.DIRECT:
-                if self._state is _State.STUCK or len(self._jobs) >= self._most:
+                if self._state is _State.STUCK or self._is_full(size):
                     self._lost += 1
                 else:
-                    self._jobs.append(lambda: self._try(line))
+                    self._waiting_text += size
+                    self._jobs.append(lambda: self._write_waiting(line, size))
                     self._changed.notify_all()
                 return
         self._try(line)
+
+    def _is_full(self, size: int) -> bool:
+        waiting = len(self._jobs)
+        too_long = waiting > 0 and self._waiting_text + size > MOST_TEXT
+        return waiting >= self._most or too_long
+
+    def _write_waiting(self, line: Any, size: int) -> None:
+        self._try(line)
+        with self._changed:
+            self._waiting_text -= size
 
     def call(self, function: Callable[[], object]) -> None:
         """Have a function called between two lines, in the thread that writes."""
@@ -90,6 +120,7 @@ class LogWriter:
 
     def close(self, timeout: float = _LAST_LINES) -> None:
         """Write what there is, but do not wait for longer than `timeout` seconds; then end."""
+        atexit.unregister(self._close_at_exit)
         self.start()
         with self._changed:
             if self._state is not _State.WRITING:
@@ -102,38 +133,55 @@ class LogWriter:
 
     def close_at_exit(self) -> None:
         """Have `close` called when this process ends."""
-        pid = os.getpid()
+        atexit.register(self._close_at_exit)
 
-        def close() -> None:
-            # A child process that has not gone on to write has its parent's lines.
-            if os.getpid() == pid or self._state is not _State.COLLECTING:
-                self.close()
-
-        atexit.register(close)
+    def _close_at_exit(self) -> None:
+        # A child process that has not gone on to write has its parent's lines.
+        if os.getpid() == self._process or self._state is not _State.COLLECTING:
+            self.close()
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._state is not _State.WRITING)
-                if not self._jobs or self._state is _State.STUCK:
+                self._changed.wait_for(self._has_work, _RETRY if self._lost else None)
+                if self._jobs and self._state is not _State.STUCK:
+                    job = self._jobs.popleft()
+                elif self._state is _State.WRITING:
+                    job = self._tell_lost
+                else:
                     if self._state is _State.CLOSING:
                         self._state = _State.DIRECT
                     self._changed.notify_all()
                     return
-                job = self._jobs.popleft()
             job()
 
+    def _has_work(self) -> bool:
+        return bool(self._jobs) or self._state is not _State.WRITING
+
     def _try(self, line: Any) -> None:
-        try:
-            if self._lost:
-                lost, reason = self._lost, self._reason
-                self._write(self._report(lost, reason))
-                with self._changed:
-                    self._lost -= lost
-                    self._reason = None
-            self._write(line)
-        except Exception as error:
+        if not self._tell_lost() or not self._written(line):
             # There is no place where this could be told but the log itself, later.
             with self._changed:
                 self._lost += 1
-                self._reason = error
+
+    def _tell_lost(self) -> bool:
+        """Write how much was lost, if anything was; return whether lines can be written."""
+        lost, reason = self._lost, self._reason
+        if lost:
+            if not self._written(self._report(lost, reason)):
+                return False
+            with self._changed:
+                self._lost -= lost
+                self._reason = None
+        return True
+
+    def _written(self, line: Any) -> bool:
+        _this_thread.writing = True
+        try:
+            self._write(line)
+        except Exception as error:
+            self._reason = error
+            return False
+        finally:
+            _this_thread.writing = False
+        return True

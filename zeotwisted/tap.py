@@ -296,7 +296,8 @@ def makeService(options: Options) -> IService:
     show_in_twisted_log()
     if options.log is not None:
         daemon.logs.append(options.log)
-        reactor.addSystemEventTrigger("after", "shutdown", options.log.close)
+    for log in daemon.logs:
+        reactor.addSystemEventTrigger("after", "shutdown", log.close)
     handle_signals(reactor, [log.reopen for log in daemon.logs])
     if goes_to_background(options.parent):
         daemon.terminal = Terminal()

@@ -101,6 +101,8 @@ def _remove_left_behind(path: str) -> None:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             raise OSError(errno.ENOTSOCK, "it is not a socket", path)
     except FileNotFoundError:
+        if os.path.islink(path):
+            raise OSError(errno.EEXIST, "it is a link to nothing", path) from None
         return
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(_ANSWER)
@@ -109,9 +111,13 @@ def _remove_left_behind(path: str) -> None:
         except ConnectionRefusedError:
             os.remove(path)
             return
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             # So many wait to be let in that there is no room for one more.
             pass
+        except OSError as error:
+            # It takes another kind of connection.
+            if error.errno != errno.EPROTOTYPE:
+                raise
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
@@ -182,6 +183,25 @@ def test_many_servers_leave_nothing_open() -> None:
         "assert count() <= before, (count(), before)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=TIMEOUT)
+
+
+def test_eventlog_ends_with_the_server(
+    server: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    handlers = list(logging.getLogger().handlers)
+    log = tmp_path / "zeo.log"
+    conf = (
+        "<zeo>\n address 127.0.0.1:0\n</zeo>\n"
+        f"<eventlog>\n <logfile>\n path {log}\n </logfile>\n</eventlog>"
+    )
+    for count in (1, 2):
+        address, stop = server(zeo_conf=conf)
+        commit(address, "a", 1)
+        stop()
+        assert log.read_text().count("listening at") == count
+    logging.getLogger("application").error("later")
+    assert "later" not in log.read_text()
+    assert logging.getLogger().handlers == handlers
 
 
 def test_functions_stay_functions() -> None:

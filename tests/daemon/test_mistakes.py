@@ -32,13 +32,18 @@ def complaints(output: str) -> list[str]:
     return lines
 
 
-def refused(folder: Path, *arguments: str, command: str = "twistd -n") -> str:
+def refused(
+    folder: Path, *arguments: str, command: str = "twistd -n", more_path: Path | None = None
+) -> str:
     """Start, in vain; return the one line that says why."""
     name, *options = command.split()
+    variables = environment()
+    if more_path is not None:
+        variables["PYTHONPATH"] = os.pathsep.join([str(more_path), variables["PYTHONPATH"]])
     result = subprocess.run(
         [SCRIPTS / name, *options, *arguments],
         cwd=folder,
-        env=environment(),
+        env=variables,
         timeout=TIMEOUT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -386,6 +391,42 @@ def test_application_with_a_storage_that_cannot_be_served(folder: Path) -> None:
     assert result.returncode == 1
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("Failed to load")]
     assert "cannot serve storage 'main': Storage provides IMVCCStorage" in line
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "4294967296", "9" * 30])
+def test_file_with_a_number_that_no_process_has(folder: Path, number: str) -> None:
+    (folder / "twistd.pid").write_text(number)
+    line = refused(folder, "zeo", *ANYWHERE)
+    assert line == "zeo: twistd.pid has no process number in it; remove it"
+
+
+def test_storage_that_runs_the_reactor(folder: Path) -> None:
+    (folder / "taking").mkdir()
+    (folder / "taking" / "__init__.py").write_text(
+        "import threading\n"
+        "from ZODB.MappingStorage import MappingStorage\n"
+        "def run():\n"
+        "    from twisted.internet import reactor\n"
+        "    reactor.run(False)\n"
+        "class Opener:\n"
+        "    def __init__(self, config):\n"
+        "        self.config = config\n"
+        "        self.name = config.getSectionName()\n"
+        "    def open(self):\n"
+        "        threading.Thread(target=run).start()\n"
+        "        return MappingStorage()\n"
+    )
+    (folder / "taking" / "component.xml").write_text(
+        '<component>\n<sectiontype name="taking" implements="ZODB.storage" '
+        'datatype="taking.Opener"/>\n</component>\n'
+    )
+    (folder / "zeo.conf").write_text(
+        "%import taking\n<zeo>\n address 127.0.0.1:0\n</zeo>\n"
+        "<demostorage main>\n<taking>\n</taking>\n</demostorage>\n"
+    )
+    line = refused(folder, "zeo", "--conf", "zeo.conf", more_path=folder)
+    assert line.startswith("cannot serve storage 'main': it runs Twisted's reactor in a thread")
+    assert line.endswith("; leave it to ZEO's runzeo, or serve another kind")
 
 
 @pytest.mark.parametrize("named", ["this test", "nothing"])

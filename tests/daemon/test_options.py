@@ -212,7 +212,7 @@ def test_transaction_timeout(daemon: Daemon) -> None:
         assert lost.wait(TIMEOUT)
         storage.tpc_abort(txn)
     running.stop()
-    assert "transaction timed out" in running.output
+    assert "Transaction timeout after 0.2 seconds" in running.output
 
 
 class Adding(PersistentMapping):

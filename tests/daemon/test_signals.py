@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from ZODB.FileStorage import FileStorage
 
 from tests.client.support import wait_until
 
-from .conftest import ANYWHERE, SCRIPTS, Running, commit, read
+from .conftest import ANYWHERE, ROOT, SCRIPTS, TIMEOUT, Running, commit, environment, read
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -28,6 +30,41 @@ def test_harmless(run: Callable[..., Running], command: str, signum: signal.Sign
     assert read(running.address, "x") == 1
     running.stop()
     assert f"{signum.name}: " in running.output
+
+
+@pytest.mark.parametrize("signum", HARMLESS)
+def test_harmless_to_an_application(
+    run: Callable[..., Running], folder: Path, signum: signal.Signals
+) -> None:
+    text = (ROOT / "etc" / "zeo.tac").read_text()
+    (folder / "zeo.tac").write_text(text.replace("8100", "0"))
+    running = run(str(SCRIPTS / "twistd"), "-n", "--pidfile=", "-y", "zeo.tac")
+    running.process.send_signal(signum)
+    commit(running.address, "x", 1)
+    assert running.stop() == 0
+    assert f"{signum.name}: " in running.output
+    assert (folder / "Data.fs.index").exists()
+
+
+@pytest.mark.parametrize("reason", ["another thread", "a handler of its own"])
+def test_left_alone(reason: str) -> None:
+    here = reason != "another thread"
+    code = (
+        "import signal, threading, zeotwisted;"
+        "from twisted.internet.selectreactor import SelectReactor;"
+        "from zeotwisted.signals import handle_signals;"
+        f"own = {'signal.signal(signal.SIGHUP, print)' if here else None};"
+        "before = signal.getsignal(signal.SIGHUP);"
+        "reactor = SelectReactor(); handle_signals(reactor, []);"
+        "reactor.callWhenRunning(reactor.stop);"
+        "run = lambda: reactor.run(installSignalHandlers=False);"
+        "thread = threading.Thread(target=run);"
+        f"{'run()' if here else 'thread.start(); thread.join()'};"
+        "address, stop = zeotwisted.server(); stop();"
+        "assert signal.getsignal(signal.SIGHUP) is before;"
+        f"assert (signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL) is {not here}"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), timeout=TIMEOUT, check=True)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

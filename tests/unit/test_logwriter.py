@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from zeotwisted.logwriter import LogWriter
+from zeotwisted.logwriter import MOST_TEXT, LogWriter, is_writing
 
 TIMEOUT = 20
 
@@ -20,6 +20,7 @@ class Disk:
         self.goes_on = Event()
         self.goes_on.set()
         self.asked = Event()
+        self.told = Event()
 
     def write(self, line: str) -> None:
         self.asked.set()
@@ -27,6 +28,8 @@ class Disk:
         if self.full:
             raise OSError(28, "No space left on device")
         self.lines.append(line)
+        if "lost" in line:
+            self.told.set()
 
 
 def report(count: int, reason: Exception | None) -> str:
@@ -106,3 +109,33 @@ def test_without_a_thread_the_end_writes_all(disk: Disk) -> None:
     writer.put("a mistake in the configuration")
     writer.close()
     assert disk.lines == ["a mistake in the configuration"]
+
+
+def test_what_was_lost_is_told_without_another_line(disk: Disk) -> None:
+    writer = LogWriter(disk.write, report)
+    writer.start()
+    disk.full = True
+    writer.put("lost")
+    written(writer)
+    disk.full = False
+    assert disk.told.wait(TIMEOUT)
+    writer.close()
+    assert disk.lines == ["1 lost: [Errno 28] No space left on device"]
+
+
+def test_long_lines_do_not_take_all_memory(disk: Disk) -> None:
+    writer = LogWriter(disk.write, report)
+    writer.put("long", MOST_TEXT)
+    writer.put("lost", 1)
+    writer.close()
+    assert disk.lines == ["1 lost: None", "long"]
+
+
+def test_writing_is_known(disk: Disk) -> None:
+    seen: list[bool] = []
+    writer = LogWriter(lambda _: seen.append(is_writing()), report)
+    writer.put("in the thread")
+    writer.close()
+    writer.put("in this one")
+    assert seen == [True, True]
+    assert not is_writing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -78,7 +79,8 @@ def test_another_program_is_too_busy_to_answer(
         other.bind(str(path))
         other.listen(0)
         waiting.connect(str(path))
-        assert isinstance(listen(path), OSError)
+        error = listen(path)
+        assert isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         assert path.exists()
 
 
@@ -100,6 +102,23 @@ def test_other_file_in_the_way(tmp_path: Path) -> None:
     error = listen(path)
     assert isinstance(error, OSError) and error.strerror == "it is not a socket"
     assert path.read_text() == "precious"
+
+
+def test_link_to_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "zeo.sock"
+    path.symlink_to("nothing")
+    error = listen(path)
+    assert isinstance(error, OSError) and error.strerror == "it is a link to nothing"
+    assert path.is_symlink()
+
+
+def test_socket_of_another_kind(tmp_path: Path) -> None:
+    path = tmp_path / "zeo.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        error = listen(path)
+    assert isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+    assert path.exists()
 
 
 def test_missing_folder(tmp_path: Path) -> None:

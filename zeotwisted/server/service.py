@@ -18,6 +18,7 @@ from ZODB import event as events
 
 from zeotwisted.arguments import checked
 from zeotwisted.interfaces import Closed, Serving
+from zeotwisted.signals import handle_signals
 
 from .arguments import LISTEN, STORAGE_SERVER
 from .committhread import CommitThread
@@ -115,6 +116,8 @@ class StorageServer(MultiService):
         if not self.served:
             self.privilegedStartService()
         super().startService()
+        # After the daemon, or the application, which may have other plans for them.
+        handle_signals(self._reactor, [])
         addresses = self.addresses()
         if addresses:
             self._notify(Serving(self, _place(addresses[0])))
