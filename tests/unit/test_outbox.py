@@ -93,7 +93,8 @@ class Wire:
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.binary(min_size=1, max_size=20), st.booleans()),
-        st.tuples(st.just("append_long"), st.lists(st.binary(max_size=20), min_size=1)),
+        # A frame is never empty, as its length comes first.
+        st.tuples(st.just("append_long"), st.lists(st.binary(min_size=1, max_size=20), min_size=1)),
         st.tuples(st.just("room"), st.integers(0, 30)),
         st.tuples(st.just("work")),
     )

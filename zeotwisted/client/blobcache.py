@@ -203,6 +203,8 @@ class BlobCache:
     def use(self, path: str) -> bool:
         """Return whether the file is there. If so, it is in use from now on."""
         now = time.time_ns()
+        # First: a use that is to be seen, and not known as ours, would not spare the file.
+        self._uses.note(path, now)
         try:
             os.utime(path, ns=(now, os.stat(path).st_mtime_ns))
         except FileNotFoundError:
@@ -210,7 +212,6 @@ class BlobCache:
         except OSError:
             # It belongs to another user.
             return os.path.exists(path)
-        self._uses.note(path, now)
         return True
 
     def is_own_use(self, path: str, used: int) -> bool:
@@ -225,8 +226,8 @@ class BlobCache:
         # All of this before it can be found there, and be removed as one that nobody uses. It may
         # have been written long ago.
         now = time.time_ns()
-        os.utime(filename, ns=(now, os.stat(filename).st_mtime_ns))
         self._uses.note(path, now)
+        os.utime(filename, ns=(now, os.stat(filename).st_mtime_ns))
         self._protect(filename)
         _again(lambda: os.replace(filename, path), lambda: self._make_for(path))
 
