@@ -249,9 +249,7 @@ def _rotates(section: Any) -> bool:
 
 
 def _lost_record(count: int, reason: Exception | None) -> logging.LogRecord:
-    return logging.LogRecord(
-        _LOGGER, logging.ERROR, "(unknown file)", 0, _lost(count, reason), None, None
-    )
+    return _new_record(logging.ERROR, _lost(count, reason))
 
 
 def _record(event: LogEvent) -> logging.LogRecord:
@@ -261,8 +259,13 @@ def _record(event: LogEvent) -> logging.LogRecord:
     if failure is not None:
         exception = (failure.type, failure.value, failure.getTracebackObject())
     level = _NUMBERS.get(event.get("log_level", LogLevel.info), logging.INFO)
-    text = formatEvent(event)
-    return logging.LogRecord(_LOGGER, level, "(unknown file)", 0, text, None, exception)
+    return _new_record(level, formatEvent(event), exception)
+
+
+def _new_record(level: int, text: str, exception: Any = None) -> logging.LogRecord:
+    """Return a record of ours; it has what an application adds to all records."""
+    factory = logging.getLogRecordFactory()
+    return factory(_LOGGER, level, "(unknown file)", 0, text, None, exception)
 
 
 class _FromLogging(logging.Handler):

@@ -146,6 +146,7 @@ storage.tpc_begin(txn)
 storage.store(p64(1), tid, b"new", "", txn)
 storage.tpc_vote(txn)
 print("voted", flush=True)
+input()
 announce("finish")
 try:
     storage.tpc_finish(txn)
@@ -165,6 +166,7 @@ assert storage.load(p64(1))[0] == b"newer"
     )
     assert script.line() == "voted"
     proxy.hold()
+    script.say()
     assert proxy.held.wait(20)
     assert script.line() == "waiting"
     script.process.send_signal(signal.SIGINT)

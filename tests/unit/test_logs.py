@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.logger import LogBeginner, Logger, STDLibLogObserver, globalLogPublisher
@@ -91,6 +92,25 @@ def test_level(eventlog: Callable[..., EventLog], lines: Callable[[EventLog], li
     Logger("here").critical("critical")
     stop()
     assert lines(log) == ["ERROR ZODB error", "CRITICAL zeotwisted.server critical"]
+
+
+def test_record_factory_of_the_application(
+    eventlog: Callable[..., EventLog],
+    lines: Callable[[EventLog], list[str]],
+) -> None:
+    """It makes the records of Twisted's log, too: a formatter may need what it adds to them."""
+    factory = logging.getLogRecordFactory()
+
+    def renamed(name: str, *args: Any, **options: Any) -> logging.LogRecord:
+        return factory(f"site.{name}", *args, **options)
+
+    log = eventlog()
+    logging.setLogRecordFactory(renamed)
+    try:
+        Logger("here").info("from Twisted")
+    finally:
+        logging.setLogRecordFactory(factory)
+    assert lines(log) == ["INFO site.zeotwisted.server from Twisted"]
 
 
 def test_line_that_cannot_be_formatted(
