@@ -17,8 +17,8 @@ from typing import Any
 from ZEO.cache import ClientCache as ZEOCache  # type: ignore[import-untyped]
 from ZODB.utils import p64
 
-from zeotwisted.client.cache import ClientCache
-from zeotwisted.client.cachefile import FileCache
+from zeotwisted.clientstorage.cache.file import FileCache
+from zeotwisted.clientstorage.cache.memory import ClientCache
 
 _MIB = 2**20
 _OBJECTS = 30_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client.storage import ClientStorage
+    from .clientstorage import ClientStorage
 
 __all__ = ["ClientStorage"]
 
@@ -17,7 +17,7 @@ __all__ = ["ClientStorage"]
 def __getattr__(name: str) -> Any:
     # The package loads this module, and a daemon has no use for the client.
     if name == "ClientStorage":
-        from .client.storage import ClientStorage
+        from .clientstorage import ClientStorage
 
         return ClientStorage
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

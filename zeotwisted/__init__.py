@@ -2,7 +2,7 @@
 
 `server` and `client` are functions, as in ZEO, and packages, too. The packages are imported before
 the functions are defined, since importing a package sets an attribute of this name; their modules
-are imported as usual: ``from zeotwisted.server.service import StorageServer``. Likewise,
+are imported as usual: ``from zeotwisted.storageserver.service import StorageServer``. Likewise,
 `ClientStorage` is the class, and also a module that has it, for imports that were written for ZEO.
 """
 
@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import ClientStorage as _client_storage_module  # noqa: F401
-from . import client as _client_package  # noqa: F401
-from . import server as _server_package  # noqa: F401
+from . import clientstorage as _client_package  # noqa: F401
+from . import storageserver as _server_package  # noqa: F401
 from .localserver import server
 
 if TYPE_CHECKING:
-    from .client.storage import ClientStorage
+    from .clientstorage import ClientStorage
 
 __version__ = "0.1.0"
 
@@ -31,7 +31,7 @@ del globals()["ClientStorage"]
 def __getattr__(name: str) -> Any:
     # A daemon has no use for the client.
     if name == "ClientStorage":
-        from .client.storage import ClientStorage
+        from .clientstorage import ClientStorage
 
         return ClientStorage
     if name in ("Exceptions", "exceptions"):
@@ -45,7 +45,7 @@ def client(*args: Any, **kwargs: Any) -> ClientStorage:
     :raises ValueError: an argument can never work; the text says what to write instead.
     """
     from .arguments import refuse_unknown
-    from .client.storage import ClientStorage
+    from .clientstorage import ClientStorage
 
     refuse_unknown(ClientStorage, "client", kwargs)
     return ClientStorage(*args, **kwargs)
@@ -56,7 +56,7 @@ def DB(*args: Any, **kwargs: Any) -> Any:
 
     Many clients may do so at once when the database is empty, and needs its root object.
     """
-    from .client.database import open_database
+    from .clientstorage import open_database
 
     return open_database(client(*args, **kwargs))
 

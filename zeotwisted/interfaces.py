@@ -25,7 +25,7 @@ class Serving:
 
     It is told in the reactor's thread. ZEO's daemon tells the same with a class of its own.
 
-    :ivar server: the `zeotwisted.server.service.StorageServer`.
+    :ivar server: the `zeotwisted.storageserver.service.StorageServer`.
     :ivar address: where it listens: (host, port), or the path of a Unix socket. Of several
         addresses it is the first one.
     """
@@ -38,7 +38,7 @@ class Serving:
 class Closed:
     """An event, by ``ZODB.event.notify``: a server that has served is closed.
 
-    :ivar server: the `zeotwisted.server.service.StorageServer`.
+    :ivar server: the `zeotwisted.storageserver.service.StorageServer`.
     """
 
     def __init__(self, server: Any) -> None:

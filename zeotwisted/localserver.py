@@ -78,7 +78,7 @@ def server(
     :raises zeotwisted.daemon.StartError: a storage cannot be opened, or the port is in use.
     """
     valid = checked(_ARGUMENTS, locals())
-    from .config.server import storage_section
+    from .config import storage_section
 
     if storage_conf is None:
         storage_conf = storage_section(path, blob_dir)
@@ -98,9 +98,9 @@ def _start_thread(text: str) -> tuple[Address, Callable[[], None]]:
     from twisted.internet.defer import maybeDeferred
     from twisted.internet.threads import blockingCallFromThread
 
-    from .config.server import parse_server_config
+    from .config import parse_server_config
     from .daemon import configured_daemon
-    from .reactorthread import ReactorThread
+    from .reactor import ReactorThread
 
     config = parse_server_config(text)
     thread = ReactorThread("zeotwisted server reactor")
@@ -140,7 +140,7 @@ def _start_thread(text: str) -> tuple[Address, Callable[[], None]]:
 
 
 def _start_process(text: str) -> tuple[Address, Callable[[], None]]:
-    from .config.server import parse_server_config
+    from .config import parse_server_config
     from .daemon import StartError
 
     # A mistake is better found before there is a process.
@@ -181,7 +181,7 @@ def _start_process(text: str) -> tuple[Address, Callable[[], None]]:
 
 def run_child() -> None:
     """Run in the child process: read the configuration, tell the address, wait for the end."""
-    from .config.server import ConfigurationError
+    from .config import ConfigurationError
     from .daemon import StartError
 
     text = json.loads(sys.stdin.readline())

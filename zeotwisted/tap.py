@@ -13,25 +13,32 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
+from zeotwisted.config import datatypes
+
 from . import __version__
-from .certificates import endpoint_files
-from .config import datatypes
-from .config.server import (
+from .config import (
     ConfigurationError,
     StorageOpener,
+    is_encrypted,
     parse_storages,
     read_server_config,
     storage_section,
 )
-from .config.tls import is_encrypted
-from .daemon import UNACCEPTED, Daemon, configured_daemon
-from .launcher import check_pid_file, take_over_log
+from .daemon import (
+    UNACCEPTED,
+    Daemon,
+    Terminal,
+    check_pid_file,
+    configured_daemon,
+    endpoint_files,
+    goes_to_background,
+    take_over_log,
+    unwritable_file,
+)
 from .logs import FileLog, show_in_twisted_log, writes_to_terminal
-from .server.options import ServerOptions
-from .signals import handle_signals
-from .terminal import Terminal
-from .twistdfiles import goes_to_background, unwritable_file
-from .unixsocket import unix_endpoint
+from .reactor import handle_signals
+from .storageserver import ServerOptions
+from .transport import unix_endpoint
 
 __all__ = ["Options", "makeService"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ZODB.utils import p64
 
-from zeotwisted.client.cachefile import FileCache
+from zeotwisted.clientstorage.cache.file import FileCache
 
 _SIZE = 64 * 1024
 

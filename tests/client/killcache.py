@@ -22,7 +22,7 @@ from ZODB.POSException import ConflictError
 from ZODB.utils import p64, u64, z64
 
 import zeotwisted
-from zeotwisted.client.cachefile import FileCache
+from zeotwisted.clientstorage.cache.file import FileCache
 
 _OBJECTS = 120
 _SIZE = 150_000
@@ -31,7 +31,7 @@ _SIZE = 150_000
 _SPAWNER = """
 import os, signal, sys
 import zeotwisted
-import zeotwisted.client.storage
+import zeotwisted.clientstorage.storage
 from tests.client.killcache import work
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:

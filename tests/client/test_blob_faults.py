@@ -14,7 +14,7 @@ import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import p64, z64
 
-from zeotwisted.client.blobcache import TRANSFERS
+from zeotwisted.clientstorage.blobs.cache import TRANSFERS
 from zeotwisted.exceptions import ClientDisconnected
 
 from .support import InThread, Script, World, wait_for_connection, wait_until

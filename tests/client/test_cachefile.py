@@ -14,9 +14,9 @@ import pytest
 import ZEO.cache
 from ZODB.utils import p64, z64
 
-from zeotwisted.client.cachefile import CacheFileError, FileCache
-from zeotwisted.client.cachelog import HEADER
-from zeotwisted.client.opencache import open_cache
+from zeotwisted.clientstorage.cache.file import CacheFileError, FileCache
+from zeotwisted.clientstorage.cache.log import HEADER
+from zeotwisted.clientstorage.cache.opening import open_cache
 from zeotwisted.exceptions import ClientDisconnected
 
 from .damagecache import damage_caches

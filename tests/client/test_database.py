@@ -10,7 +10,7 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError, ReadConflictError
 
 import zeotwisted
-from zeotwisted.client.database import open_database
+from zeotwisted.clientstorage.database import open_database
 
 from .support import InThread, World
 

@@ -13,7 +13,7 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.utils import p64, z64
 
 from zeotwisted import ClientStorage
-from zeotwisted.client.waiter import Waiter
+from zeotwisted.clientstorage.calls.waiter import Waiter
 from zeotwisted.exceptions import ClientDisconnected
 
 from .support import InThread, Script, World, store, wait_for_connection, wait_until

@@ -21,7 +21,7 @@ from ZODB.POSException import StorageError
 from ZODB.utils import p64, z64
 
 from zeotwisted.exceptions import ClientStorageError, CommitInDoubt
-from zeotwisted.server.metadata import StoredExtension
+from zeotwisted.storageserver.storage.metadata import StoredExtension
 
 from .support import InThread, World, store
 

@@ -10,8 +10,8 @@ import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import p64, z64
 
-from zeotwisted.client.cachefile import FileCache
-from zeotwisted.client.native import StorageClient
+from zeotwisted.clientstorage.cache.file import FileCache
+from zeotwisted.clientstorage.native import StorageClient
 from zeotwisted.exceptions import ClientDisconnected
 
 from .support import Script, World, store, wait_until
@@ -23,8 +23,8 @@ import asyncio
 from twisted.internet import {kind}reactor
 {kind}reactor.install()
 from twisted.internet import defer, reactor, task, threads
-from zeotwisted.client.cachefile import FileCache
-from zeotwisted.client.native import StorageClient
+from zeotwisted.clientstorage.cache.file import FileCache
+from zeotwisted.clientstorage.native import StorageClient
 
 OID, OTHER = (number.to_bytes(8, "big") for number in (1, 2))
 

@@ -15,10 +15,10 @@ from ZODB.blob import Blob
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import p64
 
-from zeotwisted.client.blobcache import TRANSFERS, BlobCache
-from zeotwisted.client.downloads import Download
+from zeotwisted.clientstorage.blobs.cache import TRANSFERS, BlobCache
+from zeotwisted.clientstorage.blobs.downloads import Download
 from zeotwisted.exceptions import ClientStorageError
-from zeotwisted.folders import Folder
+from zeotwisted.files.folders import Folder
 
 from .support import InThread, World, store
 from .test_blob_faults import OID

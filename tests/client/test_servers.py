@@ -14,7 +14,7 @@ from ZODB.utils import maxtid, p64, z64
 
 from tests.ordering.puppets import Database
 from zeotwisted import ClientStorage
-from zeotwisted.client.states import TRANSITIONS, Input, State
+from zeotwisted.clientstorage.connection.states import TRANSITIONS, Input, State
 from zeotwisted.exceptions import ClientDisconnected
 
 from .support import InThread, Proxy, World, store, wait_for_connection, wait_until

@@ -12,7 +12,7 @@ from ZODB.utils import p64, z64
 
 from zeotwisted import ClientStorage
 from zeotwisted.exceptions import ClientStorageError
-from zeotwisted.reactorthread import ReactorThread
+from zeotwisted.reactor.thread import ReactorThread
 
 from .support import Script, World, store, wait_until
 

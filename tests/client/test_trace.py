@@ -10,10 +10,10 @@ import ZEO.scripts.cache_simul
 import ZEO.scripts.cache_stats
 from ZODB.utils import p64
 
-from zeotwisted.client.cache import ClientCache
-from zeotwisted.client.cachefile import FileCache
-from zeotwisted.client.opencache import open_cache
-from zeotwisted.client.trace import TracingCache
+from zeotwisted.clientstorage.cache.file import FileCache
+from zeotwisted.clientstorage.cache.memory import ClientCache
+from zeotwisted.clientstorage.cache.opening import open_cache
+from zeotwisted.clientstorage.cache.trace import TracingCache
 
 from .support import World, store
 

@@ -59,9 +59,9 @@ class Opened:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("zeotwisted.client.storage")
+    module = ModuleType("zeotwisted.clientstorage.storage")
     module.ClientStorage = Opened  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "zeotwisted.client.storage", module)
+    monkeypatch.setitem(sys.modules, "zeotwisted.clientstorage.storage", module)
 
 
 def test_defaults() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 import zeotwisted
 from zeotwisted.config.server import ConfigurationError
-from zeotwisted.daemon import StartError
+from zeotwisted.daemon.daemon import StartError
 
 from .conftest import TIMEOUT, commit, environment, read
 
@@ -206,10 +206,10 @@ def test_eventlog_ends_with_the_server(
 
 def test_functions_stay_functions() -> None:
     code = (
-        "import zeotwisted, zeotwisted.server.service, zeotwisted.client.storage;"
+        "import zeotwisted, zeotwisted.storageserver.service, zeotwisted.clientstorage.storage;"
         "import zeotwisted.server as package;"
-        "from zeotwisted.server.service import StorageServer;"
-        "from zeotwisted.client.storage import ClientStorage;"
+        "from zeotwisted.storageserver.service import StorageServer;"
+        "from zeotwisted.clientstorage.storage import ClientStorage;"
         "assert ClientStorage is zeotwisted.ClientStorage;"
         "address, stop = zeotwisted.server();"
         "storage = zeotwisted.client(address);"

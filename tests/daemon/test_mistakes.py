@@ -375,7 +375,7 @@ def test_application_with_a_storage_that_cannot_be_served(folder: Path) -> None:
         "from twisted.application.service import Application\n"
         "from twisted.internet import reactor\n"
         "from tests.server.mvcc import Storage\n"
-        "from zeotwisted.server.service import StorageServer\n"
+        "from zeotwisted.storageserver.service import StorageServer\n"
         "application = Application('zeo')\n"
         "StorageServer(reactor, {'main': Storage()}).setServiceParent(application)\n"
     )

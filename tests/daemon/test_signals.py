@@ -52,7 +52,7 @@ def test_left_alone(reason: str) -> None:
     code = (
         "import signal, threading, zeotwisted;"
         "from twisted.internet.selectreactor import SelectReactor;"
-        "from zeotwisted.signals import handle_signals;"
+        "from zeotwisted.reactor.signals import handle_signals;"
         f"own = {'signal.signal(signal.SIGHUP, print)' if here else None};"
         "before = signal.getsignal(signal.SIGHUP);"
         "reactor = SelectReactor(); handle_signals(reactor, []);"

@@ -12,7 +12,7 @@ from unittest import mock
 from ZODB.utils import z64
 
 import zeotwisted
-from zeotwisted.client import connection
+from zeotwisted.clientstorage.connection import connection
 
 __all__ = ["ClientStorage", "note_verification"]
 

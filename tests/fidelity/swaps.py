@@ -89,8 +89,8 @@ def _run_daemon(
     from twisted.internet.threads import blockingCallFromThread
 
     from zeotwisted.config.server import parse_server_config
-    from zeotwisted.daemon import configured_daemon
-    from zeotwisted.reactorthread import ReactorThread
+    from zeotwisted.daemon.daemon import configured_daemon
+    from zeotwisted.reactor.thread import ReactorThread
 
     if protocol is not None:
         raise NotImplementedError(f"zeotwisted's daemon cannot be told to speak {protocol!r}")

@@ -18,9 +18,9 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from ZODB.MappingStorage import MappingStorage
 
-from zeotwisted.client.loads import into_cache
-from zeotwisted.client.storage import ClientStorage
-from zeotwisted.client.waiter import Waiter
+from zeotwisted.clientstorage.calls.waiter import Waiter
+from zeotwisted.clientstorage.records.loads import into_cache
+from zeotwisted.clientstorage.storage import ClientStorage
 from zeotwisted.protocol.methods import CLIENT_CALLS
 from zeotwisted.protocol.session import (
     Called,
@@ -31,9 +31,9 @@ from zeotwisted.protocol.session import (
     ServerHandshake,
     Session,
 )
-from zeotwisted.server.options import ServerOptions
-from zeotwisted.server.protocol import StorageServerFactory
-from zeotwisted.server.storage import ServedStorage
+from zeotwisted.storageserver.connections.protocol import StorageServerFactory
+from zeotwisted.storageserver.options import ServerOptions
+from zeotwisted.storageserver.storage.served import ServedStorage
 
 OID_A, OID_B = (number.to_bytes(8, "big") for number in (1, 2))
 T0, T1, T2, T3 = (number.to_bytes(8, "big") for number in (10, 11, 12, 13))

@@ -12,7 +12,7 @@ import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
-from zeotwisted.client.states import State
+from zeotwisted.clientstorage.connection.states import State
 from zeotwisted.exceptions import ClientDisconnected
 
 from .puppets import INFO, OID_A, OID_B, T0, T1, T2, T3, Client, PuppetServer

@@ -23,7 +23,7 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import POSKeyError
 
 from zeotwisted import ClientStorage
-from zeotwisted.client.waiter import Waiter
+from zeotwisted.clientstorage.calls.waiter import Waiter
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 from zeotwisted.protocol.session import Called, ServerHandshake, Session
 

@@ -12,8 +12,8 @@ from ZODB.POSException import POSKeyError, ReadConflictError
 from tests.client.support import InThread, wait_until
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 from zeotwisted.protocol.session import ServerHandshake
-from zeotwisted.server import loads
-from zeotwisted.server.loads import Loads, load_many_before
+from zeotwisted.storageserver.storage import loads
+from zeotwisted.storageserver.storage.loads import Loads, load_many_before
 
 from .puppets import LATEST, OID_A, OID_B, T0, T1, T2, Client, PuppetServer, Reactor, Server
 

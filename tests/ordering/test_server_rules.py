@@ -20,11 +20,11 @@ from ZODB.POSException import ConflictError, StorageError, StorageTransactionErr
 
 from zeotwisted.exceptions import ServerException
 from zeotwisted.protocol.session import Called, Replied
-from zeotwisted.server import transaction
-from zeotwisted.server.commitlog import CommitLog
-from zeotwisted.server.loads import Loads
-from zeotwisted.server.transaction import ALLOWED, Phase
-from zeotwisted.transports import DirectWriter
+from zeotwisted.storageserver.commit import transaction
+from zeotwisted.storageserver.commit.commitlog import CommitLog
+from zeotwisted.storageserver.commit.transaction import ALLOWED, Phase
+from zeotwisted.storageserver.storage.loads import Loads
+from zeotwisted.transport.sockets import DirectWriter
 
 from .puppets import LATEST, OID_A, OID_B, PuppetClient, Reactor, Server
 

@@ -169,7 +169,7 @@ def _start(address: Any) -> subprocess.Popen[str]:
 
 def _count(address: Any) -> Counted:
     """Increment until there is a line to read."""
-    from zeotwisted.client import transaction as module
+    from zeotwisted.clientstorage.commit import transaction as module
     from zeotwisted.exceptions import CommitInDoubt
 
     logging.disable(logging.CRITICAL)

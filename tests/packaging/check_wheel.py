@@ -26,8 +26,8 @@ WHEEL = [
     "zeotwisted/component.xml",
     "zeotwisted/tap.py",
     "zeotwisted/protocol/session.py",
-    "zeotwisted/server/service.py",
-    "zeotwisted/client/storage.py",
+    "zeotwisted/storageserver/service.py",
+    "zeotwisted/clientstorage/storage.py",
     "zeotwisted/ClientStorage.py",
     "zeotwisted/Exceptions/__init__.py",
     "zeotwisted/config/clientkeys.xml",
@@ -65,7 +65,7 @@ ours = {name for name in sys.modules if name.startswith("zeotwisted.")}
 assert "zeotwisted.tap" not in ours and "zeotwisted.daemon" not in ours, ours
 from zeotwisted import ClientStorage
 assert "twisted.internet.reactor" not in sys.modules
-import zeotwisted.server.service, zeotwisted.client.storage
+import zeotwisted.storageserver.service, zeotwisted.clientstorage.storage
 assert callable(zeotwisted.server) and callable(zeotwisted.client)
 assert "twisted.internet.reactor" not in sys.modules
 print(zeotwisted.__file__)

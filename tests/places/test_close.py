@@ -14,9 +14,10 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.utils import p64, z64
 
 from tests.client.support import InThread, Script, World, store, wait_until
-from zeotwisted import ClientStorage, reactorthread
+from zeotwisted import ClientStorage
 from zeotwisted.exceptions import ClientDisconnected
-from zeotwisted.reactorthread import ReactorThread
+from zeotwisted.reactor import thread as reactorthread
+from zeotwisted.reactor.thread import ReactorThread
 
 #: How long (seconds) closing may take.
 MOMENT = 4.0

@@ -199,7 +199,7 @@ def _refused(world: World, first: str) -> str:
     return script.succeed()
 
 
-@pytest.mark.parametrize("what", ["zeotwisted.client.storage", "twisted.internet.pollreactor"])
+@pytest.mark.parametrize("what", ["zeotwisted.clientstorage", "twisted.internet.pollreactor"])
 def test_too_late(world: World, what: str) -> None:
     assert _refused(world, f"import {what}\n{PATCH}") == (
         "gevent has replaced threads too late; call gevent.monkey.patch_all() before zeotwisted or "

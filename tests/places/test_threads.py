@@ -14,7 +14,7 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.utils import maxtid, p64, z64
 
 from tests.client.support import InThread, Script, World, store, wait_until
-from zeotwisted.client import prefetch
+from zeotwisted.clientstorage.records import prefetch
 from zeotwisted.exceptions import ClientDisconnected
 
 
@@ -204,7 +204,7 @@ class _Counting:
     """The iterators that a server keeps, in this process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from zeotwisted.server import iterators
+        from zeotwisted.storageserver.connections import iterators
 
         self._all: list[Any] = []
         original = iterators.Iterators.__init__

@@ -15,14 +15,7 @@ from ZEO.asyncio import marshal
 from ZODB._compat import dumps, loads
 
 from zeotwisted.protocol.codecs import CODECS
-from zeotwisted.protocol.extensions import (
-    Unknown,
-    Unreadable,
-    described,
-    plain,
-    stored,
-    with_entry,
-)
+from zeotwisted.protocol.extensions import Unknown, Unreadable, described, plain, stored, with_entry
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.booleans()
 TEXTS = st.text(st.characters()) | st.binary()

@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 
 from tests.ordering.puppets import OID_A, PuppetClient, Server
 from zeotwisted.exceptions import ServerException
-from zeotwisted.server.floods import Kind
-from zeotwisted.tlserrors import HandshakeError
+from zeotwisted.storageserver.floods import Kind
+from zeotwisted.transport.tlserrors import HandshakeError
 
 _MANY = 200
 

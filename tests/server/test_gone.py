@@ -12,8 +12,8 @@ import pytest
 from twisted.logger import Logger
 
 from tests.ordering.puppets import OID_A, PuppetClient, Server
-from zeotwisted.server.connection import ServerConnection
-from zeotwisted.server.protocol import (
+from zeotwisted.storageserver.connections.connection import ServerConnection
+from zeotwisted.storageserver.connections.protocol import (
     _FEW_UNDER_WAY,
     _MANY_UNDER_WAY,
     StorageServerProtocol,

@@ -11,7 +11,7 @@ import transaction
 import ZODB
 from ZODB.FileStorage import FileStorage
 
-from zeotwisted.server.iterators import Iterators
+from zeotwisted.storageserver.connections.iterators import Iterators
 
 MANY = 300
 

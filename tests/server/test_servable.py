@@ -14,9 +14,9 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.tests.hexstorage import HexStorage
 
 import zeotwisted
-from zeotwisted.daemon import StartError
-from zeotwisted.server.servable import NotServable
-from zeotwisted.server.service import StorageServer
+from zeotwisted.daemon.daemon import StartError
+from zeotwisted.storageserver.service import StorageServer
+from zeotwisted.storageserver.storage.servable import NotServable
 
 from .mvcc import Storage
 

@@ -14,8 +14,8 @@ from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 
 import zeotwisted
-from zeotwisted.reactorthread import ReactorThread
-from zeotwisted.server.service import ListeningError, StorageServer
+from zeotwisted.reactor.thread import ReactorThread
+from zeotwisted.storageserver.service import ListeningError, StorageServer
 
 
 def test_in_an_application_of_its_own(tmp_path: Path) -> None:

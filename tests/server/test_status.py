@@ -18,8 +18,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 import zeotwisted
-from zeotwisted.server.options import ServerOptions
-from zeotwisted.server.protocol import StorageServerFactory
+from zeotwisted.storageserver.connections.protocol import StorageServerFactory
+from zeotwisted.storageserver.options import ServerOptions
 
 from .conftest import TIMEOUT
 

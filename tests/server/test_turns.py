@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
-from zeotwisted.server.connection import ServerConnection
-from zeotwisted.server.turns import Turns
+from zeotwisted.storageserver.connections.connection import ServerConnection
+from zeotwisted.storageserver.turns import Turns
 
 MANY = 20_000
 

@@ -13,7 +13,7 @@ from tests.daemon.conftest import Running, commit, daemon, folder, read, run
 from tests.daemon.test_mistakes import refused
 from tests.ordering.puppets import MemoryReactor
 from zeotwisted.config.server import parse_server_config
-from zeotwisted.daemon import configured_daemon
+from zeotwisted.daemon.daemon import configured_daemon
 
 from .certificates import Certificates, ssl_section
 from .test_failures import twisted_options

@@ -15,9 +15,9 @@ from twisted.internet import ssl as twisted_ssl
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests.client.support import SOON, World, wait_until
-from zeotwisted import tls
 from zeotwisted.config import server as config_server
 from zeotwisted.exceptions import ClientDisconnected, ProtocolError
+from zeotwisted.transport import tls
 
 from .certificates import Certificates, ssl_section
 from .test_pairs import context

@@ -29,7 +29,7 @@ from tests.ordering.test_leading import (
     test_the_thread_that_waits_reads_its_answer,
     test_who_follows_leads_next,
 )
-from zeotwisted.transports import bottom
+from zeotwisted.transport.sockets import bottom
 
 from .certificates import Certificates
 

@@ -10,7 +10,7 @@ from ZODB.utils import z64
 
 from tests.client.support import InThread, World, store
 from zeotwisted.exceptions import ClientDisconnected
-from zeotwisted.transports import bottom
+from zeotwisted.transport.sockets import bottom
 
 from .certificates import Certificates
 from .test_pairs import OID, context

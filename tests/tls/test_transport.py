@@ -15,9 +15,9 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from zeotwisted.tls import TLSFactory, TLSTransport
-from zeotwisted.tlserrors import HandshakeError
-from zeotwisted.transports import DirectWriter
+from zeotwisted.transport.sockets import DirectWriter
+from zeotwisted.transport.tls import TLSFactory, TLSTransport
+from zeotwisted.transport.tlserrors import HandshakeError
 
 from .certificates import Certificates
 from .test_pairs import context

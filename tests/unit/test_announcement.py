@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from zeotwisted.client.announcement import announce
-from zeotwisted.client.native import StorageClient
+from zeotwisted.clientstorage.connection.announcement import announce
+from zeotwisted.clientstorage.native import StorageClient
 
 
 class Awaited:

@@ -15,14 +15,14 @@ from ZEO.ClientStorage import ClientStorage as StockClientStorage
 from ZODB.MappingStorage import MappingStorage
 
 import zeotwisted
-from zeotwisted.addresses import LONGEST_PATH, parse_address
-from zeotwisted.arguments import ArgumentError
-from zeotwisted.client.arguments import CLIENT_STORAGE, STORAGE_CLIENT
-from zeotwisted.client.native import StorageClient
-from zeotwisted.client.storage import ClientStorage
-from zeotwisted.server.arguments import SERVER_OPTIONS
-from zeotwisted.server.options import ServerOptions
-from zeotwisted.server.service import StorageServer
+from zeotwisted.arguments.addresses import LONGEST_PATH, parse_address
+from zeotwisted.arguments.rules import ArgumentError
+from zeotwisted.clientstorage.arguments import CLIENT_STORAGE, STORAGE_CLIENT
+from zeotwisted.clientstorage.native import StorageClient
+from zeotwisted.clientstorage.storage import ClientStorage
+from zeotwisted.storageserver.arguments import SERVER_OPTIONS
+from zeotwisted.storageserver.options import ServerOptions
+from zeotwisted.storageserver.service import StorageServer
 
 NOWHERE = ("127.0.0.1", 1)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.testing import StringTransport
 
-from zeotwisted.server.backlog import Backlog
+from zeotwisted.storageserver.connections.backlog import Backlog
 
 
 class Client:

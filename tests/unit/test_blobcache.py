@@ -14,11 +14,11 @@ import ZEO.ClientStorage
 from ZODB.utils import p64
 
 from tests.client.support import InThread, wait_until
-from zeotwisted.client import blobcleaner
-from zeotwisted.client.blobcache import TRANSFERS, BlobCache, BlobCacheLayout
-from zeotwisted.client.blobcleaner import BlobCleaner
-from zeotwisted.client.blobs import CachedBlobs
-from zeotwisted.client.blobuses import OwnUses
+from zeotwisted.clientstorage.blobs import cleaner as blobcleaner
+from zeotwisted.clientstorage.blobs.blobs import CachedBlobs
+from zeotwisted.clientstorage.blobs.cache import TRANSFERS, BlobCache, BlobCacheLayout
+from zeotwisted.clientstorage.blobs.cleaner import BlobCleaner
+from zeotwisted.clientstorage.blobs.uses import OwnUses
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 
 

@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from zeotwisted.client.cache import ClientCache
-from zeotwisted.client.cachefile import FileCache
+from zeotwisted.clientstorage.cache.file import FileCache
+from zeotwisted.clientstorage.cache.memory import ClientCache
 
 
 def tid(number: int) -> bytes:

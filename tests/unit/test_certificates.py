@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tls.certificates import Certificates
-from zeotwisted.certificates import date_problem, endpoint_files
+from zeotwisted.daemon.certificates import date_problem, endpoint_files
 
 _NOW = datetime.now(timezone.utc)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ZEO.cache
 from ZODB.utils import p64
 
-from zeotwisted.client.coherence import Coherence
+from zeotwisted.clientstorage.records.coherence import Coherence
 
 
 def test_replay_with_a_cache_of_zeo() -> None:

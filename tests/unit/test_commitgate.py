@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from zeotwisted.client.transaction import ClientTransaction, CommitGate
+from zeotwisted.clientstorage.commit.transaction import ClientTransaction, CommitGate
 from zeotwisted.exceptions import ClientDisconnected
 
 SOON = 20.0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from zeotwisted.server.committhread import CommitThread
+from zeotwisted.storageserver.storage.committhread import CommitThread
 
 
 class Reactor:

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from zeotwisted.server.floods import _HOSTS, Floods, Kind
+from zeotwisted.storageserver.floods import _HOSTS, Floods, Kind
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.utils import u64
 
 from zeotwisted.protocol.oids import split
-from zeotwisted.server.changes import read_changes, starts_anywhere
-from zeotwisted.server.invalidations import _OVERHEAD, InvalidationQueue
+from zeotwisted.storageserver.storage.changes import read_changes, starts_anywhere
+from zeotwisted.storageserver.storage.invalidations import _OVERHEAD, InvalidationQueue
 
 
 def tid(number: int) -> bytes:

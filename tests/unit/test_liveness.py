@@ -13,8 +13,8 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.internet.unix import Server as UNIXServer
 
-from zeotwisted.liveness import Liveness, Manners
-from zeotwisted.transports import set_tcp_options, unsent
+from zeotwisted.transport.liveness import Liveness, Manners
+from zeotwisted.transport.sockets import set_tcp_options, unsent
 
 
 class Watch:

@@ -12,7 +12,7 @@ import pytest
 from twisted.logger import LogBeginner, Logger, STDLibLogObserver, globalLogPublisher
 
 from zeotwisted.config.server import parse_server_config
-from zeotwisted.logs import EventLog, show_in_twisted_log
+from zeotwisted.logs.logs import EventLog, show_in_twisted_log
 
 CONF = """
 <zeo>

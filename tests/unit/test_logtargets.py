@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from zeotwisted.logtargets import (
+from zeotwisted.logs.targets import (
     FileTarget,
     HandlerTarget,
     LogFileTarget,

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from zeotwisted.logwriter import MOST_TEXT, LogWriter, is_writing
+from zeotwisted.logs.writer import MOST_TEXT, LogWriter, is_writing
 
 TIMEOUT = 20
 

@@ -47,7 +47,7 @@ def test_a_client_that_finds_no_server() -> None:
 
 def test_the_client_does_not_load_zeo() -> None:
     program = (
-        "import sys, zeotwisted.client.storage, zeotwisted.server.service\n"
+        "import sys, zeotwisted.clientstorage.storage, zeotwisted.storageserver.service\n"
         "print(*sorted(name for name in sys.modules if name.split('.')[0] == 'ZEO'))"
     )
     assert run(program) == ["ZEO", "ZEO.Exceptions"]
@@ -93,7 +93,7 @@ def test_imports(program: str) -> None:
 
 
 def test_a_daemon_does_not_load_the_client() -> None:
-    program = "import sys, zeotwisted; print('zeotwisted.client.storage' in sys.modules)"
+    program = "import sys, zeotwisted; print('zeotwisted.clientstorage.storage' in sys.modules)"
     assert run(program) == ["False"]
 
 

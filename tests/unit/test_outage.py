@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from zeotwisted.client.outage import _REASONS, Outage
+from zeotwisted.clientstorage.connection.outage import _REASONS, Outage
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.python.failure import Failure
 
 from tests.client.support import InThread, wait_until
-from zeotwisted.client.outbox import Outbox
-from zeotwisted.reactorthread import ReactorThread
-from zeotwisted.transports import direct_sender, sender
+from zeotwisted.clientstorage.calls.outbox import Outbox
+from zeotwisted.reactor.thread import ReactorThread
+from zeotwisted.transport.sockets import direct_sender, sender
 
 
 class Wire:

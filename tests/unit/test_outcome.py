@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ZODB._compat import loads
 
-from zeotwisted.client.outcome import (
+from zeotwisted.clientstorage.commit.outcome import (
     Traces,
     committed_tid,
     mark_of,

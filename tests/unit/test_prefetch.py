@@ -8,7 +8,7 @@ import pytest
 from ZODB.POSException import POSKeyError
 from ZODB.utils import maxtid, p64
 
-from zeotwisted.client.prefetch import Prefetches
+from zeotwisted.clientstorage.records.prefetch import Prefetches
 
 
 class Nothing:

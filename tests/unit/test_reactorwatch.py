@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet.selectreactor import SelectReactor
 
-from zeotwisted.reactorwatch import ReactorTaken, ReactorWatch
+from zeotwisted.daemon.reactorwatch import ReactorTaken, ReactorWatch
 
 TIMEOUT = 20
 
@@ -68,7 +68,7 @@ def test_thread_that_has_not_come_to_the_reactor_yet(reactor: SelectReactor) -> 
 
 
 def test_has_a_thread_of_its_own(reactor: SelectReactor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zeotwisted.reactorwatch._PATIENCE", 0.01)
+    monkeypatch.setattr("zeotwisted.daemon.reactorwatch._PATIENCE", 0.01)
     end = threading.Event()
     storage = ReactorWatch(reactor).opened(lambda: Storage(end.wait))
     end.set()

@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from ZODB.POSException import ReadOnlyError
 
-from zeotwisted.client.address import Address
-from zeotwisted.client.search import NoServer, Rank, Search
+from zeotwisted.clientstorage.connection.address import Address
+from zeotwisted.clientstorage.connection.search import NoServer, Rank, Search
 from zeotwisted.exceptions import ClientDisconnected
 
 A: Address = ("a", 1)

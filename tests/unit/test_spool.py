@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeotwisted.server.spool import Spool
+from zeotwisted.storageserver.commit.spool import Spool
 
 
 @given(

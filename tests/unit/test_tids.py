@@ -15,7 +15,7 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.TimeStamp import TimeStamp
 from ZODB.utils import newTid, p64, u64, z64
 
-from zeotwisted.server.tids import TidClock, holds, takes_tids
+from zeotwisted.storageserver.storage.tids import TidClock, holds, takes_tids
 
 OID = p64(1)
 

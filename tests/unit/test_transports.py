@@ -12,7 +12,13 @@ from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.python.failure import Failure
 
 from tests.client.support import InThread
-from zeotwisted.transports import LARGE_READ, SMALL_READ, DirectSender, DirectWriter, ReadSize
+from zeotwisted.transport.sockets import (
+    LARGE_READ,
+    SMALL_READ,
+    DirectSender,
+    DirectWriter,
+    ReadSize,
+)
 
 
 class Above:

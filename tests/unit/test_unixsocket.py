@@ -14,7 +14,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.selectreactor import SelectReactor
 
-from zeotwisted.unixsocket import UnixSocketEndpoint, unix_endpoint
+from zeotwisted.transport.unixsocket import UnixSocketEndpoint, unix_endpoint
 
 REACTOR = SelectReactor()
 
@@ -73,7 +73,7 @@ def test_another_program_serves_it(tmp_path: Path) -> None:
 def test_another_program_is_too_busy_to_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zeotwisted.unixsocket._ANSWER", 0.05)
+    monkeypatch.setattr("zeotwisted.transport.unixsocket._ANSWER", 0.05)
     path = tmp_path / "zeo.sock"
     with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as waiting:
         other.bind(str(path))

@@ -1,1 +1,30 @@
-"""Configuration files: the ZConfig schemas of the server and of the client storage."""
+"""Configuration files: the ZConfig schemas of the server and of the client storage.
+
+ZConfig's schemas (``*.xml``) are the authority for keys, types and defaults.
+"""
+
+from __future__ import annotations
+
+from . import datatypes
+from .server import (
+    ConfigurationError,
+    ServerConfig,
+    StorageOpener,
+    parse_server_config,
+    parse_storages,
+    read_server_config,
+    storage_section,
+)
+from .tls import is_encrypted
+
+__all__ = [
+    "ConfigurationError",
+    "ServerConfig",
+    "StorageOpener",
+    "datatypes",
+    "is_encrypted",
+    "parse_server_config",
+    "parse_storages",
+    "read_server_config",
+    "storage_section",
+]

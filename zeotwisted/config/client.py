@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from zeotwisted.config.beside import watch
-from zeotwisted.config.datatypes import Address
-from zeotwisted.config.loader import ConfigurationError
-from zeotwisted.config.tls import ContextError, client_context
+from .beside import watch
+from .datatypes import Address
+from .loader import ConfigurationError
+from .tls import ContextError, client_context
 
 __all__ = ["ClientStorageConfig"]
 
@@ -69,7 +69,7 @@ class ClientStorageConfig:
         """Return the storage, once it is connected."""
         addresses, options = self.arguments()
         # A configuration may be read where nothing is opened, and a client brings Twisted along.
-        from zeotwisted.client.storage import ClientStorage
+        from zeotwisted.clientstorage import ClientStorage
 
         ignored = [key for key in _WITHOUT_EFFECT if self._value(key) is not None]
         if ignored:

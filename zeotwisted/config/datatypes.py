@@ -10,9 +10,8 @@ import re
 
 from ZConfig import datatypes
 
-from zeotwisted.addresses import LONGEST_PATH, Address, check_host, check_socket_path
-from zeotwisted.arguments import ArgumentError
-from zeotwisted.protocol.framing import MAX_FRAME
+from zeotwisted.arguments import LONGEST_PATH, Address, ArgumentError, check_host, check_socket_path
+from zeotwisted.protocol import MAX_FRAME
 
 __all__ = [
     "Address",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..writable import unwritable
+from zeotwisted.files import unwritable
 
 __all__ = ["unwritable_logs"]
 

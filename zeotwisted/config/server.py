@@ -9,11 +9,11 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Any
 
-from zeotwisted.config.datatypes import Address
-from zeotwisted.config.loader import ConfigurationError, Loader
-from zeotwisted.config.logfiles import unwritable_logs
-from zeotwisted.config.reactors import own_reactor
-from zeotwisted.config.tls import ContextError, server_context
+from .datatypes import Address
+from .loader import ConfigurationError, Loader
+from .logfiles import unwritable_logs
+from .reactors import own_reactor
+from .tls import ContextError, server_context
 
 __all__ = [
     "ConfigurationError",

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ZConfig.datatypes import SuffixMultiplier
 
-from zeotwisted.config.loader import ConfigurationError
+from .loader import ConfigurationError
 
 __all__ = ["resolve"]
 
@@ -86,7 +86,7 @@ def resolve(uri: str) -> tuple[Callable[[], Any], dict[str, str]]:
             rest[name] = text
 
     def open_storage() -> Any:
-        from zeotwisted.client.storage import ClientStorage
+        from zeotwisted.clientstorage import ClientStorage
 
         return ClientStorage(addr, **arguments)
 

@@ -1,5 +1,68 @@
-"""The wire: bytes in, messages out.
+"""The wire: bytes in, messages out. ``docs/protocol.rst`` specifies it.
 
-Nothing here does I/O, reads a clock or knows Twisted. ``docs/protocol.rst`` is the
-specification of what this package implements.
+`session` is one end of a connection; `framing`, `codecs` and `pickles` are the layers below it;
+`methods` says which calls there are, `bounds` what decoding one may cost; `errors` and `extensions`
+say how exceptions and application data travel; `frequent` recognises the most frequent messages.
+Rule: nothing here does I/O, reads a clock, starts a thread or knows Twisted.
 """
+
+from __future__ import annotations
+
+from . import methods
+from .codecs import LONG, EncodeError, MessageId
+from .extensions import EMPTY, Unreadable, described, plain, stored, with_entry
+from .framing import MAX_FRAME, FrameTooLarge, encode_frame
+from .methods import SERVER_CALLS, Call
+from .oids import are_joined, numbers, split
+from .pickles import PickleError, dumps
+from .session import (
+    DEFAULT_LIMIT,
+    EXTENDED,
+    Broadcast,
+    Called,
+    ClientHandshake,
+    Event,
+    Failed,
+    HandshakeDone,
+    Replied,
+    ServerHandshake,
+    Session,
+    StatusRequested,
+    WireError,
+)
+
+__all__ = [
+    "DEFAULT_LIMIT",
+    "EMPTY",
+    "EXTENDED",
+    "LONG",
+    "MAX_FRAME",
+    "SERVER_CALLS",
+    "Broadcast",
+    "Call",
+    "Called",
+    "ClientHandshake",
+    "EncodeError",
+    "Event",
+    "Failed",
+    "FrameTooLarge",
+    "HandshakeDone",
+    "MessageId",
+    "PickleError",
+    "Replied",
+    "ServerHandshake",
+    "Session",
+    "StatusRequested",
+    "Unreadable",
+    "WireError",
+    "are_joined",
+    "described",
+    "dumps",
+    "encode_frame",
+    "methods",
+    "numbers",
+    "plain",
+    "split",
+    "stored",
+    "with_entry",
+]

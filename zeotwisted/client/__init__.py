@@ -1,1 +1,0 @@
-"""The storage that applications use."""

@@ -1,0 +1,287 @@
+"""What a client storage does with blobs: with a cache, in the server's folder, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from typing import IO, Any, Protocol
+
+from ZODB.blob import BlobFile, FilesystemHelper, rename_or_copy_blob
+from ZODB.POSException import POSKeyError, Unsupported
+
+from zeotwisted.exceptions import ClientStorageError
+from zeotwisted.files import Folder
+from zeotwisted.protocol import WireError
+
+from ..calls import ClientProtocol
+from .cache import BlobCache, shared_folder
+from .cleaner import BlobCleaner
+from .downloads import Downloads
+
+__all__ = ["Blobs", "CachedBlobs", "NoBlobs", "SharedBlobs", "client_blobs", "open_blob"]
+
+_log = logging.getLogger("zeotwisted.client")
+
+#: Waits for a connection, and returns it.
+Connect = Callable[[], ClientProtocol]
+
+#: How often to begin anew when other processes remove a file before it is open.
+_TRIES = 10
+
+
+class Storing(Protocol):
+    """A transaction that stores blobs."""
+
+    #: Oids and files of the blobs that are stored so far.
+    blobs: list[tuple[bytes, str]]
+
+    def store_blob(self, oid: bytes, serial: bytes | None, data: bytes, file: IO[bytes]) -> None:
+        """Store a record, and send the content of its blob."""
+
+    def store_shared_blob(self, oid: bytes, serial: bytes | None, data: bytes, name: str) -> None:
+        """Store a record whose blob is a file in the server's folder."""
+
+
+class Blobs(Protocol):
+    """The blobs of one client."""
+
+    #: ZODB's view of the folder; None if there is none.
+    fshelper: FilesystemHelper | None
+
+    def store(
+        self,
+        transaction: Storing,
+        oid: bytes,
+        serial: bytes | None,
+        data: bytes,
+        filename: str,
+    ) -> None:
+        """Take the file `filename` away and make it part of the transaction."""
+
+    def load(self, connect: Connect, oid: bytes, tid: bytes) -> str:
+        """Return the name of a blob's file.
+
+        :raises ZODB.POSException.POSKeyError: there is no such blob.
+        """
+
+    def temporary_directory(self) -> str:
+        """Return where blobs may be written before they are stored."""
+
+    def keep(self, blobs: list[tuple[bytes, str]], tid: bytes) -> None:
+        """The files of a transaction are committed."""
+
+    def discard(self, blobs: list[tuple[bytes, str]]) -> None:
+        """The files of a transaction, if they are still there, are not needed any more."""
+
+    def receive(self, name: str, args: tuple[Any, ...]) -> None:
+        """The server sends a part of a blob; in the reactor's thread."""
+
+    def start(self) -> None:
+        """The storage is open."""
+
+    def close(self) -> None:
+        """The storage is closed."""
+
+    def forked(self) -> None:
+        """This is a child process."""
+
+
+def client_blobs(
+    folder: str | None, shared: bool, cache_size: int | None, check_percent: int
+) -> Blobs:
+    """Return what the arguments of a client storage ask for.
+
+    :raises ValueError: the folder is not what it should be, or a number makes no sense.
+    """
+    if folder is None:
+        return NoBlobs()
+    if shared:
+        return SharedBlobs(folder)
+    return CachedBlobs(folder, cache_size, check_percent)
+
+
+class NoBlobs:
+    """There is no folder for them."""
+
+    fshelper = None
+
+    def _refuse(self, *args: Any) -> Any:
+        raise Unsupported("this client has no folder for blobs; open it with blob_dir")
+
+    store = load = temporary_directory = _refuse
+
+    def keep(self, blobs: list[tuple[bytes, str]], tid: bytes) -> None:
+        """There are none."""
+
+    def discard(self, blobs: list[tuple[bytes, str]]) -> None:
+        """There are none."""
+
+    def receive(self, name: str, args: tuple[Any, ...]) -> None:
+        raise WireError(f"nobody asked for {name}")
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    start = forked = close
+
+
+class SharedBlobs:
+    """The server's own folder, which this machine sees, too."""
+
+    def __init__(self, folder: str) -> None:
+        self.fshelper = shared_folder(folder)
+        self._temporary = Folder(str(self.fshelper.temp_dir))
+
+    def store(
+        self,
+        transaction: Storing,
+        oid: bytes,
+        serial: bytes | None,
+        data: bytes,
+        filename: str,
+    ) -> None:
+        folder = Folder(str(self.fshelper.getPathForOID(oid)))
+        descriptor, name = folder.use(lambda _: self.fshelper.blob_mkstemp(oid, serial))
+        os.close(descriptor)
+        # The server takes a file away while the name is still to be ours.
+        target = name + "-"
+        transaction.blobs.append((oid, target))
+        try:
+            rename_or_copy_blob(filename, target)
+            transaction.store_shared_blob(oid, serial, data, os.path.basename(target))
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(name)
+
+    def load(self, connect: Connect, oid: bytes, tid: bytes) -> str:
+        path = str(self.fshelper.getBlobFilename(oid, tid))
+        if not os.path.exists(path):
+            raise POSKeyError(f"No blob file at {path}", oid, tid)
+        return path
+
+    def temporary_directory(self) -> str:
+        return self._temporary.ensure()
+
+    def keep(self, blobs: list[tuple[bytes, str]], tid: bytes) -> None:
+        """The server has put them where they belong."""
+
+    def discard(self, blobs: list[tuple[bytes, str]]) -> None:
+        _remove(blobs)
+
+    def receive(self, name: str, args: tuple[Any, ...]) -> None:
+        raise WireError(f"nobody asked for {name}")
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    start = forked = close
+
+
+class CachedBlobs:
+    """A folder of the client's own, or shared with other clients.
+
+    :param cache_size: how large it may become, in bytes; None for any size.
+    :param check_percent: how much of that may be added between two looks.
+    """
+
+    def __init__(self, folder: str, cache_size: int | None, check_percent: int) -> None:
+        self._cleaner = None
+        if cache_size is not None and not 0 <= check_percent < 100:
+            raise ValueError(
+                f"blob_cache_size_check is {check_percent}, and has to be a percentage below 100"
+            )
+        self._cache = BlobCache(folder)
+        self.fshelper = self._cache.fshelper
+        self._downloads = Downloads(self._cache, self._added)
+        if cache_size is not None:
+            self._cleaner = BlobCleaner(self._cache, cache_size, check_percent)
+
+    def start(self) -> None:
+        if self._cleaner is not None:
+            self._cleaner.start()
+
+    def _added(self, size: int) -> None:
+        if self._cleaner is not None:
+            self._cleaner.added(size)
+
+    def store(
+        self,
+        transaction: Storing,
+        oid: bytes,
+        serial: bytes | None,
+        data: bytes,
+        filename: str,
+    ) -> None:
+        # Once it is open it can be sent, whoever removes it.
+        with open(filename, "rb", buffering=0) as file:
+            transaction.blobs.append((oid, self._cache.take(filename)))
+            transaction.store_blob(oid, serial, data, file)
+
+    def load(self, connect: Connect, oid: bytes, tid: bytes) -> str:
+        path = self._cache.path(oid, tid)
+        if not self._cache.use(path):
+            protocol = connect()
+            protocol.check_may_wait("loadBlob")
+            lock = self._cache.lock(path)
+            if self._cache.use(path):
+                # Another thread or process has had it sent while we waited.
+                self._cache.unlock(lock)
+            else:
+                self._downloads.fetch(protocol, oid, tid, path, lock)
+        return path
+
+    def temporary_directory(self) -> str:
+        return self._cache.temporary_directory()
+
+    def keep(self, blobs: list[tuple[bytes, str]], tid: bytes) -> None:
+        for oid, filename in blobs:
+            path = self._cache.path(oid, tid)
+            try:
+                size = os.stat(filename).st_size
+                # Nobody has to be kept away from a file that appears as a whole.
+                self._cache.put(filename, path)
+            except OSError as error:
+                # What is committed is committed.
+                _log.warning("a committed blob is not kept in the cache: %s", error)
+            else:
+                self._added(size)
+
+    def discard(self, blobs: list[tuple[bytes, str]]) -> None:
+        _remove(blobs)
+
+    def receive(self, name: str, args: tuple[Any, ...]) -> None:
+        self._downloads.receive(name, *args)
+
+    def close(self) -> None:
+        if self._cleaner is not None:
+            self._cleaner.close()
+        self._cache.close()
+
+    def forked(self) -> None:
+        self._downloads.forget()
+        self._cache.forked()
+        if self._cleaner is not None:
+            self._cleaner.forked()
+
+
+def _remove(blobs: list[tuple[bytes, str]]) -> None:
+    for _, filename in blobs:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(filename)
+
+
+def open_blob(blobs: Blobs, connect: Connect, oid: bytes, tid: bytes, blob: Any) -> IO[bytes]:
+    """Return a blob, open for reading.
+
+    :param blob: the object that wants to know when the file is closed, or None.
+    """
+    for _ in range(_TRIES):
+        path = blobs.load(connect, oid, tid)
+        # Another process may remove it now.
+        with contextlib.suppress(FileNotFoundError):
+            return open(path, "rb") if blob is None else BlobFile(path, "r", blob)
+    raise ClientStorageError(
+        f"{path} was removed {_TRIES} times before it was open; is blob_cache_size too small?"
+    )

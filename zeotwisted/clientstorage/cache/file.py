@@ -1,0 +1,574 @@
+"""Records that the server need not be asked for again, in a file that outlives the process.
+
+The file has two logs (see `cachelog`), one for probation and one for the rest (see `eviction`).
+A store goes to one of them. What ends the validity of records, and the last tid, goes to both,
+in the order in which it happens and before anybody is told: so each log is right by itself,
+wherever it ends when the process is killed, and the cache is right up to the lower of the two
+last tids. What is not in the logs any more is only missing.
+
+When the file is opened, the ends of the logs tell the last tid. The index of what is in between
+is made in a thread; until it is there, what is stored is held in memory, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import logging
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from struct import Struct
+from threading import RLock, Thread
+from typing import Any
+from zlib import crc32
+
+import zc.lockfile
+from ZODB.utils import maxtid, p64, u64, z64
+
+from zeotwisted.exceptions import ClientStorageError
+from zeotwisted.files import Folder
+
+from .eviction import PROBATION, Dropped
+from .indexedlog import IndexedLog
+from .log import HEADER, Damaged, Log
+from .memory import ClientCache
+from .statistics import CacheStatistics
+
+__all__ = ["CacheFileError", "FileCache"]
+
+_log = logging.getLogger("zeotwisted.client")
+
+_MAGIC = b"zeotwisted cache 2\n\0\0\0\0\0"
+_HEADER = Struct(f">{len(_MAGIC)}sQI")
+_BLOCK = 4096
+#: Where in the first block the states of the two logs are.
+_STATES = (512, 1024)
+#: What the files of all versions begin with.
+_OTHER_VERSION = b"zeotwisted cache "
+#: What ZEO's cache files begin with.
+_ZEO_MAGIC = b"ZEC"
+
+_MIN_SIZE = 64 * 1024
+#: How many bytes are held in memory while the index is made, or when the file has failed.
+_MEANWHILE = 8 * 1024 * 1024
+#: After how many records the thread that makes the index lets others go on, and for how long
+#: (seconds). Without a pause it would have the lock again before they are awake.
+_SLICE = 250
+_PAUSE = 0.0001
+
+
+class CacheFileError(ClientStorageError):
+    """A cache file cannot be used."""
+
+
+class FileCache:
+    """Revisions of objects in a file, each with the range of transactions in which it is valid.
+
+    The interface is that of ZEO's client caches. All methods may be called in any thread. An
+    object that is larger than about half of the file is not kept.
+
+    When the file cannot be written any more, that is logged, and the cache goes on without a file.
+
+    :param path: the file; it is made if it is not there, and locked by ``path + ".lock"``.
+    :param size: how large (bytes) the file is. What is in a file of another size is copied.
+    :raises CacheFileError: the file is in use, is something else, or cannot be written.
+    """
+
+    def __init__(self, path: str, size: int = 20 * 1024 * 1024) -> None:
+        self.path = os.path.abspath(path)
+        self.size = max(size, _MIN_SIZE)
+        self.statistics = CacheStatistics()
+        self._lock = RLock()
+        #: What is used instead when there is no file, or no index yet.
+        self._memory: ClientCache | None = None
+        self._indexed = False
+        self._closed = False
+        self._last_tid = z64
+        self._fd = -1
+        self._lock_file = _lock_file(self.path)
+        self._folder = Folder(os.path.dirname(self.path))
+        try:
+            self._open()
+        except BlockingIOError:
+            self._release()
+            raise _in_use(self.path) from None
+        except OSError as error:
+            self._release()
+            raise CacheFileError(
+                f"{self.path}: cannot be used as a cache file: {error.strerror or error}; "
+                "choose another path, or make room"
+            ) from error
+        except BaseException:
+            self._release()
+            raise
+        self._indexer = Thread(target=self._make_index, name="zeotwisted-cache", daemon=True)
+        if not self._indexed:
+            self._indexer.start()
+
+    # Opening.
+
+    def _open(self) -> None:
+        self._open_file()
+        header = os.pread(self._fd, _BLOCK, 0)
+        # Whoever was killed while creating it may have written the states, but no header.
+        if header[: min(_STATES)].strip(b"\0"):
+            try:
+                size = self._size_of(header)
+                if size == self.size:
+                    self._reuse()
+                else:
+                    self._resize(size)
+                return
+            except Damaged as reason:
+                self._put_aside(str(reason))
+        self._create()
+
+    def _size_of(self, header: bytes) -> int:
+        """Return the size of the file that begins with `header`."""
+        if header.startswith(_ZEO_MAGIC):
+            raise Damaged("it is a cache of ZEO's")
+        if header.startswith(_OTHER_VERSION) and not header.startswith(_MAGIC):
+            raise Damaged("it is of another version")
+        if not header.startswith(_MAGIC):
+            raise CacheFileError(
+                f"{self.path}: this is not a cache file; choose another path for the cache"
+            )
+        checked = header[: _HEADER.size - 4]
+        if len(header) < _BLOCK or crc32(checked).to_bytes(4, "big") != header[len(checked) :][:4]:
+            raise Damaged("its header is damaged")
+        size: int = _HEADER.unpack_from(header)[1]
+        if os.fstat(self._fd).st_size != size:
+            raise Damaged("it is cut off")
+        return size
+
+    def _reuse(self) -> None:
+        self._make_parts()
+        for part in self._parts:
+            part.open()
+        self._last_tid = min(part.log.last_tid for part in self._parts)
+        if self._last_tid == z64:
+            # A last tid was never noted, so that nothing can be verified.
+            for part in self._parts:
+                part.clear()
+        self._indexed = all(part.log.tail == part.log.head for part in self._parts)
+        if not self._indexed:
+            self._memory = ClientCache(min(_MEANWHILE, self.size))
+
+    def _resize(self, size: int) -> None:
+        """Begin a file with what is in the one that is there, which has `size` bytes."""
+        _log.info("%s: is changed from %d to %d bytes", self.path, size, self.size)
+        aside = self._rename()
+        self._create()
+        old = FileCache(aside, size)
+        try:
+            old.wait_until_indexed()
+            # First: what is in the new file is right, even if not all of it will be there.
+            self.setLastTid(old.getLastTid())
+            for part, source in zip(self._parts, old._parts, strict=True):
+                for oid, start, end, data in source.revisions():
+                    if part.log.fits(len(data)) and self._make_room(part, len(data)):
+                        part.store(oid, start, end, data)
+        finally:
+            old.close()
+        for path in (aside, aside + ".lock"):
+            os.remove(path)
+
+    def _create(self) -> None:
+        """Make an empty cache of the file; the magic comes last."""
+        os.ftruncate(self._fd, 0)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._fd, 0, self.size)
+        else:
+            os.ftruncate(self._fd, self.size)
+        self._make_parts()
+        for part in self._parts:
+            part.log.create()
+        header = _MAGIC + p64(self.size)
+        os.pwrite(self._fd, header + crc32(header).to_bytes(4, "big"), 0)
+        self._memory = None
+        self._indexed = True
+
+    def _make_parts(self) -> None:
+        self._map = mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
+        space = self.size - _BLOCK
+        probation = int(space * PROBATION)
+        first, second = _STATES
+        self._probation = IndexedLog(Log(self._fd, self._map, first, _BLOCK, probation))
+        self._main = IndexedLog(
+            Log(self._fd, self._map, second, _BLOCK + probation, space - probation)
+        )
+        # What is changed is changed in this order: to make room in the first may move records to
+        # the second, and these must not miss the change.
+        self._parts = (self._probation, self._main)
+        self._dropped = Dropped()
+
+    # Making the index.
+
+    def _make_index(self) -> None:
+        """Read the logs from their beginnings to their ends, while others append to them."""
+        began = time.perf_counter()
+        while self._index_more():
+            time.sleep(_PAUSE)
+        took = time.perf_counter() - began
+        _log.debug("%s: %d records, indexed in %.2f seconds", self.path, len(self), took)
+
+    def _index_more(self) -> bool:
+        """Read a part of the logs; return whether there is more."""
+        with self._lock:
+            if self._closed or self._indexed:
+                return False
+            try:
+                self._indexed = all([part.replay(_SLICE) for part in self._parts])
+            except (OSError, Damaged) as error:
+                self.set_aside(str(error))
+                return False
+            if self._indexed:
+                self._memory = None
+            return not self._indexed
+
+    def wait_until_indexed(self) -> None:
+        """Return when all that is in the file can be found."""
+        if self._indexer.ident is not None:
+            self._indexer.join()
+
+    # Closing.
+
+    def close(self) -> None:
+        """Let go of the file. What is in it will be there when it is opened again."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._memory = ClientCache(0)
+            self._memory.setLastTid(self._last_tid)
+            self._release()
+
+    def abandon(self) -> None:
+        """In a child process: the file belongs to the parent. Let go without a word."""
+        # A lock may be held by a thread that does not exist here.
+        self._lock = RLock()
+        self._closed = True
+        self._memory = ClientCache(0)
+        # It would keep the parent's lock when the parent is gone.
+        self._map.close()
+        self._release(unlock=False)
+
+    def _release(self, unlock: bool = True) -> None:
+        if self._fd >= 0:
+            self._close_file(unlock)
+        lock_file, self._lock_file = self._lock_file, None
+        if lock_file is None:
+            return
+        if unlock:
+            lock_file.close()
+        else:
+            # Its own `close` would unlock it for the parent, too.
+            lock_file._fp.close()
+
+    # Going on without the file, or with another one.
+
+    def set_aside(self, reason: str = "it is newer than the server") -> None:
+        """Rename the file and begin with an empty one; the last tid stays."""
+        with self._lock:
+            if self._fd < 0:
+                self.clear()
+                return
+            try:
+                self._put_aside(reason)
+                self._create()
+                for part in self._parts:
+                    part.log.note_last_tid(self._last_tid)
+            except OSError as error:
+                self._fail(error)
+
+    def _put_aside(self, reason: str) -> None:
+        aside = self._rename()
+        _log.warning(
+            "%s: the cache is not used: %s. It is kept as %s; remove it when nobody wants to look "
+            "into it",
+            self.path,
+            reason,
+            aside,
+        )
+
+    def _rename(self) -> str:
+        """Rename the file, and open an empty one in its place; return the new name."""
+        aside = _unused_name(self.path)
+        # It may have been removed, alone or with its folder.
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.path, aside)
+        self._close_file()
+        self._open_file()
+        return aside
+
+    def _open_file(self) -> None:
+        """Open the file, and lock it: the file `path` + ".lock" can be removed, this lock cannot.
+
+        :raises BlockingIOError: another cache has it.
+        """
+        self._fd = self._folder.use(
+            lambda _: os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        )
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _close_file(self, unlock: bool = True) -> None:
+        descriptor, self._fd = self._fd, -1
+        if unlock:
+            # The map has a descriptor of its own, which would keep the lock.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+    def _fail(self, error: Exception) -> None:
+        """Go on in memory."""
+        _log.error(
+            "%s: cannot be used any more, the cache goes on in memory without it: %s",
+            self.path,
+            error,
+        )
+        # What is in the file is right up to a last tid that stays there.
+        self._indexed = True
+        self._memory = ClientCache(min(_MEANWHILE, self.size))
+        self._memory.setLastTid(self._last_tid)
+        self._release()
+
+    # The interface of client caches.
+
+    def __len__(self) -> int:
+        with self._lock:
+            if self._fd < 0 or not self._indexed:
+                return 0 if self._memory is None else len(self._memory)
+            return sum(map(len, self._parts))
+
+    @property
+    def used(self) -> int:
+        """How many bytes of the file are in use, overhead included."""
+        with self._lock:
+            if self._fd < 0:
+                return 0 if self._memory is None else self._memory.used
+            return sum(part.log.head - part.log.tail for part in self._parts)
+
+    def getLastTid(self) -> bytes:
+        """Return the last transaction that has been taken note of."""
+        return self._last_tid
+
+    def setLastTid(self, tid: bytes) -> None:
+        """Note a transaction: all that it ended has been told."""
+        with self._lock:
+            self._change(lambda part: part.log.note_last_tid(tid))
+            self._last_tid = tid
+            if self._memory is not None:
+                self._memory.setLastTid(tid)
+
+    def load(self, oid: bytes) -> tuple[bytes, bytes] | None:
+        """Return data and tid of the current revision, or None."""
+        found = self.loadBefore(oid, maxtid)
+        return None if found is None or found[2] is not None else found[:2]
+
+    def loadBefore(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
+        """Return data, start and end of the revision that was valid just before `tid`, or None."""
+        with self._lock:
+            found: tuple[bytes, bytes, bytes | None] | None = None
+            if self._memory is not None:
+                found = self._memory.loadBefore(oid, tid)
+            else:
+                try:
+                    found = self._find(oid, tid)
+                except OSError as error:
+                    self._fail(error)
+            if found is None:
+                self.statistics.misses += 1
+            else:
+                self.statistics.hits += 1
+            return found
+
+    def _find(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
+        for part in self._parts:
+            stored = part.current(oid)
+            if stored is not None and stored[1] < tid:
+                return stored[3], stored[1], None
+        for part in self._parts:
+            earlier = part.earlier(oid, tid)
+            if earlier is not None:
+                return earlier
+        return None
+
+    def store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
+        """Add a revision.
+
+        :param end: the tid of the next revision; None if this is the current one.
+        """
+        with self._lock:
+            if self._memory is not None:
+                self._memory.store(oid, start, end, data)
+            if self._fd < 0:
+                return
+            try:
+                if self._wanted(oid, start, end):
+                    self._store(oid, start, end, data)
+            except Damaged as error:
+                self.set_aside(str(error))
+            except OSError as error:
+                self._fail(error)
+
+    def _wanted(self, oid: bytes, start: bytes, end: bytes | None) -> bool:
+        """Return whether a revision is new, and make it the only current one if it is."""
+        if not self._indexed:
+            return True
+        for part in self._parts:
+            if part.has_earlier(oid, start):
+                return False
+            known = part.current_start(oid)
+            if known is not None and (known == start or (end is None and known > start)):
+                return False
+        if end is None:
+            for part in self._parts:
+                # Where the other current revision ends is not known.
+                if part.current_start(oid) is not None:
+                    self._make_room(part, 0)
+                    part.forget((oid,))
+        return True
+
+    def _store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
+        again = self._dropped.recall(u64(oid))
+        part = self._main if again or not self._probation.log.fits(len(data)) else self._probation
+        if not part.log.fits(len(data)):
+            return
+        if not self._indexed and not part.log.room(len(data), spare=True):
+            # Memory has it. Nobody shall wait for the index now.
+            return
+        if self._make_room(part, len(data)):
+            part.store(oid, start, end, data, self._indexed)
+            self.statistics.stores += 1
+
+    def _make_room(self, part: IndexedLog, length: int) -> bool:
+        """Make room for a record in a log; return False if it turns out that there is no log."""
+        log = part.log
+        if not self._indexed:
+            if log.room(length):
+                return True
+            # What may go can only be told by the index.
+            while not self._indexed:
+                self._index_more()
+        if self._fd < 0 or part not in self._parts:
+            return False
+        moved = 0
+        while not log.room(length, spare=True):
+            if log.head == log.tail:
+                part.clear()
+                continue
+            # What is smaller than the mean passes once more.
+            small = self.used / max(1, len(self)) if moved <= 4 * (length + log.step) else -1
+            wanted, spared, dropped = part.clear_tail(small)
+            self.statistics.evictions += len(dropped)
+            if part is self._probation:
+                limit = max(1000, len(self))
+                for number in dropped:
+                    self._dropped.add(number, limit)
+            for oid, start, _end, data in spared:
+                moved += len(data) + HEADER
+                if log.room(len(data), spare=True):
+                    part.keep(oid, start, data)
+            for oid, start, _end, data in wanted:
+                moved += len(data) + HEADER
+                if part is self._probation:
+                    self._make_room(self._main, len(data))
+                if self._main.log.room(len(data), spare=True):
+                    self._main.store(oid, start, None, data)
+        return True
+
+    def invalidate(self, oid: bytes, tid: bytes | None) -> bool:
+        """Note that the transaction `tid` has changed the object.
+
+        :param tid: None if it is not known which transaction did; the object is forgotten then.
+        :return: whether anything may have changed here; False if it certainly has not.
+        """
+        with self._lock:
+            changed = self._memory is not None and self._memory.invalidate(oid, tid)
+            self.statistics.invalidations += 1
+            if tid is None:
+                return self._forget((oid,)) or changed
+            return self._change(lambda part: part.end(oid, tid, self._indexed)) or changed
+
+    def forget(self, oids: Sequence[bytes]) -> None:
+        """Note that objects were changed by transactions that are not known: forget them."""
+        with self._lock:
+            if self._memory is not None:
+                self._memory.forget(oids)
+            self.statistics.invalidations += len(oids)
+            if self._fd < 0:
+                return
+            at_once = min(part.log.step for part in self._parts) // 32
+            for first in range(0, len(oids), at_once):
+                self._forget(oids[first : first + at_once])
+
+    def _forget(self, oids: Sequence[bytes]) -> bool:
+        return self._change(lambda part: part.forget(oids, self._indexed), 8 * len(oids))
+
+    def _change(self, change: Callable[[IndexedLog], Any], length: int = 0) -> bool:
+        """Change both logs; return whether one of the changes says that it is one.
+
+        :param length: how many bytes of data the record of it has at most.
+        """
+        changed = False
+        if self._fd < 0:
+            return changed
+        try:
+            for part in self._parts:
+                if self._make_room(part, length):
+                    changed |= bool(change(part))
+        except Damaged as error:
+            self.set_aside(str(error))
+        except OSError as error:
+            self._fail(error)
+        return changed
+
+    def clear(self) -> None:
+        """Forget all records; the last tid stays."""
+        with self._lock:
+            if self._memory is not None:
+                self._memory.clear()
+            if self._fd < 0:
+                return
+            try:
+                for part in self._parts:
+                    part.clear()
+            except OSError as error:
+                self._fail(error)
+            self._indexed = True
+            self._memory = None
+
+    def revisions(self) -> Iterator[tuple[bytes, bytes, bytes | None, bytes]]:
+        """Return oid, start, end and data of all revisions; the cache must not change meanwhile."""
+        self.wait_until_indexed()
+        for part in self._parts:
+            yield from part.revisions()
+
+
+def _in_use(path: str) -> CacheFileError:
+    return CacheFileError(
+        f"{path}: another storage uses this cache file; give each its own, "
+        "with another cache= or client="
+    )
+
+
+def _lock_file(path: str) -> Any:
+    try:
+        return zc.lockfile.LockFile(path + ".lock")
+    except zc.lockfile.LockError:
+        raise _in_use(path) from None
+    except OSError as error:
+        raise CacheFileError(
+            f"{path}: cannot be locked: {error.strerror or error}; choose another path for the "
+            "cache, or make its folder writable"
+        ) from error
+
+
+def _unused_name(path: str) -> str:
+    for number in itertools.count(1):
+        name = f"{path}.bak{number}"
+        if not os.path.exists(name):
+            return name
+    raise AssertionError

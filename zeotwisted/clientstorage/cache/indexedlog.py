@@ -1,0 +1,276 @@
+"""A log of revisions and an index of it, which are a cache that is right by itself."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
+
+from BTrees.QQBTree import QQBTree
+from ZODB.utils import p64, u64, z64
+
+from zeotwisted.protocol import numbers
+
+from .log import END, FORGET, HEADER, LAST_TID, STORE, Damaged, Log, Record, Stored
+
+__all__ = ["IndexedLog"]
+
+
+#: A record was asked for since it came to the end of the log; its checksum is known to be right; it
+#: was let pass although nobody had asked for it.
+_ASKED_FOR, _CHECKED, _PASSED = 1, 2, 4
+#: The position is above these.
+_FLAGS = 3
+
+
+class IndexedLog:
+    """The revisions in a log.
+
+    What is known of them is always what replaying the log would tell, so that it makes no
+    difference whether and when the process ends. Each change needs room in the log for its record.
+
+    Of most objects there is only the current revision, for which the index takes up to 36 bytes.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        # By oid, where the current revision is in the log, and the flags.
+        self._current = QQBTree()
+        self._current_length = 0
+        # By oid, start, end and position of earlier revisions, in ascending order.
+        self._earlier: dict[int, list[tuple[int, int, int]]] = {}
+        self._earlier_length = 0
+        self._replayed = log.beginning
+
+    def __len__(self) -> int:
+        return self._current_length + self._earlier_length
+
+    def open(self) -> None:
+        """Find the end of the log.
+
+        :raises Damaged: the log is damaged.
+        """
+        self.log.open()
+        self._replayed = self.log.beginning
+
+    # Finding.
+
+    def current(self, oid: bytes) -> Stored | None:
+        """Return the current revision, and note that it was asked for."""
+        number = u64(oid)
+        place = self._current.get(number)
+        if place is None:
+            return None
+        stored = self.log.read(place >> _FLAGS, not place & _CHECKED)
+        if stored is None or stored[0] != oid:
+            # It was damaged on the disk. Nothing of it will ever be read.
+            self._drop_current(number)
+            return None
+        asked_for = place | _ASKED_FOR | _CHECKED
+        if place != asked_for:
+            self._current[number] = asked_for
+        return stored
+
+    def earlier(self, oid: bytes, before: bytes) -> tuple[bytes, bytes, bytes] | None:
+        """Return data, start and end of the earlier revision that was valid before a tid."""
+        tid = u64(before)
+        for start, end, position in self._earlier.get(u64(oid), ()):
+            if start < tid <= end:
+                stored = self.log.read(position)
+                if stored is not None and stored[0] == oid:
+                    return stored[3], stored[1], p64(end)
+        return None
+
+    def has_earlier(self, oid: bytes, start: bytes) -> bool:
+        """Return whether there is an earlier revision with that start."""
+        revisions = self._earlier.get(u64(oid))
+        return revisions is not None and any(known[0] == u64(start) for known in revisions)
+
+    def revisions(self) -> Iterator[tuple[bytes, bytes, bytes | None, bytes]]:
+        """Return oid, start, end and data of all revisions."""
+        for place in self._current.values():
+            stored = self.log.read(place >> _FLAGS)
+            if stored is not None:
+                yield stored[0], stored[1], None, stored[3]
+        for known in self._earlier.values():
+            for _start, end, position in known:
+                stored = self.log.read(position)
+                if stored is not None:
+                    yield stored[0], stored[1], p64(end), stored[3]
+
+    # Changing.
+
+    def store(
+        self, oid: bytes, start: bytes, end: bytes | None, data: bytes, indexed: bool = True
+    ) -> None:
+        """Add a revision.
+
+        :param indexed: whether to note it in the index; `replay` will do that otherwise.
+        """
+        position = self.log.append(STORE, oid, start, end or z64, data)
+        if indexed:
+            self._stored(oid, start, end or z64, position)
+
+    def end(self, oid: bytes, tid: bytes, indexed: bool = True) -> bool:
+        """Note that the transaction `tid` has changed an object; return whether it may matter."""
+        if not indexed:
+            self.log.append(END, oid, end=tid)
+            return True
+        start = self.current_start(oid)
+        if start is None or start >= tid:
+            return False
+        self.log.append(END, oid, end=tid)
+        self._ended(oid, start, tid)
+        return True
+
+    def forget(self, oids: Sequence[bytes], indexed: bool = True) -> bool:
+        """Forget objects; return whether anything may have been known of them."""
+        joined = b"".join(oids)
+        known = self._known(joined) if indexed else set()
+        if indexed:
+            joined = b"".join(map(p64, known))
+        if joined:
+            self.log.append(FORGET, data=joined)
+        self._forgotten(known)
+        return bool(joined)
+
+    def _known(self, joined: bytes) -> set[int]:
+        """Return those of some oids that there are revisions of."""
+        of_many = numbers(joined)
+        known = set(filter(self._current.__contains__, of_many))
+        if self._earlier:
+            known.update(filter(self._earlier.__contains__, of_many))
+        return known
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.log.clear()
+        self._current.clear()
+        self._earlier.clear()
+        self._current_length = self._earlier_length = 0
+
+    def keep(self, oid: bytes, start: bytes, data: bytes) -> None:
+        """Append a current revision again that nobody had asked for; once only."""
+        self.store(oid, start, None, data)
+        self._current[u64(oid)] |= _PASSED
+
+    def clear_tail(self, small: float) -> tuple[list[Stored], list[Stored], list[int]]:
+        """Make room at the beginning of the log.
+
+        :param small: up to which size (bytes) a record may be kept once although nobody asked for
+            it; if negative, nothing is kept.
+        :return: the current revisions that were asked for, the ones that are kept although they
+            were not, and the oids of those that went.
+        :raises Damaged: the log is damaged.
+        """
+        dropped = []
+        asked_for = set()
+
+        def keep(record: Record) -> bool:
+            number = u64(record.oid)
+            place = self._current.get(number)
+            if place is None or place >> _FLAGS != record.position:
+                self._drop_earlier(number, record.position)
+                return False
+            self._drop_current(number)
+            if small >= 0:
+                if place & _ASKED_FOR:
+                    asked_for.add(record.oid)
+                    return True
+                if not place & _PASSED and HEADER + record.length <= small:
+                    return True
+            dropped.append(number)
+            return False
+
+        kept = self.log.clear_tail(keep)
+        wanted = [stored for stored in kept if stored[0] in asked_for]
+        spared = [stored for stored in kept if stored[0] not in asked_for]
+        return wanted, spared, dropped
+
+    # Replaying.
+
+    def replay(self, count: int) -> bool:
+        """Note up to `count` more records in the index; return whether it is complete then.
+
+        :raises Damaged: the log is damaged.
+        """
+        first = self.log.tail
+        begin = self._replayed[0]
+        for record in self.log.records(*self._replayed):
+            self._replay(record, first)
+            self._replayed = record.next, record.chain
+            count -= 1
+            if not count:
+                break
+        complete = self._replayed[0] >= self.log.head
+        if not complete and self._replayed[0] == begin:
+            raise Damaged("its records are damaged")
+        return complete
+
+    def _replay(self, record: Record, first: int) -> None:
+        if record.kind == STORE:
+            self._stored(record.oid, record.start, record.end, record.position)
+        elif record.kind == END:
+            start = self.current_start(record.oid)
+            if start is not None and start < record.end:
+                self._ended(record.oid, start, record.end)
+        elif record.kind == FORGET:
+            self._forgotten(self._known(self.log.data(record)))
+        elif record.kind == LAST_TID and u64(record.end) > first:
+            # After a power cut: the records were written to the disk, but not the state.
+            raise Damaged("its state is older than its records")
+
+    # The index.
+
+    def current_start(self, oid: bytes) -> bytes | None:
+        """Return the start of the current revision."""
+        place = self._current.get(u64(oid))
+        if place is None:
+            return None
+        stored = self.log.read(place >> _FLAGS)
+        if stored is None or stored[0] != oid:
+            self._drop_current(u64(oid))
+            return None
+        return stored[1]
+
+    def _stored(self, oid: bytes, start: bytes, end: bytes, position: int) -> None:
+        number = u64(oid)
+        if end != z64:
+            if not self.has_earlier(oid, start):
+                insort(self._earlier.setdefault(number, []), (u64(start), u64(end), position))
+                self._earlier_length += 1
+        elif self._current.insert(number, position << _FLAGS):
+            self._current_length += 1
+        else:
+            known = self.current_start(oid)
+            if known is not None and known > start:
+                raise Damaged("its records contradict each other")
+            if known is None:
+                self._current_length += 1
+            self._current[number] = position << _FLAGS
+
+    def _ended(self, oid: bytes, start: bytes, end: bytes) -> None:
+        number = u64(oid)
+        position = self._current[number] >> _FLAGS
+        self._drop_current(number)
+        self._stored(oid, start, end, position)
+
+    def _forgotten(self, known: Iterable[int]) -> None:
+        for number in known:
+            if number in self._current:
+                self._drop_current(number)
+            self._earlier_length -= len(self._earlier.pop(number, ()))
+
+    def _drop_current(self, number: int) -> None:
+        del self._current[number]
+        self._current_length -= 1
+
+    def _drop_earlier(self, number: int, position: int) -> None:
+        revisions = self._earlier.get(number)
+        if revisions is None:
+            return
+        rest = [known for known in revisions if known[2] != position]
+        self._earlier_length -= len(revisions) - len(rest)
+        if rest:
+            self._earlier[number] = rest
+        else:
+            del self._earlier[number]

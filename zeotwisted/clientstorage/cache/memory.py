@@ -1,0 +1,264 @@
+"""Records that the server need not be asked for again, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+from threading import RLock
+
+from BTrees.OQBTree import OQBTree
+from BTrees.QQBTree import QQBTree
+from ZODB.utils import p64, u64, z64
+
+from zeotwisted.protocol import numbers
+
+from .eviction import Dropped
+from .slots import ASKED_FOR, MAIN, PROBATION, SPARED, Slots
+from .statistics import CacheStatistics
+
+__all__ = ["ClientCache"]
+
+#: What a revision takes besides its data, with what is remembered of objects that were dropped, and
+#: what an earlier one takes besides that, in bytes (measured on CPython 3.11).
+_OVERHEAD = 110
+_EARLIER_OVERHEAD = 280
+
+# ZODB's `u64` and `p64`, without a check that costs as much as they do.
+_number = Struct(">Q").unpack
+_bytes = Struct(">Q").pack
+
+
+class ClientCache:
+    """Revisions of objects, each with the range of transactions in which it is valid.
+
+    The interface is that of ZEO's client caches. All methods may be called in any thread.
+
+    What goes when there is no room is told in `eviction`. An object larger than the cache is not
+    kept.
+
+    :param size: the limit in bytes, overhead included.
+    """
+
+    def __init__(self, size: int = 20 * 1024 * 1024) -> None:
+        self._limit = size
+        self._lock = RLock()
+        self._last_tid = z64
+        self.statistics = CacheStatistics()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all records; the last tid stays."""
+        with self._lock:
+            self._slots = Slots()
+            self._length = 0
+            # How many bytes are in each queue.
+            self._used = [0, 0]
+            #: How many bytes shall be in probation.
+            self._share = self._limit / 2
+            # What was dropped from each queue.
+            self._dropped = Dropped(), Dropped()
+            # The slot of each object's current revision.
+            self._current = QQBTree()
+            # The slots of earlier revisions by oid and start, and their ends by slot.
+            self._earlier = OQBTree()
+            self._ends: dict[int, bytes] = {}
+
+    def close(self) -> None:
+        """Forget all records."""
+        self.clear()
+
+    def set_aside(self, reason: str = "it is newer than the server") -> None:
+        """Forget all records; the last tid stays."""
+        self.clear()
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def used(self) -> int:
+        """How many bytes the entries take."""
+        return sum(self._used)
+
+    def getLastTid(self) -> bytes:
+        """Return the last transaction that has been taken note of."""
+        return self._last_tid
+
+    def setLastTid(self, tid: bytes) -> None:
+        """Note a transaction."""
+        self._last_tid = tid
+
+    def load(self, oid: bytes) -> tuple[bytes, bytes] | None:
+        """Return data and tid of the current revision, or None."""
+        with self._lock:
+            slot = self._current.get(u64(oid))
+            if slot is None:
+                self.statistics.misses += 1
+                return None
+            self.statistics.hits += 1
+            slots = self._slots
+            slots.flags[slot] |= ASKED_FOR
+            return slots.data[slot], p64(slots.starts[slot])
+
+    def loadBefore(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
+        """Return data, start and end of the revision that was valid just before `tid`, or None."""
+        with self._lock:
+            slots = self._slots
+            slot = self._current.get(_number(oid)[0])
+            end = None
+            if slot is None or (start := _bytes(slots.starts[slot])) >= tid:
+                slot = self._find_earlier(oid, tid)
+                if slot is None:
+                    self.statistics.misses += 1
+                    return None
+                start, end = p64(slots.starts[slot]), self._ends[slot]
+            self.statistics.hits += 1
+            slots.flags[slot] |= ASKED_FOR
+            return slots.data[slot], start, end
+
+    def _find_earlier(self, oid: bytes, tid: bytes) -> int | None:
+        if tid == z64 or not self._earlier:
+            return None
+        try:
+            key = self._earlier.maxKey(oid + p64(u64(tid) - 1))
+        except ValueError:
+            # There is nothing so small.
+            return None
+        slot: int = self._earlier[key]
+        return slot if key.startswith(oid) and tid <= self._ends[slot] else None
+
+    def store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
+        """Add a revision.
+
+        :param end: the tid of the next revision; None if this is the current one.
+        """
+        with self._lock:
+            (number,) = _number(oid)
+            current = self._current.get(number)
+            if current is not None:
+                known = p64(self._slots.starts[current])
+                if known == start or (end is None and known > start):
+                    return
+            if self._earlier and oid + start in self._earlier:
+                return
+            if end is None and current is not None:
+                # Its end is not known, and it is certainly not current.
+                self._remove(current)
+            size = len(data) + _OVERHEAD + (_EARLIER_OVERHEAD if end else 0)
+            if size > self._limit:
+                return
+            queue = self._recall(number, size) if end is None else PROBATION
+            used = self._used
+            if used[PROBATION] + used[MAIN] + size > self._limit:
+                self._make_room(size)
+            slot = self._slots.take(number, _number(start)[0], data)
+            if end is None:
+                self._current[number] = slot
+            else:
+                self._earlier[oid + start] = slot
+                self._ends[slot] = end
+            self._length += 1
+            used[queue] += size
+            self._slots.append(slot, queue, self._spared(size))
+            self.statistics.stores += 1
+
+    def _size(self, slot: int) -> int:
+        size = len(self._slots.data[slot]) + _OVERHEAD
+        return size + _EARLIER_OVERHEAD if slot in self._ends else size
+
+    def _spared(self, size: int) -> int:
+        """Return the flag of what is smaller than the mean."""
+        used = self._used
+        return SPARED if size * self._length < used[PROBATION] + used[MAIN] else 0
+
+    def _recall(self, oid: int, size: int) -> int:
+        """Return the queue for a new revision; if it was dropped too early, adapt the shares."""
+        probation, main = self._dropped
+        if probation.recall(oid):
+            step = size * max(1, len(main) / (len(probation) + 1))
+            self._share = min(self._limit, self._share + step)
+        elif main.recall(oid):
+            step = size * max(1, len(probation) / (len(main) + 1))
+            self._share = max(0, self._share - step)
+        else:
+            return PROBATION
+        return MAIN
+
+    def _make_room(self, size: int) -> None:
+        slots, used = self._slots, self._used
+        limit = self._limit - size
+        while sum(used) > limit:
+            probation = used[PROBATION] and (used[PROBATION] + size > self._share or not used[MAIN])
+            queue = PROBATION if probation else MAIN
+            slot = slots.first(queue)
+            flags = slots.flags[slot]
+            if flags & ASKED_FOR:
+                size_of_slot = self._size(slot)
+                used[queue] -= size_of_slot
+                used[MAIN] += size_of_slot
+                slots.remove(slot)
+                slots.append(slot, MAIN, self._spared(size_of_slot))
+            elif flags & SPARED:
+                slots.remove(slot)
+                slots.append(slot, queue)
+            else:
+                if slot not in self._ends:
+                    self._dropped[queue].add(slots.oids[slot], self._length)
+                self._remove(slot)
+                self.statistics.evictions += 1
+
+    def _remove(self, slot: int) -> None:
+        slots = self._slots
+        self._used[slots.flags[slot] & MAIN] -= self._size(slot)
+        self._length -= 1
+        number = slots.oids[slot]
+        if self._ends.pop(slot, None) is None:
+            del self._current[number]
+        else:
+            del self._earlier[p64(number) + p64(slots.starts[slot])]
+        slots.remove(slot)
+        slots.free(slot)
+
+    def invalidate(self, oid: bytes, tid: bytes | None) -> bool:
+        """Note that the transaction `tid` has changed the object.
+
+        :param tid: None if it is not known which transaction did; the object is forgotten then.
+        :return: whether anything has changed here.
+        """
+        with self._lock:
+            if tid is None:
+                before = self._length
+                self.forget((oid,))
+                return self._length < before
+            self.statistics.invalidations += 1
+            current = self._current.get(u64(oid))
+            if current is None or self._slots.starts[current] >= u64(tid):
+                return False
+            self._end(oid, current, tid)
+            return True
+
+    def forget(self, oids: Sequence[bytes]) -> None:
+        """Note that objects were changed by transactions that are not known: forget them."""
+        with self._lock:
+            self.statistics.invalidations += len(oids)
+            if not self._length:
+                return
+            current = self._current
+            for number in filter(current.__contains__, numbers(b"".join(oids))):
+                self._remove(current[number])
+            if not self._earlier:
+                return
+            for oid in oids:
+                for slot in list(self._earlier.values(oid + z64, oid + b"\xff" * 8)):
+                    self._remove(slot)
+
+    def _end(self, oid: bytes, slot: int, tid: bytes) -> None:
+        """Make an earlier revision of a current one."""
+        slots = self._slots
+        del self._current[u64(oid)]
+        self._earlier[oid + p64(slots.starts[slot])] = slot
+        self._ends[slot] = tid
+        queue = slots.flags[slot] & MAIN
+        # It is rarely wanted from now on.
+        slots.flags[slot] = queue
+        self._used[queue] += _EARLIER_OVERHEAD
+        self._make_room(0)

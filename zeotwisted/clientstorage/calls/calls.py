@@ -1,0 +1,110 @@
+"""The calls that wait for their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from zeotwisted.exceptions import ClientDisconnected
+from zeotwisted.protocol import WireError
+
+from .waiter import Answer
+
+__all__ = ["Calls"]
+
+
+class Calls:
+    """Who gets which answer.
+
+    `when_idle` and `check_idle` belong to the reactor's thread, the others may be used in any.
+    """
+
+    def __init__(self) -> None:
+        # None once the connection is lost, so that no later call can wait for ever.
+        self._answers: dict[Any, Deferred[Any] | Answer] | None = {}
+        self._lock = Lock()
+        self._reason: Exception | None = None
+        self._idle: Deferred[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there can be answers."""
+        return self._answers is not None
+
+    @property
+    def watched(self) -> bool:
+        """Whether the reactor's thread waits until there are none."""
+        return self._idle is not None
+
+    def __len__(self) -> int:
+        """Return how many answers are outstanding."""
+        return len(self._answers or ())
+
+    def check_open(self) -> None:
+        """Check that there can be answers.
+
+        :raises ClientDisconnected: the connection is lost.
+        """
+        if self._answers is None:
+            raise ClientDisconnected(str(self._reason or "connection lost"))
+
+    def expect(self, id: int, answer: Deferred[Any] | Answer) -> None:
+        """Have `answer` take the answer to a call. Raises as `check_open` does."""
+        with self._lock:
+            self.check_open()
+            self._answers[id] = answer  # type: ignore[index]
+
+    def expect_all(self, ids: Sequence[int], answers: Sequence[Deferred[Any] | Answer]) -> None:
+        """Do what `expect` does for each of some calls, or for none."""
+        with self._lock:
+            self.check_open()
+            self._answers.update(zip(ids, answers, strict=True))  # type: ignore[union-attr]
+
+    def get(self, id: Any) -> Deferred[Any] | Answer | None:
+        """Return what takes an answer, if it is outstanding."""
+        answers = self._answers
+        return None if answers is None else answers.get(id)
+
+    def take(self, id: Any) -> Deferred[Any] | Answer:
+        """Return what takes an answer, which is there.
+
+        :raises WireError: nobody asked for it.
+        """
+        answers = self._answers
+        answer = None if answers is None else answers.pop(id, None)
+        if answer is None:
+            raise WireError(f"an answer to a call that was not made: {id!r}")
+        return answer
+
+    def lose(self, reason: Exception) -> list[Deferred[Any] | Answer] | None:
+        """Expect nothing any more; return what will not be answered, or None if it is lost already.
+
+        :param reason: what later calls get.
+        """
+        with self._lock:
+            answers, self._answers = self._answers, None
+            if answers is None:
+                return None
+            self._reason = reason
+            return list(answers.values())
+
+    def abandon(self) -> None:
+        """In a child process: who holds the lock, or waits for an answer, is not there."""
+        self._lock = Lock()
+        self._answers = None
+        self._reason = ClientDisconnected("the connection belongs to the parent process")
+
+    def when_idle(self) -> Deferred[None]:
+        """Return a Deferred that fires as soon as no answer is outstanding."""
+        self._idle = idle = Deferred[None]()
+        self.check_idle()
+        return idle
+
+    def check_idle(self) -> None:
+        """Tell who waits for it that no answer is outstanding, if that is true."""
+        if self._idle is not None and not self._answers:
+            idle, self._idle = self._idle, None
+            idle.callback(None)

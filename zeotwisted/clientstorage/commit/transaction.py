@@ -1,0 +1,364 @@
+"""A client's transaction, and the gate that lets one in at a time."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import IO, Any
+
+from ZODB.POSException import ConflictError, StorageTransactionError, Unsupported
+from ZODB.utils import z64
+
+from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
+from zeotwisted.protocol import LONG
+
+from ..blobs import upload
+from ..calls import ClientProtocol, Waiter
+from ..records import Coherence
+from .deadlock import refuse_second
+from .metadata import encoded, extension_dict, stored_extension
+from .outcome import Traces, committed_tid, marked, marked_stored
+
+__all__ = ["ClientTransaction", "CommitGate", "Resolve"]
+
+#: Resolves a conflict: oid, committed serial, serial that was read, new data -> resolved data.
+Resolve = Callable[[bytes, bytes, bytes, bytes], bytes]
+
+#: How often a vote may come back with new conflicts before we give up.
+_VOTES = 10
+
+#: How many bytes of new data are kept for the cache.
+_KEPT = 16 * 1024 * 1024
+
+_ids = itertools.count(1)
+
+
+class CommitGate:
+    """Lets one transaction at a time into the storage, in the order in which they come.
+
+    Whoever leaves lets the first of those that wait in. If he only opened the gate, a thread that
+    commits again and again would be inside again before another one has woken up.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._closed = False
+        self._waiting: deque[ClientTransaction] = deque()
+        #: The transaction that is inside.
+        self.current: ClientTransaction | None = None
+
+    def enter(self, transaction: ClientTransaction, patience: float | None = None) -> None:
+        """Wait until it is the turn of `transaction`, and let it in.
+
+        :param patience: how long (seconds) to wait for a transaction that this same thread has
+            begun, and that no other thread goes on with.
+        :raises ClientDisconnected: the storage was closed.
+        :raises StorageTransactionError: it would wait for itself, or for its own thread.
+        """
+        with self._changed:
+            if self.current is None and not self._closed:
+                self.current = transaction
+                return
+            refuse_second(self.current, transaction)
+            self._waiting.append(transaction)
+            try:
+                self._wait(transaction, patience)
+                if self._closed:
+                    raise ClientDisconnected("the storage is closed")
+            except BaseException:
+                self._remove(transaction)
+                raise
+
+    def _wait(self, transaction: ClientTransaction, patience: float | None) -> None:
+        while not (self._closed or self.current is transaction):
+            inside = self.current
+            if inside is None or inside.thread != transaction.thread:
+                self._changed.wait()
+            elif not self._changed.wait(patience) and inside is self.current:
+                if inside.thread != transaction.thread:
+                    # Another thread has taken it over.
+                    continue
+                raise StorageTransactionError(
+                    f"this thread has begun another transaction, and has not gone on with it for "
+                    f"{patience:g} seconds; end it with tpc_finish or tpc_abort before the next one"
+                )
+
+    def leave(self, transaction: ClientTransaction) -> None:
+        """`transaction` has ended, one way or the other."""
+        with self._changed:
+            self._remove(transaction)
+
+    def _remove(self, transaction: ClientTransaction) -> None:
+        if transaction in self._waiting:
+            self._waiting.remove(transaction)
+        elif self.current is transaction:
+            self.current = self._waiting.popleft() if self._waiting else None
+            # Few wait, and each of them knows whether it is meant.
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Send away everyone who waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class ClientTransaction:
+    """A transaction between ``tpc_begin`` and its end.
+
+    It lives and dies with the connection on which it began: when that is lost, every later step
+    raises `ClientDisconnected`, even if there is a new connection by then.
+
+    :param txn: the transaction object of the caller, by which it is recognised.
+    :param cache_size: how much data (bytes) it makes sense to keep for the cache.
+    """
+
+    def __init__(self, txn: Any, cache_size: int = _KEPT) -> None:
+        self.txn = txn
+        #: The thread that made the last step.
+        self.thread = threading.get_ident()
+        self._connection: ClientProtocol | None = None
+        self._id = next(_ids)
+        # The new data of each object, for the cache; None where it is not known or too much.
+        self._changes: dict[bytes, bytes | None] = {}
+        self._room = min(cache_size, _KEPT)
+        # Objects whose data is not what was stored.
+        self._resolved: dict[bytes, None] = {}
+        # What it could be found by.
+        self._tid: bytes | None = None
+        self._mark: str | None = None
+        self._after = z64
+        #: Whether it brings objects, and their oids, from another database.
+        self.restores = False
+        #: Oids and files of the blobs; the files belong to the client until the end.
+        self.blobs: list[tuple[bytes, str]] = []
+
+    @property
+    def _protocol(self) -> ClientProtocol:
+        if self._connection is None:
+            raise ClientDisconnected("the transaction has no connection to the server")
+        return self._connection
+
+    def begin(
+        self,
+        connection: ClientProtocol,
+        tid: bytes | None,
+        status: str,
+        after: bytes,
+    ) -> None:
+        """Tell the server that it begins, and stay with this connection.
+
+        :param after: a transaction that is in the database already.
+        """
+        self._connection = connection
+        self._tid = tid
+        self._after = after
+        txn = self.txn
+        needs_mark = tid is None and not connection.tells_tids
+        extension: dict[Any, Any] | bytes
+        if connection.is_extended:
+            extension = stored_extension(txn)
+            if needs_mark:
+                extension, self._mark = marked_stored(extension)
+        else:
+            extension = extension_dict(txn, connection.version[:1])
+            if needs_mark:
+                extension, self._mark = marked(extension)
+        user, description = encoded(txn.user), encoded(txn.description)
+        self._send("tpc_begin", user, description, extension, tid, status, at=0)
+
+    def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
+        """Store a new revision."""
+        if len(data) < LONG:
+            self._send("storea", oid, serial, data)
+        else:
+            self._protocol.oneway_long("storea", oid, serial, data, self._id)
+        self._changed(oid, data)
+
+    def store_blob(self, oid: bytes, serial: bytes | None, data: bytes, file: IO[bytes]) -> None:
+        """Store a new revision of a blob, whose content is in `file`."""
+        self._upload(file)
+        self._send("storeBlobEnd", oid, serial, data)
+        self._changed(oid, data)
+
+    def store_shared_blob(self, oid: bytes, serial: bytes | None, data: bytes, name: str) -> None:
+        """Store a new revision of a blob, which is a file in the object's folder at the server."""
+        self._send("storeBlobShared", oid, serial, data, name)
+        self._changed(oid, data)
+
+    def delete(self, oid: bytes, serial: bytes) -> None:
+        """Delete an object."""
+        self._send("deleteObject", oid, serial)
+        self._changed(oid, None)
+
+    def restore(
+        self, oid: bytes, serial: bytes, data: bytes | None, prev_txn: bytes | None
+    ) -> None:
+        """Store a revision that comes from another database."""
+        self._send("restorea", oid, serial, data, prev_txn)
+        self.restores = True
+        # It is current only if its tid is the last one, which a copy need not be.
+        self._changed(oid, None)
+
+    def restore_blob(
+        self,
+        oid: bytes,
+        serial: bytes,
+        data: bytes,
+        prev_txn: bytes | None,
+        file: IO[bytes],
+    ) -> None:
+        """Store a revision of a blob that comes from another database; its content is in `file`.
+
+        :raises ZODB.POSException.Unsupported: the server cannot do that.
+        """
+        if not self._protocol.is_extended:
+            raise Unsupported(
+                "a server that speaks version 5 of the protocol cannot restore blobs; copy into "
+                "one of zeotwisted without protocol-limit 5, or into the file itself while no "
+                "server has it open"
+            )
+        self._upload(file)
+        self._send("restoreBlobEnd", oid, serial, data, prev_txn)
+        self.restores = True
+        self._changed(oid, None)
+
+    def _upload(self, file: IO[bytes]) -> None:
+        try:
+            upload(self._protocol, file)
+        except BaseException:
+            # The server would vote as if there were no blob, until it hears of the end.
+            self._connection = None
+            raise
+
+    def _changed(self, oid: bytes, data: bytes | None) -> None:
+        self._room += len(self._changes.get(oid) or b"")
+        if data is not None and len(data) > self._room:
+            data = None
+        self._room -= len(data or b"")
+        self._changes[oid] = data
+
+    def check_serial(self, oid: bytes, serial: bytes) -> None:
+        """Have the vote fail if `serial` is not the object's current revision."""
+        self._send("checkCurrentSerialInTransaction", oid, serial)
+
+    def undo(self, transaction_id: bytes) -> None:
+        """Undo an earlier transaction."""
+        self._send("undoa", transaction_id)
+
+    def _send(self, name: str, *args: Any, at: int | None = None) -> None:
+        """Call the server; the transaction's name is the last argument, or that at index `at`."""
+        at = len(args) if at is None else at
+        args = (*args[:at], self._id, *args[at:])
+        # The vote follows, and takes everything with it.
+        self._protocol.oneway(name, *args, hold_back=True)
+
+    def vote(self, resolve: Resolve) -> list[bytes] | None:
+        """Vote; return the oids whose data is not what was stored, or None.
+
+        :param resolve: called for conflicts that the server leaves to us.
+        """
+        for _ in range(_VOTES):
+            conflicts = self._vote()
+            if not conflicts:
+                break
+            for conflict in conflicts:
+                oid = conflict["oid"]
+                committed, read = conflict["serials"]
+                data = resolve(oid, committed, read, conflict["data"])
+                self._send("storea", oid, committed, data)
+                self._changed(oid, data)
+                self._resolved[oid] = None
+        else:
+            raise ConflictError(
+                f"new conflicts have arisen {_VOTES} times while older ones were being resolved"
+            )
+        return list(self._resolved) or None
+
+    def _vote(self) -> list[dict[str, Any]]:
+        result = self._call("vote", self._id)
+        if self._protocol.is_extended:
+            try:
+                result, tid = result
+            except (TypeError, ValueError):
+                raise UnrecognizedResult("vote", result)
+            self._tid = self._tid if tid is None else _checked_tid("vote", tid)
+        conflicts = []
+        for item in result or ():
+            if isinstance(item, dict):
+                conflicts.append(item)
+            elif isinstance(item, bytes):
+                self._changed(item, None)
+                self._resolved[item] = None
+            else:
+                raise UnrecognizedResult("vote", item)
+        return conflicts
+
+    def finish(
+        self,
+        coherence: Coherence,
+        callback: Callable[[bytes], Any],
+        connect: Callable[[float], ClientProtocol],
+        timeout: float,
+    ) -> bytes:
+        """Commit; return the tid.
+
+        `callback` is called with the tid before anything else that the server says is looked at, in
+        this thread or in the reactor's. It cannot ask the server for anything.
+
+        :param connect: see `outcome.committed_tid`.
+        :param timeout: how long (seconds) to look for a server that knows, if the answer is lost.
+        :raises ClientDisconnected: the connection is lost, and it is not committed.
+        :raises CommitInDoubt: the connection is lost, or the server failed, and nobody knows.
+        :raises Exception: the server failed, and it is not committed.
+        """
+        protocol = self._protocol
+        protocol.check_may_wait("tpc_finish")
+
+        def committed(tid: bytes) -> bytes:
+            coherence.committed(_checked_tid("tpc_finish", tid), self._changes.items(), callback)
+            return tid
+
+        # If it fails, the cache may be half-way between two transactions, and the connection ends.
+        waiter = Waiter(committed, anywhere=False)
+        protocol.call(waiter, "tpc_finish", self._id)
+        try:
+            return protocol.wait(waiter)
+        except Exception as error:
+            # A server that fails knows no more than we do, and a stock one keeps the transaction,
+            # and the lock, as long as there is the connection.
+            protocol.give_up(ClientDisconnected(f"tpc_finish failed: {error}"))
+            if waiter.answered:
+                raise
+            tid = committed_tid(self._traces(), connect, timeout)
+            if tid is None and isinstance(error, ClientDisconnected):
+                raise ClientDisconnected(f"the transaction is not committed: {error}") from error
+            if tid is None:
+                raise
+        coherence.found(tid, self._changes, callback)
+        return tid
+
+    def _traces(self) -> Traces:
+        return Traces(
+            self._tid,
+            self._mark,
+            self._after,
+            next(iter(self._changes), None),
+            self.txn.user,
+            self.txn.description,
+        )
+
+    def abort(self) -> None:
+        """Give up; return when the server has done so, too."""
+        self._call("tpc_abort", self._id)
+
+    def _call(self, name: str, *args: Any) -> Any:
+        return self._protocol.ask(Waiter(), name, *args)
+
+
+def _checked_tid(name: str, tid: Any) -> bytes:
+    if type(tid) is not bytes or len(tid) != 8:
+        raise UnrecognizedResult(name, tid)
+    return tid

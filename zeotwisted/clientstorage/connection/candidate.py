@@ -1,0 +1,148 @@
+"""A server that might do: reached, registered with, and listened to until it is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Factory
+from ZODB.POSException import ReadOnlyError
+from ZODB.utils import z64
+
+from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
+from zeotwisted.protocol import methods
+
+from ..calls import ClientProtocol, Push
+from .address import Address, describe, endpoints
+from .target import Target, Wanted
+
+__all__ = ["Candidate", "reach"]
+
+#: How long (seconds) an attempt to connect, and the handshake and registration after it, may take.
+_CONNECT_TIMEOUT = 10.0
+_REGISTER_TIMEOUT = 30.0
+
+
+class Candidate:
+    """A connection to a server that may speak at any time, though nobody has chosen it yet.
+
+    What it says is held back until `deliver_to`.
+
+    :ivar tid: the server's last transaction when we registered.
+    """
+
+    #: Set as soon as there is a connection.
+    protocol: ClientProtocol
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.tid = z64
+        self._held: list[tuple[str, tuple[Any, ...]]] = []
+        self._receive: Push = self._hold
+
+    def pushed(self, name: str, args: tuple[Any, ...]) -> None:
+        """The server calls."""
+        self._receive(name, args)
+
+    def _hold(self, name: str, args: tuple[Any, ...]) -> None:
+        self._held.append((name, args))
+
+    def last_transaction(self) -> bytes:
+        """Return the last transaction that the server has told of."""
+        told = [args[0] for name, args in self._held if name == "invalidateTransaction"]
+        return max([self.tid, *told])
+
+    def deliver_to(self, receive: Push, after: bytes) -> None:
+        """Pass on what was held back, and from now on whatever the server says.
+
+        :param after: the transactions up to this one are known.
+        """
+        held, self._held = self._held, []
+        self._receive = receive
+        for name, args in held:
+            if name != "invalidateTransaction" or args[0] > after:
+                receive(name, args)
+
+    async def register(self, storage_id: str, wanted: Wanted) -> None:
+        """Ask for a storage.
+
+        :raises ZODB.POSException.ReadOnlyError: we want to write, and may not.
+        """
+        try:
+            await self._register(storage_id, wanted is Wanted.READ_ONLY)
+        except ReadOnlyError:
+            if wanted is not Wanted.EITHER:
+                raise
+            await self._register(storage_id, True)
+
+    def _register(self, storage_id: str, read_only: bool) -> Deferred[None]:
+        answer: Deferred[Any] = Deferred()
+
+        def registered(tid: Any) -> None:
+            if not methods.tid_or_none(tid):
+                raise UnrecognizedResult("register", tid)
+            # In the turn of the answer: invalidations may follow it at once.
+            self.protocol.registered()
+            self.protocol.read_only = read_only
+            # A storage without any transaction may have no last one.
+            self.tid = tid or z64
+
+        answer.addCallback(registered)
+        self.protocol.call(answer, "register", storage_id, read_only)
+        return answer
+
+
+async def reach(
+    reactor: IReactorTime,
+    target: Target,
+    address: Address,
+    make_protocol: Callable[[Push], ClientProtocol],
+) -> Candidate:
+    """Connect to a server and register; it may be cancelled at any time.
+
+    :param address: one of the target's.
+    :param make_protocol: is given what receives the server's calls.
+    :raises Exception: why it did not work.
+    """
+    error: Exception = ClientDisconnected("the server's name has no address")
+    for endpoint in await endpoints(reactor, address, _CONNECT_TIMEOUT):
+        candidate = Candidate(address)
+        factory = Factory.forProtocol(partial(make_protocol, candidate.pushed))
+        factory.noisy = False
+        try:
+            candidate.protocol = await target.security(reactor, endpoint, address).connect(factory)
+        except CancelledError:
+            raise
+        except Exception as failure:
+            error = failure
+            continue
+        await _introduce(reactor, target, candidate)
+        return candidate
+    raise error
+
+
+async def _introduce(reactor: IReactorTime, target: Target, candidate: Candidate) -> None:
+    protocol = candidate.protocol
+    too_late = reactor.callLater(
+        _REGISTER_TIMEOUT,
+        protocol.close,
+        ClientDisconnected(
+            f"{describe(candidate.address)} did not complete the handshake within "
+            f"{_REGISTER_TIMEOUT:g} seconds; is it a ZEO server, and does it expect TLS?"
+        ),
+    )
+    try:
+        await protocol.ready
+        await candidate.register(target.storage_id, target.wanted)
+    except CancelledError:
+        protocol.close(ClientDisconnected("another server was chosen"))
+        raise
+    except Exception as error:
+        protocol.close(error)
+        raise
+    finally:
+        if too_late.active():
+            too_late.cancel()

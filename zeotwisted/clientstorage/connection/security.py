@@ -1,0 +1,181 @@
+"""What the client's `ssl` argument may be, and how a connection gets TLS from it."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl as stdlib_ssl
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLContextFactory,
+    IStreamClientEndpoint,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from zeotwisted.arguments import ArgumentError, shown
+from zeotwisted.transport import HandshakeError, TLSFactory
+
+from .address import Address
+
+__all__ = ["Security", "plain", "security"]
+
+#: Returns an endpoint that connects to the address, by way of an endpoint that does so.
+Security = Callable[[Any, Any, Address], Any]
+
+
+def plain(reactor: Any, endpoint: Any, address: Address) -> Any:
+    """Connect without TLS."""
+    return endpoint
+
+
+def security(ssl: Any, server_hostname: str | None) -> Security:
+    """Return what makes connections secure.
+
+    :param ssl: None or False for plain connections, an `ssl.SSLContext`, what
+        `twisted.internet.ssl.optionsForClientTLS` returns, or a
+        `twisted.internet.ssl.CertificateOptions`.
+    :param server_hostname: the name that the server's certificate must be for, if it is not the
+        host that is connected to.
+    :raises ArgumentError: `ssl` is something else.
+    :raises ValueError: the two arguments do not fit.
+    """
+    if not ssl:
+        if server_hostname:
+            raise ValueError(
+                "ssl_server_hostname is of no use without ssl; add ssl, or leave it out"
+            )
+        return plain
+    if isinstance(ssl, stdlib_ssl.SSLContext):
+        if ssl.protocol is stdlib_ssl.PROTOCOL_TLS_SERVER:
+            raise ValueError(
+                "ssl is a context for servers; a client's is made with ssl.create_default_context()"
+            )
+        return _standard(ssl, server_hostname)
+    if IOpenSSLContextFactory.providedBy(ssl):
+        # Some of them say that they could connect, and would not check the server's name.
+        return _twisted(lambda address: _NameCheck(ssl.getContext(), server_hostname, address))
+    if IOpenSSLClientConnectionCreator.providedBy(ssl):
+        if server_hostname:
+            raise ValueError(
+                "ssl_server_hostname cannot be given with these options; give the name to "
+                "optionsForClientTLS instead"
+            )
+        return _twisted(lambda address: ssl)
+    raise ArgumentError(
+        f"ssl: {shown(ssl)} cannot be used; it must be an ssl.SSLContext, or what "
+        "twisted.internet.ssl.optionsForClientTLS returns"
+    )
+
+
+def _hostname(server_hostname: str | None, address: Address, is_checked: bool) -> str | None:
+    """Return the name that the certificate of the server at `address` must be for, if any.
+
+    :raises HandshakeError: there is none, and it has to be checked.
+    """
+    if server_hostname:
+        return server_hostname
+    if not isinstance(address, str):
+        return address[0]
+    if is_checked:
+        raise HandshakeError(
+            f"{address} is no host whose name could be checked; give ssl_server_hostname"
+        )
+    return None
+
+
+def _standard(context: stdlib_ssl.SSLContext, server_hostname: str | None) -> Security:
+    def secure(reactor: Any, endpoint: Any, address: Address) -> Any:
+        hostname = _hostname(server_hostname, address, context.check_hostname)
+        return _Secured(
+            endpoint, lambda factory: TLSFactory(factory, context, reactor, False, hostname)
+        )
+
+    return secure
+
+
+def _twisted(creator: Callable[[Address], Any]) -> Security:
+    # Who uses these options has pyOpenSSL; others need not.
+    from twisted.protocols.tls import TLSMemoryBIOFactory
+
+    def secure(reactor: Any, endpoint: Any, address: Address) -> Any:
+        # The default clock would be the global reactor.
+        options = creator(address)
+        return _Secured(
+            endpoint, lambda factory: TLSMemoryBIOFactory(options, True, factory, clock=reactor)
+        )
+
+    return secure
+
+
+@implementer(IStreamClientEndpoint)
+class _Secured:
+    """Connects the protocol of a factory through one that wraps it."""
+
+    def __init__(self, endpoint: Any, wrap: Callable[[Any], Any]) -> None:
+        self._endpoint = endpoint
+        self._wrap = wrap
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        connected: Deferred[Any] = self._endpoint.connect(self._wrap(protocolFactory))
+        return connected.addCallback(lambda outer: outer.wrappedProtocol)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _NameCheck:
+    """Gives certificate options, which know no server, the check of the server's name.
+
+    A context that does not ask who signed a certificate does not ask for whom it is, either.
+    """
+
+    def __init__(self, context: Any, server_hostname: str | None, address: Address) -> None:
+        from OpenSSL import SSL
+
+        self._context = context
+        self._is_checked = context.get_verify_mode() != SSL.VERIFY_NONE
+        self._hostname = _hostname(server_hostname, address, self._is_checked)
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> Any:
+        from OpenSSL import SSL
+
+        connection = SSL.Connection(self._context, None)
+        if self._hostname and not _is_ip_address(self._hostname):
+            connection.set_tlsext_host_name(self._hostname.encode("idna"))
+        if self._is_checked:
+            connection.set_verify(SSL.VERIFY_PEER, self._verifier(tlsProtocol))
+        return connection
+
+    def _verifier(self, tlsProtocol: Any) -> Callable[..., bool]:
+        def verify(connection: Any, certificate: Any, error: int, depth: int, ok: bool) -> bool:
+            if ok and depth == 0:
+                try:
+                    _verify_name(certificate.to_cryptography(), self._hostname or "")
+                except Exception:
+                    tlsProtocol.failVerification(Failure())
+                    return False
+            return ok
+
+        return verify
+
+
+def _is_ip_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _verify_name(certificate: Any, hostname: str) -> None:
+    from service_identity.cryptography import (
+        verify_certificate_hostname,
+        verify_certificate_ip_address,
+    )
+
+    if _is_ip_address(hostname):
+        verify_certificate_ip_address(certificate, hostname)
+    else:
+        verify_certificate_hostname(certificate, hostname)

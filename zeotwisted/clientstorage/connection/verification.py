@@ -1,0 +1,83 @@
+"""Bringing a client up to date when it gets a connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from ZODB.utils import tid_repr, z64
+
+from zeotwisted.exceptions import ClientStorageError, UnrecognizedResult
+from zeotwisted.protocol import are_joined, methods, split
+
+from ..records import Coherence
+
+__all__ = ["ServerIsOlder", "verify"]
+
+_log = logging.getLogger("zeotwisted.client")
+
+
+class ServerIsOlder(ClientStorageError):
+    """A server's last transaction is older than the last one that was seen here.
+
+    :param server: the server's.
+    :param known: the one seen here.
+    """
+
+    def __init__(self, server: bytes, known: bytes) -> None:
+        super().__init__(
+            f"the server's last transaction, {tid_repr(server)}, is older than the last one seen "
+            f"here, {tid_repr(known)}; has a backup been restored? To accept it, and drop what is "
+            "cached, open the storage without refuse_older_server"
+        )
+
+
+class _Server(Protocol):
+    def request(self, name: str, *args: Any) -> Deferred[Any]: ...
+
+
+async def verify(server: _Server, server_tid: bytes, coherence: Coherence, name: str) -> None:
+    """Take note of what happened while there was no connection.
+
+    Invalidations that arrive in the meantime are held back, see `candidate.Candidate`.
+
+    :param server_tid: the server's last transaction.
+    :param name: what log lines call this client.
+    """
+    known = coherence.last_transaction()
+    if known == server_tid:
+        pass
+    elif known == z64:
+        # It was never connected, and knows nothing that could be wrong.
+        coherence.replay(server_tid, ())
+    elif known > server_tid:
+        _log.critical(
+            "%s: the server's last transaction, %s, is older than the last one seen here, %s. "
+            "Has a backup been restored? What was cached is not used any more.",
+            name,
+            tid_repr(server_tid),
+            tid_repr(known),
+        )
+        coherence.set_aside(server_tid)
+    else:
+        missed = await server.request("getInvalidations", known)
+        if missed:
+            tid, oids = _checked(missed)
+            _log.info("%s: missed changes of %d objects", name, len(oids))
+            coherence.replay(tid, oids)
+        else:
+            _log.info("%s: was away for too long; everything that was cached is dropped", name)
+            coherence.forget_all(server_tid)
+
+
+def _checked(missed: Any) -> tuple[bytes, Sequence[bytes]]:
+    if type(missed) is tuple and len(missed) == 2:
+        tid, oids = missed
+        if methods.tid(tid):
+            if are_joined(oids):
+                return tid, list(set(split(oids)))
+            if methods.oids(oids):
+                return tid, oids
+    raise UnrecognizedResult("getInvalidations", missed)

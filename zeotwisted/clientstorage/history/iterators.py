@@ -1,0 +1,119 @@
+"""Iterators over the server's transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from weakref import finalize
+
+from ZODB.BaseStorage import DataRecord, TransactionRecord
+
+from ..commit import stored_without_mark, without_mark
+
+__all__ = ["TransactionIterator"]
+
+#: Calls the server on the connection on which the iterator was made, and returns the result.
+Call = Callable[..., Any]
+
+#: Takes the number of an iterator that is not needed any more.
+Dropped = Callable[[int], Any]
+
+
+class TransactionIterator:
+    """Iterates over transactions that the server has.
+
+    The server keeps an iterator of its own for each of ours. When ours goes before its end, its
+    number is given to `dropped`, for the server to be told with the next call.
+    """
+
+    def __init__(
+        self, call: Call, dropped: Dropped, start: bytes | None, stop: bytes | None
+    ) -> None:
+        self._call = call
+        self._dropped = dropped
+        self._iid = call("iterator_start", start, stop)
+        self._drop = finalize(self, dropped, self._iid)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> _Transaction:
+        if not self._drop.alive:
+            raise StopIteration
+        item = self._call("iterator_next", self._iid)
+        if item is None:
+            # The server has forgotten it already.
+            self._drop.detach()
+            raise StopIteration
+        return _Transaction(self, *item)
+
+    next = __next__
+
+    def close(self) -> None:
+        """End the iteration: the server hears of it with the next call."""
+        self._drop()
+
+    def records(self, tid: bytes) -> _Records:
+        """Return an iterator over the records of the transaction that was returned last."""
+        return _Records(self, self._call, self._dropped, self._iid, tid)
+
+
+class _Transaction(TransactionRecord):
+    """A transaction. Servers of ours let its records be read later, too, others only until the
+    iterator has moved on.
+
+    :param extension: a dict, or in version 6 the stored form.
+    :ivar stored_extension: the extension with the mark, in the same form; a server that serves a
+        client shows this to clients of its own.
+    """
+
+    def __init__(
+        self,
+        iterator: TransactionIterator,
+        tid: bytes,
+        status: str,
+        user: Any,
+        description: Any,
+        extension: Any,
+    ) -> None:
+        if isinstance(extension, bytes):
+            # It is loaded when somebody wants to see it.
+            visible: Any = stored_without_mark(extension)
+        else:
+            visible = without_mark(extension)
+        super().__init__(tid, status, user, description, visible)
+        self.stored_extension = extension
+        # The server must not forget it before that.
+        self._iterator = iterator
+
+    def __iter__(self) -> Iterator[DataRecord]:
+        return self._iterator.records(self.tid)
+
+
+class _Records:
+    """Iterates over the records of a transaction."""
+
+    def __init__(
+        self, owner: TransactionIterator, call: Call, dropped: Dropped, iid: int, tid: bytes
+    ) -> None:
+        # The server reads them from the file that the other iterator has open.
+        self._owner = owner
+        self._call = call
+        self._iid = call("iterator_record_start", iid, tid)
+        self._drop = finalize(self, dropped, self._iid)
+
+    def __iter__(self) -> Iterator[DataRecord]:
+        return self
+
+    def close(self) -> None:
+        """End the iteration, as `TransactionIterator.close` does."""
+        self._drop()
+
+    def __next__(self) -> DataRecord:
+        if not self._drop.alive:
+            raise StopIteration
+        item = self._call("iterator_record_next", self._iid)
+        if item is None:
+            self._drop.detach()
+            raise StopIteration
+        return DataRecord(*item)

@@ -1,0 +1,280 @@
+"""A storage's client for code that runs in a reactor: Deferreds, and nothing that blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, succeed
+from ZODB.POSException import POSKeyError
+from ZODB.utils import maxtid
+
+from zeotwisted.arguments import checked
+from zeotwisted.exceptions import ClientStorageError
+from zeotwisted.protocol import SERVER_CALLS, WireError
+from zeotwisted.reactor import OwnReactor
+
+from .arguments import STORAGE_CLIENT
+from .cache import open_cache
+from .calls import ClientProtocol
+from .commit import READERS
+from .connection import ClientConnection, Target, Wanted, security
+from .records import Coherence, load
+
+__all__ = ["Listener", "Revision", "StorageClient"]
+
+#: Data, tid, and the tid of the next revision; None if this is the current one.
+Revision = tuple[bytes, bytes, "bytes | None"]
+
+#: What would put the cache wrong if it went past it, or belongs to the connection.
+_NOT_FOR_CALL = {"register", "loadBefore", "loadManyBefore", "sendBlob", "tpc_outcome"} | {
+    name for name, call in SERVER_CALLS.items() if call.writes and not name.startswith("new_oid")
+}
+
+#: How many records `StorageClient.prefetch` asks for at a time.
+_PREFETCHED = 200
+
+
+class Listener(Protocol):
+    """Who wants to hear of changes; the methods are those of a database that a storage has."""
+
+    def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> object:
+        """The transaction `tid`, and maybe some before it, have changed `oids`."""
+
+    def invalidateCache(self) -> object:
+        """Anything may have changed."""
+
+
+class StorageClient:
+    """A client of one storage of a zeotwisted or ZEO server.
+
+    It keeps a connection as `ClientStorage` does: it reconnects, brings its cache up to date, and
+    applies what the server pushes in the order of the commits. Everything belongs to the reactor's
+    thread. Calls wait up to `wait_timeout` for a connection; calls that are under way when it is
+    lost fail with `ClientDisconnected`.
+
+    Records are bytes here. Whoever wants objects uses `ClientStorage` in threads.
+
+    :param reactor: the application's.
+    :param addr: the servers, see `ClientStorage`.
+    :param storage: the storage's name at the server.
+    :param cache: the path of a file, or an object with the interface of
+        `zeotwisted.clientstorage.cache.memory.ClientCache`; by default, records are in memory.
+    :param cache_size: in bytes.
+    :param stale: called when all that was cached had to be dropped.
+    :param read_only: do not write.
+    :param read_only_fallback: be content with a reader's connection while there is no other.
+    :param wait_timeout: in seconds.
+    :param liveness_timeout: the longest silence of a server, in seconds; 0 for any.
+    :param refuse_older_server, ssl, ssl_server_hostname: see `ClientStorage`.
+    :param name: what log lines call this client; by default its address.
+    :raises ValueError: an argument can never work; the text says what to write instead.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        addr: Any,
+        storage: str = "1",
+        *,
+        cache: Any = None,
+        cache_size: int = 20 * 1024 * 1024,
+        stale: Callable[[], Any] = lambda: None,
+        read_only: bool = False,
+        read_only_fallback: bool = False,
+        wait_timeout: float = 30.0,
+        liveness_timeout: float | None = 60.0,
+        refuse_older_server: bool = False,
+        ssl: Any = None,
+        ssl_server_hostname: str | None = None,
+        name: str = "",
+    ) -> None:
+        valid = checked(STORAGE_CLIENT, locals())
+        wanted = Wanted.EITHER if valid.read_only_fallback else Wanted.WRITABLE
+        target = Target(
+            tuple(valid.addr),
+            storage,
+            Wanted.READ_ONLY if valid.read_only else wanted,
+            valid.refuse_older_server,
+            valid.liveness_timeout,
+            security(ssl, valid.ssl_server_hostname),
+        )
+        #: What the server tells of the storage: when there is a connection, after a commit of ours,
+        #: and after a pack. ``call("get_info")`` asks for it at any time.
+        self.storage_info: dict[str, Any] = {}
+        self._wait_timeout = valid.wait_timeout
+        self._listeners: list[Listener] = []
+        self._cache = open_cache(valid.cache, None, None, storage, valid.cache_size)
+        self._coherence = Coherence(self._cache, self._invalidate, self._invalidate_all, stale)
+        self._connection = ClientConnection(
+            OwnReactor(reactor),
+            target,
+            self._coherence,
+            self,
+            name or str(addr),
+        )
+
+    # The connection.
+
+    def connect(self) -> Deferred[None]:
+        """Begin to connect; return a Deferred that fires when there is a connection.
+
+        It fails with `ClientDisconnected` if there is none within `wait_timeout`, or if the servers
+        refuse us, or with `ProtocolError` if there is no ZEO server. Unless `close` is called, the
+        client goes on trying.
+        """
+        self._connection.start()
+        self._connection.announce(self._wait_timeout)
+        return self._connection.when_ready(self._wait_timeout, fail_fast=True).addCallback(_nothing)
+
+    def is_connected(self) -> bool:
+        """Return whether there is a connection."""
+        return self._connection.ready is not None
+
+    def is_read_only(self) -> bool:
+        """Return whether the connection there is, if any, is a reader's."""
+        ready = self._connection.ready
+        return ready is not None and ready.read_only
+
+    def close(self) -> None:
+        """Let go of the server; whoever waits for it gets `ClientDisconnected`."""
+        self._connection.close()
+        self._cache.close()
+
+    def call(self, name: str, *args: Any) -> Deferred[Any]:
+        """Ask the server for anything that does not change the storage.
+
+        Its calls are those of ``docs/protocol.rst``, and fail with what the server raised.
+
+        :raises ValueError: there is no such call, or there is a method for it here.
+        """
+        if name not in SERVER_CALLS or name in _NOT_FOR_CALL:
+            raise ValueError(f"{name!r} is not a call to be made in this way")
+        if not SERVER_CALLS[name].oneway:
+            return self._with_connection(lambda protocol: _request(protocol, name, args))
+
+        def tell(protocol: ClientProtocol) -> Deferred[None]:
+            protocol.oneway(name, *args)
+            return succeed(None)
+
+        return self._with_connection(tell)
+
+    def _with_connection(self, use: Callable[[ClientProtocol], Deferred[Any]]) -> Deferred[Any]:
+        ready = self._connection.ready
+        if ready is None:
+            return self._connection.when_ready(self._wait_timeout).addCallback(use)
+        try:
+            return use(ready)
+        except ClientStorageError:
+            return fail()
+
+    # Records.
+
+    def lastTransaction(self) -> bytes:
+        """Return the last transaction that the listeners have been told of."""
+        return self._coherence.last_transaction()
+
+    def load(self, oid: bytes) -> Deferred[tuple[bytes, bytes]]:
+        """Return a Deferred of the current revision's data and tid.
+
+        It fails with `ZODB.POSException.POSKeyError` if there is none.
+        """
+
+        def found(revision: Revision | None) -> tuple[bytes, bytes]:
+            if revision is None:
+                raise POSKeyError(oid)
+            return revision[:2]
+
+        return self.loadBefore(oid, maxtid).addCallback(found)
+
+    def loadBefore(self, oid: bytes, tid: bytes) -> Deferred[Revision | None]:
+        """Return a Deferred of the last revision before `tid`, or of None.
+
+        It fails with `ZODB.POSException.POSKeyError` if the object does not exist.
+        """
+        cached = self._coherence.load_before(oid, tid)
+        if cached is not None:
+            return succeed(cached)
+
+        def ask(protocol: ClientProtocol) -> Deferred[Any]:
+            answer = load(self._coherence, oid)
+            protocol.call(answer, "loadBefore", oid, tid)
+            return answer
+
+        return self._with_connection(ask)
+
+    def prefetch(self, oids: Iterable[bytes], tid: bytes = maxtid) -> Deferred[None]:
+        """Bring records into the cache; return a Deferred that fires when they are there.
+
+        Objects that do not exist are passed over.
+
+        :param oids: is read as the records arrive.
+        """
+        return Deferred.fromCoroutine(self._prefetch(iter(oids), tid))
+
+    async def _prefetch(self, oids: Iterator[bytes], tid: bytes) -> None:
+        while some := list(islice(oids, _PREFETCHED)):
+            loads = [self._load_if_there(oid, tid) for oid in some]
+            try:
+                await gatherResults(loads, consumeErrors=True)
+            except FirstError as error:
+                error.subFailure.raiseException()
+
+    def _load_if_there(self, oid: bytes, tid: bytes) -> Deferred[Any]:
+        return self.loadBefore(oid, tid).addErrback(lambda failure: failure.trap(POSKeyError))
+
+    # What the server says.
+
+    def addListener(self, listener: Listener) -> None:
+        """Have `listener` hear of every change from now on.
+
+        It is called before `lastTransaction` tells the transaction. If it raises anything, nobody
+        knows what it has missed: the connection is ended, and what was missed is replayed to all
+        listeners with the next one.
+        """
+        self._listeners.append(listener)
+
+    def removeListener(self, listener: Listener) -> None:
+        """Let `listener` hear no more."""
+        self._listeners.remove(listener)
+
+    def _invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        if not oids:
+            # The first connection brings the last transaction, and no news.
+            return
+        for listener in list(self._listeners):
+            listener.invalidate(tid, oids)
+
+    def _invalidate_all(self) -> None:
+        for listener in list(self._listeners):
+            listener.invalidateCache()
+
+    # For `ClientConnection`.
+
+    def notify_connected(self, conn: ClientProtocol, info: dict[str, Any]) -> None:
+        """See `connection.ConnectionOwner`."""
+        self.info(info)
+
+    def notify_disconnected(self) -> None:
+        """See `connection.ConnectionOwner`."""
+
+    def info(self, dict: dict[str, Any]) -> None:
+        """See `connection.ConnectionOwner`."""
+        self.storage_info.update(dict)
+
+    def receive_blob(self, name: str, args: tuple[Any, ...]) -> None:
+        """See `connection.ConnectionOwner`."""
+        raise WireError(f"nobody asked for {name}")
+
+
+def _request(protocol: ClientProtocol, name: str, args: tuple[Any, ...]) -> Deferred[Any]:
+    answer = protocol.request(name, *args)
+    reader = READERS.get(name)
+    if reader is not None:
+        answer.addCallback(reader, protocol.is_extended)
+    return answer
+
+
+def _nothing(result: object) -> None:
+    return None

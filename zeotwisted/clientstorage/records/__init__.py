@@ -1,0 +1,22 @@
+"""What the client believes about the database, and how it learns that it has changed.
+
+Every answer to a load and every invalidation goes through `coherence` into the cache.
+Rule: an answer is in the cache before the invalidation that follows it on the wire is applied.
+"""
+
+from __future__ import annotations
+
+from .coherence import Coherence
+from .loads import into_cache, load
+from .prefetch import Prefetches
+from .readahead import ReadAhead
+from .storageinfo import StorageInfo
+
+__all__ = [
+    "Coherence",
+    "Prefetches",
+    "ReadAhead",
+    "StorageInfo",
+    "into_cache",
+    "load",
+]

@@ -1,0 +1,26 @@
+"""The process around a server: from a configuration to a daemon that runs, under twistd or not.
+
+Entry points come in here: `zeotwisted.tap`, `zeotwisted.localserver`.
+Rule: what is wrong at the start is said in one line on the terminal, before a port is open.
+"""
+
+from __future__ import annotations
+
+from .certificates import endpoint_files
+from .daemon import UNACCEPTED, Daemon, StartError, configured_daemon
+from .launcher import check_pid_file, take_over_log
+from .terminal import Terminal
+from .twistdfiles import goes_to_background, unwritable_file
+
+__all__ = [
+    "UNACCEPTED",
+    "Daemon",
+    "StartError",
+    "Terminal",
+    "check_pid_file",
+    "configured_daemon",
+    "endpoint_files",
+    "goes_to_background",
+    "take_over_log",
+    "unwritable_file",
+]

@@ -1,0 +1,322 @@
+"""From a configuration to a server that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from ssl import SSLContext
+from typing import Any
+
+import zc.lockfile
+from twisted.application.service import MultiService
+from twisted.internet.endpoints import (
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+)
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from ZODB.FileStorage.FileStorage import FileStorageFormatError
+from zope.interface import implementer
+
+from zeotwisted import __version__
+from zeotwisted.config import ServerConfig, StorageOpener
+from zeotwisted.logs import EventLog, FileLog
+from zeotwisted.storageserver import (
+    ListeningError,
+    NotServable,
+    ServerOptions,
+    StorageServer,
+    check_servable,
+)
+from zeotwisted.transport import TLSFactory, UnixSocketEndpoint
+
+from .certificates import warn_of_dates
+from .reactorwatch import ReactorTaken, ReactorWatch
+from .terminal import Terminal
+
+__all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon"]
+
+#: How many connections may wait to be accepted; the system may have a lower limit. After a restart
+#: all clients come at once, and who finds no place tries again a second later.
+UNACCEPTED = 1024
+
+
+class StartError(SystemExit, Exception):
+    """The daemon cannot start; the text says why, in a line.
+
+    It is an Exception for twistd, which reports it from the background to the terminal; and it is a
+    SystemExit for Python, which then prints no traceback.
+    """
+
+
+def server_options(config: ServerConfig) -> ServerOptions:
+    """Return the server's part of a configuration."""
+    return ServerOptions(
+        read_only=config.read_only,
+        invalidation_queue_size=config.invalidation_queue_size,
+        invalidation_queue_bytes=config.invalidation_queue_bytes,
+        invalidation_age=config.invalidation_age,
+        transaction_timeout=config.transaction_timeout,
+        client_timeout=config.client_timeout,
+        client_conflict_resolution=config.client_conflict_resolution,
+        msgpack=config.msgpack,
+        protocol_limit=config.protocol_limit,
+        message_limit=config.message_limit,
+        spool_dir=config.spool_dir,
+    )
+
+
+def open_storages(openers: Sequence[StorageOpener], watch: ReactorWatch) -> dict[str, Any]:
+    """Return the open storages by name.
+
+    :param watch: of the reactor that the daemon runs.
+
+    :raises StartError: one of them cannot be opened, or cannot be served. Those that are open are
+        closed again.
+    """
+    storages: dict[str, Any] = {}
+    for opener in openers:
+        try:
+            storages[opener.name] = watch.opened(opener.open)
+            check_servable(storages)
+        except NotServable as error:
+            _close(storages)
+            raise StartError(str(error)) from None
+        except ReactorTaken:
+            _close(storages)
+            raise StartError(
+                f"cannot serve storage {opener.name!r}: it runs Twisted's reactor in a thread of "
+                "its own, and so does this daemon; leave it to ZEO's runzeo, or serve another kind"
+            ) from None
+        except Exception as error:
+            _close(storages)
+            config = getattr(opener.section, "config", None)
+            path, packer = getattr(config, "path", None), getattr(config, "packer", None)
+            raise StartError(
+                f"cannot open storage {opener.name!r}: {_explain_opening(error, path, packer)}"
+            ) from None
+    return storages
+
+
+def _close(storages: Mapping[str, Any]) -> None:
+    for storage in storages.values():
+        storage.close()
+
+
+#: What becomes of a packer's name that names nothing.
+_BAD_PACKER = (ImportError, AttributeError, NameError, SyntaxError, TypeError, ValueError)
+
+
+def _explain_opening(error: Exception, path: str | None, packer: str | None = None) -> str:
+    if isinstance(error, zc.lockfile.LockError):
+        return (
+            f"{path or error} is locked, since another process has it open; stop that process, "
+            "or serve another file"
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return _explain_file(error)
+    if isinstance(error, FileStorageFormatError):
+        return f"{path or error} is not a file of a FileStorage; check the path"
+    what = f"{type(error).__name__}: {error}".partition("\n")[0]
+    if packer is not None and isinstance(error, _BAD_PACKER):
+        return f"packer {packer} cannot be used ({what}); install its package, or correct the line"
+    if isinstance(error, ImportError):
+        return f"{what}; install the package that is missing, or correct the configuration"
+    if path is None:
+        return f"{what}; check its configuration"
+    return f"{path} cannot be read ({what}); check the path, or restore the file from a backup"
+
+
+def _explain_file(error: OSError) -> str:
+    # When a link cannot be made, the name that we know is the second one.
+    name = os.path.abspath(os.fsdecode(error.filename2 or error.filename))
+    folder = os.path.dirname(name)
+    if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
+        return f"the folder {folder} does not exist; create it, or choose another one"
+    return f"{name}: {error.strerror}; check the path"
+
+
+def _explain_listening(error: Exception) -> str:
+    reason = error.socketError if isinstance(error, CannotListenError) else error
+    number = getattr(reason, "errno", None)
+    if number == errno.EADDRINUSE:
+        return "it is in use; stop the process that has it, or choose another address"
+    if number == errno.EADDRNOTAVAIL or isinstance(reason, socket.gaierror):
+        return "this machine has no such address; choose one that it has"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"{os.strerror(number)}; choose another address, or run zeo as another user"
+    if isinstance(reason, OSError) and reason.filename is not None:
+        return _explain_file(reason)
+    return f"{reason}; choose another address"
+
+
+@implementer(IStreamServerEndpoint)
+class _Explaining:
+    """An endpoint whose failures say what to do."""
+
+    def __init__(self, place: IStreamServerEndpoint) -> None:
+        self._place = place
+
+    def listen(self, protocolFactory: Any) -> Any:
+        return self._place.listen(protocolFactory).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        assert isinstance(failure.value, Exception)
+        raise ListeningError(_explain_listening(failure.value))
+
+
+def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpoint:
+    """Return the endpoint for an address as zeo.conf has it."""
+    if isinstance(address, str):
+        return UnixSocketEndpoint(reactor, address, UNACCEPTED, 0o600)
+    host, port = address
+    kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    return kind(reactor, port, UNACCEPTED, interface=host)
+
+
+@implementer(IStreamServerEndpoint)
+class _Secured:
+    """An endpoint that speaks TLS."""
+
+    def __init__(self, reactor: Any, place: IStreamServerEndpoint, context: SSLContext) -> None:
+        self._reactor = reactor
+        self._place = place
+        self._context = context
+
+    def listen(self, protocolFactory: Any) -> Any:
+        return self._place.listen(TLSFactory(protocolFactory, self._context, self._reactor, True))
+
+
+class Daemon(MultiService):
+    """Opens storages when it starts, which is after twistd has gone to the background.
+
+    :param listen: the endpoints to listen at, with what messages call them.
+    :param pid_filename: where to write the number of the process, or None.
+    :param certificates: the files of the daemon's own certificates.
+    :ivar terminal: where to say that the start has failed, when twistd has left it.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        openers: Sequence[StorageOpener],
+        options: ServerOptions,
+        listen: Sequence[tuple[str, IStreamServerEndpoint]],
+        pid_filename: str | None = None,
+        certificates: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.terminal: Terminal | None = None
+        self._certificates = certificates
+        self._reactor = reactor
+        self._openers = openers
+        self._options = options
+        self._listen = listen
+        self._pid_filename = pid_filename
+        #: The server, once it is started.
+        self.server: StorageServer | None = None
+        #: The logs that begin to be written when this starts.
+        self.logs: list[EventLog | FileLog] = []
+
+    def privilegedStartService(self) -> None:
+        """Open the storages and listen.
+
+        :raises StartError: a storage cannot be opened, or an address cannot be listened at.
+        """
+        try:
+            self._open_and_listen()
+        except StartError as error:
+            if self.terminal is not None:
+                self.terminal.say(str(error))
+            raise
+        finally:
+            if self.terminal is not None:
+                self.terminal.close()
+
+    def _open_and_listen(self) -> None:
+        for log in self.logs:
+            log.start()
+        self._log.info(
+            "zeotwisted {version} starts, with Twisted {twisted} and ZODB {zodb}",
+            version=__version__,
+            twisted=version("Twisted"),
+            zodb=version("ZODB"),
+        )
+        warn_of_dates(self._certificates)
+        storages = open_storages(self._openers, ReactorWatch(self._reactor))
+        self.server = StorageServer(self._reactor, storages, self._options)
+        for description, place in self._listen:
+            self.server.listen(_Explaining(place), description)
+        self.server.setServiceParent(self)
+        try:
+            super().privilegedStartService()
+            self._write_pid()
+        except (ListeningError, StartError) as error:
+            _close(storages)
+            raise StartError(str(error)) from None
+
+    def _write_pid(self) -> None:
+        if self._pid_filename is None:
+            return
+        try:
+            with open(self._pid_filename, "w") as file:
+                file.write(f"{os.getpid()}\n")
+        except OSError as error:
+            raise StartError(
+                f"cannot write {self._pid_filename}: {error.strerror}; correct pid-filename"
+            ) from None
+
+    def _remove_pid(self) -> None:
+        if self._pid_filename is None:
+            return
+        with contextlib.suppress(OSError, ValueError), open(self._pid_filename) as file:
+            # Another server may have been given the same file.
+            if int(file.read()) == os.getpid():
+                os.remove(self._pid_filename)
+
+    def startService(self) -> None:
+        """Start, after `privilegedStartService` if that has not been called."""
+        if self.server is None:
+            self.privilegedStartService()
+        super().startService()
+
+    def stopService(self) -> Any:
+        """Stop the server and close the storages. The logs go on, as the end is worth a line."""
+        self._remove_pid()
+        return super().stopService()
+
+    def release_logs(self) -> None:
+        """Close the logs, where the process goes on without this daemon."""
+        for log in self.logs:
+            log.release()
+
+
+def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
+    """Return the daemon that a configuration describes, and set up its logging."""
+    where = config.address
+    description = where if isinstance(where, str) else "{}:{}".format(*where)
+    place = endpoint(reactor, where)
+    if config.ssl is not None:
+        place = _Secured(reactor, place, config.ssl)
+    daemon = Daemon(
+        reactor,
+        config.storages,
+        server_options(config),
+        [(description, place)],
+        config.pid_filename,
+        [] if config.certificate is None else [config.certificate],
+    )
+    if config.eventlog is not None:
+        try:
+            daemon.logs.append(EventLog(config.eventlog))
+        except (OSError, ValueError) as error:
+            raise StartError(f"zeo: <eventlog>: {error}; correct that section") from None
+    return daemon

@@ -1,0 +1,12 @@
+"""Files and folders of both ends that other programs may remove, or that cannot be written."""
+
+from __future__ import annotations
+
+from .folders import Folder, known_folder
+from .writable import unwritable
+
+__all__ = [
+    "Folder",
+    "known_folder",
+    "unwritable",
+]

@@ -1,0 +1,16 @@
+"""The daemon's log: where its lines come from, and where they go. See `logs` for a picture.
+
+Rule: lines flow one way. Nobody waits for a log, and no log is fed by its own failure.
+"""
+
+from __future__ import annotations
+
+from .logs import EventLog, FileLog, show_in_twisted_log, silence, writes_to_terminal
+
+__all__ = [
+    "EventLog",
+    "FileLog",
+    "show_in_twisted_log",
+    "silence",
+    "writes_to_terminal",
+]

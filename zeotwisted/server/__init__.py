@@ -1,1 +1,0 @@
-"""The daemon: storages served to any number of clients. See `service.StorageServer`."""

@@ -1,0 +1,108 @@
+"""What the arguments of a server have to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from zeotwisted.arguments import (
+    Rule,
+    Table,
+    Wrong,
+    existing_folder,
+    flag,
+    longest_silence,
+    optional,
+    seconds,
+    size,
+    text,
+)
+from zeotwisted.protocol import MAX_FRAME
+
+__all__ = ["LISTEN", "SERVER_OPTIONS", "STORAGE_SERVER"]
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Wrong
+    return value
+
+
+def _more_than_none(value: Any) -> float:
+    if seconds(value) == 0:
+        raise Wrong
+    return seconds(value)
+
+
+def _version(value: Any) -> int:
+    if isinstance(value, bool) or value not in (5, 6):
+        raise Wrong
+    return int(value)
+
+
+def _message_size(value: Any) -> int:
+    if not 0 < size(value) <= MAX_FRAME:
+        raise Wrong
+    return size(value)
+
+
+def _storages(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise Wrong("{'1': storage}")
+    for name in value:
+        if not isinstance(name, str):
+            right = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+            raise Wrong(f"{{{right!r}: storage}}, as clients ask for a storage by a text")
+        text(name)
+    if not value:
+        raise Wrong("at least one, as in {'1': storage}")
+    return value
+
+
+def _options(value: Any) -> Any:
+    if not all(hasattr(value, name) for name in SERVER_OPTIONS):
+        raise Wrong
+    return value
+
+
+def _endpoint(value: Any) -> Any:
+    if isinstance(value, str):
+        raise Wrong(f"twisted.internet.endpoints.serverFromString(reactor, {value!r})")
+    if not IStreamServerEndpoint.providedBy(value):
+        raise Wrong
+    return value
+
+
+_FLAG = "True or False"
+_SECONDS = "a number of seconds, such as 300"
+
+#: Of `zeotwisted.storageserver.options.ServerOptions`.
+SERVER_OPTIONS: Table = {
+    "read_only": Rule(flag, _FLAG),
+    "invalidation_queue_size": Rule(_count, "a number of transactions, 1 or more"),
+    "invalidation_queue_bytes": Rule(size, "a number of bytes, such as 32 * 1024**2"),
+    "invalidation_age": Rule(optional(seconds), _SECONDS),
+    "transaction_timeout": Rule(optional(_more_than_none), f"{_SECONDS}, or None for no time-out"),
+    "client_conflict_resolution": Rule(flag, _FLAG),
+    "msgpack": Rule(flag, _FLAG),
+    "protocol_limit": Rule(_version, "5 or 6"),
+    "message_limit": Rule(_message_size, "a number of bytes below 2**32, such as 2**30"),
+    "spool_dir": Rule(optional(existing_folder), "the path of a folder"),
+    "register_timeout": Rule(_more_than_none, _SECONDS),
+    "client_timeout": Rule(longest_silence, f"{_SECONDS}, or 0 for ever"),
+}
+
+#: Of `zeotwisted.storageserver.service.StorageServer`.
+STORAGE_SERVER: Table = {
+    "storages": Rule(_storages, "a mapping of names to storages, such as {'1': storage}"),
+    "options": Rule(optional(_options), "ServerOptions(transaction_timeout=300), or None"),
+}
+
+#: Of `zeotwisted.storageserver.service.StorageServer.listen`.
+LISTEN: Table = {
+    "endpoint": Rule(
+        _endpoint, "an endpoint, such as serverFromString(reactor, 'tcp:8100') returns"
+    ),
+}

@@ -1,0 +1,94 @@
+"""A list of plain tuples that moves to disk when it gets long."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+from zeotwisted.files import known_folder
+
+__all__ = ["Spool"]
+
+#: Bytes that a spool keeps in memory, unless told otherwise.
+_IN_MEMORY = 4 * 1024 * 1024
+
+
+def _temporary_file(folder: str) -> IO[bytes]:
+    return tempfile.TemporaryFile(prefix="zeotwisted-", dir=folder, buffering=0)
+
+
+class Spool:
+    """Append entries, then read them back in order, as often as needed.
+
+    The disk is touched only by what does not fit into memory. The file has no name, so that nothing
+    of it outlives the process.
+
+    :param directory: where the file is; None for the system's folder for temporary files.
+    :param in_memory: how many bytes to keep in memory.
+    """
+
+    def __init__(self, directory: str | None = None, in_memory: int = _IN_MEMORY) -> None:
+        self._folder = known_folder(directory or tempfile.gettempdir())
+        self._in_memory = in_memory
+        self._recent: list[tuple[Any, ...]] = []
+        self._recent_size = 0
+        # Without a buffer, so that nothing is left to fail later.
+        self._file: IO[bytes] | None = None
+        self._file_size = 0
+        self._in_file = 0
+
+    def __len__(self) -> int:
+        return self._in_file + len(self._recent)
+
+    def append(self, entry: tuple[Any, ...], size: int) -> None:
+        """Add `entry`, which takes about `size` bytes.
+
+        :raises OSError: the disk is full; the entry is not added.
+        """
+        self._recent.append(entry)
+        if self._recent_size + size > self._in_memory:
+            try:
+                self._spill()
+            except OSError:
+                self._recent.pop()
+                raise
+            self._recent.clear()
+            self._recent_size = 0
+        else:
+            self._recent_size += size
+
+    def _spill(self) -> None:
+        if self._file is None:
+            self._file = self._folder.use(_temporary_file)
+        self._file.seek(self._file_size)
+        try:
+            for entry in self._recent:
+                view = memoryview(pickle.dumps(entry, pickle.HIGHEST_PROTOCOL))
+                while view:
+                    view = view[self._file.write(view) :]
+        except OSError:
+            self._file.truncate(self._file_size)
+            raise
+        self._file_size = self._file.tell()
+        self._in_file += len(self._recent)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        if self._file is not None:
+            self._file.seek(0)
+            with os.fdopen(self._file.fileno(), "rb", closefd=False) as reader:
+                for _ in range(self._in_file):
+                    # These bytes never left this process.
+                    yield pickle.load(reader)
+        yield from self._recent
+
+    def close(self) -> None:
+        """Forget the entries and give the disk space back."""
+        self._recent.clear()
+        self._recent_size = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._file_size = self._in_file = 0

@@ -1,0 +1,214 @@
+"""The iterators over transactions that a client holds on the server.
+
+A client reports late, or never, that it has dropped one. So only some are kept open: of the others
+the position is remembered, and they are opened again when they are used.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ZODB.POSException import StorageError
+from ZODB.utils import p64, u64
+
+from ..storage import stored_extension
+
+__all__ = ["Iterators"]
+
+
+#: How many iterators of a client are open at a time. Each may keep a file open.
+_MAX_OPEN = 20
+
+#: How many of them are remembered in all; one that is not open takes some hundred bytes. Clients of
+#: ZEO do not report dropped ones while they iterate, so the one that was used longest ago goes.
+_MAX_REMEMBERED = 100_000
+
+
+def _close(iterator: Any) -> None:
+    close = getattr(iterator, "close", None)
+    if close is not None:
+        close()
+
+
+class _Transactions:
+    """Iterates over transactions, and can be parked in between."""
+
+    __slots__ = ("_start", "_stop", "_storage", "current", "iterator")
+
+    def __init__(self, storage: Any, start: bytes | None, stop: bytes | None) -> None:
+        self._storage = storage
+        self._start = start
+        self._stop = stop
+        #: The storage's iterator, while it is open.
+        self.iterator: Iterator[Any] | None = iter(storage.iterator(start, stop))
+        #: The transaction that it returned last, while it is open.
+        self.current: Any = None
+
+    def next(self) -> Any:
+        """Return the next transaction, or None at the end."""
+        if self.iterator is None:
+            self.iterator = iter(self._storage.iterator(self._start, self._stop))
+        transaction = next(self.iterator, None)
+        self.current = transaction
+        if transaction is not None:
+            self._start = p64(u64(transaction.tid) + 1)
+        return transaction
+
+    def park(self) -> None:
+        """Keep nothing open until the next use."""
+        iterator, self.iterator = self.iterator, None
+        self.current = None
+        _close(iterator)
+
+
+class _Records:
+    """Iterates over the records of a transaction, and can be parked in between."""
+
+    __slots__ = ("_count", "_last", "_lent", "_owner", "_records", "_source", "_storage", "_tid")
+
+    def __init__(self, storage: Any, tid: bytes, owner: _Transactions | None) -> None:
+        self._storage = storage
+        self._tid = tid
+        self._count = 0
+        self._last: bytes | None = None
+        self._source: Any = None
+        self._records: Iterator[Any] | None = None
+        # A storage may have to search for a transaction, so its records are read with the iterator
+        # that has just returned it, as long as that is open.
+        self._owner: _Transactions | None = None
+        self._lent: Any = None
+        if owner is not None and owner.current is not None and owner.current.tid == tid:
+            self._owner = owner
+            self._lent = owner.iterator
+            self._records = iter(owner.current)
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        self._source = iter(self._storage.iterator(self._tid, self._tid))
+        transaction = next(self._source, None)
+        if transaction is None:
+            self.park()
+            raise StorageError("the transaction is not there any more")
+        self._records = iter(transaction)
+        last = None
+        for record in itertools.islice(self._records, self._count):
+            last = record.oid
+        if last != self._last:
+            self.park()
+            raise StorageError("a pack has removed records of the transaction meanwhile")
+
+    def next(self) -> Any:
+        """Return the next record, or None at the end."""
+        if self._owner is not None and self._owner.iterator is not self._lent:
+            self.park()
+        if self._records is None:
+            self._open()
+        assert self._records is not None
+        record = next(self._records, None)
+        if record is not None:
+            self._count += 1
+            self._last = record.oid
+        return record
+
+    def park(self) -> None:
+        """Keep nothing open until the next use."""
+        self._owner = self._lent = None
+        records, self._records = self._records, None
+        source, self._source = self._source, None
+        _close(records)
+        _close(source)
+
+
+class Iterators:
+    """One client's iterators, by number. Its methods are not to be called concurrently."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+        self._numbers = itertools.count()
+        self._iterators: dict[int, _Transactions | _Records] = {}
+        # Those that may be open, the one that was used last at the end.
+        self._open: OrderedDict[int, None] = OrderedDict()
+
+    def start(self, start: bytes | None, stop: bytes | None) -> int:
+        """Return the number of a new iterator over the transactions in a range of tids."""
+        return self._add(_Transactions(self._storage, start, stop))
+
+    def next(self, iid: int) -> tuple[bytes, str, Any, Any, bytes] | None:
+        """Return tid, status, user, description and stored extension of the next transaction.
+
+        None at the end, after which the number is free.
+
+        :raises KeyError: there is no such iterator.
+        """
+        transaction = self._next(iid, _Transactions)
+        if transaction is None:
+            return None
+        return (
+            transaction.tid,
+            transaction.status,
+            transaction.user,
+            transaction.description,
+            stored_extension(transaction),
+        )
+
+    def start_records(self, iid: int, tid: bytes) -> int:
+        """Return the number of a new iterator over the records of a transaction.
+
+        :param iid: the iterator that returned it, which may have moved on, or come to its end.
+        :raises KeyError: `iid` is an iterator over records.
+        :raises ZODB.POSException.StorageError: there is no such transaction.
+        """
+        owner = self._iterators.get(iid)
+        if isinstance(owner, _Records):
+            raise KeyError(iid)
+        return self._add(_Records(self._storage, tid, owner))
+
+    def next_record(self, iid: int) -> tuple[bytes, bytes, bytes | None, bytes | None] | None:
+        """Return oid, tid, data and data_txn of the next record; None at the end.
+
+        :raises KeyError: there is no such iterator.
+        """
+        record = self._next(iid, _Records)
+        return None if record is None else (record.oid, record.tid, record.data, record.data_txn)
+
+    def forget(self, iids: Iterable[int]) -> None:
+        """Close iterators; numbers that are not in use are ignored."""
+        for iid in iids:
+            self._open.pop(iid, None)
+            iterator = self._iterators.pop(iid, None)
+            if iterator is not None:
+                iterator.park()
+
+    def close(self) -> None:
+        """Close them all."""
+        self.forget(list(self._iterators))
+
+    def _next(self, iid: int, kind: type[_Transactions | _Records]) -> Any:
+        # The one that was used last is at the end.
+        iterator = self._iterators[iid] = self._iterators.pop(iid)
+        if not isinstance(iterator, kind):
+            raise KeyError(iid)
+        self._used(iid)
+        item = iterator.next()
+        if item is None:
+            self.forget([iid])
+        return item
+
+    def _add(self, iterator: _Transactions | _Records) -> int:
+        iid = next(self._numbers)
+        self._iterators[iid] = iterator
+        self._used(iid)
+        if len(self._iterators) > _MAX_REMEMBERED:
+            self.forget([next(iter(self._iterators))])
+        return iid
+
+    def _used(self, iid: int) -> None:
+        self._open[iid] = None
+        self._open.move_to_end(iid)
+        if len(self._open) > _MAX_OPEN:
+            oldest, _ = self._open.popitem(last=False)
+            self._iterators[oldest].park()

@@ -1,0 +1,506 @@
+"""The server's end of a TCP connection: the only code here that touches a transport."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from functools import partial
+from itertools import chain
+from types import CoroutineType
+from typing import Any
+
+from twisted.internet import protocol
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, StorageError, UndoError
+
+from zeotwisted.protocol import (
+    EXTENDED,
+    Broadcast,
+    Called,
+    EncodeError,
+    Event,
+    Failed,
+    FrameTooLarge,
+    MessageId,
+    Replied,
+    ServerHandshake,
+    Session,
+    StatusRequested,
+    WireError,
+    encode_frame,
+)
+from zeotwisted.transport import (
+    Liveness,
+    Manners,
+    ReadSize,
+    handshake_error,
+    set_tcp_options,
+    unsent,
+)
+
+from ..floods import Floods, Kind, brief
+from ..options import ServerOptions
+from ..storage import ServedStorage
+from .backlog import Backlog
+from .connection import Answer, ServerConnection
+
+__all__ = ["StorageServerFactory", "StorageServerProtocol"]
+
+# Errors that are part of normal life and need no line in the log.
+_USUAL = (ConflictError, POSKeyError, ReadOnlyError, UndoError)
+
+
+#: How long (seconds) a client of version 5 may be silent at least: it cannot be asked whether it is
+#: there, and sends a keep-alive each minute.
+_RETICENT_TIMEOUT = 150.0
+
+#: How many calls of a client may be under way before it is not read from any more, and at how many
+#: it is read from again.
+_MANY_UNDER_WAY = 1000
+_FEW_UNDER_WAY = 500
+
+#: How long (seconds) the messages of one client are dealt with before it is the turn of others: one
+#: read may bring thousands of short ones. Clients that have more to do share this time, and each of
+#: them gets the second one at least.
+_TURN = 0.02
+_SHORTEST_TURN = 0.002
+
+
+class _Hold(Enum):
+    """Why a client is not read from."""
+
+    BACKLOG = "it does not take what it is sent"
+    CALLS = "many of its calls are under way"
+
+
+class StorageServerProtocol(protocol.Protocol):
+    """Reads calls in the order of the wire, and writes answers and news in one order."""
+
+    _log = Logger()
+
+    def __init__(self, factory: StorageServerFactory, address: IAddress | None) -> None:
+        self._factory = factory
+        self.label = _label(address)
+        host: str = getattr(address, "host", None) or "this machine"
+        #: Returns whether to write one more log line of a kind; see `Floods.admit`.
+        self.admit: Callable[..., bool] = partial(factory.floods.admit, host=host)
+        options = factory.options
+        self._session = Session(
+            ServerHandshake(options.msgpack, options.protocol_limit >= 6), options.message_limit
+        )
+        self._connection = ServerConnection(self, factory.storages)
+        self._deadline: IDelayedCall | None = None
+        self._liveness: Liveness | None = None
+        self._lost = False
+        self._registered = False
+        # Whether the log has a line about its end already, or needs none.
+        self._end_is_told = False
+        # What has been read, but has to wait: until there is no reason to hold it back any more, or
+        # until others have had their turn. Nothing more is read meanwhile.
+        self._put_off: Iterator[Event] | None = None
+        self._holds: set[_Hold] = set()
+        # How many calls will be answered in a later turn.
+        self._under_way = 0
+        # Goes on with it.
+        self._next_turn: IDelayedCall | None = None
+
+    # The transport's side.
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        set_tcp_options(transport, self._factory.options.client_timeout or 0.0)
+        self._read_size = ReadSize(transport)
+        self._backlog = Backlog(
+            transport,
+            partial(self._hold, _Hold.BACKLOG),
+            partial(self._let_go, _Hold.BACKLOG),
+            self.drop,
+        )
+        timeout = self._factory.options.register_timeout
+        self._deadline = self._factory.clock.callLater(
+            timeout, self.drop, f"it has not registered for a storage within {timeout:g} seconds"
+        )
+        self._factory.connected(self)
+        self._backlog.write(self._session.greeting)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._read_size.received(len(data))
+        if self._liveness is not None:
+            self._liveness.silence.heard = True
+        if self._holds or self._put_off is not None:
+            # Some of it had been read already when the transport was told to pause.
+            self._put_off = chain(self._put_off or (), self._session.receive(data))
+            return
+        try:
+            alone = self._session.receive_alone(data)
+            if alone is None:
+                # There may be many, whose answers leave together.
+                self._backlog.hold()
+                self._deal_with(self._session.receive(data))
+            else:
+                for event in alone:
+                    self._deal_with_one(event)
+                if not self._lost:
+                    self._backlog.flush()
+        except Exception as error:
+            self._end(error)
+
+    def _deal_with(self, events: Iterator[Event]) -> None:
+        seconds = self._factory.clock.seconds
+        interrupted = self._factory.interrupted
+        end = seconds() + max(_TURN / (1 + len(interrupted)), _SHORTEST_TURN)
+        for event in events:
+            self._deal_with_one(event)
+            if self._lost:
+                return
+            if self._holds:
+                self._put_off = events
+                break
+            if seconds() > end:
+                self._put_off = events
+                interrupted.add(self)
+                self._stop_reading()
+                self._go_on_later()
+                break
+        self._backlog.flush()
+
+    def _deal_with_one(self, event: Event) -> None:
+        if type(event) is Called:
+            self._called(event)
+        else:
+            self._handle(event)
+
+    def _end(self, error: Exception) -> None:
+        if isinstance(error, WireError):
+            # What it has been sent may tell it, too, that it is talking to somebody else.
+            self._backlog.flush()
+            self.drop(str(error))
+        else:
+            if self.admit(Kind.CALL):
+                self._log.failure("({label}) internal error", label=self._connection.label)
+            self.drop("internal error")
+
+    def _stop_reading(self) -> None:
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def _hold(self, why: _Hold) -> None:
+        self._holds.add(why)
+        self._stop_reading()
+
+    def _let_go(self, why: _Hold) -> None:
+        self._holds.discard(why)
+        if not self._holds and not self._lost:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self._put_off is None:
+            transport: Any = self.transport
+            transport.resumeProducing()
+        else:
+            # The caller may be in the midst of writing something.
+            self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        if self._next_turn is None:
+            self._next_turn = self._factory.clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        self._next_turn = None
+        self._factory.interrupted.discard(self)
+        if self._holds or self._lost or self._put_off is None:
+            return
+        events, self._put_off = self._put_off, None
+        try:
+            self._backlog.hold()
+            self._deal_with(events)
+        except Exception as error:
+            self._end(error)
+        if not self._holds and not self._lost:
+            self._read_on()
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        self._lost = True
+        self._put_off = None
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
+        self._factory.interrupted.discard(self)
+        self._stop_timers()
+        self._session.close()
+        self._backlog.close()
+        refused = handshake_error(reason.value, True)
+        if refused is not None and self.admit(Kind.PROBE):
+            self._log.warn("({label}) {reason}", label=self.label, reason=refused)
+        # Whatever the client held is released in the background; the server waits for it
+        # when it stops.
+        self._factory.disconnected(self, self._release())
+
+    def _release(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._connection.lost(self._end_is_told))
+
+    # What a connection needs, see `connection.Peer`.
+
+    @property
+    def is_extended(self) -> bool:
+        return self._session.protocol[1:] == EXTENDED
+
+    @property
+    def encoding(self) -> bytes:
+        return self._session.protocol[:1]
+
+    def registered(self) -> None:
+        self._stop_timers()
+        self._registered = True
+        self._session.registered()
+        timeout = self._factory.options.client_timeout
+        if not timeout:
+            return
+        prompt = self._session.protocol[1:] == EXTENDED
+        self._liveness = Liveness(
+            self._factory.clock,
+            timeout if prompt else max(timeout, _RETICENT_TIMEOUT),
+            Manners.PROMPT if prompt else Manners.RETICENT,
+            lambda: False,
+            self._progress,
+            lambda: self.push("ping"),
+            lambda seconds: self.drop(f"nothing was heard from it for {seconds:.3g} seconds"),
+        )
+
+    def _progress(self) -> object:
+        # While it is not read from, its silence says nothing.
+        return object() if _Hold.CALLS in self._holds else unsent(self.transport)
+
+    def push(self, name: str, *args: Any) -> None:
+        if not self._lost:
+            self._backlog.write(self._session.oneway(name, *args))
+
+    def tell(self, news: Broadcast) -> None:
+        if not self._lost:
+            self._backlog.hold()
+            self._backlog.write(self._session.broadcast(news))
+
+    def send(self) -> None:
+        if not self._lost:
+            self._backlog.flush()
+
+    def drop(self, reason: str) -> None:
+        if self._lost or self.transport is None:
+            return
+        if self.admit(Kind.DROPPED if self._registered else Kind.PROBE):
+            self._log.warn(
+                "({label}) disconnected: {reason}",
+                label=self._connection.label,
+                reason=brief(reason),
+            )
+        self.let_go()
+
+    def let_go(self) -> None:
+        """End the connection, without a line in the log."""
+        transport: Any = self.transport
+        if self._lost or transport is None:
+            return
+        self._lost = True
+        self._end_is_told = True
+        transport.abortConnection()
+
+    def writable(self) -> Deferred[None]:
+        return self._backlog.writable()
+
+    # Messages.
+
+    def _handle(self, event: Event) -> None:
+        if type(event) is StatusRequested:
+            status = {name: served.status() for name, served in self._factory.storages.items()}
+            self._backlog.write(encode_frame(json.dumps(status).encode("ascii")))
+            self._backlog.flush()
+            self._backlog.close()
+            transport: Any = self.transport
+            transport.unregisterProducer()
+            transport.loseConnection()
+        elif type(event) in (Replied, Failed):
+            raise WireError("an answer to a call that was not made")
+
+    def _called(self, event: Called) -> None:
+        id, call, args, error = event
+        try:
+            if error is not None:
+                raise TypeError(str(error))
+            result = self._connection.call(call, args)
+        except Exception as error:
+            self._failed(id, call.name, error)
+            return
+        kind = type(result)
+        if kind is CoroutineType:
+            result = Deferred.fromCoroutine(result)
+        elif not isinstance(result, Deferred):
+            if id is not None:
+                self._answer(id, call.name, result)
+            return
+        self._under_way += 1
+        if self._under_way >= _MANY_UNDER_WAY:
+            self._hold(_Hold.CALLS)
+        result.addBoth(self._no_longer_under_way)
+        result.addCallback(self._answered_later, id, call.name)
+        result.addErrback(self._failed_later, id, call.name)
+
+    def _no_longer_under_way(self, result: Any) -> Any:
+        self._under_way -= 1
+        if _Hold.CALLS in self._holds and self._under_way <= _FEW_UNDER_WAY:
+            self._let_go(_Hold.CALLS)
+        return result
+
+    def _failed_later(self, failure: Failure, id: MessageId | None, name: str) -> None:
+        error = failure.value
+        if not isinstance(error, Exception):
+            failure.raiseException()
+        self._failed(id, name, error)
+
+    def _answered_later(self, result: Any, id: MessageId | None, name: str) -> None:
+        if type(result) is not Answer:
+            if id is not None:
+                self._answer(id, name, result)
+                # News may be held back for those who wait, and this one waits, too.
+                self._backlog.flush()
+            return
+        try:
+            if id is not None:
+                self._answer(id, name, result.value, self._session.oneway("info", result.info))
+            # What follows allows others to be sent something, which must not overtake the answer.
+            self._backlog.flush()
+        finally:
+            result.then()
+
+    def _answer(self, id: MessageId, name: str, result: Any, before: bytes = b"") -> None:
+        if self._lost:
+            return
+        try:
+            frame = self._session.reply(id, result)
+        except (EncodeError, FrameTooLarge) as error:
+            if self.admit(Kind.CALL, detail=name):
+                self._log.error(
+                    "({label}) the result of {name} cannot be sent: {error}",
+                    label=self._connection.label,
+                    name=name,
+                    error=brief(error),
+                )
+            frame = self._failure(id, ValueError(f"the result of {name} cannot be sent: {error}"))
+        self._backlog.write(before + frame)
+
+    def _failed(self, id: MessageId | None, name: str, error: Exception) -> None:
+        if id is None and self._connection.failed(error):
+            # However many operations of a transaction fail, the vote tells of it, and once.
+            return
+        if not isinstance(error, _USUAL) and self.admit(Kind.CALL, detail=name):
+            self._log.warn(
+                "({label}) {name} failed: {kind}: {error}",
+                label=self._connection.label,
+                name=name,
+                kind=type(error).__name__,
+                error=brief(error),
+            )
+        if id is None:
+            # The client does not wait for an answer, and must not go on as if all were well.
+            self.drop(f"{name} failed, and the client cannot be told in any other way")
+        elif not self._lost:
+            self._backlog.write(self._failure(id, error))
+
+    def _failure(self, id: MessageId, error: Exception) -> bytes:
+        try:
+            return self._session.failure(id, error)
+        except (EncodeError, FrameTooLarge):
+            # The client needs an answer all the same.
+            return self._session.failure(id, StorageError(f"{type(error).__name__}"))
+
+    def _stop_timers(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+        if self._liveness is not None:
+            self._liveness.stop()
+            self._liveness = None
+
+
+class StorageServerFactory(protocol.Factory):
+    """Makes a protocol for each client.
+
+    :param storages: the served storages by name.
+    :param clock: the reactor.
+    :ivar interrupted: the connections that have more to do when others have had their turn.
+    :ivar floods: tells which of the lines that clients cause are written to the log.
+    """
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self,
+        storages: Mapping[str, ServedStorage],
+        options: ServerOptions,
+        clock: IReactorTime,
+    ) -> None:
+        self.storages = storages
+        self.options = options
+        self.clock = clock
+        self.interrupted: set[StorageServerProtocol] = set()
+        self.floods = Floods(clock)
+        self._connections: set[StorageServerProtocol] = set()
+        self._leaving: set[Deferred[None]] = set()
+        self._released: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> StorageServerProtocol:
+        return StorageServerProtocol(self, addr)
+
+    def connected(self, connection: StorageServerProtocol) -> None:
+        """A client is there."""
+        self._connections.add(connection)
+
+    def disconnected(self, connection: StorageServerProtocol, released: Deferred[None]) -> None:
+        """A client is gone; `released` fires when it holds nothing any more."""
+        self._connections.discard(connection)
+        self._leaving.add(released)
+        released.addErrback(
+            lambda failure: connection._log.failure(
+                "({label}) cannot be released", failure, label=connection.label
+            )
+        )
+        released.addBoth(self._left, released)
+
+    def _left(self, _: object, released: Deferred[None]) -> None:
+        self._leaving.discard(released)
+        self._check_released()
+
+    def drop_all(self, reason: str) -> None:
+        """End all connections, with one line in the log for all of them."""
+        connections = list(self._connections)
+        if connections:
+            self._log.info(
+                "{reason}: {number} clients are let go", reason=reason, number=len(connections)
+            )
+        for connection in connections:
+            connection.let_go()
+
+    def all_released(self) -> Deferred[None]:
+        """Return a Deferred that fires when no client holds anything."""
+        released = self._released = Deferred()
+        self._check_released()
+        return released
+
+    def _check_released(self) -> None:
+        if self._released is not None and not self._connections and not self._leaving:
+            released, self._released = self._released, None
+            released.callback(None)
+
+
+def _label(address: Any) -> str:
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is not None:
+        return f"{host}:{port}"
+    name = getattr(address, "name", None)
+    if isinstance(name, bytes):
+        name = name.decode("utf-8", "replace")
+    return name or "local"

@@ -1,0 +1,208 @@
+"""The daemon as Twisted services, for twistd and for any Twisted application."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from threading import Thread
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from ZODB import event as events
+
+from zeotwisted.arguments import checked
+from zeotwisted.interfaces import Closed, Serving
+from zeotwisted.reactor import handle_signals
+
+from .arguments import LISTEN, STORAGE_SERVER
+from .connections import StorageServerFactory
+from .options import ServerOptions
+from .storage import CommitThread, ServedStorage, check_servable
+
+__all__ = ["ListeningError", "StorageServer"]
+
+#: How many slow calls (packs, undo logs, iterations) run at the same time.
+_SLOW_CALLS = 8
+
+
+class ListeningError(Exception):
+    """The server cannot listen at an address; the text says where and why."""
+
+
+class StorageServer(MultiService):
+    """Serves storages; put it into your application's `MultiService`.
+
+    It owns the storages from the moment it starts, and closes them when it stops.
+
+    :param reactor: runs the server.
+    :param storages: objects that provide ZODB's storage interfaces, by the names under which
+        clients ask for them.
+    :param options: see `ServerOptions`.
+    :raises ValueError: an argument can never work; the text says what to write instead.
+    :raises zeotwisted.storageserver.NotServable: one of the storages cannot be served rightly, such
+        as RelStorage. They are still the caller's then.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: Any, storages: Mapping[str, Any], options: ServerOptions | None = None
+    ) -> None:
+        super().__init__()
+        checked(STORAGE_SERVER, locals())
+        check_servable(storages)
+        self._reactor = reactor
+        self._storages = dict(storages)
+        self.options = options or ServerOptions()
+        #: The served storages by name, while the server runs.
+        self.served: dict[str, ServedStorage] = {}
+        self.factory = StorageServerFactory(self.served, self.options, reactor)
+        self._pools: list[ThreadPool | CommitThread] = []
+
+    def addresses(self) -> list[Any]:
+        """Return where the server listens, as Twisted's address objects."""
+        return [
+            service.port.getHost()
+            for service in self
+            if isinstance(service, _Listener) and service.port is not None
+        ]
+
+    def listen(self, endpoint: IStreamServerEndpoint, description: str) -> _Listener:
+        """Add an address to listen at; call it before the start.
+
+        :param description: what messages call the endpoint.
+        :raises ValueError: `endpoint` is none.
+        """
+        checked(LISTEN, locals())
+        listener = _Listener(endpoint, description, self.factory)
+        listener.setServiceParent(self)
+        return listener
+
+    def privilegedStartService(self) -> None:
+        """Begin to serve, then to listen.
+
+        :raises ListeningError: an address is in use, or is not one of this machine's.
+        """
+        slow = self._pool("slow calls", _SLOW_CALLS)
+        for storage_id, storage in self._storages.items():
+            self.served[storage_id] = ServedStorage(
+                storage_id,
+                storage,
+                self.options,
+                self._reactor,
+                self._reactor.callFromThread,
+                self._commit_thread(storage_id),
+                slow,
+            )
+            self._log.info("serving {name} as {id!r}", name=storage.getName(), id=storage_id)
+        try:
+            super().privilegedStartService()
+        except ListeningError:
+            # All addresses or none.
+            for service in self:
+                service.stopService()
+            raise
+
+    def startService(self) -> None:
+        """Begin, unless `privilegedStartService` has done so."""
+        if not self.served:
+            self.privilegedStartService()
+        super().startService()
+        # After the daemon, or the application, which may have other plans for them.
+        handle_signals(self._reactor, [])
+        addresses = self.addresses()
+        if addresses:
+            self._notify(Serving(self, _place(addresses[0])))
+
+    def _notify(self, event: Serving | Closed) -> None:
+        try:
+            # Applications replace this function of ZODB's.
+            events.notify(event)
+        except Exception:
+            # A subscriber is the application's, and what it does wrong does not end the server.
+            self._log.failure("a subscriber to {event} failed", event=type(event).__name__)
+
+    async def _stop(self) -> None:
+        await maybeDeferred(super().stopService)
+        self.factory.drop_all("the server stops")
+        await self.factory.all_released()
+        self.factory.floods.close()
+        await self._stop_pools()
+        for storage in self._storages.values():
+            storage.close()
+        self.served.clear()
+        self._notify(Closed(self))
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, let go of the clients, finish what is being committed, close."""
+        return Deferred.fromCoroutine(self._stop())
+
+    def _stop_pools(self) -> Deferred[None]:
+        """Wait for what runs in threads, which may be a long pack, without blocking the reactor."""
+        stopped: Deferred[None] = Deferred()
+
+        def stop() -> None:
+            for pool in self._pools:
+                pool.stop()
+            self._reactor.callFromThread(stopped.callback, None)
+
+        Thread(target=stop, name="zeotwisted stop").start()
+        return stopped
+
+    def _commit_thread(self, storage_id: str) -> Callable[..., Deferred[Any]]:
+        thread = CommitThread(f"zeotwisted commits of {storage_id}", self._reactor.callFromThread)
+        self._pools.append(thread)
+        return thread.run
+
+    def _pool(self, name: str, threads: int) -> Callable[..., Deferred[Any]]:
+        pool = ThreadPool(0, threads, name=f"zeotwisted {name}")
+        pool.start()
+        self._pools.append(pool)
+        return partial(deferToThreadPool, self._reactor, pool)
+
+
+def _place(address: Any) -> tuple[str, int] | str:
+    """Return an address of Twisted's as a client takes it."""
+    name = getattr(address, "name", None)
+    return (address.host, address.port) if name is None else os.fsdecode(name)
+
+
+class _Listener(Service):
+    """One address at which a server listens.
+
+    Twisted's own StreamServerEndpointService logs an error and goes on without a port; a daemon
+    that nobody can reach must not start.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, endpoint: IStreamServerEndpoint, description: str, factory: StorageServerFactory
+    ) -> None:
+        self._endpoint = endpoint
+        self._description = description
+        self._factory = factory
+        #: What the endpoint gave us, once it listens.
+        self.port: IListeningPort | None = None
+
+    def privilegedStartService(self) -> None:
+        listening = self._endpoint.listen(self._factory)
+        failures: list[Exception] = []
+        listening.addCallbacks(self._listening, lambda failure: failures.append(failure.value))
+        if failures:
+            raise ListeningError(f"cannot listen at {self._description}: {failures[0]}")
+
+    def _listening(self, port: IListeningPort) -> None:
+        self.port = port
+        self._log.info("listening at {address}", address=port.getHost())
+
+    def stopService(self) -> Any:
+        if self.port is not None:
+            return self.port.stopListening()
+        return None

@@ -1,0 +1,134 @@
+"""The commit lock: one transaction at a time between vote and finish, first come, first served."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger, LogLevel
+
+from ..floods import Kind
+
+__all__ = ["CommitLock", "LockOwner"]
+
+
+class LockOwner(Protocol):
+    """Whoever holds the commit lock or waits for it."""
+
+    @property
+    def label(self) -> str:
+        """How log lines call it."""
+
+    def lock_timed_out(self, seconds: float) -> None:
+        """It held the lock for longer than `seconds` allow, and has to give it back."""
+
+    def admit(self, kind: Kind) -> bool:
+        """Return whether to write one more log line of this kind about it."""
+
+
+class CommitLock:
+    """A fair lock with a time limit.
+
+    :param storage_id: the storage's name, for the log.
+    :param timeout: how long (seconds) it may be held; None for ever.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, storage_id: str, timeout: float | None) -> None:
+        self._clock = clock
+        self._storage_id = storage_id
+        self._timeout = timeout
+        self._queue: deque[tuple[LockOwner, Deferred[bool]]] = deque()
+        self._passes_on = False
+        self._timer: IDelayedCall | None = None
+        self.holder: LockOwner | None = None
+        #: When it was taken (seconds since the epoch); None while it is free.
+        self.locked_since: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for it."""
+        return len(self._queue)
+
+    def acquire(self, owner: LockOwner) -> Deferred[bool]:
+        """Return a Deferred that fires when `owner` has the lock: with True.
+
+        Cancelled before that, it leaves the queue, and fires with False: the traceback of an
+        exception would keep a client that has left in memory.
+        """
+        acquired: Deferred[bool] = Deferred(self._cancelled)
+        if self.holder is None and not self._queue:
+            self._take(owner)
+            acquired.callback(True)
+            return acquired
+        self._queue.append((owner, acquired))
+        self._log_queue(owner, "queue")
+        return acquired
+
+    def _log_queue(self, owner: LockOwner, what: str) -> None:
+        # The words and levels are those of ZEO's log, which operators' tools look for.
+        level = LogLevel.debug
+        if self.waiting > 3:
+            level = LogLevel.critical if self.waiting > 9 else LogLevel.warn
+            if not owner.admit(Kind.LOCK):
+                return
+        self._log.emit(
+            level,
+            "({label}) ({storage_id!r}) {what} lock: transactions waiting: {waiting}",
+            label=owner.label,
+            storage_id=self._storage_id,
+            what=what,
+            waiting=self.waiting,
+        )
+
+    def _cancelled(self, acquired: Deferred[bool]) -> None:
+        self._queue = deque(entry for entry in self._queue if entry[1] is not acquired)
+        acquired.callback(False)
+
+    def _take(self, owner: LockOwner) -> None:
+        self.holder = owner
+        self.locked_since = self._clock.seconds()
+        if self._timeout is not None:
+            self._timer = self._clock.callLater(self._timeout, self._expired, owner)
+
+    def _expired(self, owner: LockOwner) -> None:
+        assert self._timeout is not None
+        self._timer = None
+        self._log.critical(
+            "({label}) Transaction timeout after {timeout:g} seconds: it held the commit lock of "
+            "storage {storage_id!r} for longer",
+            label=owner.label,
+            storage_id=self._storage_id,
+            timeout=self._timeout,
+        )
+        owner.lock_timed_out(self._timeout)
+
+    def release(self, owner: LockOwner) -> None:
+        """Hand the lock to the one who waits longest.
+
+        :raises ValueError: `owner` does not hold it.
+        """
+        if self.holder is not owner:
+            raise ValueError(f"{owner.label} does not hold the commit lock")
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.holder = self.locked_since = None
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        # Whoever gets it may give it back at once. In a loop, as the queue may be longer than
+        # Python's stack is deep.
+        if self._passes_on:
+            return
+        self._passes_on = True
+        try:
+            while self._queue and self.holder is None:
+                owner, acquired = self._queue.popleft()
+                self._take(owner)
+                acquired.callback(True)
+        finally:
+            self._passes_on = False
