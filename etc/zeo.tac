@@ -8,8 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
 from ZODB.FileStorage import FileStorage
 
-from zeotwisted.server.options import ServerOptions
-from zeotwisted.server.service import StorageServer
+from zeotwisted.storageserver import ServerOptions, StorageServer
 
 application = Application("zeo")
 

@@ -1,9 +1,8 @@
 """Networked storage for ZODB on Twisted, wire-compatible with ZEO 5 and 6.
 
-`server` and `client` are functions, as in ZEO, and packages, too. The packages are imported before
-the functions are defined, since importing a package sets an attribute of this name; their modules
-are imported as usual: ``from zeotwisted.storageserver.service import StorageServer``. Likewise,
-`ClientStorage` is the class, and also a module that has it, for imports that were written for ZEO.
+`server` and `client` are functions, as in ZEO; the packages behind them are `storageserver` and
+`clientstorage`. `ClientStorage` is the class, and also a module that has it, for imports that were
+written for ZEO.
 """
 
 from __future__ import annotations
@@ -12,16 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import ClientStorage as _client_storage_module  # noqa: F401
-from . import clientstorage as _client_package  # noqa: F401
-from . import storageserver as _server_package  # noqa: F401
 from .localserver import server
+from .version import __version__
 
 if TYPE_CHECKING:
     from .clientstorage import ClientStorage
 
-__version__ = "0.1.0"
-
-__all__ = ["DB", "ClientStorage", "client", "connection", "server"]
+__all__ = ["DB", "ClientStorage", "__version__", "client", "connection", "server"]
 
 
 # From here on, the name is the class: see `__getattr__`.

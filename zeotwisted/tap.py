@@ -15,7 +15,6 @@ from twisted.python import usage
 
 from zeotwisted.config import datatypes
 
-from . import __version__
 from .config import (
     ConfigurationError,
     StorageOpener,
@@ -39,6 +38,7 @@ from .logs import FileLog, show_in_twisted_log, writes_to_terminal
 from .reactor import handle_signals
 from .storageserver import ServerOptions
 from .transport import unix_endpoint
+from .version import __version__
 
 __all__ = ["Options", "makeService"]
 

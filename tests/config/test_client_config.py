@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from io import StringIO
-from types import ModuleType
 
 import pytest
 import ZConfig
@@ -59,9 +57,7 @@ class Opened:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("zeotwisted.clientstorage.storage")
-    module.ClientStorage = Opened  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "zeotwisted.clientstorage.storage", module)
+    monkeypatch.setattr("zeotwisted.clientstorage.ClientStorage", Opened)
 
 
 def test_defaults() -> None:

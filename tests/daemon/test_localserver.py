@@ -204,12 +204,13 @@ def test_eventlog_ends_with_the_server(
     assert logging.getLogger().handlers == handlers
 
 
-def test_functions_stay_functions() -> None:
+def test_functions_beside_the_packages() -> None:
     code = (
-        "import zeotwisted, zeotwisted.storageserver.service, zeotwisted.clientstorage.storage;"
-        "import zeotwisted.server as package;"
-        "from zeotwisted.storageserver.service import StorageServer;"
-        "from zeotwisted.clientstorage.storage import ClientStorage;"
+        "import zeotwisted, zeotwisted.storageserver.service as s;"
+        "import zeotwisted.clientstorage.storage as c;"
+        "from zeotwisted.storageserver import StorageServer;"
+        "from zeotwisted.clientstorage import ClientStorage;"
+        "assert (s.StorageServer, c.ClientStorage) == (StorageServer, ClientStorage);"
         "assert ClientStorage is zeotwisted.ClientStorage;"
         "address, stop = zeotwisted.server();"
         "storage = zeotwisted.client(address);"

@@ -35,21 +35,21 @@ READAHEAD = "test_readahead_rules.py::"
 MUTANTS = [
     Mutant(
         "1: a reply's callback runs in the same turn",
-        "client/protocol.py",
+        "clientstorage/calls/protocol.py",
         "self._calls.take(event.id).callback(event.value)",
         "self._clock.callLater(0, self._calls.take(event.id).callback, event.value)",
         CLIENT + "test_order_does_not_depend_on_how_the_bytes_arrive",
     ),
     Mutant(
         "2: a load reply is in the cache before the next message",
-        "client/loads.py",
+        "clientstorage/records/loads.py",
         "        coherence.loaded(oid, result)\n        return result\n",
         "        return result\n",
         CLIENT + "test_invalidation_behind_a_load_reply_hits_the_loaded_record",
     ),
     Mutant(
         "2: records that were read ahead are in the cache before the next message",
-        "client/readahead.py",
+        "clientstorage/records/readahead.py",
         "        waiter = Waiter(partial(_all_into_cache, self._coherence, oids))\n"
         '        first, *others = protocol.ask(waiter, "loadManyBefore", oids, tid)\n',
         '        results = protocol.ask(Waiter(), "loadManyBefore", oids, tid)\n'
@@ -58,14 +58,14 @@ MUTANTS = [
     ),
     Mutant(
         "1: a thread that leads leaves what follows news to the reactor",
-        "client/leading.py",
+        "clientstorage/calls/leading.py",
         "                else:\n                    return itertools.chain((event,), events)\n",
         "                else:\n                    self._hand_over(self._reading, [event])\n",
         LEADING + "test_news_before_an_answer_is_told_before_it",
     ),
     Mutant(
         "1: nobody reads on before the reactor has dealt with what a thread has read",
-        "client/protocol.py",
+        "clientstorage/calls/protocol.py",
         "        self._call_from_thread(self._take_over, reading, events)\n",
         "        reading.end()\n"
         "        self._clock.callFromThread(self._clock.callLater, 0.01, self._process, events)\n",
@@ -73,63 +73,63 @@ MUTANTS = [
     ),
     Mutant(
         "2: an answer is stored before its connection is lost, or not at all",
-        "client/protocol.py",
+        "clientstorage/calls/protocol.py",
         "        with self._leading.turn:\n",
         "        if True:\n",
         LEADING + "test_an_answer_of_a_lost_connection_is_not_stored_after_it",
     ),
     Mutant(
         "1: what belongs to a thread is done in it or in the reactor's",
-        "client/leading.py",
+        "clientstorage/calls/leading.py",
         " and answer is not own and not answer.anywhere:",
         " and answer is None:",
         LEADING + "test_a_commit_is_not_noted_by_another_thread",
     ),
     Mutant(
         "8: what takes note of a commit and fails ends the connection",
-        "client/waiter.py",
+        "clientstorage/calls/waiter.py",
         "            if not self.anywhere:\n                raise\n",
         "",
         LEADING + "test_a_commit_that_cannot_be_noted_ends_the_connection",
     ),
     Mutant(
         "7: the end of a connection wakes the thread that reads",
-        "client/reading.py",
+        "clientstorage/calls/reading.py",
         "self._socket.shutdown(socket.SHUT_RDWR)",
         "pass",
         LEADING + "test_the_end_of_the_connection_ends_the_wait",
     ),
     Mutant(
         "2: records that are asked for together are in the cache before the next message",
-        "client/loads.py",
+        "clientstorage/records/loads.py",
         "    coherence.loaded_many(revisions)\n",
         "",
         PREFETCH + "test_invalidation_behind_the_answer_hits_all_its_records",
     ),
     Mutant(
         "3: invalidations wait for the end of verification",
-        "client/connection.py",
+        "clientstorage/connection/connection.py",
         "            await verify(",
         "            candidate.deliver_to(self._pushed, b'')\n            await verify(",
         CLIENT + "test_invalidations_during_verification_are_applied_after_it",
     ),
     Mutant(
         "3: those that are later than the verified tid are replayed",
-        "client/candidate.py",
+        "clientstorage/connection/candidate.py",
         'name != "invalidateTransaction" or args[0] > after',
         'name != "invalidateTransaction"',
         CLIENT + "test_invalidations_during_verification_are_applied_after_it",
     ),
     Mutant(
         "3: those that the replay contains are not applied again",
-        "client/candidate.py",
+        "clientstorage/connection/candidate.py",
         'name != "invalidateTransaction" or args[0] > after',
         "True",
         CLIENT + "test_invalidations_during_verification_are_applied_after_it",
     ),
     Mutant(
         "3: the outcome of verification reaches the cache",
-        "client/coherence.py",
+        "clientstorage/records/coherence.py",
         "            self._invalidate_database(tid, oids)\n"
         "            self._cache.setLastTid(tid)\n\n    def _forget_each",
         "            self._invalidate_database(tid, oids)\n\n    def _forget_each",
@@ -137,7 +137,7 @@ MUTANTS = [
     ),
     Mutant(
         "4: lastTransaction moves after the database was told",
-        "client/coherence.py",
+        "clientstorage/records/coherence.py",
         "            self._invalidate_database(tid, oids)\n"
         "            self._advance(tid)\n\n    def _advance",
         "            self._advance(tid)\n"
@@ -146,14 +146,14 @@ MUTANTS = [
     ),
     Mutant(
         "4: a commit is seen as a whole",
-        "client/coherence.py",
+        "clientstorage/records/coherence.py",
         "            callback(tid)\n            self._advance(tid)\n\n    def replay",
         "            pass\n        callback(tid)\n        self._advance(tid)\n\n    def replay",
         CLIENT + "test_commit_is_seen_as_a_whole",
     ),
     Mutant(
         "5: load replies leave in the turn in which they were computed",
-        "server/protocol.py",
+        "storageserver/connections/protocol.py",
         "                self._answer(id, call.name, result)\n            return\n",
         "                self._factory.clock.callLater(0, self._answer, id, call.name, result)\n"
         "                self._factory.clock.advance(0) if call.name != 'loadBefore' else None\n"
@@ -162,70 +162,70 @@ MUTANTS = [
     ),
     Mutant(
         "5: loads in a thread do not bring back what has changed",
-        "server/loads.py",
+        "storageserver/storage/loads.py",
         "            if not load.stale:\n",
         "            if True:\n",
         SERVER + "test_load_in_a_thread_is_done_again_when_the_object_has_changed",
     ),
     Mutant(
         "5: nor do loads of many records",
-        "server/loads.py",
+        "storageserver/storage/loads.py",
         "answer[: next(stale, None)]",
         "answer",
         PREFETCH + "test_loads_in_a_thread_end_before_what_has_changed",
     ),
     Mutant(
         "5: answers with many records leave in the turn in which they were computed",
-        "server/connection.py",
+        "storageserver/connections/connection.py",
         "self._count_loads(load_many_before(served.storage.loadBefore, oids, tid))",
         "served.commit_in_thread(load_many_before, served.storage.loadBefore, oids, tid)",
         PREFETCH + "test_answer_of_many_is_sent_before_the_invalidation_of_any",
     ),
     Mutant(
         "5: answers come from what was published",
-        "server/connection.py",
+        "storageserver/connections/connection.py",
         "        return self._served.last_transaction\n",
         "        return self._storage.lastTransaction()\n",
         SERVER + "test_nothing_is_told_that_has_not_been_published",
     ),
     Mutant(
         "5: registration answers from what was published",
-        "server/storage.py",
+        "storageserver/storage/served.py",
         "        self._listeners[listener] = None\n        return self.last_transaction",
         "        self._listeners[listener] = None\n        return self.storage.lastTransaction()",
         SERVER + "test_nothing_is_told_that_has_not_been_published",
     ),
     Mutant(
         "5: the commit is answered before the lock moves on",
-        "server/transaction.py",
+        "storageserver/commit/transaction.py",
         "        self._served.stats.commits += 1\n",
         "        self._served.stats.commits += 1\n        self._end()\n",
         SERVER + "test_commit_is_answered_before_the_lock_moves_on",
     ),
     Mutant(
         "5: a vote at once waits for its turn, too",
-        "server/transaction.py",
+        "storageserver/commit/transaction.py",
         "        self._waiting = self._served.lock.acquire(self)\n",
         "        self._waiting = Deferred()\n        self._waiting.callback(True)\n",
         SERVER + "test_vote_at_once_waits_for_the_commit_before_to_be_told",
     ),
     Mutant(
         "5: news of earlier commits comes before the answer to a later one",
-        "server/storage.py",
+        "storageserver/storage/served.py",
         "                self._attempt(listener, listener.tell, news)\n",
         "                self._clock.callLater(0, self._attempt, listener, listener.tell, news)\n",
         SERVER + "test_answer_to_a_commit_comes_after_the_news_of_all_commits_before_it",
     ),
     Mutant(
         "5: what is held back is not overtaken by news",
-        "server/protocol.py",
+        "storageserver/connections/protocol.py",
         "            self._backlog.write(self._session.broadcast(news))\n",
         "            self._backlog._write(self._session.broadcast(news))\n",
         SERVER + "test_news_between_the_answers_to_a_burst_keeps_its_place",
     ),
     Mutant(
         "1: calls that wait for room are not overtaken",
-        "server/protocol.py",
+        "storageserver/connections/protocol.py",
         "        if self._holds or self._put_off is not None:\n",
         "        if False:\n",
         SERVER + "test_calls_that_wait_for_room_keep_their_order",
@@ -246,21 +246,21 @@ MUTANTS = [
     ),
     Mutant(
         "5: the answer to a commit is not held back when the lock moves on",
-        "server/protocol.py",
+        "storageserver/connections/protocol.py",
         "            self._backlog.flush()\n        finally:\n",
         "            pass\n        finally:\n",
         SERVER + "test_commit_is_answered_before_the_lock_moves_on",
     ),
     Mutant(
         "5: news that is held back for who waits leaves in the same turn",
-        "server/transaction.py",
+        "storageserver/commit/transaction.py",
         "            self._served.send_news()\n",
         "            pass\n",
         SERVER + "test_who_waits_comes_first_and_everybody_is_told_in_the_same_turn",
     ),
     Mutant(
         "5: news that is held back is not forgotten by a burst of calls",
-        "server/backlog.py",
+        "storageserver/connections/backlog.py",
         "        if self._held is None:\n            self._held = []\n",
         "        if True:\n            self._held = []\n",
         SERVER + "test_news_that_is_held_back_survives_what_is_read",
@@ -274,7 +274,7 @@ MUTANTS = [
     ),
     Mutant(
         "6: the fan-out goes over a snapshot",
-        "server/storage.py",
+        "storageserver/storage/served.py",
         "        for listener in list(self._listeners):\n"
         "            if listener is not publication.origin:",
         "        for listener in self._listeners:\n"
@@ -283,49 +283,49 @@ MUTANTS = [
     ),
     Mutant(
         "6: one client's failure never stops the fan-out",
-        "server/storage.py",
+        "storageserver/storage/served.py",
         '            listener.drop("it could not be told of a commit")\n',
         "            raise\n",
         SERVER + "test_one_clients_failure_does_not_keep_the_news_from_the_others",
     ),
     Mutant(
         "6: the committer gets no invalidation of its own",
-        "server/storage.py",
+        "storageserver/storage/served.py",
         "if listener is not publication.origin:",
         "if True:",
         SERVER + "test_created_objects_are_part_of_the_news_and_the_committer_gets_none",
     ),
     Mutant(
         "7: a transaction dies with its connection",
-        "client/transaction.py",
+        "clientstorage/commit/transaction.py",
         "        self._connection = connection\n        self._tid",
         "        self._poisoned = connection\n        self._tid",
         CLIENT + "test_commit_is_seen_as_a_whole",
     ),
     Mutant(
         "7: a lost client aborts",
-        "server/connection.py",
+        "storageserver/connections/connection.py",
         "            await self._transaction.abort()\n            self._transaction = None\n",
         "            self._transaction = None\n",
         SERVER + "test_lost_client_leaves_the_lock_free",
     ),
     Mutant(
         "7: an abort leaves the lock's queue",
-        "server/transaction.py",
+        "storageserver/commit/transaction.py",
         "            self._waiting.cancel()\n",
         "            pass\n",
         SERVER + "test_abort_while_waiting_answers_the_vote_too",
     ),
     Mutant(
         "8: an exception in the receive path ends the connection",
-        "client/protocol.py",
+        "clientstorage/calls/protocol.py",
         '            self.close(ClientDisconnected(f"processing a message failed: {error!r}"))\n',
         "            pass\n",
         CLIENT + "test_no_call_survives_a_broken_connection",
     ),
     Mutant(
         "8: no pending call survives",
-        "client/protocol.py",
+        "clientstorage/calls/protocol.py",
         "        for answer in unanswered:\n"
         "            answer.errback(ClientDisconnected(str(reason)))\n",
         "",
@@ -333,7 +333,7 @@ MUTANTS = [
     ),
     Mutant(
         "9: news takes its place when the storage speaks",
-        "server/transaction.py",
+        "storageserver/commit/transaction.py",
         "            publications.append("
         "served.publications.reserve(tid, self._changed, self._owner))",
         "            tids.append(tid)",
@@ -341,21 +341,21 @@ MUTANTS = [
     ),
     Mutant(
         "liveness: a server that answers is there",
-        "client/protocol.py",
+        "clientstorage/calls/protocol.py",
         "            self._liveness.silence.heard = True\n",
         "            pass\n",
         LIVENESS + "test_server_that_answers_stays",
     ),
     Mutant(
         "liveness: a server that is silent is given up",
-        "client/protocol.py",
+        "clientstorage/calls/protocol.py",
         '        self.close(\n            ClientDisconnected(\n                f"nothing',
         '        (\n            ClientDisconnected(\n                f"nothing',
         LIVENESS + "test_server_that_is_silent_is_given_up",
     ),
     Mutant(
         "liveness: what waits for a server that is silent notices sooner",
-        "client/protocol.py",
+        "clientstorage/calls/protocol.py",
         "lambda: bool(self._calls) or self._outbox.waits,",
         "lambda: False,",
         LIVENESS + "test_server_that_is_silent_is_given_up",
@@ -369,21 +369,21 @@ MUTANTS = [
     ),
     Mutant(
         "liveness: stock clients are silent for a minute",
-        "server/protocol.py",
+        "storageserver/connections/protocol.py",
         "timeout if prompt else max(timeout, _RETICENT_TIMEOUT),",
         "timeout,",
         LIVENESS + "test_stock_client_that_only_beats_stays",
     ),
     Mutant(
         "liveness: stock clients do not know the question",
-        "server/protocol.py",
+        "storageserver/connections/protocol.py",
         "Manners.PROMPT if prompt else Manners.RETICENT,",
         "Manners.PROMPT,",
         LIVENESS + "test_stock_client_that_only_beats_stays",
     ),
     Mutant(
         "liveness: a client that is silent is given up",
-        "server/protocol.py",
+        "storageserver/connections/protocol.py",
         "            lambda seconds: self.drop(",
         "            lambda seconds: str(",
         LIVENESS + "test_client_that_is_silent_is_asked_and_given_up",
@@ -394,17 +394,17 @@ MUTANTS = [
 FURTHER = {
     "9: news takes its place when the storage speaks": [
         (
-            "server/transaction.py",
+            "storageserver/commit/transaction.py",
             "        publications: list[Publication] = []\n",
             "        publications: list[Publication] = []\n        tids = []\n",
         ),
         (
-            "server/transaction.py",
+            "storageserver/commit/transaction.py",
             "        if not publications:\n",
             "        if not tids:\n",
         ),
         (
-            "server/transaction.py",
+            "storageserver/commit/transaction.py",
             "        for publication in publications:\n"
             "            served.publications.settle(publication, True)\n",
             "        for tid in tids:\n"

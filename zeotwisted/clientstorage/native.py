@@ -19,7 +19,7 @@ from .arguments import STORAGE_CLIENT
 from .cache import open_cache
 from .calls import ClientProtocol
 from .commit import READERS
-from .connection import ClientConnection, Target, Wanted, security
+from .connection import ClientConnection, Target, Wanted, client_security
 from .records import Coherence, load
 
 __all__ = ["Listener", "Revision", "StorageClient"]
@@ -98,7 +98,7 @@ class StorageClient:
             Wanted.READ_ONLY if valid.read_only else wanted,
             valid.refuse_older_server,
             valid.liveness_timeout,
-            security(ssl, valid.ssl_server_hostname),
+            client_security(ssl, valid.ssl_server_hostname),
         )
         #: What the server tells of the storage: when there is a connection, after a commit of ours,
         #: and after a pack. ``call("get_info")`` asks for it at any time.

@@ -36,7 +36,7 @@ from .blobs import client_blobs, open_blob
 from .cache import ClientCache, open_cache
 from .calls import ClientProtocol, Waiter
 from .commit import ClientTransaction, CommitGate, Entry, Votes, entries, history, undo_log
-from .connection import Link, Target, Wanted, parse_address, security
+from .connection import Link, Target, Wanted, client_security, parse_address
 from .history import TransactionIterator, copy_transactions, warn_of_missing_blob
 from .records import Coherence, Prefetches, ReadAhead, StorageInfo, into_cache
 
@@ -176,7 +176,7 @@ class ClientStorage(ConflictResolvingStorage):
             Wanted.READ_ONLY if valid.read_only else wanted,
             valid.refuse_older_server,
             valid.liveness_timeout,
-            security(ssl, valid.ssl_server_hostname),
+            client_security(ssl, valid.ssl_server_hostname),
         )
         self.__name__ = name or str(("127.0.0.1", addr) if isinstance(addr, int) else addr)
         self._cache_size = valid.cache_size

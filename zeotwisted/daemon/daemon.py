@@ -24,7 +24,6 @@ from twisted.python.failure import Failure
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from zope.interface import implementer
 
-from zeotwisted import __version__
 from zeotwisted.config import ServerConfig, StorageOpener
 from zeotwisted.logs import EventLog, FileLog
 from zeotwisted.storageserver import (
@@ -35,6 +34,7 @@ from zeotwisted.storageserver import (
     check_servable,
 )
 from zeotwisted.transport import TLSFactory, UnixSocketEndpoint
+from zeotwisted.version import __version__
 
 from .certificates import warn_of_dates
 from .reactorwatch import ReactorTaken, ReactorWatch

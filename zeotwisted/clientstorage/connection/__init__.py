@@ -10,7 +10,7 @@ from __future__ import annotations
 from .address import parse_address
 from .connection import ClientConnection
 from .link import Link
-from .security import security
+from .security import client_security
 from .target import Target, Wanted
 
 __all__ = [
@@ -18,6 +18,6 @@ __all__ = [
     "Link",
     "Target",
     "Wanted",
+    "client_security",
     "parse_address",
-    "security",
 ]

@@ -21,7 +21,7 @@ from zeotwisted.transport import HandshakeError, TLSFactory
 
 from .address import Address
 
-__all__ = ["Security", "plain", "security"]
+__all__ = ["Security", "client_security", "plain"]
 
 #: Returns an endpoint that connects to the address, by way of an endpoint that does so.
 Security = Callable[[Any, Any, Address], Any]
@@ -32,7 +32,7 @@ def plain(reactor: Any, endpoint: Any, address: Address) -> Any:
     return endpoint
 
 
-def security(ssl: Any, server_hostname: str | None) -> Security:
+def client_security(ssl: Any, server_hostname: str | None) -> Security:
     """Return what makes connections secure.
 
     :param ssl: None or False for plain connections, an `ssl.SSLContext`, what
