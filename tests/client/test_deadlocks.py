@@ -118,7 +118,7 @@ def test_another_thread_may_end_what_this_one_began(world: World) -> None:
     InThread(storage.store, p64(1), z64, b"data", "", first).result()
 
     def end() -> None:
-        wait_until("the other one waits", lambda: storage._gate._waiting)
+        wait_until("the other one waits", lambda: storage._committing._gate._waiting)
         storage.tpc_vote(first)
         storage.tpc_finish(first)
 

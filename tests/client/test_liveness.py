@@ -45,7 +45,7 @@ def test_idle_connection(world: World, package: str, caplog: pytest.LogCaptureFi
     proxy = world.proxy(world.server(package))
     storage = _client(world, proxy.address)
     assert storage.is_connected() and storage.is_connected(test=True)
-    old = storage._protocol()
+    old = storage._link.protocol()
     began = time.monotonic()
     proxy.silence()
     _reconnected(storage, old)
@@ -99,18 +99,18 @@ def test_is_not_connected_where_the_reactor_has_stopped(world: World) -> None:
 def test_idle_connection_to_a_server_that_is_there(world: World, package: str) -> None:
     proxy = world.proxy(world.server(package))
     storage = _client(world, proxy.address, LONG)
-    only = storage._protocol()
+    only = storage._link.protocol()
     for _ in range(2):
         sent = len(proxy.sent)
         wait_until("it asks", lambda sent=sent: len(proxy.sent) > sent)
     storage.ping()
-    assert storage._protocol() is only
+    assert storage._link.protocol() is only
 
 
 @pytest.mark.parametrize("timeout", [0, None])
 def test_never(world: World, timeout: float | None) -> None:
     storage = world.client(world.server().address, liveness_timeout=timeout)
-    assert storage._protocol()._liveness is None
+    assert storage._link.protocol()._liveness is None
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf")])
@@ -176,11 +176,11 @@ def test_client_that_is_there(world: World) -> None:
     server = world.server("zeotwisted", f"client-timeout {LONG}")
     proxy = world.proxy(server)
     storage = world.client(proxy.address, liveness_timeout=0)
-    only = storage._protocol()
+    only = storage._link.protocol()
     for _ in range(2):
         sent = len(proxy.sent)
         wait_until("it answers", lambda sent=sent: len(proxy.sent) > sent)
-    assert storage._protocol() is only
+    assert storage._link.protocol() is only
     assert storage.is_connected(test=True)
 
 

@@ -105,13 +105,13 @@ def test_fail_over(world: World) -> None:
     storage.load(OID)
     used, other = (
         (first, second)
-        if storage._server_addr.endswith(f"{first.address[1]})")
+        if storage._info.server.endswith(f"{first.address[1]})")
         else (second, first)
     )
     used.close()
     wait_until(
         "the other one is used",
-        lambda: storage.is_connected() and storage._server_addr.endswith(f"{other.address[1]})"),
+        lambda: storage.is_connected() and storage._info.server.endswith(f"{other.address[1]})"),
     )
     assert len(storage._cache) == 1
     store(storage, OID, b"more", storage.load(OID)[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import inspect
 import os
-import sys
 import threading
 import time
 from typing import Any
@@ -442,7 +441,7 @@ def test_sizes_follow_the_commits_of_others(world: World, package: str) -> None:
 def test_sizes_do_not_wait_for_a_server_that_is_silent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules[ClientStorage.__module__], "_INFO_TIMEOUT", 0.05)
+    monkeypatch.setattr("zeotwisted.clientstorage.connection.link._INFO_TIMEOUT", 0.05)
     server = world.server()
     proxy = world.proxy(server)
     writer, storage = world.client(server.address), world.client(proxy.address)

@@ -40,11 +40,11 @@ class _Waiting:
 
     @property
     def timeout(self) -> float:
-        return self._storage._wait_timeout
+        return self._storage._link.timeout
 
     @timeout.setter
     def timeout(self, seconds: float) -> None:
-        self._storage._wait_timeout = seconds
+        self._storage._link.timeout = seconds
 
 
 def note_verification() -> None:

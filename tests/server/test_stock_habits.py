@@ -120,7 +120,9 @@ def test_pack_time_that_is_none(open_storage: Open, when: float) -> None:
 @pytest.mark.parametrize("when", ["now", b"", (2026, 1, 1)])
 def test_pack_time_of_another_kind(open_storage: Open, when: Any) -> None:
     with pytest.raises((TypeError, ServerException)):
-        open_storage()._call("pack", when, True)
+        storage = open_storage()
+        call = storage._call if isinstance(storage, StockStorage) else storage._link.call
+        call("pack", when, True)
 
 
 def test_our_clients_hear_of_an_hour(address: Any) -> None:
@@ -141,7 +143,7 @@ def test_readers_do_not_pack(address: Any) -> None:
             storage.pack()
         # Nor by another way.
         with pytest.raises(ReadOnlyError):
-            storage._call("pack", time.time(), True)
+            storage._link.call("pack", time.time(), True)
 
 
 def test_zeopack_packs(address: Any, capsys: Any) -> None:
@@ -154,7 +156,7 @@ def test_zeopack_packs(address: Any, capsys: Any) -> None:
 def test_a_read_only_server_is_not_packed(serve: Callable[..., Any]) -> None:
     address = serve(zeo_conf={"read_only": "true"})
     with zeotwisted_client(address, read_only=True) as ours, pytest.raises(ReadOnlyError):
-        ours._call("pack", time.time(), True)
+        ours._link.call("pack", time.time(), True)
     theirs = StockStorage(address, read_only=True)
     try:
         with pytest.raises(ReadOnlyError):

@@ -18,8 +18,8 @@ from zeotwisted.reactor import OwnReactor
 from .arguments import STORAGE_CLIENT
 from .cache import open_cache
 from .calls import ClientProtocol
-from .commit import READERS
 from .connection import ClientConnection, Target, Wanted, client_security
+from .history import READERS
 from .records import Coherence, load
 
 __all__ = ["Listener", "Revision", "StorageClient"]

@@ -10,9 +10,11 @@ from __future__ import annotations
 from .file import CacheFileError
 from .memory import ClientCache
 from .opening import open_cache
+from .statistics import statistics_of
 
 __all__ = [
     "CacheFileError",
     "ClientCache",
     "open_cache",
+    "statistics_of",
 ]
