@@ -182,7 +182,7 @@ _UPLOADING = """
     txn = TransactionMetaData()
     storage.tpc_begin(txn)
     storage.storeBlob({oid!r}, bytes(8), b"record", {new!r}, "", txn)
-    storage._transaction(txn).store_blob({oid!r}, bytes(8), b"record", Half())
+    storage._committing.transaction(txn).store_blob({oid!r}, bytes(8), b"record", Half())
 """
 
 
@@ -253,7 +253,7 @@ def test_daemon_killed_in_an_upload(world: World, tmp_path: Path) -> None:
     txn = TransactionMetaData()
     storage.tpc_begin(txn)
     with pytest.raises(ClientDisconnected):
-        storage._transaction(txn).store_blob(OID, z64, b"record", Chunks(more))
+        storage._committing.transaction(txn).store_blob(OID, z64, b"record", Chunks(more))
     storage.tpc_abort(txn)
     daemon = Daemon(tmp_path, daemon.address[1])
     world.callback(daemon.stop)
@@ -273,7 +273,7 @@ def test_upload_that_cannot_be_read_to_the_end(world: World, tmp_path: Path, pac
     txn = TransactionMetaData()
     storage.tpc_begin(txn)
     with pytest.raises(OSError, match="the disk is broken"):
-        storage._transaction(txn).store_blob(OID, z64, b"record", Chunks(fail))
+        storage._committing.transaction(txn).store_blob(OID, z64, b"record", Chunks(fail))
     with pytest.raises(ClientDisconnected):
         storage.tpc_vote(txn)
     storage.tpc_abort(txn)
