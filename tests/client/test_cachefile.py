@@ -14,7 +14,8 @@ import pytest
 import ZEO.cache
 from ZODB.utils import p64, z64
 
-from zeotwisted.clientstorage.cache.file import CacheFileError, FileCache
+from zeotwisted.clientstorage.cache import CacheFileError
+from zeotwisted.clientstorage.cache.file import FileCache
 from zeotwisted.clientstorage.cache.log import HEADER
 from zeotwisted.clientstorage.cache.opening import open_cache
 from zeotwisted.exceptions import ClientDisconnected
@@ -400,7 +401,7 @@ def test_what_was_forgotten_cannot_be_read(tmp_path: Path, not_indexed: None) ->
     content[place + 7] ^= 1
     path.write_bytes(content)
     cache = FileCache(str(path), 100_000)
-    assert cache._fd >= 0 and not cache._indexed
+    assert cache._file.is_open and not cache._indexed
     while cache._index_more():
         pass
     assert not cache.load(p64(3)) and not cache.load(p64(5))

@@ -1,7 +1,7 @@
 """What applications say about their transactions, on its way to a server.
 
 In version 6 an extension travels as storages keep it, in version 5 as a dict. See
-`zeotwisted.protocol.extensions`; `history.entries` has the way back.
+`zeotwisted.protocol.extensions`; `history.logs` has the way back.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .copying import copy_transactions, warn_of_missing_blob
-from .entries import READERS, Entry, entries, history, undo_log
 from .iterators import transactions
+from .logs import READERS, Entry, entries, history, undo_log
 
 __all__ = [
     "READERS",
