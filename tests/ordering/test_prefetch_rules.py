@@ -9,7 +9,7 @@ import pytest
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import POSKeyError, ReadConflictError
 
-from tests.client.support import InThread, wait_until
+from tests.clientstorage.support import InThread, wait_until
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 from zeotwisted.protocol.session import ServerHandshake
 from zeotwisted.storageserver.storage import loads

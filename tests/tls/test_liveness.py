@@ -8,7 +8,7 @@ import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import z64
 
-from tests.client.support import InThread, World, store
+from tests.clientstorage.support import InThread, World, store
 from zeotwisted.exceptions import ClientDisconnected
 from zeotwisted.transport.sockets import bottom
 
