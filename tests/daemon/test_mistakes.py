@@ -201,7 +201,7 @@ def test_corrupt_file(folder: Path) -> None:
         ("-t nan", "--transaction-timeout nan: write a number of seconds"),
         ("--client-timeout -1", "--client-timeout -1: write a number of seconds"),
         ("--message-limit 3", "--message-limit 3: write a size from 64KB"),
-        ("--spool-dir nowhere", "--spool-dir nowhere: there is no such folder"),
+        ("--spool-dir nowhere", "--spool-dir nowhere: create the directory, or correct"),
         ("--protocol-limit 7", "--protocol-limit 7: write 5 or 6"),
         ("--nonsense", "option --nonsense not recognized"),
         ("--file", "option --file requires argument"),

@@ -27,6 +27,10 @@ class ClientStorage(zeotwisted.ClientStorage):
         self._connection_generation = 0
         super().__init__(addr, storage, *args, **options)
 
+    @property
+    def _server_addr(self) -> str | None:
+        return self._info.server
+
     def notify_connected(self, conn: Any, info: dict[str, Any]) -> None:
         self._connection_generation += 1
         super().notify_connected(conn, info)

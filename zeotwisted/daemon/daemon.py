@@ -55,23 +55,6 @@ class StartError(SystemExit, Exception):
     """
 
 
-def server_options(config: ServerConfig) -> ServerOptions:
-    """Return the server's part of a configuration."""
-    return ServerOptions(
-        read_only=config.read_only,
-        invalidation_queue_size=config.invalidation_queue_size,
-        invalidation_queue_bytes=config.invalidation_queue_bytes,
-        invalidation_age=config.invalidation_age,
-        transaction_timeout=config.transaction_timeout,
-        client_timeout=config.client_timeout,
-        client_conflict_resolution=config.client_conflict_resolution,
-        msgpack=config.msgpack,
-        protocol_limit=config.protocol_limit,
-        message_limit=config.message_limit,
-        spool_dir=config.spool_dir,
-    )
-
-
 def open_storages(openers: Sequence[StorageOpener], watch: ReactorWatch) -> dict[str, Any]:
     """Return the open storages by name.
 
@@ -309,7 +292,7 @@ def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
     daemon = Daemon(
         reactor,
         config.storages,
-        server_options(config),
+        ServerOptions(**config.settings),
         [(description, place)],
         config.pid_filename,
         [] if config.certificate is None else [config.certificate],
