@@ -37,7 +37,7 @@ _PREFETCHED = 200
 
 
 class Listener(Protocol):
-    """Who wants to hear of changes; the methods are those of a database that a storage has."""
+    """Is told of changes; the methods are those of the database above a storage."""
 
     def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> object:
         """The transaction `tid`, and maybe some before it, have changed `oids`."""
@@ -54,7 +54,7 @@ class StorageClient:
     thread. Calls wait up to `wait_timeout` for a connection; calls that are under way when it is
     lost fail with `ClientDisconnected`.
 
-    Records are bytes here. Whoever wants objects uses `ClientStorage` in threads.
+    Records are bytes here. For objects, use `ClientStorage` in threads.
 
     :param reactor: the application's.
     :param addr: the servers, see `ClientStorage`.
@@ -138,7 +138,7 @@ class StorageClient:
         return ready is not None and ready.read_only
 
     def close(self) -> None:
-        """Let go of the server; whoever waits for it gets `ClientDisconnected`."""
+        """Close the connection; calls that wait for the server fail with `ClientDisconnected`."""
         self._connection.close()
         self._cache.close()
 

@@ -232,7 +232,7 @@ class ClientStorage(ConflictResolvingStorage):
             self._link.begin_closing()
 
     def close(self) -> None:
-        """Let go of the server. Whoever waits for it gets `ClientDisconnected`."""
+        """Close the connection. Calls that wait for the server raise `ClientDisconnected`."""
         if not self._link.begin_closing():
             return
         self._committing.close()

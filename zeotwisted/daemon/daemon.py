@@ -43,7 +43,7 @@ from .terminal import Terminal
 __all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon"]
 
 #: How many connections may wait to be accepted; the system may have a lower limit. After a restart
-#: all clients come at once, and who finds no place tries again a second later.
+#: all clients connect at once, and one that finds no place tries again a second later.
 UNACCEPTED = 1024
 
 

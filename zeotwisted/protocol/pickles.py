@@ -30,7 +30,7 @@ _U4 = Struct("<I")
 _I4 = Struct("<i")
 _F8 = Struct(">d")
 
-# How deep values may be nested. It bounds the recursion of whoever walks over the result.
+# How deep values may be nested. It bounds the recursion of code that walks over the result.
 _MAX_DEPTH = 100
 
 # A message may name a value more than once, so a few bytes can stand for any amount of data. What

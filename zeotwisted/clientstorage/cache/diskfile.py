@@ -82,7 +82,7 @@ class DiskFile:
         :raises CacheFileError: it is no cache.
         """
         header = os.pread(self.number, BLOCK, 0)
-        # Whoever was killed while creating it may have written the states, but no header.
+        # A process that was killed while it created the file may have left states, but no header.
         if not header[: min(STATES)].strip(b"\0"):
             return None
         if header.startswith(_ZEO_MAGIC):

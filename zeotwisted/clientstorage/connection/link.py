@@ -178,7 +178,7 @@ class Link:
             return True
 
     def let_go(self) -> None:
-        """End the connection, if there is one; whoever waits for it gets `ClientDisconnected`."""
+        """End the connection, if there is one; calls that wait raise `ClientDisconnected`."""
         connection, thread = self.connection, self.thread
         if connection is None:
             return
