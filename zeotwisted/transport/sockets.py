@@ -129,7 +129,7 @@ def sender(transport: Any) -> Callable[[], None]:
     descriptor: Any = below
 
     def send() -> None:
-        # Once it is closing, only the reactor may find that everything has been sent; and the thread
+        # Once it is closing, only the reactor may find that all has been sent; and the thread
         # that sends may not know yet that it is closed.
         if descriptor.connected and not descriptor.disconnecting:
             descriptor.doWrite()
