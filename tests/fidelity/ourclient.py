@@ -31,6 +31,9 @@ class ClientStorage(zeotwisted.ClientStorage):
     def _server_addr(self) -> str | None:
         return self._info.server
 
+    def _call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
+        return self._link.call(name, *args, timeout=timeout)
+
     def notify_connected(self, conn: Any, info: dict[str, Any]) -> None:
         self._connection_generation += 1
         super().notify_connected(conn, info)

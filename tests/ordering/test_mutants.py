@@ -176,16 +176,16 @@ MUTANTS = [
     ),
     Mutant(
         "5: answers with many records leave in the turn in which they were computed",
-        "storageserver/connections/connection.py",
-        "self._count_loads(load_many_before(served.storage.loadBefore, oids, tid))",
+        "storageserver/connections/records.py",
+        "_count_loads(client, load_many_before(served.storage.loadBefore, oids, tid))",
         "served.commit_in_thread(load_many_before, served.storage.loadBefore, oids, tid)",
         PREFETCH + "test_answer_of_many_is_sent_before_the_invalidation_of_any",
     ),
     Mutant(
         "5: answers come from what was published",
-        "storageserver/connections/connection.py",
-        "        return self._served.last_transaction\n",
-        "        return self._storage.lastTransaction()\n",
+        "storageserver/connections/wholestorage.py",
+        "    return client.served.last_transaction\n",
+        "    return client.storage.lastTransaction()\n",
         SERVER + "test_nothing_is_told_that_has_not_been_published",
     ),
     Mutant(
@@ -305,8 +305,8 @@ MUTANTS = [
     Mutant(
         "7: a lost client aborts",
         "storageserver/connections/connection.py",
-        "            await self._transaction.abort()\n            self._transaction = None\n",
-        "            self._transaction = None\n",
+        "            await self.transaction.abort()\n            self.transaction = None\n",
+        "            self.transaction = None\n",
         SERVER + "test_lost_client_leaves_the_lock_free",
     ),
     Mutant(

@@ -813,7 +813,7 @@ def test_every_call_in_every_phase(phase: Phase, what: str, votes: str) -> None:
         server.commits.immediate = False
         client.send("tpc_finish" if phase is Phase.FINISHING else "tpc_abort", 1)
     client.received()
-    transaction = client.protocol._connection._transaction
+    transaction = client.protocol._connection.transaction
     assert (Phase.OVER if transaction is None else transaction.phase) is phase
 
     if what == "storea":

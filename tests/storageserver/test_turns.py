@@ -8,6 +8,8 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from zeotwisted.storageserver.connections.connection import ServerConnection
+from zeotwisted.storageserver.connections.history import remote_history
+from zeotwisted.storageserver.connections.registration import remote_register
 from zeotwisted.storageserver.turns import Turns
 
 MANY = 20_000
@@ -103,10 +105,10 @@ class _Served:
 def _waiting_calls(number: int) -> tuple[ServerConnection, _Served, list[Any]]:
     served = _Served()
     connection = ServerConnection(_Peer(), {"1": served})  # type: ignore[arg-type,dict-item]
-    connection.remote_register("1", False)
+    remote_register(connection, "1", False)
     answers: list[Any] = []
     for _ in range(number):
-        connection.remote_history(bytes(8)).addCallback(answers.append)
+        remote_history(connection, bytes(8)).addCallback(answers.append)
     return connection, served, answers
 
 

@@ -202,11 +202,12 @@ LONG = 1000.0
 def test_what_only_a_closed_client_has_used_goes(cache: BlobCache) -> None:
     other = BlobCache(cache.folder)
     paths = [add(cache, number) for number in range(4)]
-    cleaner = BlobCleaner(cache, 100, 0, in_use=LONG)
-    cleaner.start()
     for path in (paths[1], paths[2], paths[3]):
         assert cache.use(path)
     assert other.use(paths[1])
+    cleaner = BlobCleaner(cache, 100, 0, in_use=LONG)
+    # Its thread may look at once.
+    cleaner.start()
     cleaner.close()
     # The other client may be about to open it.
     assert present(paths) == [False, True, False, False]

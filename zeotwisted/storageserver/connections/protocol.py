@@ -46,7 +46,9 @@ from ..floods import Floods, Kind, brief
 from ..options import ServerOptions
 from ..storage import ServedStorage
 from .backlog import Backlog
-from .connection import Answer, ServerConnection
+from .calls import perform
+from .connection import ServerConnection
+from .peer import Answer
 
 __all__ = ["StorageServerFactory", "StorageServerProtocol"]
 
@@ -330,7 +332,7 @@ class StorageServerProtocol(protocol.Protocol):
         try:
             if error is not None:
                 raise TypeError(str(error))
-            result = self._connection.call(call, args)
+            result = perform(self._connection, call, args)
         except Exception as error:
             self._failed(id, call.name, error)
             return

@@ -1,0 +1,76 @@
+"""Calls that read what was committed: histories, undo logs, and iterators over transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from ..storage import metadata
+from .connection import ServerConnection
+
+
+def remote_history(client: ServerConnection, oid: Any, size: Any = 1) -> Any:
+    # Clients of version 5 may pass None for both: then the storage's error is the answer.
+    return client.in_thread(
+        lambda: _entries(
+            client, metadata.history(client.storage, oid, size), metadata.described_history
+        )
+    )
+
+
+def remote_undoLog(client: ServerConnection, first: int, last: int) -> Any:
+    return remote_undoInfo(client, first, last, None)
+
+
+def remote_undoInfo(
+    client: ServerConnection, first: int, last: int, spec: dict[str, Any] | None
+) -> Any:
+    if not client.served.supports_undo:
+        return ()
+    return client.in_thread(
+        lambda: _entries(
+            client,
+            metadata.undo_log(client.storage, first, last, spec),
+            metadata.described_undo_log,
+        )
+    )
+
+
+def _entries(
+    client: ServerConnection,
+    entries: list[metadata.Entry],
+    describe: Callable[[metadata.Entry, bytes], Any],
+) -> list[Any]:
+    """Return entries of a log as the client takes them: stored, or described in version 5."""
+    if client.peer.is_extended:
+        return entries
+    return [describe(entry, client.peer.encoding) for entry in entries]
+
+
+def remote_iterator_start(client: ServerConnection, start: bytes | None, stop: bytes | None) -> Any:
+    return client.in_thread(client.iterators.start, start, stop)
+
+
+def remote_iterator_next(client: ServerConnection, iid: int) -> Any:
+    return client.in_thread(partial(_next_transaction, client), iid)
+
+
+def _next_transaction(client: ServerConnection, iid: int) -> Any:
+    item = client.iterators.next(iid)
+    if item is None or client.peer.is_extended:
+        return item
+    *own, extension = item
+    return (*own, metadata.shown(extension, client.peer.encoding))
+
+
+def remote_iterator_record_start(client: ServerConnection, iid: int, tid: bytes) -> Any:
+    return client.in_thread(client.iterators.start_records, iid, tid)
+
+
+def remote_iterator_record_next(client: ServerConnection, iid: int) -> Any:
+    return client.in_thread(client.iterators.next_record, iid)
+
+
+def remote_iterator_gc(client: ServerConnection, iids: Sequence[int]) -> Any:
+    return client.in_thread(client.iterators.forget, iids)

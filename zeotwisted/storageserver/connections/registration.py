@@ -1,0 +1,52 @@
+"""Calls with which a session begins: a client registers, and gives itself a label."""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+from ZODB.POSException import ReadOnlyError, StorageTransactionError
+
+from ..floods import Kind
+from .connection import ServerConnection
+from .iterators import Iterators
+
+_log = Logger()
+
+
+def remote_register(
+    client: ServerConnection, storage_id: str, read_only: bool | int | None
+) -> bytes:
+    if client.registered is not None:
+        raise StorageTransactionError("this client has registered already")
+    served = client.storages.get(storage_id)
+    if served is None:
+        names = ", ".join(repr(name) for name in sorted(client.storages))
+        raise ValueError(f"unknown storage: {storage_id!r}; this server has {names}")
+    if served.read_only and not read_only:
+        raise ReadOnlyError(f"storage {storage_id!r} is served read-only")
+    client.read_only = bool(read_only) or served.read_only
+    client.registered = served
+    client.iterators = Iterators(served.storage)
+    client.peer.registered()
+    _log.debug("({label}) uses storage {id!r}", label=client.label, id=storage_id)
+    return served.register(client)
+
+
+def remote_set_client_label(client: ServerConnection, label: str | bytes) -> None:
+    # Four bytes make a character at most, and a label may be as long as a message.
+    start = label[:320]
+    text = start.decode("utf-8", "replace") if isinstance(start, bytes) else start
+    # A line break would let a client write log lines of its own.
+    printable = "".join(char if char.isprintable() else "?" for char in text[:80])
+    label = f"{printable} {client.peer.label}"
+    if label == client.label:
+        return
+    client.label = label
+    kind = Kind.RELABELLED if client.is_labelled else Kind.CAME_OR_WENT
+    client.is_labelled = True
+    if client.admit(kind):
+        _log.info(
+            "({label}) connected: {peer} is {name}",
+            label=label,
+            peer=client.peer.label,
+            name=printable,
+        )

@@ -1,0 +1,111 @@
+"""Calls of a client's transaction, from ``tpc_begin`` to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from ZODB.POSException import StorageTransactionError
+
+from ..commit import ServerTransaction
+from ..storage import metadata
+from .connection import ServerConnection
+from .peer import Answer
+
+
+def remote_tpc_begin(
+    client: ServerConnection,
+    id: int,
+    user: str | bytes,
+    description: str | bytes,
+    extension: dict[Any, Any] | bytes,
+    tid: bytes | None = None,
+    status: str | bytes = " ",
+) -> None:
+    if client.transaction is not None:
+        raise StorageTransactionError("this client is in a transaction already")
+    if isinstance(status, bytes):
+        status = status.decode("ascii", "replace")
+    about = metadata.Metadata(user, description, extension)
+    client.transaction = ServerTransaction(id, client, client.served, about, tid, status)
+
+
+def remote_storea(
+    client: ServerConnection, oid: bytes, serial: bytes | str | None, data: bytes, id: int
+) -> None:
+    client.collecting(id).add("store", oid, serial, data)
+    client.served.stats.stores += 1
+
+
+def remote_restorea(
+    client: ServerConnection,
+    oid: bytes,
+    serial: bytes,
+    data: bytes | None,
+    prev_txn: bytes | None,
+    id: int,
+) -> None:
+    client.collecting(id).add("restore", oid, serial, data, prev_txn)
+    client.served.stats.stores += 1
+
+
+def remote_deleteObject(
+    client: ServerConnection, oid: bytes, serial: bytes | str | None, id: int
+) -> None:
+    client.collecting(id).add("deleteObject", oid, serial)
+    client.served.stats.stores += 1
+
+
+def remote_checkCurrentSerialInTransaction(
+    client: ServerConnection, oid: bytes, serial: bytes | str | None, id: int
+) -> None:
+    client.collecting(id).add("checkCurrentSerialInTransaction", oid, serial)
+
+
+def remote_undoa(client: ServerConnection, trans_id: bytes, id: int) -> None:
+    client.collecting(id).add("undo", trans_id)
+
+
+async def remote_vote(client: ServerConnection, id: int) -> Any:
+    transaction = client.current(id)
+    try:
+        result = await transaction.vote()
+    finally:
+        _forget_if_over(client, transaction)
+    return (result, transaction.tid) if client.peer.is_extended else result
+
+
+async def remote_tpc_finish(client: ServerConnection, id: int) -> Answer:
+    transaction = client.current(id)
+    try:
+        tid, sizes = await transaction.finish()
+    finally:
+        _forget_if_over(client, transaction)
+
+    def then() -> None:
+        transaction.answered()
+        _forget_if_over(client, transaction)
+
+    return Answer(tid, sizes, then)
+
+
+def remote_tpc_outcome(
+    client: ServerConnection, tid: bytes, oid: bytes | None
+) -> Coroutine[Any, Any, bool]:
+    return client.served.outcome(tid, oid)
+
+
+async def remote_tpc_abort(client: ServerConnection, id: int) -> None:
+    client.cancel_upload()
+    # Clients abort whatever they were in, and a transaction that failed is over already.
+    transaction = client.transaction
+    if transaction is not None and transaction.id == id:
+        try:
+            await transaction.abort()
+        finally:
+            _forget_if_over(client, transaction)
+
+
+def _forget_if_over(client: ServerConnection, transaction: ServerTransaction) -> None:
+    if transaction.over and client.transaction is transaction:
+        client.transaction = None

@@ -1,0 +1,105 @@
+"""Calls about the storage as a whole: facts, changes, new oids, packs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from ZODB.POSException import ReadOnlyError
+
+from zeotwisted.protocol import split
+
+from ..floods import Kind
+from .connection import ServerConnection
+
+_log = Logger()
+
+#: How far (seconds) the clock of a client may be ahead, which packs up to its present. A later pack
+#: time is a mistake. ZEO's clients may name one, for which ZODB's tests have a case.
+_SKEW = 60.0
+_STOCK_SKEW = 86400.0
+
+
+def remote_get_info(client: ServerConnection) -> dict[str, Any]:
+    info = client.served.info()
+    if client.peer.is_extended:
+        info["tid_at_vote"] = client.served.tids is not None
+        info["instance"] = client.served.instance
+    return info
+
+
+def remote_lastTransaction(client: ServerConnection) -> bytes:
+    return client.served.last_transaction
+
+
+def remote_getInvalidations(client: ServerConnection, tid: bytes) -> Any:
+    served = client.served
+    known = served.known_invalidations(tid)
+    if known is None and served.may_read_changes(tid):
+        read = client.in_thread(served.read_changes, tid, served.last_transaction)
+        return read.addCallback(partial(_changes, client))
+    return _changes(client, known)
+
+
+def _changes(client: ServerConnection, changes: tuple[bytes, bytes] | None) -> Any:
+    if changes is None or client.peer.is_extended:
+        return changes
+    tid, oids = changes
+    return tid, list(set(split(oids)))
+
+
+def remote_server_status(client: ServerConnection) -> dict[str, Any]:
+    return client.served.status()
+
+
+def remote_ping(client: ServerConnection) -> None:
+    pass
+
+
+def remote_new_oid(client: ServerConnection) -> bytes:
+    return client.storage.new_oid()
+
+
+def remote_new_oids(client: ServerConnection, n: int = 100) -> list[bytes]:
+    return [client.storage.new_oid() for _ in range(min(max(n, 1), 100))]
+
+
+def remote_pack(client: ServerConnection, time: float, wait: bool | int | None = True) -> Any:
+    _check_may_pack(client)
+    packed = Deferred.fromCoroutine(_pack(client, client.served.pack_time(time, _patience(client))))
+    if wait:
+        return packed
+    packed.addErrback(partial(_pack_failed, client))
+    return None
+
+
+def _pack_failed(client: ServerConnection, failure: Failure) -> None:
+    if client.admit(Kind.CALL):
+        _log.failure("({label}) pack failed", failure, label=client.label)
+
+
+def _check_may_pack(client: ServerConnection) -> None:
+    if client.served.read_only:
+        raise ReadOnlyError(f"storage {client.served.storage_id!r} is served read-only")
+    # ZEO's tools for packing register as readers.
+    if client.read_only and client.peer.is_extended:
+        raise ReadOnlyError("this client is read-only; open it for writing to pack")
+
+
+def _patience(client: ServerConnection) -> float:
+    """How far (seconds) a pack time may be in the future."""
+    return _SKEW if client.peer.is_extended else _STOCK_SKEW
+
+
+async def _pack(client: ServerConnection, time: float) -> None:
+    served = client.served
+    is_told = client.admit(Kind.PACK)
+    about: dict[str, Any] = {"label": client.label, "id": served.storage_id}
+    if is_told:
+        _log.info("({label}) pack of {id!r} begins", **about)
+    await served.pack(time)
+    if is_told:
+        _log.info("({label}) pack of {id!r} is done", **about)
