@@ -121,7 +121,7 @@ def test_slow_calls_of_a_client_are_all_answered() -> None:
 def test_a_client_that_leaves_with_slow_calls_waiting() -> None:
     connection, served, answers = _waiting_calls(900)
     closed: list[bool] = []
-    connection._iterators.close = lambda: closed.append(True)  # type: ignore[method-assign]
+    connection.iterators.close = lambda: closed.append(True)  # type: ignore[method-assign]
     released = Deferred.fromCoroutine(connection.lost())
     assert not closed
     served.first.callback(None)

@@ -1,0 +1,124 @@
+"""What a client's transaction does in the storage: one method for each kind of operation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from ZODB.Connection import TransactionMetaData
+from ZODB.interfaces import IBlobStorageRestoreable
+from ZODB.POSException import ConflictError, StorageError, Unsupported
+
+from ..storage import ensure_temporary_folder
+
+__all__ = ["Operations"]
+
+
+class Operations:
+    """What the entries of a commit log mean, and what doing them brought about.
+
+    Each method but the constructor is an operation; it runs where the vote does.
+    """
+
+    #: Those that take no time worth mentioning.
+    QUICK = frozenset({"store", "deleteObject", "checkCurrentSerialInTransaction"})
+
+    def __init__(
+        self, storage: Any, transaction: TransactionMetaData, conflicts_to_client: bool
+    ) -> None:
+        self._storage = storage
+        self._transaction = transaction
+        self._conflicts_to_client = conflicts_to_client
+        #: Objects whose caches have to be invalidated.
+        self.changed: list[bytes] = []
+        #: Objects whose data differs from what the client sent.
+        self.resolved: list[bytes] = []
+        #: Conflicts for the client to resolve, by oid.
+        self.conflicts: dict[bytes, dict[str, Any]] = {}
+
+    def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
+        try:
+            self._storage.store(oid, serial, data, "", self._transaction)
+        except ConflictError as error:
+            self._conflict(oid, error, data)
+        else:
+            self._stored(oid)
+
+    def storeBlob(self, oid: bytes, serial: bytes | None, data: bytes, filename: str) -> None:
+        if not os.path.exists(filename):
+            raise StorageError(
+                f"the blob that was sent is not in the server's folder {os.path.dirname(filename)} "
+                "any more; nothing may remove files from there, for example a cleaner of temporary "
+                "files"
+            )
+        if self._conflicts_to_client:
+            # The storage moves the file. It is needed again if the client resolves a conflict.
+            original, filename = filename, filename + ".taken"
+            os.link(original, filename)
+        try:
+            self._storage.storeBlob(oid, serial, data, filename, "", self._transaction)
+        except ConflictError as error:
+            self._conflict(oid, error, data)
+        else:
+            self._stored(oid)
+        finally:
+            if self._conflicts_to_client:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(filename)
+
+    def restore(
+        self, oid: bytes, serial: bytes, data: bytes | None, prev_txn: bytes | None
+    ) -> None:
+        if not hasattr(self._storage, "restore"):
+            raise self._cannot("restore transactions of other databases")
+        self._storage.restore(oid, serial, data, "", prev_txn, self._transaction)
+        self.changed.append(oid)
+
+    def restoreBlob(
+        self, oid: bytes, serial: bytes, data: bytes, prev_txn: bytes | None, filename: str
+    ) -> None:
+        if not IBlobStorageRestoreable.providedBy(self._storage):
+            raise self._cannot("restore blobs of other databases")
+        self._storage.restoreBlob(oid, serial, data, filename, prev_txn, self._transaction)
+        self.changed.append(oid)
+
+    def _cannot(self, what: str) -> Unsupported:
+        return Unsupported(f"the served storage, a {type(self._storage).__name__}, cannot {what}")
+
+    def deleteObject(self, oid: bytes, serial: bytes) -> None:
+        self._storage.deleteObject(oid, serial, self._transaction)
+        self.changed.append(oid)
+
+    def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes) -> None:
+        self._storage.checkCurrentSerialInTransaction(oid, serial, self._transaction)
+
+    def undo(self, transaction_id: bytes) -> None:
+        # A blob's earlier content is copied there.
+        ensure_temporary_folder(self._storage)
+        _, oids = self._storage.undo(transaction_id, self._transaction)
+        self.changed.extend(oids)
+        self.resolved.extend(oids)
+
+    def tpc_vote(self) -> None:
+        try:
+            self.resolved.extend(self._storage.tpc_vote(self._transaction) or ())
+        except ConflictError as error:
+            data = getattr(error, "data", None)
+            if not (self._conflicts_to_client and error.oid and error.serials and data):
+                raise
+            self._add_conflict(error.oid, error, data)
+
+    def _stored(self, oid: bytes) -> None:
+        # The client has resolved an earlier conflict by storing the object again.
+        if self.conflicts:
+            self.conflicts.pop(oid, None)
+        self.changed.append(oid)
+
+    def _conflict(self, oid: bytes, error: ConflictError, data: bytes) -> None:
+        if not (self._conflicts_to_client and error.serials):
+            raise error
+        self._add_conflict(oid, error, data)
+
+    def _add_conflict(self, oid: bytes, error: ConflictError, data: bytes) -> None:
+        self.conflicts[oid] = {"oid": oid, "serials": error.serials, "data": data}
