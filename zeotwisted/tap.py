@@ -139,8 +139,12 @@ class Options(usage.Options):
     ]
 
     optFlags = [
-        ["read-only", "r", "Refuse clients that want to write"],
-        ["client-conflict-resolution", None, "Let clients resolve conflicts"],
+        ["read-only", "r", "Refuse clients that want to write, and packs"],
+        [
+            "client-conflict-resolution",
+            None,
+            "Let clients resolve conflicts; the daemon then needs none of your classes",
+        ],
         ["msgpack", None, "Speak msgpack with ZEO's clients, too"],
     ]
 

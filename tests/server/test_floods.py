@@ -28,7 +28,10 @@ def lines() -> Iterator[list[str]]:
 
     def observe(event: LogEvent) -> None:
         level = event["log_level"].name
-        if event.get("log_namespace", "").startswith("zeotwisted.storageserver") and level != "debug":
+        if (
+            event.get("log_namespace", "").startswith("zeotwisted.storageserver")
+            and level != "debug"
+        ):
             found.append(f"{level} {formatEvent(event)}")
 
     globalLogPublisher.addObserver(observe)
