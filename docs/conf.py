@@ -15,7 +15,7 @@ sys.path.insert(0, str(HERE / "_ext"))
 from zeotwisted import __version__  # noqa: E402
 
 project = "zeotwisted"
-author = "the authors of zeotwisted"
+author = "The zeotwisted developers"
 release = version = __version__
 copyright = author
 

@@ -145,7 +145,8 @@ class StorageClient:
     def call(self, name: str, *args: Any) -> Deferred[Any]:
         """Ask the server for anything that does not change the storage.
 
-        Its calls are those of ``docs/reference/protocol.rst``. They fail with what the server raised.
+        Its calls are those of ``docs/reference/protocol.rst``. A call fails with what the server
+        raised.
 
         :raises ValueError: there is no such call, or there is a method for it here.
         """

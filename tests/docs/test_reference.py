@@ -1,0 +1,122 @@
+"""What the pages say about settings and messages is what the source has."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zeotwisted.tap import Options
+
+from .pages import ROOT
+
+TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.rst"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation, built without a warning."""
+    pytest.importorskip("sphinx", reason="the docs extra is not installed")
+    pytest.importorskip("furo", reason="the docs extra is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+    done = subprocess.run(
+        [*command, "-d", str(folder / "doctrees"), str(ROOT / "docs"), str(folder / "html")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return folder / "html"
+
+
+def plain(page: Path) -> str:
+    return re.sub(r"\s+", " ", re.sub("<[^>]*>", "", page.read_text()))
+
+
+def test_every_option_is_listed(site: Path) -> None:
+    text = plain(site / "reference" / "options.html")
+    # As the command itself lists them.
+    options = set(re.findall(r"--[a-z][a-z-]+", Options().getUsage())) - {"--help"}
+    assert len(options) > 15
+    assert [option for option in options if option not in text] == []
+
+
+def test_every_key_is_listed(site: Path) -> None:
+    text = plain(site / "reference" / "configuration.html")
+    keys = {
+        key
+        for schema in ("server", "clientkeys", "tlskeys")
+        for key in re.findall(
+            r'<(?:multi)?key name="([^"]+)"',
+            (ROOT / "zeotwisted" / "config" / f"{schema}.xml").read_text(),
+        )
+    }
+    assert len(keys) > 40
+    assert [key for key in keys if not re.search(rf"\b{key}\b", text)] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("zeotwisted", ["DB", "connection", "client", "server", "ClientStorage"]),
+        ("clientstorage", ["ClientStorage", "StorageClient", "loadBefore", "read_ahead"]),
+        ("storageserver", ["StorageServer", "ServerOptions", "NotServable", "client_timeout"]),
+        ("exceptions", ["ClientDisconnected", "CommitInDoubt", "ServerException"]),
+        ("interfaces", ["Serving", "Closed", "StaleCache"]),
+    ],
+)
+def test_the_public_names_are_described(site: Path, page: str, names: list[str]) -> None:
+    text = plain(site / "reference" / "api" / f"{page}.html")
+    assert [name for name in names if name not in text] == []
+
+
+def test_nothing_is_fetched_by_a_page(site: Path) -> None:
+    loaded = re.compile(r"<(?:script|img|link)[^>]*(?:src|href)=\"(https?:)?//")
+    assert [str(page) for page in site.rglob("*.html") if loaded.search(page.read_text())] == []
+
+
+def terms(text: str) -> list[str]:
+    """Return the messages on the page for troubleshooting."""
+    return re.findall(r"(?m)^``(.*)``\n    \*Cause:\*", text)
+
+
+def texts() -> str:
+    """Return all texts in the source, each on a line."""
+    found = [
+        re.sub(r"%[sgr]|\{\w*\}", "…", node.value)
+        for path in (ROOT / "zeotwisted").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    return "\n".join(found)
+
+
+def strange(message: str, source: str) -> list[str]:
+    """Return the parts of a message that no text in the source has."""
+    parts = re.split("…|: |; ", message)
+    words = [part.strip(" :;,.()") for part in parts]
+    return [part for part in words if len(part) > 3 and part not in source]
+
+
+def test_messages_are_those_of_the_source() -> None:
+    source = texts()
+    messages = terms(TROUBLESHOOTING.read_text())
+    assert len(messages) > 40
+    assert {message: parts for message in messages if (parts := strange(message, source))} == {}
+
+
+def test_a_message_that_is_not_in_the_source() -> None:
+    assert strange("no connection to …: the moon is in the way", texts()) == [
+        "the moon is in the way"
+    ]
+
+
+def test_each_message_has_a_remedy() -> None:
+    page = TROUBLESHOOTING.read_text()
+    assert page.count("*Remedy:*") == page.count("*Cause:*") == len(terms(page))
