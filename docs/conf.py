@@ -33,6 +33,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_class_signature = "mixed"
+autodoc_preserve_defaults = True
 # A docstring's names are those of its module, which other pages do not know.
 add_module_names = False
 

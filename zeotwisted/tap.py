@@ -145,7 +145,7 @@ class Options(usage.Options):
             None,
             "Let clients resolve conflicts; the daemon then needs none of your classes",
         ],
-        ["msgpack", None, "Speak msgpack with ZEO's clients, too"],
+        ["msgpack", None, "Speak msgpack with ZEO's clients, too; all of them must have it"],
     ]
 
     def __init__(self) -> None:

@@ -115,16 +115,19 @@ def section_lines(section: str) -> Iterator[str]:
 
 def option_names() -> dict[str, str]:
     """Return the short form of each option of ``twistd zeo``, or "", by the long form."""
-    shorts = {name: short or "" for name, short, *_ in Options.optParameters + Options.optFlags}
     aliases = {
         getattr(Options, name): name.removeprefix("opt_")
         for name in dir(Options)
         if re.fullmatch("opt_.", name)
     }
-    for name in dir(Options):
-        if re.fullmatch("opt_..+", name) and name in vars(Options):
-            shorts[name.removeprefix("opt_")] = aliases.get(getattr(Options, name), "")
-    return shorts
+    shorts = {
+        name.removeprefix("opt_"): aliases.get(method, "")
+        for name, method in vars(Options).items()
+        if re.fullmatch("opt_..+", name)
+    }
+    version = shorts.pop("version")
+    shorts |= {name: short or "" for name, short, *_ in Options.optParameters + Options.optFlags}
+    return shorts | {"version": version}
 
 
 def _option_text(name: str) -> str:
@@ -147,7 +150,7 @@ def option_lines() -> Iterator[str]:
     yield ""
     flags = {name for name, *_ in Options.optFlags}
     described = {name: info for name, info in keys("zeo").items() if name not in flags}
-    for name, short in sorted(option_names().items()):
+    for name, short in option_names().items():
         value = _VALUES.get(name, "")
         forms = [f"-{short} {value}".strip()] if short else []
         forms.append(f"--{name} {value}".strip())

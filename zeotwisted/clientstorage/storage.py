@@ -75,7 +75,7 @@ class ClientStorage(ConflictResolvingStorage):
     a connection, then raise `ClientDisconnected`. A call that is under way when the connection is
     lost raises it at once.
 
-    The arguments, except the last three, are those of ``ZEO.ClientStorage.ClientStorage``.
+    The arguments up to `realm` are those of ``ZEO.ClientStorage.ClientStorage``.
 
     :param addr: the server: a port on this machine, a ``(host, port)`` pair, or the path of a Unix
         socket; or a list of such, of servers that have the same data. They are tried all at once,
