@@ -37,7 +37,7 @@ _PREFETCHED = 200
 
 
 class Listener(Protocol):
-    """Who wants to hear of changes; the methods are those of a database that a storage has."""
+    """An object that is told of changes. It has two methods of the database of a storage."""
 
     def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> object:
         """The transaction `tid`, and maybe some before it, have changed `oids`."""
@@ -54,7 +54,7 @@ class StorageClient:
     thread. Calls wait up to `wait_timeout` for a connection; calls that are under way when it is
     lost fail with `ClientDisconnected`.
 
-    Records are bytes here. Whoever wants objects uses `ClientStorage` in threads.
+    Records are bytes here. For objects, use `ClientStorage` in threads.
 
     :param reactor: the application's.
     :param addr: the servers, see `ClientStorage`.
@@ -138,7 +138,7 @@ class StorageClient:
         return ready is not None and ready.read_only
 
     def close(self) -> None:
-        """Let go of the server; whoever waits for it gets `ClientDisconnected`."""
+        """Close the connection. Calls that wait fail with `ClientDisconnected`."""
         self._connection.close()
         self._cache.close()
 
@@ -228,16 +228,15 @@ class StorageClient:
     # What the server says.
 
     def addListener(self, listener: Listener) -> None:
-        """Have `listener` hear of every change from now on.
+        """Tell `listener` of every change from now on.
 
-        It is called before `lastTransaction` tells the transaction. If it raises anything, nobody
-        knows what it has missed: the connection is ended, and what was missed is replayed to all
-        listeners with the next one.
+        It is called before `lastTransaction` tells the transaction. If it raises an exception, the
+        connection is closed, and what was missed is replayed to all listeners with the next one.
         """
         self._listeners.append(listener)
 
     def removeListener(self, listener: Listener) -> None:
-        """Let `listener` hear no more."""
+        """Do not tell `listener` of changes any more."""
         self._listeners.remove(listener)
 
     def _invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
