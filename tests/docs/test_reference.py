@@ -117,6 +117,98 @@ def test_a_message_that_is_not_in_the_source() -> None:
     ]
 
 
+#: Functions that write warnings and errors to the log, and exceptions that users see.
+_LOGS = {"warn", "warning", "error", "critical", "exception", "failure"}
+_EXCEPTIONS = {
+    "CacheFileError",
+    "ClientDisconnected",
+    "ClientStorageError",
+    "HandshakeError",
+    "ListeningError",
+    "NotServable",
+    "StartError",
+    "StorageError",
+    "StorageTransactionError",
+    "SystemExit",
+    "Unsupported",
+}
+
+#: Messages that an application cannot cause with ZODB, and reasons that no caller is told.
+_INTERNAL = {
+    "Duplicate tpc_begin calls for same transaction",
+    "a better server was found",
+    "a part of a blob without its beginning",
+    "another server was chosen",
+    "interrupted",
+    "not the current transaction of this client",
+    "not the transaction that is under way",
+    "the client sends two blobs at a time",
+    "the end of a blob without its beginning",
+    "the search was given up",
+    "this client has registered already",
+    "this client is in a transaction already",
+    "versions are not supported",
+    "… is not a regular file",
+    "… is not possible while …",
+    "… is not the name of a new blob file",
+    "… would wait for ever: this answers another call",
+}
+
+
+def said(tree: ast.AST) -> set[str]:
+    """Return the messages in a source that users may see."""
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        name = ast.unparse(node.func).rsplit(".", 1)[-1]
+        message = template(node.args[0])
+        if name in _LOGS | _EXCEPTIONS and re.search("[a-z]{3}", message):
+            found.add(message)
+    return found
+
+
+def template(node: ast.expr) -> str:
+    """Return the text of an expression, with … for what is not known before it runs."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(template, node.values))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return re.sub(r"%[sgr]|\{\w*(!r|:g)?\}", "…", node.value)
+    return "…"
+
+
+def explained(message: str, terms: list[str]) -> bool:
+    """Return whether a message has a remedy in it, or is one of the page's."""
+    if ";" in message or message in _INTERNAL or message.removeprefix("(…) ") in terms:
+        return True
+    parts = [part.strip(" :;,.()") for term in terms for part in re.split("…|: |; ", term)]
+    return any(part in message for part in parts if len(part) > 9)
+
+
+def test_every_message_is_explained() -> None:
+    messages = {
+        message
+        for path in (ROOT / "zeotwisted").rglob("*.py")
+        for message in said(ast.parse(path.read_text()))
+    }
+    assert len(messages) > 100
+    page = terms(TROUBLESHOOTING.read_text())
+    # What begins with the name of the daemon, and goes on with a message of its own.
+    messages -= {"zeo: …", "zeo: storage …: …"}
+    assert {message for message in messages if not explained(message, page)} == set()
+    assert not explained("the moon is in the way", page)
+    assert messages >= _INTERNAL, "there are messages that are not there any more"
+
+
+def test_messages_are_found() -> None:
+    source = """
+_log.warning("%s: watch out", name)
+raise ClientDisconnected(f"{name} is gone")
+print("not a message")
+"""
+    assert said(ast.parse(source)) == {"…: watch out", "… is gone"}
+
+
 def test_each_message_has_a_remedy() -> None:
     page = TROUBLESHOOTING.read_text()
     assert page.count("*Remedy:*") == page.count("*Cause:*") == len(terms(page))

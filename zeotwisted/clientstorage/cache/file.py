@@ -1,6 +1,6 @@
 """Records that the server need not be asked for again, in a file that outlives the process.
 
-The file has two logs (see `cachelog`), one for probation and one for the rest (see `eviction`).
+The file has two logs (see `log`), one for probation and one for the rest (see `eviction`).
 A store goes to one of them. What ends the validity of records, and the last tid, goes to both,
 in the order in which it happens and before anybody is told: so each log is right by itself,
 wherever it ends when the process is killed, and the cache is right up to the lower of the two
