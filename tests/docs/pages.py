@@ -10,7 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 
 #: What is printed on the site.
-PAGES = sorted([ROOT / "README.rst", *(ROOT / "docs").rglob("*.rst")])
+PAGES = sorted(
+    [ROOT / "README.rst", ROOT / "benchmarks" / "README.rst", *(ROOT / "docs").rglob("*.rst")]
+)
 
 #: A block that is for readers only.
 PICTURE = "text"
