@@ -45,8 +45,9 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "clientstorage.connection": (*_COMMON, "clientstorage.calls", "clientstorage.records"),
     "clientstorage.blobs": (*_COMMON, "clientstorage.calls"),
     "clientstorage.commit": (*_COMMON, "clientstorage.blobs", "clientstorage.calls")
-    + ("clientstorage.records",),
-    "clientstorage.history": (*_COMMON, "clientstorage.commit"),
+    + ("clientstorage.connection", "clientstorage.records"),
+    "clientstorage.history": (*_COMMON, "clientstorage.calls", "clientstorage.commit")
+    + ("clientstorage.connection",),
     "storageserver.arguments": ("arguments", "protocol"),
     "storageserver.floods": (),
     "storageserver.turns": (),

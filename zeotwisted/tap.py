@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import IService
@@ -13,14 +12,14 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
-from zeotwisted.config import datatypes
-
 from .config import (
     ConfigurationError,
+    Setting,
     StorageOpener,
     is_encrypted,
     parse_storages,
     read_server_config,
+    server_settings,
     storage_section,
 )
 from .daemon import (
@@ -45,24 +44,23 @@ __all__ = ["Options", "makeService"]
 _DEFAULT_LISTEN = "tcp:8100:interface=127.0.0.1"
 
 
-def _number(option: str, convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:
+#: The letters of settings that have a short option.
+_LETTERS = {"read-only": "r", "transaction-timeout": "t"}
+
+
+def _parameter(setting: Setting) -> list[Any]:
+    """Return how `usage.Options` describes the option for a setting."""
+
     def coerce(text: str) -> Any:
         try:
-            return convert(text)
-        except ValueError:
-            raise usage.UsageError(f"--{option} {text}: write {expected}")
+            value = setting.convert(text)
+        except ValueError as error:
+            raise usage.UsageError(f"--{setting.key} {text}: {error}")
+        # twistd goes to another folder.
+        return os.path.abspath(value) if isinstance(value, str) else value
 
-    return coerce
-
-
-def _folder(option: str) -> Callable[[str], str]:
-    def coerce(path: str) -> str:
-        if not os.path.isdir(path):
-            raise usage.UsageError(f"--{option} {path}: there is no such folder; create it")
-        # twistd goes to another one.
-        return os.path.abspath(path)
-
-    return coerce
+    letter = _LETTERS.get(setting.key)
+    return [setting.key, letter, setting.default, setting.summary, coerce]
 
 
 class Options(usage.Options):
@@ -78,74 +76,13 @@ class Options(usage.Options):
         ["file", "f", None, "Serve this FileStorage, as storage 1 [default: Data.fs]"],
         ["blob-dir", "b", None, "Its blob directory [default: blobs, if --file is not given]"],
         ["conf", "C", None, "Read a zeo.conf; no other option is allowed with it"],
-        [
-            "invalidation-queue-size",
-            None,
-            100,
-            "How many transactions to remember for clients that reconnect",
-            _number("invalidation-queue-size", datatypes.queue_size, "a whole number, 1 or more"),
-        ],
-        [
-            "invalidation-queue-bytes",
-            None,
-            32 * 1024 * 1024,
-            "How much memory may be used to remember more of them, in bytes or as 32MB",
-            _number("invalidation-queue-bytes", datatypes.queue_bytes, "a size such as 32MB"),
-        ],
-        [
-            "invalidation-age",
-            None,
-            None,
-            "How many seconds a client may be away and still be told what changed; 0: never "
-            "[default: a day, if the storage can find that out fast]",
-            _number("invalidation-age", datatypes.age, "a number of seconds, 0 or more"),
-        ],
-        [
-            "transaction-timeout",
-            "t",
-            None,
-            "How many seconds a client may hold the commit lock",
-            _number("transaction-timeout", datatypes.timeout, "a number of seconds above 0"),
-        ],
-        [
-            "client-timeout",
-            None,
-            60.0,
-            "How many seconds a client may be silent before it is given up; 0: any",
-            _number("client-timeout", datatypes.silence, "a number of seconds, 0 or more"),
-        ],
-        [
-            "spool-dir",
-            None,
-            None,
-            "Where long transactions are kept until they are voted [default: the system's "
-            "folder for temporary files]",
-            _folder("spool-dir"),
-        ],
-        [
-            "message-limit",
-            None,
-            2**30,
-            "The longest message from a client, in bytes or as 500MB",
-            _number("message-limit", datatypes.message_size, "a size from 64KB to 4095MB"),
-        ],
-        [
-            "protocol-limit",
-            None,
-            6,
-            "The highest protocol version to offer: 5 or 6",
-            _number("protocol-limit", datatypes.protocol_version, "5 or 6"),
-        ],
+        *(_parameter(setting) for setting in server_settings() if not setting.is_flag),
     ]
 
     optFlags = [
-        ["read-only", "r", "Refuse clients that want to write, and packs"],
-        [
-            "client-conflict-resolution",
-            None,
-            "Let clients resolve conflicts; the daemon then needs none of your classes",
-        ],
-        ["msgpack", None, "Speak msgpack with ZEO's clients, too; all of them must have it"],
+        [setting.key, _LETTERS.get(setting.key), setting.summary]
+        for setting in server_settings()
+        if setting.is_flag
     ]
 
     def __init__(self) -> None:
@@ -248,6 +185,14 @@ def _storages(options: Options) -> list[StorageOpener]:
     return openers
 
 
+def _settings(options: Options) -> dict[str, Any]:
+    values = {}
+    for setting in server_settings():
+        value = options[setting.key]
+        values[setting.attribute] = bool(value) if setting.is_flag else value
+    return values
+
+
 def _certificates(places: list[str]) -> list[str]:
     return [files["certKey"] for files in map(endpoint_files, places) if files]
 
@@ -288,19 +233,7 @@ def makeService(options: Options) -> IService:
         daemon = Daemon(
             reactor,
             _storages(options),
-            ServerOptions(
-                read_only=bool(options["read-only"]),
-                invalidation_queue_size=options["invalidation-queue-size"],
-                invalidation_queue_bytes=options["invalidation-queue-bytes"],
-                invalidation_age=options["invalidation-age"],
-                transaction_timeout=options["transaction-timeout"],
-                client_timeout=options["client-timeout"],
-                client_conflict_resolution=bool(options["client-conflict-resolution"]),
-                msgpack=bool(options["msgpack"]),
-                protocol_limit=options["protocol-limit"],
-                message_limit=options["message-limit"],
-                spool_dir=options["spool-dir"],
-            ),
+            ServerOptions(**_settings(options)),
             [(text, _endpoint(reactor, text)) for text in places],
             certificates=_certificates(places),
         )

@@ -149,7 +149,7 @@ def option_lines() -> Iterator[str]:
     yield ".. program:: twistd zeo"
     yield ""
     flags = {name for name, *_ in Options.optFlags}
-    described = {name: info for name, info in keys("zeo").items() if name not in flags}
+    described = keys("zeo")
     for name, short in option_names().items():
         value = _VALUES.get(name, "")
         forms = [f"-{short} {value}".strip()] if short else []
@@ -163,6 +163,9 @@ def option_lines() -> Iterator[str]:
         if name in described:
             # The description of the key says more.
             text = _literals(_paragraph(described[name].description)).rstrip(".")
+            if name in flags:
+                # It says what happens without the key, and a flag is off then.
+                text = re.sub(r" Without this key.*", "", text).rstrip(".")
             text = text.replace("this key", "this option")
         yield f"   {text}."
         if default:

@@ -27,6 +27,21 @@ from zeotwisted.config.server import (
 MEMORY = "<mappingstorage>\n</mappingstorage>\n"
 
 
+DEFAULTS = {
+    "read_only": False,
+    "invalidation_queue_size": 100,
+    "invalidation_queue_bytes": 32 * 1024 * 1024,
+    "invalidation_age": None,
+    "transaction_timeout": None,
+    "client_timeout": 60.0,
+    "client_conflict_resolution": False,
+    "msgpack": False,
+    "protocol_limit": 6,
+    "message_limit": 1024**3,
+    "spool_dir": None,
+}
+
+
 def server_text(*lines: str, storages: str = MEMORY) -> str:
     """Return a configuration whose `lines` begin at line 3."""
     return "\n".join(["<zeo>", "address 8100", *lines, "</zeo>", storages])
@@ -52,23 +67,14 @@ def no_msgpack_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_defaults() -> None:
     config = parse_server_config(server_text())
     (opener,) = config.storages
-    assert config == ServerConfig(address=("", 8100), storages=(opener,))
     assert config == ServerConfig(
         address=("", 8100),
         storages=(opener,),
-        read_only=False,
-        invalidation_queue_size=100,
-        invalidation_queue_bytes=32 * 1024 * 1024,
-        invalidation_age=None,
-        transaction_timeout=None,
-        client_timeout=60.0,
-        client_conflict_resolution=False,
-        msgpack=False,
-        protocol_limit=6,
-        message_limit=1024**3,
-        spool_dir=None,
+        settings=DEFAULTS,
         pid_filename=None,
         eventlog=None,
+        ssl=None,
+        certificate=None,
     )
     assert opener.name == "1"
 
@@ -97,7 +103,10 @@ def test_defaults() -> None:
 )
 def test_a_value(line: str, expected: dict[str, object]) -> None:
     config = parse_server_config(server_text(line))
-    assert config == ServerConfig(address=("", 8100), storages=config.storages, **expected)
+    (name,) = expected
+    settings = DEFAULTS | expected if name in DEFAULTS else DEFAULTS
+    others = {} if name in DEFAULTS else expected
+    assert config == ServerConfig(("", 8100), config.storages, settings, **others)
 
 
 @pytest.mark.parametrize(
@@ -128,13 +137,13 @@ def test_environment_decides_on_msgpack_only_when_the_key_is_missing(
     monkeypatch: pytest.MonkeyPatch, variable: str, lines: list[str], expected: bool
 ) -> None:
     monkeypatch.setenv("ZEO_MSGPACK", variable)
-    assert parse_server_config(server_text(*lines)).msgpack is expected
+    assert parse_server_config(server_text(*lines)).settings["msgpack"] is expected
 
 
 def test_configuration_cannot_be_changed() -> None:
     config = parse_server_config(server_text())
     with pytest.raises(AttributeError):
-        config.read_only = True  # type: ignore[misc]
+        config.address = "x"  # type: ignore[misc]
 
 
 # Errors
@@ -369,7 +378,7 @@ def test_a_file_that_includes_itself(tmp_path: Path) -> None:
 
 def test_line_ends_and_tabs_of_other_systems() -> None:
     text = server_text("read-only on").replace("read-only ", "\tread-only\t")
-    assert parse_server_config(text.replace("\n", "\r\n")).read_only
+    assert parse_server_config(text.replace("\n", "\r\n")).settings["read_only"]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "", "9" * 5000])
@@ -392,7 +401,7 @@ def test_bad_age(value: str) -> None:
 def test_bad_timeout(value: str) -> None:
     assert message_of(server_text(f"transaction-timeout {value}")) == (
         f"configuration, line 3: transaction-timeout: {value!r} is not a timeout; "
-        "write a number of seconds above 0, or remove the line for no timeout"
+        "write a number of seconds above 0, or leave it out for no timeout"
     )
 
 
@@ -648,8 +657,7 @@ def test_file_like_the_documentations(tmp_path: Path) -> None:
     assert config == ServerConfig(
         address=("localhost", 8100),
         storages=config.storages,
-        invalidation_queue_size=1000,
-        transaction_timeout=300.0,
+        settings=DEFAULTS | {"invalidation_queue_size": 1000, "transaction_timeout": 300.0},
         pid_filename=f"{tmp_path}/var/ZEO.pid",
         eventlog=config.eventlog,
     )

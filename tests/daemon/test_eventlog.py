@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.support import wait_until
+from tests.clientstorage.support import wait_until
 
 from .conftest import Running, opened
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.support import wait_until
+from tests.clientstorage.support import wait_until
 
 from .conftest import ANYWHERE, SCRIPTS, TIMEOUT, Running, commit, environment, opened, read
 

@@ -201,7 +201,7 @@ def test_corrupt_file(folder: Path) -> None:
         ("-t nan", "--transaction-timeout nan: write a number of seconds"),
         ("--client-timeout -1", "--client-timeout -1: write a number of seconds"),
         ("--message-limit 3", "--message-limit 3: write a size from 64KB"),
-        ("--spool-dir nowhere", "--spool-dir nowhere: there is no such folder"),
+        ("--spool-dir nowhere", "--spool-dir nowhere: create the directory, or correct"),
         ("--protocol-limit 7", "--protocol-limit 7: write 5 or 6"),
         ("--nonsense", "option --nonsense not recognized"),
         ("--file", "option --file requires argument"),
@@ -362,7 +362,7 @@ def test_pid_file_that_cannot_be_written(folder: Path) -> None:
 
 def test_storage_that_cannot_be_served(folder: Path) -> None:
     (folder / "zeo.conf").write_text(
-        "%import tests.server.mvcc\n<zeo>\n address 127.0.0.1:0\n</zeo>\n"
+        "%import tests.storageserver.mvcc\n<zeo>\n address 127.0.0.1:0\n</zeo>\n"
         "<mvccstorage main>\n closed closed\n</mvccstorage>\n"
     )
     line = refused(folder, "zeo", "--conf", "zeo.conf")
@@ -374,7 +374,7 @@ def test_application_with_a_storage_that_cannot_be_served(folder: Path) -> None:
     (folder / "zeo.tac").write_text(
         "from twisted.application.service import Application\n"
         "from twisted.internet import reactor\n"
-        "from tests.server.mvcc import Storage\n"
+        "from tests.storageserver.mvcc import Storage\n"
         "from zeotwisted.storageserver.service import StorageServer\n"
         "application = Application('zeo')\n"
         "StorageServer(reactor, {'main': Storage()}).setServiceParent(application)\n"

@@ -169,7 +169,7 @@ def test_invalidation_queue_size(daemon: Daemon, size: int, remembered: bool) ->
         for number in range(1, 6):
             connection.root()["a"] = number
             transaction.commit()
-        answer = storage._call("getInvalidations", before)
+        answer = storage._link.call("getInvalidations", before)
     assert (answer is not None) is remembered
 
 
@@ -191,7 +191,7 @@ def test_more_than_the_queue_is_told(daemon: Daemon, options: list[str]) -> None
         for number in range(1, 6):
             connection.root()["a"] = number
             transaction.commit()
-        tid, oids = storage._call("getInvalidations", before)
+        tid, oids = storage._link.call("getInvalidations", before)
         assert tid == storage.lastTransaction()
         # The queue may name one as often as it was changed.
         assert set(split(oids)) == {connection.root()._p_oid}
@@ -201,7 +201,7 @@ def test_transaction_timeout(daemon: Daemon) -> None:
     running = daemon(*ANYWHERE, "--transaction-timeout", "0.2")
     with opened(running.address) as connection:
         storage = connection.db().storage
-        protocol = storage._protocol()
+        protocol = storage._link.protocol()
         lost = threading.Event()
         storage._link.thread.reactor.callFromThread(
             lambda: protocol.lost.addBoth(lambda _: lost.set())
@@ -282,7 +282,7 @@ def test_protocols(daemon: Daemon, options: tuple[str, ...], stock: bytes, own: 
     with socket.create_connection(running.address, TIMEOUT) as sock:
         assert sock.recv(100) == b"\0\0\0\2" + stock
     with opened(running.address) as connection:
-        assert connection.db().storage._protocol().version == own
+        assert connection.db().storage._link.protocol().version == own
 
 
 def test_message_limit(daemon: Daemon) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ZODB.FileStorage import FileStorage
 
-from tests.client.support import wait_until
+from tests.clientstorage.support import wait_until
 
 from .conftest import ANYWHERE, ROOT, SCRIPTS, TIMEOUT, Running, commit, environment, read
 

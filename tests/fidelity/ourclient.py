@@ -27,6 +27,10 @@ class ClientStorage(zeotwisted.ClientStorage):
         self._connection_generation = 0
         super().__init__(addr, storage, *args, **options)
 
+    @property
+    def _server_addr(self) -> str | None:
+        return self._info.server
+
     def notify_connected(self, conn: Any, info: dict[str, Any]) -> None:
         self._connection_generation += 1
         super().notify_connected(conn, info)
@@ -40,11 +44,11 @@ class _Waiting:
 
     @property
     def timeout(self) -> float:
-        return self._storage._wait_timeout
+        return self._storage._link.timeout
 
     @timeout.setter
     def timeout(self, seconds: float) -> None:
-        self._storage._wait_timeout = seconds
+        self._storage._link.timeout = seconds
 
 
 def note_verification() -> None:

@@ -273,7 +273,7 @@ class Client:
         storage = self.storage
         for oid in oids:
             waiter = Waiter(into_cache(storage._coherence, oid))
-            storage._protocol().call(waiter, "loadBefore", oid, tid)
+            storage._link.protocol().call(waiter, "loadBefore", oid, tid)
 
     def cached(self, oid: bytes, tid: bytes = LATEST) -> Any:
         """Return what the client believes without asking the server."""

@@ -560,7 +560,7 @@ class CtrlC:
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
         path = Path(frame.f_code.co_filename)
-        if path.name not in self.MODULES or path.parent.name != "client" or self.where:
+        if path.name not in self.MODULES or path.parent.name != "calls" or self.where:
             return None
         # No signal is heeded between the end of a block and the release of its lock.
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).split()

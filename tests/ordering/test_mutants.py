@@ -232,14 +232,14 @@ MUTANTS = [
     ),
     Mutant(
         "5: what the socket has not taken is not overtaken",
-        "transports.py",
+        "transport/sockets.py",
         "if handle is None or transport.dataBuffer or transport.disconnecting:",
         "if handle is None or transport.disconnecting:",
         SERVER + "test_what_a_socket_takes_later_is_not_overtaken",
     ),
     Mutant(
         "5: what the socket has not taken can be seen",
-        "transports.py",
+        "transport/sockets.py",
         "            transport.doWrite()\n\n\ndef _plain_socket",
         "            pass\n\n\ndef _plain_socket",
         SERVER + "test_what_a_socket_takes_later_is_not_overtaken",
@@ -362,7 +362,7 @@ MUTANTS = [
     ),
     Mutant(
         "liveness: who asks too late gives up peers that are there",
-        "liveness.py",
+        "transport/liveness.py",
         "_PROBE = 2\n",
         "_PROBE = 9\n",
         LIVENESS + "test_server_that_answers_stays",

@@ -9,7 +9,7 @@ import pytest
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import POSKeyError, ReadConflictError
 
-from tests.client.support import InThread, wait_until
+from tests.clientstorage.support import InThread, wait_until
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
 from zeotwisted.protocol.session import ServerHandshake
 from zeotwisted.storageserver.storage import loads
@@ -168,7 +168,7 @@ def test_the_thread_that_brings_it_does_not_wait_for_it(
     client: Client, server: PuppetServer
 ) -> None:
     client.storage.prefetch([OID_A], LATEST)
-    protocol = client.storage._protocol()
+    protocol = client.storage._link.protocol()
     protocol._is_reactor_thread = lambda: True
     with pytest.raises(ClientStorageError, match="loadBefore"):
         client.storage.loadBefore(OID_A, LATEST)

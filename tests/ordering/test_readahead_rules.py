@@ -13,7 +13,7 @@ from ZODB.utils import p64
 from zodbpickle import binary
 from zodbpickle.pickle import Pickler
 
-from tests.client.support import SOON, wait_until
+from tests.clientstorage.support import SOON, wait_until
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
 from zeotwisted.protocol.session import ServerHandshake
 

@@ -19,7 +19,7 @@ from ZODB import POSException
 from zodbpickle.pickle import Pickler as ZodbPickler
 from ZopeUndo.Prefix import Prefix as ZopePrefix
 
-from zeotwisted.protocol import pickles
+from zeotwisted.protocol import pickleclasses, picklemachine
 from zeotwisted.protocol.errors import exception_from_wire
 from zeotwisted.protocol.pickles import PickleError, dumps, loads
 from zeotwisted.protocol.undo import Prefix
@@ -142,9 +142,9 @@ def test_nesting_up_to_the_limit() -> None:
     def nested(depth: int) -> bytes:
         return b"N" + b"\x85" * depth + b"."
 
-    assert loads(nested(pickles._MAX_DEPTH - 1)) is not None
+    assert loads(nested(picklemachine._MAX_DEPTH - 1)) is not None
     with pytest.raises(PickleError, match="nested"):
-        loads(nested(pickles._MAX_DEPTH + 1))
+        loads(nested(picklemachine._MAX_DEPTH + 1))
 
 
 class Unsendable:
@@ -220,7 +220,7 @@ class SideEffect(Exception):
         self.__init__()
 
 
-ALLOWED = set(pickles._CALLABLES) | set(pickles._INSTANCES)
+ALLOWED = set(pickleclasses.CALLABLES) | set(pickleclasses.INSTANCES)
 
 NAMES = sorted(
     {("builtins", name) for name in dir(builtins)}
@@ -414,7 +414,9 @@ def test_malformed(name: str) -> None:
 
 
 def test_every_opcode_is_either_known_or_refused() -> None:
-    allowed = {bytes([code]) for code, step in enumerate(pickles._OPCODES) if step is not None}
+    allowed = {
+        bytes([code]) for code, step in enumerate(picklemachine._OPCODES) if step is not None
+    }
     assert allowed <= {
         getattr(pickle, name)
         for name in dir(pickle)
@@ -445,7 +447,7 @@ def test_random_bytes(data: bytes) -> None:
         loads(data)
 
 
-OPCODES = [bytes([code]) for code, step in enumerate(pickles._OPCODES) if step is not None]
+OPCODES = [bytes([code]) for code, step in enumerate(picklemachine._OPCODES) if step is not None]
 fragments = st.sampled_from(
     [*OPCODES, SET, PREFIX, BYTEARRAY, b"q\x00", b"h\x00", b"K\x01", b"C\x01a", b"X\x01\0\0\0a"]
 )

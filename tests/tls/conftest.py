@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.conftest import world
+from tests.clientstorage.conftest import world
 
 from .certificates import Certificates
 

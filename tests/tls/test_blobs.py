@@ -9,8 +9,8 @@ import pytest
 import ZEO
 from ZODB.utils import p64
 
-from tests.client.support import World
-from tests.client.test_blobs import blob_server, store_blob
+from tests.clientstorage.blobs.test_blobs import blob_server, store_blob
+from tests.clientstorage.support import World
 
 from .certificates import Certificates
 from .test_pairs import context

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from tests.client.support import Script, World, store
+from tests.clientstorage.support import Script, World, store
 from tests.daemon.conftest import Running, commit, daemon, folder, read, run
 from tests.daemon.test_mistakes import refused
 from tests.ordering.puppets import MemoryReactor

@@ -14,7 +14,7 @@ import pytest
 from twisted.internet import ssl as twisted_ssl
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from tests.client.support import SOON, World, wait_until
+from tests.clientstorage.support import SOON, World, wait_until
 from zeotwisted.config import server as config_server
 from zeotwisted.exceptions import ClientDisconnected, ProtocolError
 from zeotwisted.transport import tls

@@ -12,7 +12,7 @@ import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import p64, z64
 
-from tests.client.support import InThread, World
+from tests.clientstorage.support import InThread, World
 from tests.ordering.test_leading import (
     Wire,
     storage,

@@ -8,7 +8,7 @@ import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import z64
 
-from tests.client.support import InThread, World, store
+from tests.clientstorage.support import InThread, World, store
 from zeotwisted.exceptions import ClientDisconnected
 from zeotwisted.transport.sockets import bottom
 
@@ -29,7 +29,7 @@ def test_server_that_vanishes(world: World, certificates: Certificates) -> None:
     )
     tid = store(storage, OID, b"data")
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        handle = bottom(storage._protocol().transport).getHandle()
+        handle = bottom(storage._link.protocol().transport).getHandle()
         assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 3000
     proxy.silence()
     with pytest.raises(ClientDisconnected, match="nothing was heard"):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import ZEO
 
-from tests.client.support import World, store
+from tests.clientstorage.support import World, store
 
 from .certificates import Certificates, ssl_section
 

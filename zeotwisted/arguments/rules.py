@@ -56,7 +56,7 @@ _UNITS = {"KB": 1024, "MB": 1024**2, "GB": 1024**3}
 class ArgumentError(ValueError, TypeError):
     """An argument can never work; the text says what to write instead, in a line.
 
-    It is a ValueError, and for those who expect one where the type is wrong, a TypeError.
+    It is a ValueError, and also a TypeError, as callers expect where the type is wrong.
     """
 
 

@@ -18,8 +18,8 @@ from zeotwisted.reactor import OwnReactor
 from .arguments import STORAGE_CLIENT
 from .cache import open_cache
 from .calls import ClientProtocol
-from .commit import READERS
 from .connection import ClientConnection, Target, Wanted, client_security
+from .history import READERS
 from .records import Coherence, load
 
 __all__ = ["Listener", "Revision", "StorageClient"]
@@ -37,7 +37,7 @@ _PREFETCHED = 200
 
 
 class Listener(Protocol):
-    """An object that is told of changes. It has two methods of the database of a storage."""
+    """Is told of changes; the methods are those of the database above a storage."""
 
     def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> object:
         """The transaction `tid`, and maybe some before it, have changed `oids`."""
@@ -138,7 +138,7 @@ class StorageClient:
         return ready is not None and ready.read_only
 
     def close(self) -> None:
-        """Close the connection. Calls that wait fail with `ClientDisconnected`."""
+        """Close the connection; calls that wait for the server fail with `ClientDisconnected`."""
         self._connection.close()
         self._cache.close()
 

@@ -2,64 +2,46 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
-from threading import get_ident
-from typing import IO, Any
+from typing import Any
 
 from ZODB import event, interfaces
 from ZODB.blob import is_blob_record
 from ZODB.ConflictResolution import ConflictResolvingStorage
-from ZODB.POSException import (
-    ConflictError,
-    POSError,
-    POSKeyError,
-    ReadOnlyError,
-    StorageTransactionError,
-    Unsupported,
-)
+from ZODB.POSException import POSKeyError, ReadOnlyError, Unsupported
 from ZODB.utils import maxtid, z64
 from zope.interface import alsoProvides, implementer
 
 from zeotwisted.arguments import checked
-from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
+from zeotwisted.exceptions import ClientDisconnected
 from zeotwisted.interfaces import StaleCache
 from zeotwisted.reactor import call_after_fork
 
 from .arguments import CLIENT_STORAGE
 from .blobs import client_blobs, open_blob
-from .cache import ClientCache, open_cache
-from .calls import ClientProtocol, Waiter
-from .commit import ClientTransaction, CommitGate, Entry, Votes, entries, history, undo_log
+from .cache import ClientCache, open_cache, statistics_of
+from .calls import ClientProtocol
+from .commit import Committing
 from .connection import Link, Target, Wanted, client_security, parse_address
-from .history import TransactionIterator, copy_transactions, warn_of_missing_blob
-from .records import Coherence, Prefetches, ReadAhead, StorageInfo, into_cache
+from .history import (
+    Entry,
+    copy_transactions,
+    entries,
+    history,
+    transactions,
+    undo_log,
+    warn_of_missing_blob,
+)
+from .records import Coherence, Reader, StorageInfo
 
 __all__ = ["ClientStorage"]
 
 _log = logging.getLogger("zeotwisted.client")
 
 MB = 1024 * 1024
-
-#: How long (seconds) to wait for the storage's size, which nobody needs to know exactly.
-_INFO_TIMEOUT = 2.0
-
-#: What a client provides if the served storage does.
-_OPTIONAL_INTERFACES = (
-    interfaces.IStorageRestoreable,
-    interfaces.IStorageIteration,
-    interfaces.IStorageUndoable,
-    interfaces.IStorageCurrentRecordIteration,
-    interfaces.IExternalGC,
-)
-
-#: Of all storages of this process: two of them may be clients of one storage at a server.
-_votes = Votes()
 
 _NOT_YET = {
     "_client_factory": "another implementation of the connection",
@@ -181,22 +163,16 @@ class ClientStorage(ConflictResolvingStorage):
         self.__name__ = name or str(("127.0.0.1", addr) if isinstance(addr, int) else addr)
         self._cache_size = valid.cache_size
         self._wait_timeout = 30.0 if wait_timeout is None else valid.wait_timeout
-        self._wants_read_only = valid.read_only
         self._client_label = client_label
         self._server_sync = valid.server_sync
         self._reads_ahead = valid.read_ahead
         self._own_reactor = reactor
         self._db: Any = None
-        self._server_addr: str | None = None
-        #: What tells the served storage from all others in the world.
-        self._served_storage: tuple[str, str] = ("", "")
         #: Encoding and version that were agreed upon with the server, for example ``b"M6"``.
         self.protocol_version = b""
         self._blobs = client_blobs(
             valid.blob_dir, valid.shared_blob_dir, valid.blob_cache_size, blob_cache_size_check
         )
-        # Whether the served storage has blobs.
-        self._served_blobs = False
         self.blob_dir = valid.blob_dir
         self.shared_blob_dir = valid.shared_blob_dir
         #: ZODB's view of the folder; None without `blob_dir`.
@@ -204,14 +180,14 @@ class ClientStorage(ConflictResolvingStorage):
         if blob_dir is not None:
             alsoProvides(self, interfaces.IBlobStorage)
         self._cache = open_cache(valid.cache, client, var, storage, valid.cache_size)
-        self._start_parts(target)
         self._info = StorageInfo(lambda: self._coherence.last_transaction())
+        self._start_parts(target)
         self._blobs.start()
         call_after_fork(self)
         self._link.begin()
         if valid.wait:
             try:
-                self._link.wait_for_first(self._wait_timeout)
+                self._link.wait_for_first()
             except BaseException:
                 # Nobody will have this object to close it.
                 self.close()
@@ -222,13 +198,19 @@ class ClientStorage(ConflictResolvingStorage):
         self._coherence = Coherence(
             self._cache, self.invalidateTransaction, self.invalidateCache, self._notify_stale
         )
-        self._prefetches = Prefetches(self._coherence)
-        self._read_ahead = ReadAhead(self._coherence) if self._reads_ahead else None
-        self._gate = CommitGate()
-        self._oids: deque[bytes] = deque()
-        # Numbers of iterators that are not needed any more, with the connections they belong to.
-        self._dropped: deque[tuple[ClientProtocol, int]] = deque()
-        self._link = Link(target, self._own_reactor, self._coherence, self, self.__name__)
+        self._link = Link(
+            target, self._wait_timeout, self._own_reactor, self._coherence, self, self.__name__
+        )
+        self._reader = Reader(
+            self._coherence,
+            self._cache,
+            self._link.protocol,
+            lambda: self._link.ready is not None,
+            self._reads_ahead,
+        )
+        self._committing = Committing(
+            self._link, self._coherence, self._info, self._blobs, self._cache_size, self.__name__
+        )
 
     def forked(self) -> None:
         """This is a child process: connect anew when somebody needs the server.
@@ -250,10 +232,10 @@ class ClientStorage(ConflictResolvingStorage):
             self._link.begin_closing()
 
     def close(self) -> None:
-        """Close the connection and the cache. Calls that wait raise `ClientDisconnected`."""
+        """Close the connection. Calls that wait for the server raise `ClientDisconnected`."""
         if not self._link.begin_closing():
             return
-        self._gate.close()
+        self._committing.close()
         try:
             self._link.let_go()
         finally:
@@ -261,25 +243,6 @@ class ClientStorage(ConflictResolvingStorage):
             self._blobs.close()
 
     # The connection.
-
-    def _protocol(self, timeout: float | None = None) -> ClientProtocol:
-        protocol = self._link.ready or self._link.begin().wait(
-            self._wait_timeout if timeout is None else timeout
-        )
-        if self._dropped:
-            self._tell_dropped_iterators(protocol)
-        return protocol
-
-    def _writable_protocol(self, timeout: float) -> ClientProtocol:
-        return self._link.begin().wait(timeout, writable=True)
-
-    def _call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
-        return self._protocol(timeout).ask(Waiter(), name, *args)
-
-    def _call_versioned(self, name: str, *args: Any) -> tuple[Any, bool]:
-        """Return the result, and whether it is one of version 6."""
-        protocol = self._protocol()
-        return protocol.ask(Waiter(), name, *args), protocol.is_extended
 
     def is_connected(self, test: bool = False) -> bool:
         """Return whether there is a connection to a server.
@@ -298,31 +261,21 @@ class ClientStorage(ConflictResolvingStorage):
         :param conn: may be used for calls that do not wait.
         :param info: what the server tells of the storage.
         """
-        self._server_addr = _peer_name(conn.connected_to)
         self.protocol_version = conn.version
         conn.tells_tids = bool(info.get("tid_at_vote"))
-        # A stock server does not tell, and has an address for each way to reach it.
-        instance = info.get("instance") or self._server_addr
-        self._served_storage = (instance, self._link.target.storage_id)
-        self._info.connected(info)
-        provided = set(map(tuple, info.get("interfaces", ())))
-        for interface in _OPTIONAL_INTERFACES:
-            if _name(interface) in provided:
-                alsoProvides(self, interface)
-        restores_blobs = _name(interfaces.IBlobStorageRestoreable) in provided
-        self._served_blobs = restores_blobs or _name(interfaces.IBlobStorage) in provided
-        if restores_blobs and conn.is_extended and self.blob_dir is not None:
-            alsoProvides(self, interfaces.IBlobStorageRestoreable)
+        self._info.connected(conn, info, self._link.target.storage_id)
+        for interface in self._info.provided(with_blobs=self.blob_dir is not None):
+            alsoProvides(self, interface)
         if self._client_label:
             conn.oneway("set_client_label", self._client_label)
         _log.info(
-            "%s: connected to %s as %s", self.__name__, self._server_addr, conn.version.decode()
+            "%s: connected to %s as %s", self.__name__, self._info.server, conn.version.decode()
         )
 
     def notify_disconnected(self) -> None:
         """Called in the reactor's thread when the connection is lost."""
         # The server that comes next may have been started anew, and give them to others, too.
-        self._oids.clear()
+        self._committing.oids.clear()
 
     def info(self, dict: dict[str, Any]) -> None:
         """Called in the reactor's thread with news about the storage."""
@@ -334,7 +287,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def ping(self) -> None:
         """Make a round trip to the server."""
-        self._call("ping")
+        self._link.call("ping")
 
     def sync(self, force: bool = True) -> None:
         """Wait for outstanding invalidations, if the storage was made with `server_sync`."""
@@ -343,7 +296,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def server_status(self, timeout: float | None = None) -> dict[str, Any]:
         """Return the server's counters for this storage."""
-        return self._call("server_status", timeout=timeout)
+        return self._link.call("server_status", timeout=timeout)
 
     # The database above.
 
@@ -375,26 +328,13 @@ class ClientStorage(ConflictResolvingStorage):
 
         Empty if it is a cache object that does not count in our way.
         """
-        statistics = getattr(self._cache, "statistics", None)
-        if statistics is None:
-            return {}
-        return {**asdict(statistics), "entries": len(self._cache), "bytes": self._cache.used}
+        return statistics_of(self._cache)
 
     # The storage as a whole.
 
     def __len__(self) -> int:
         """Return how many objects there are, approximately."""
-        return self._info.current("length", self._ask_for_info)
-
-    def _ask_for_info(self) -> dict[str, Any] | None:
-        protocol = self._link.ready
-        if protocol is None or not self._may_wait():
-            return None
-        try:
-            return protocol.ask(Waiter(), "get_info", timeout=_INFO_TIMEOUT)
-        except (POSError, TimeoutError):
-            # The last known size is better than none.
-            return None
+        return self._info.current("length", self._link.facts)
 
     def getName(self) -> str:
         """Return the name, and whether there is a connection."""
@@ -402,7 +342,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def getSize(self) -> int:
         """Return the approximate size of the database, in bytes."""
-        return self._info.current("size", self._ask_for_info)
+        return self._info.current("size", self._link.facts)
 
     def supportsUndo(self) -> bool:
         """Return whether transactions can be undone."""
@@ -410,8 +350,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def is_read_only(self) -> bool:
         """Return whether writing is refused, by us or by the server."""
-        ready = self._link.ready
-        return self._wants_read_only or (ready is not None and ready.read_only)
+        return self._link.is_read_only
 
     isReadOnly = is_read_only
 
@@ -420,9 +359,9 @@ class ClientStorage(ConflictResolvingStorage):
 
         :raises ClientDisconnected: there was no connection yet.
         """
-        if self._server_addr is None:
+        if self._info.server is None:
             raise ClientDisconnected("not connected to a server yet")
-        return f"{self._link.target.storage_id}:{self._server_addr}"
+        return f"{self._link.target.storage_id}:{self._info.server}"
 
     def lastTransaction(self) -> bytes:
         """Return the last transaction that the database has been told of.
@@ -430,14 +369,11 @@ class ClientStorage(ConflictResolvingStorage):
         :raises ClientDisconnected: there was no connection yet, and there is none in time.
         """
         tid = self._coherence.last_transaction()
-        if tid == z64 and self._server_addr is None and self._may_wait():
+        if tid == z64 and self._info.server is None and self._link.may_wait:
             # "None" would be a snapshot of the database before its root was made.
-            self._protocol()
+            self._link.protocol()
             tid = self._coherence.last_transaction()
         return tid
-
-    def _may_wait(self) -> bool:
-        return not self._link.closed and not self._link.is_current()
 
     def pack(
         self,
@@ -457,7 +393,7 @@ class ClientStorage(ConflictResolvingStorage):
         """
         if self.is_read_only():
             raise ReadOnlyError("this client is read-only; open it for writing to pack")
-        self._call("pack", (time.time() if t is None else t) - days * 86400, bool(wait))
+        self._link.call("pack", (time.time() if t is None else t) - days * 86400, bool(wait))
 
     # Records.
 
@@ -477,63 +413,38 @@ class ClientStorage(ConflictResolvingStorage):
         :raises ZODB.POSException.POSKeyError: the object does not exist.
         """
         cached = self._coherence.load_before(oid, tid)
-        if cached is None and self._may_be_in_file():
-            cached = self._coherence.load_before(oid, tid)
-        if cached is None and self._prefetches.wait_for(oid):
-            cached = self._coherence.load_before(oid, tid)
-        if cached is not None:
-            return cached
-        protocol = self._protocol()
-        if self._read_ahead is not None and protocol.is_extended:
-            return self._read_ahead.load(protocol, oid, tid)
-        waiter = Waiter(into_cache(self._coherence, oid))
-        return protocol.load(waiter, oid, tid)
-
-    def _may_be_in_file(self) -> bool:
-        """Return whether it is worth looking into the cache once more."""
-        if self._link.ready is None and hasattr(self._cache, "wait_until_indexed"):
-            # While there is no server, the file has to say all that it can.
-            self._cache.wait_until_indexed()
-            return True
-        return False
+        return self._reader.fetch(oid, tid) if cached is None else cached
 
     def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:
         """Have records brought into the cache; do not wait for them."""
-        self._prefetches.prefetch(self._protocol(), oids, tid)
+        self._reader.prefetch(oids, tid)
 
     def loadSerial(self, oid: bytes, serial: bytes) -> bytes:
         """Return the data of the revision `serial`."""
-        return self._call("loadSerial", oid, serial)
+        return self._link.call("loadSerial", oid, serial)
 
     def getTid(self, oid: bytes) -> bytes:
         """Return the tid of the current revision."""
-        return self._call("getTid", oid)
+        return self._link.call("getTid", oid)
 
     def history(self, oid: bytes, size: int = 1) -> Sequence[dict[str, Any]]:
         """Return descriptions of the last `size` revisions."""
-        return history(*self._call_versioned("history", oid, size))
+        return history(*self._link.call_versioned("history", oid, size))
 
     def stored_history(self, oid: bytes, size: int) -> list[Entry]:
         """Do what `history` does, for a server of this storage, which must not load extensions."""
-        result, extended = self._call_versioned("history", oid, size)
+        result, extended = self._link.call_versioned("history", oid, size)
         return entries(result, "history", extended)
 
     def record_iternext(
         self, next: bytes | None = None
     ) -> tuple[bytes, bytes, bytes, bytes | None]:
         """Return oid, tid and data of a record, and what to pass for the one after it."""
-        return self._call("record_iternext", next)
+        return self._link.call("record_iternext", next)
 
     def new_oid(self) -> bytes:
         """Return an oid that was never used."""
-        if self.is_read_only():
-            raise ReadOnlyError()
-        oids = self._oids
-        while True:
-            # Another thread may take the last one at any moment.
-            with contextlib.suppress(IndexError):
-                return oids.popleft()
-            oids.extend(self._call("new_oids"))
+        return self._committing.new_oid()
 
     # Blobs.
 
@@ -549,7 +460,9 @@ class ClientStorage(ConflictResolvingStorage):
         """Store a new revision of a blob; the file `blobfilename` is taken away."""
         if version:
             raise Unsupported("versions are not supported")
-        self._blobs.store(self._transaction(txn), oid, _bytes(serial), data, blobfilename)
+        self._blobs.store(
+            self._committing.transaction(txn), oid, _bytes(serial), data, blobfilename
+        )
 
     def loadBlob(self, oid: bytes, serial: bytes) -> str:
         """Return the name of a file with a blob's content, which is fetched if need be.
@@ -557,14 +470,14 @@ class ClientStorage(ConflictResolvingStorage):
         :raises ZODB.POSException.POSKeyError: there is no such blob.
         :raises OSError: the file cannot be written.
         """
-        return self._blobs.load(self._protocol, oid, serial)
+        return self._blobs.load(self._link.protocol, oid, serial)
 
     def openCommittedBlobFile(self, oid: bytes, serial: bytes, blob: Any = None) -> Any:
         """Return a blob's content as a file that is open for reading. Raises as `loadBlob` does.
 
         :param blob: the object that is told when the file is closed.
         """
-        return open_blob(self._blobs, self._protocol, oid, serial, blob)
+        return open_blob(self._blobs, self._link.protocol, oid, serial, blob)
 
     def temporaryDirectory(self) -> str:
         """Return where blobs may be written before they are stored."""
@@ -576,13 +489,13 @@ class ClientStorage(ConflictResolvingStorage):
         self, first: int = 0, last: int = -20, specification: dict[str, Any] | None = None
     ) -> Sequence[dict[str, Any]]:
         """Return descriptions of transactions that can be undone."""
-        return undo_log(*self._call_versioned("undoInfo", first, last, specification))
+        return undo_log(*self._link.call_versioned("undoInfo", first, last, specification))
 
     def stored_undo_log(
         self, first: int, last: int, specification: dict[str, Any] | None
     ) -> list[Entry]:
         """Do what `undoInfo` does, for a server of this storage, which must not load extensions."""
-        result, extended = self._call_versioned("undoInfo", first, last, specification)
+        result, extended = self._link.call_versioned("undoInfo", first, last, specification)
         return entries(result, "undoInfo", extended)
 
     def undoLog(
@@ -594,38 +507,11 @@ class ClientStorage(ConflictResolvingStorage):
         """
         if filter is not None:
             return []
-        return undo_log(*self._call_versioned("undoLog", first, last))
+        return undo_log(*self._link.call_versioned("undoLog", first, last))
 
     def iterator(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[Any]:
         """Return an iterator over the transactions from tid `start` to tid `stop`."""
-        protocol = self._protocol()
-
-        def ask(name: str, *args: Any) -> Any:
-            # A loop over transactions may drop an iterator over records each time.
-            if self._dropped:
-                self._tell_dropped_iterators(protocol)
-            return protocol.ask(Waiter(), name, *args)
-
-        return TransactionIterator(
-            ask,
-            lambda iid: self._dropped.append((protocol, iid)),
-            start,
-            stop,
-        )
-
-    def _tell_dropped_iterators(self, protocol: ClientProtocol) -> None:
-        iids = []
-        # Other threads do the same, and the garbage collector adds to it at any moment.
-        with contextlib.suppress(IndexError):
-            while True:
-                owner, iid = self._dropped.popleft()
-                # Another connection's iterators went with it.
-                if owner is protocol:
-                    iids.append(iid)
-        if iids:
-            # It leaves with the call for which the connection is wanted.
-            with contextlib.suppress(ClientDisconnected):
-                protocol.oneway("iterator_gc", iids, hold_back=True)
+        return transactions(self._link, start, stop)
 
     def copyTransactionsFrom(self, other: Any, verbose: int = 0) -> None:
         """Copy all transactions of another storage, with their blobs.
@@ -637,23 +523,7 @@ class ClientStorage(ConflictResolvingStorage):
         :raises ZODB.POSException.Unsupported: there are blobs, and the server cannot restore them,
             or `other` was opened without them. Transactions before that one are copied.
         """
-        copy_transactions(other, self, self._restore_blob, verbose)
-
-    def _restore_blob(
-        self,
-        txn: Any,
-        oid: bytes,
-        serial: bytes,
-        data: bytes,
-        prev_txn: bytes | None,
-        file: IO[bytes],
-    ) -> None:
-        transaction = self._transaction(txn)
-        if not self._served_blobs:
-            raise Unsupported(
-                "the served storage cannot restore blobs; give it a folder for them (blob-dir)"
-            )
-        transaction.restore_blob(oid, serial, data, prev_txn, file)
+        copy_transactions(other, self, self._committing.restore_blob, verbose)
 
     # A transaction.
 
@@ -664,41 +534,11 @@ class ClientStorage(ConflictResolvingStorage):
         :raises ZODB.POSException.StorageTransactionError: it has begun already, perhaps through
             another connection of the same database, and would wait for itself.
         """
-        if self.is_read_only():
-            raise ReadOnlyError()
-        current = self._gate.current
-        if current is not None and current.txn is txn:
-            raise StorageTransactionError("Duplicate tpc_begin calls for same transaction")
-        gate = self._gate
-        if current is not None and self._link.is_current():
-            raise ClientStorageError(
-                "tpc_begin has to wait for another transaction, which cannot end while the "
-                "reactor's own thread waits"
-            )
-        transaction = ClientTransaction(txn, self._cache_size)
-        try:
-            gate.enter(transaction, self._wait_timeout)
-            protocol = self._protocol()
-            if protocol.read_only:
-                raise ReadOnlyError()
-            transaction.begin(protocol, tid, status, self._coherence.last_transaction())
-        except BaseException:
-            gate.leave(transaction)
-            raise
+        self._committing.begin(txn, tid, status)
 
     def tpc_transaction(self) -> Any:
         """Return the transaction that is under way, or None."""
-        current = self._gate.current
-        return None if current is None else current.txn
-
-    def _transaction(self, txn: Any) -> ClientTransaction:
-        current = self._gate.current
-        if current is None or current.txn is not txn:
-            if self.is_read_only():
-                raise ReadOnlyError()
-            raise StorageTransactionError("not the transaction that is under way", txn)
-        current.thread = get_ident()
-        return current
+        return self._committing.current
 
     def store(
         self, oid: bytes, serial: bytes | str | None, data: bytes, version: str, txn: Any
@@ -706,15 +546,15 @@ class ClientStorage(ConflictResolvingStorage):
         """Store a new revision of an object."""
         if version:
             raise Unsupported("versions are not supported")
-        self._transaction(txn).store(oid, _bytes(serial), data)
+        self._committing.transaction(txn).store(oid, _bytes(serial), data)
 
     def deleteObject(self, oid: bytes, serial: bytes, txn: Any) -> None:
         """Delete an object, which a garbage collector found to be unreachable."""
-        self._transaction(txn).delete(oid, serial)
+        self._committing.transaction(txn).delete(oid, serial)
 
     def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, transaction: Any) -> None:
         """Have the vote fail if `serial` is not the current revision of the object."""
-        self._transaction(transaction).check_serial(oid, serial)
+        self._committing.transaction(transaction).check_serial(oid, serial)
 
     def restore(
         self,
@@ -730,7 +570,7 @@ class ClientStorage(ConflictResolvingStorage):
             raise Unsupported("versions are not supported")
         if data is not None and is_blob_record(data):
             warn_of_missing_blob(oid, serial)
-        self._transaction(transaction).restore(oid, serial, data, prev_txn)
+        self._committing.transaction(transaction).restore(oid, serial, data, prev_txn)
 
     def restoreBlob(
         self,
@@ -748,12 +588,12 @@ class ClientStorage(ConflictResolvingStorage):
         :raises ZODB.POSException.Unsupported: the server cannot do that.
         """
         with open(blobfilename, "rb") as file:
-            self._restore_blob(transaction, oid, serial, data, prev_txn, file)
+            self._committing.restore_blob(transaction, oid, serial, data, prev_txn, file)
         os.remove(blobfilename)
 
     def undo(self, trans_id: bytes, txn: Any) -> None:
         """Undo an earlier transaction, as part of this one."""
-        self._transaction(txn).undo(trans_id)
+        self._committing.transaction(txn).undo(trans_id)
 
     def tpc_vote(self, txn: Any) -> list[bytes] | None:
         """Vote; return the oids of objects whose conflicts were resolved.
@@ -762,19 +602,7 @@ class ClientStorage(ConflictResolvingStorage):
         :raises ZODB.POSException.StorageTransactionError: the same transaction has voted through
             another client of the same storage, and would wait for itself.
         """
-        transaction = self._transaction(txn)
-        where = self._served_storage
-        _votes.refuse_second(where, transaction)
-        try:
-            resolved = transaction.vote(self.tryToResolveConflict)
-        except ConflictError as error:
-            if error.oid is not None:
-                # Whatever the reason is for which the application read an old revision, it must
-                # not read the same one when it tries again.
-                self._coherence.forget(error.oid)
-            raise
-        _votes.add(where, transaction)
-        return resolved
+        return self._committing.vote(txn, self.tryToResolveConflict)
 
     def tpc_finish(self, txn: Any, f: Callable[[bytes], Any] = lambda tid: None) -> bytes:
         """Commit; return the tid.
@@ -788,51 +616,11 @@ class ClientStorage(ConflictResolvingStorage):
             to tell.
         :raises Exception: the server failed, and the transaction is not committed.
         """
-        transaction = self._transaction(txn)
-        try:
-            tid = transaction.finish(
-                self._coherence, f, self._writable_protocol, self._wait_timeout
-            )
-        except Exception:
-            self._leave(transaction)
-            raise
-        if transaction.restores:
-            # What is left of them may have come with the other database.
-            self._oids.clear()
-        # After Ctrl-C the server is still at it: tpc_abort follows, and waits until it is done.
-        self._blobs.keep(transaction.blobs, tid)
-        self._leave(transaction)
-        return tid
-
-    def _leave(self, transaction: ClientTransaction) -> None:
-        _votes.remove(self._served_storage, transaction)
-        self._gate.leave(transaction)
-        self._blobs.discard(transaction.blobs)
+        return self._committing.finish(txn, f)
 
     def tpc_abort(self, txn: Any, timeout: float | None = None) -> None:
         """Give the transaction up; nothing happens if it is not under way."""
-        transaction = self._gate.current
-        if transaction is None or transaction.txn is not txn:
-            return
-        try:
-            transaction.abort()
-        except ClientDisconnected:
-            # The server aborts what a lost client leaves behind.
-            _log.debug("%s: aborted by the loss of the connection", self.__name__)
-        finally:
-            self._leave(transaction)
-
-
-def _name(interface: Any) -> tuple[str, str]:
-    return interface.__module__, interface.__name__
-
-
-def _peer_name(address: Any) -> str:
-    host = getattr(address, "host", None)
-    if host is not None:
-        return str((host, address.port))
-    name = getattr(address, "name", b"")
-    return os.fsdecode(name) if name else "local"
+        self._committing.abort(txn)
 
 
 def _bytes(serial: bytes | str | None) -> bytes | None:

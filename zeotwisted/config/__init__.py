@@ -5,7 +5,6 @@ ZConfig's schemas (``*.xml``) are the authority for keys, types and defaults.
 
 from __future__ import annotations
 
-from . import datatypes
 from .server import (
     ConfigurationError,
     ServerConfig,
@@ -15,16 +14,18 @@ from .server import (
     read_server_config,
     storage_section,
 )
+from .settings import Setting, server_settings
 from .tls import is_encrypted
 
 __all__ = [
     "ConfigurationError",
     "ServerConfig",
+    "Setting",
     "StorageOpener",
-    "datatypes",
     "is_encrypted",
     "parse_server_config",
     "parse_storages",
     "read_server_config",
+    "server_settings",
     "storage_section",
 ]

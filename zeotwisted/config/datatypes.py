@@ -118,7 +118,7 @@ def timeout(text: str) -> float:
     if number is None or number <= 0:
         raise ValueError(
             f"{text!r} is not a timeout; write a number of seconds above 0, "
-            "or remove the line for no timeout"
+            "or leave it out for no timeout"
         )
     return number
 

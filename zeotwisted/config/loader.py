@@ -14,7 +14,7 @@ from ZConfig.loader import ConfigLoader, Resource, SchemaLoader
 
 from .remedies import EXPECTED, for_message, unknown_key, unknown_section
 
-__all__ = ["ConfigurationError", "Loader"]
+__all__ = ["ConfigurationError", "Loader", "read_schema"]
 
 
 class ConfigurationError(ValueError):
@@ -26,7 +26,8 @@ _ASSIGNED = re.compile(r"\s*([A-Za-z][\w.-]*)\s+=\s(?=\s*\S)")
 
 
 @lru_cache
-def _schema(name: str) -> Any:
+def read_schema(name: str) -> Any:
+    """Return the schema in a file of this package."""
     return SchemaLoader().loadURL(f"package:zeotwisted.config:{name}")
 
 
@@ -66,7 +67,7 @@ class Loader(ConfigLoader):
     """
 
     def __init__(self, schema: str, source: str, url: str | None = None) -> None:
-        super().__init__(_schema(schema))
+        super().__init__(read_schema(schema))
         self._source = source
         self._url = url
         self._resources: list[_Lines] = []

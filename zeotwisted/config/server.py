@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext
@@ -13,6 +13,7 @@ from .datatypes import Address
 from .loader import ConfigurationError, Loader
 from .logfiles import unwritable_logs
 from .reactors import own_reactor
+from .settings import server_settings
 from .tls import ContextError, server_context
 
 __all__ = [
@@ -51,14 +52,7 @@ class ServerConfig:
     """Everything that can be configured about a server.
 
     :ivar address: (host, port), or the path of a Unix socket.
-    :ivar invalidation_queue_bytes: for each storage.
-    :ivar invalidation_age: in seconds; 0 not to look further back than the queue, or None for what
-        suits the storage.
-    :ivar transaction_timeout: in seconds, or None for no timeout.
-    :ivar client_timeout: the longest silence of a client in seconds; 0 for any.
-    :ivar protocol_limit: the highest protocol version to announce.
-    :ivar spool_dir: the folder for long transactions, or None for that of temporary files.
-    :ivar message_limit: the longest message to accept from a client, in bytes.
+    :ivar settings: the values of `settings.server_settings`, by their attributes.
     :ivar eventlog: sets up logging when called, or None when no logging is configured.
     :ivar ssl: certificates and settings of TLS, or None to listen without it.
     :ivar certificate: the file of the server's own certificate, if it has one.
@@ -66,17 +60,7 @@ class ServerConfig:
 
     address: Address
     storages: tuple[StorageOpener, ...]
-    read_only: bool = False
-    invalidation_queue_size: int = 100
-    invalidation_queue_bytes: int = 32 * 1024 * 1024
-    invalidation_age: float | None = None
-    transaction_timeout: float | None = None
-    client_timeout: float = 60.0
-    client_conflict_resolution: bool = False
-    msgpack: bool = False
-    protocol_limit: int = 6
-    message_limit: int = 2**30
-    spool_dir: str | None = None
+    settings: Mapping[str, Any]
     pid_filename: str | None = None
     eventlog: Callable[[], Any] | None = None
     ssl: SSLContext | None = None
@@ -127,22 +111,19 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
     return ServerConfig(
         address=zeo.address,
         storages=_named(loader, config.storages),
-        read_only=zeo.read_only,
-        invalidation_queue_size=zeo.invalidation_queue_size,
-        invalidation_queue_bytes=zeo.invalidation_queue_bytes,
-        invalidation_age=zeo.invalidation_age,
-        transaction_timeout=zeo.transaction_timeout,
-        client_timeout=zeo.client_timeout,
-        client_conflict_resolution=zeo.client_conflict_resolution,
-        msgpack=bool(os.environ.get("ZEO_MSGPACK")) if zeo.msgpack is None else zeo.msgpack,
-        protocol_limit=zeo.protocol_limit,
-        message_limit=zeo.message_limit,
-        spool_dir=zeo.spool_dir,
+        settings=_settings(zeo),
         pid_filename=zeo.pid_filename,
         eventlog=config.eventlog,
         ssl=context,
         certificate=None if context is None else os.path.expanduser(zeo.ssl.certificate),
     )
+
+
+def _settings(zeo: Any) -> dict[str, Any]:
+    values = {each.attribute: getattr(zeo, each.attribute) for each in server_settings()}
+    if values["msgpack"] is None:
+        values["msgpack"] = bool(os.environ.get("ZEO_MSGPACK"))
+    return values
 
 
 def parse_storages(text: str) -> tuple[StorageOpener, ...]:

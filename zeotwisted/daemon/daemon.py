@@ -43,7 +43,7 @@ from .terminal import Terminal
 __all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon"]
 
 #: How many connections may wait to be accepted; the system may have a lower limit. After a restart
-#: all clients come at once, and who finds no place tries again a second later.
+#: all clients connect at once, and one that finds no place tries again a second later.
 UNACCEPTED = 1024
 
 
@@ -53,23 +53,6 @@ class StartError(SystemExit, Exception):
     It is an Exception for twistd, which reports it from the background to the terminal; and it is a
     SystemExit for Python, which then prints no traceback.
     """
-
-
-def server_options(config: ServerConfig) -> ServerOptions:
-    """Return the server's part of a configuration."""
-    return ServerOptions(
-        read_only=config.read_only,
-        invalidation_queue_size=config.invalidation_queue_size,
-        invalidation_queue_bytes=config.invalidation_queue_bytes,
-        invalidation_age=config.invalidation_age,
-        transaction_timeout=config.transaction_timeout,
-        client_timeout=config.client_timeout,
-        client_conflict_resolution=config.client_conflict_resolution,
-        msgpack=config.msgpack,
-        protocol_limit=config.protocol_limit,
-        message_limit=config.message_limit,
-        spool_dir=config.spool_dir,
-    )
 
 
 def open_storages(openers: Sequence[StorageOpener], watch: ReactorWatch) -> dict[str, Any]:
@@ -309,7 +292,7 @@ def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
     daemon = Daemon(
         reactor,
         config.storages,
-        server_options(config),
+        ServerOptions(**config.settings),
         [(description, place)],
         config.pid_filename,
         [] if config.certificate is None else [config.certificate],

@@ -38,7 +38,7 @@ def is_writing() -> bool:
 
 
 class _State(Enum):
-    """Who writes."""
+    """Which thread writes."""
 
     COLLECTING = "nobody yet"
     WRITING = "the thread"

@@ -281,8 +281,9 @@ def _is_attribute(name: object) -> bool:
         and name.isidentifier()
         and name != _ARGS
         and (not name.startswith("__") or name == "__notes__")
-        # What a class has is not for a peer to replace.
+        # What a class has is not for a peer to replace. Python 3.10 has no add_note yet.
         and not hasattr(BaseException, name)
+        and name != "add_note"
     )
 
 

@@ -3,9 +3,8 @@
 Clients load records one by one, and stock clients store them so; a stock server answers. These
 messages always look the same but for ids, records and numbers, at places that are known. Here they
 are compared with what they look like, which takes a tenth of the time that the stack machine of
-`pickles` needs, and spares a load the checks of all that it might be instead. The codecs and the
-tables stay the judges: what is returned here is what they would say, and whatever is the least bit
-different is left to them.
+`pickles` needs, and spares a load the checks of all that it might be instead. What is
+returned here is what the codecs and the tables return; any other message takes their general path.
 """
 
 from __future__ import annotations

@@ -306,7 +306,7 @@ class Session:
     def answer(self, data: bytes) -> tuple[MessageId, Any] | None:
         """Return the id and the value of the answer that `data` is, if it is just that.
 
-        The fast path of who waits for it; whatever else `data` is, `receive` tells.
+        The fast path of a thread that waits for an answer. Anything else takes `receive`.
         """
         frame = self._frames.whole(data) if self.state is _OPEN else None
         if frame is None:

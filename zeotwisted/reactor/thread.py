@@ -216,7 +216,7 @@ class Forkable(Protocol):
     """Something that has to do with a reactor thread and may be inherited by a child process."""
 
     def forked(self) -> None:
-        """This is the child process now: threads, and who held which lock, are gone."""
+        """After fork: the threads, and those that held the locks, do not exist in the child."""
 
 
 _lock = threading.Lock()
@@ -250,7 +250,7 @@ def release(thread: ReactorThread) -> None:
     """Give back what `shared` returned; the last one stops it.
 
     The garbage collector may call this in the midst of anything, therefore it does not wait for
-    the lock: whoever holds it does the rest.
+    the lock: the thread that holds the lock does the rest.
     """
     _released.append(thread)
     _settle()

@@ -25,7 +25,7 @@ __all__ = [
 #: macOS has another name for it.
 _TCP_KEEPIDLE = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
 
-#: Linux takes no more seconds than that for some of its options; to who allows hours, days are one.
+#: Linux takes no more seconds than that for some of its options; it is as good as for ever.
 _LONGEST = 32767.0
 
 #: What fits into a socket's buffer, in bytes. The rest of anything longer would have to be copied.
@@ -129,8 +129,8 @@ def sender(transport: Any) -> Callable[[], None]:
     descriptor: Any = below
 
     def send() -> None:
-        # Once it is closing, only the reactor may find that everything has been sent; and who wants
-        # to send may not have heard yet that it is closed.
+        # Once it is closing, only the reactor may find that all has been sent; and the thread
+        # that sends may not know yet that it is closed.
         if descriptor.connected and not descriptor.disconnecting:
             descriptor.doWrite()
 
@@ -175,8 +175,8 @@ class DirectWriter:
                 sent = 0
         if sent < len(data):
             transport.write(data[sent:])
-            # This also moves it to the buffer that tells that something waits. Who wants to send
-            # may not have heard yet that it is closed.
+            # This also moves it to the buffer that tells that something waits. The thread that
+            # sends may not know yet that it is closed.
             if transport.connected:
                 transport.doWrite()
 

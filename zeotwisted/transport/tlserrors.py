@@ -1,4 +1,4 @@
-"""Why TLS did not work, in words for who has to correct it."""
+"""Why TLS did not work, in words for the person who has to correct it."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class _Port:
         return maybeDeferred(self._port.stopListening).addBoth(self._let_go)
 
     def _let_go(self, result: Any) -> Any:
-        # The file stays: who removes it could remove another daemon's.
+        # The file stays: another daemon may have put its own in this place.
         self._lock.close()
         return result
 

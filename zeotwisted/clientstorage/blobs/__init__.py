@@ -7,10 +7,11 @@ Rule: a file has its final name only when it is complete.
 
 from __future__ import annotations
 
-from .blobs import client_blobs, open_blob
+from .blobs import Blobs, client_blobs, open_blob
 from .uploads import upload
 
 __all__ = [
+    "Blobs",
     "client_blobs",
     "open_blob",
     "upload",

@@ -214,7 +214,7 @@ class CachedBlobs:
         data: bytes,
         filename: str,
     ) -> None:
-        # Once it is open it can be sent, whoever removes it.
+        # Once it is open it can be sent, even if another process removes it.
         with open(filename, "rb", buffering=0) as file:
             transaction.blobs.append((oid, self._cache.take(filename)))
             transaction.store_blob(oid, serial, data, file)

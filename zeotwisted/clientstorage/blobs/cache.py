@@ -186,7 +186,7 @@ class BlobCache:
         """Return where blobs may be written before they are stored."""
         return self._temporary.ensure()
 
-    # Who is here.
+    # Which processes use the folder.
 
     def _appear(self) -> FileLock:
         return self._base.use(lambda folder: FileLock(os.path.join(folder, _CLIENTS), shared=True))
@@ -250,9 +250,9 @@ class BlobCache:
     # Locks.
 
     def lock(self, path: str, timeout: float = _LOCK_TIMEOUT) -> FileLock:
-        """Return the lock that whoever makes or removes the file `path` has to have.
+        """Return the lock that is needed to make or remove the file `path`.
 
-        :param timeout: how long (seconds) to wait for somebody else who has it.
+        :param timeout: how long (seconds) to wait while another process has it.
         :raises ClientStorageError: it was not to be had in that time.
         :raises ClientDisconnected: the storage was closed.
         """
@@ -348,7 +348,7 @@ class BlobCache:
     # The end.
 
     def close(self) -> None:
-        """Give up what is not complete, and whoever waits for a lock."""
+        """Give up what is not complete, and end all waiting for locks."""
         self._closing.set()
         with self._making:
             own, self._own = self._own, {}

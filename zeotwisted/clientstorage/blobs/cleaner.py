@@ -47,7 +47,7 @@ class _Removal(Enum):
 class BlobCleaner:
     """Removes the files that were not used for the longest time, in a thread of its own.
 
-    Nothing happens before `start`. A file that is open stays readable for whoever has opened it.
+    Nothing happens before `start`. A file that a process has open stays readable there.
 
     A file is spared for some seconds after its last use, as it may not be open yet. When a client
     is closed, that does not hold for the files that only it has used, so that many clients that
@@ -158,7 +158,7 @@ class BlobCleaner:
         attempt = os.path.join(self._cache.folder, _ATTEMPT)
         cleaning = self._try_lock()
         if cleaning is None:
-            # Whoever is at it will see the note, and have another look, unless it is closed before.
+            # The process that cleans will see the note, and look again, unless it is closed before.
             with open(attempt, "w"):
                 return True
         try:
@@ -207,7 +207,7 @@ class BlobCleaner:
             with contextlib.suppress(FileNotFoundError):
                 lock = self._cache.try_lock(path)
                 if lock is not None:
-                    # Whoever receives has the lock.
+                    # A download that is under way would have the lock.
                     with contextlib.suppress(FileNotFoundError):
                         os.remove(path)
                     self._cache.unlock(lock)

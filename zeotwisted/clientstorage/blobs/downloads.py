@@ -133,7 +133,7 @@ class Downloads:
     ) -> None:
         """Download a blob; return when it is at `path`.
 
-        Whoever waits here may be interrupted: the download goes on, and keeps the lock.
+        A thread that waits here may be interrupted: the download goes on, and keeps the lock.
 
         :param lock: the lock of `path`, which belongs to the download now.
         :raises ZODB.POSException.POSKeyError: the server has no such blob.
@@ -146,7 +146,7 @@ class Downloads:
             raise
 
         def ended(result: Any) -> None:
-            # Only one of those who find that it is over may end it.
+            # Two threads may find that it is over; one of them may end it.
             if self._running.pop((oid, tid), None) is not None:
                 self._added(download.end(result))
 

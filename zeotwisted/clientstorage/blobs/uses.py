@@ -9,7 +9,7 @@ __all__ = ["OwnUses"]
 
 
 class OwnUses:
-    """The last uses. Who used a file is not to be seen from the file, only when.
+    """The last uses by this client. A file shows when it was used, but not by which process.
 
     All methods may be called in any thread.
 

@@ -7,12 +7,14 @@ Rule: a cache answers for one transaction id, and never returns a record that is
 
 from __future__ import annotations
 
-from .file import CacheFileError
+from .diskfile import CacheFileError
 from .memory import ClientCache
 from .opening import open_cache
+from .statistics import statistics_of
 
 __all__ = [
     "CacheFileError",
     "ClientCache",
     "open_cache",
+    "statistics_of",
 ]

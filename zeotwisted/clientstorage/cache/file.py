@@ -12,44 +12,25 @@ is made in a thread; until it is there, what is stored is held in memory, too.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import itertools
 import logging
-import mmap
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from struct import Struct
 from threading import RLock, Thread
 from typing import Any
-from zlib import crc32
 
-import zc.lockfile
-from ZODB.utils import maxtid, p64, u64, z64
+from ZODB.utils import maxtid, u64, z64
 
-from zeotwisted.exceptions import ClientStorageError
-from zeotwisted.files import Folder
-
+from .diskfile import BLOCK, STATES, CacheFileError, DiskFile, in_use
 from .eviction import PROBATION, Dropped
 from .indexedlog import IndexedLog
 from .log import HEADER, Damaged, Log
 from .memory import ClientCache
 from .statistics import CacheStatistics
 
-__all__ = ["CacheFileError", "FileCache"]
+__all__ = ["FileCache"]
 
 _log = logging.getLogger("zeotwisted.client")
-
-_MAGIC = b"zeotwisted cache 2\n\0\0\0\0\0"
-_HEADER = Struct(f">{len(_MAGIC)}sQI")
-_BLOCK = 4096
-#: Where in the first block the states of the two logs are.
-_STATES = (512, 1024)
-#: What the files of all versions begin with.
-_OTHER_VERSION = b"zeotwisted cache "
-#: What ZEO's cache files begin with.
-_ZEO_MAGIC = b"ZEC"
 
 _MIN_SIZE = 64 * 1024
 #: How many bytes are held in memory while the index is made, or when the file has failed.
@@ -58,10 +39,6 @@ _MEANWHILE = 8 * 1024 * 1024
 #: (seconds). Without a pause it would have the lock again before they are awake.
 _SLICE = 250
 _PAUSE = 0.0001
-
-
-class CacheFileError(ClientStorageError):
-    """A cache file cannot be used."""
 
 
 class FileCache:
@@ -78,7 +55,6 @@ class FileCache:
     """
 
     def __init__(self, path: str, size: int = 20 * 1024 * 1024) -> None:
-        self.path = os.path.abspath(path)
         self.size = max(size, _MIN_SIZE)
         self.statistics = CacheStatistics()
         self._lock = RLock()
@@ -87,22 +63,21 @@ class FileCache:
         self._indexed = False
         self._closed = False
         self._last_tid = z64
-        self._fd = -1
-        self._lock_file = _lock_file(self.path)
-        self._folder = Folder(os.path.dirname(self.path))
+        self._file = DiskFile(path)
+        self.path = self._file.path
         try:
             self._open()
         except BlockingIOError:
-            self._release()
-            raise _in_use(self.path) from None
+            self._file.release()
+            raise in_use(self.path) from None
         except OSError as error:
-            self._release()
+            self._file.release()
             raise CacheFileError(
                 f"{self.path}: cannot be used as a cache file: {error.strerror or error}; "
                 "choose another path, or make room"
             ) from error
         except BaseException:
-            self._release()
+            self._file.release()
             raise
         self._indexer = Thread(target=self._make_index, name="zeotwisted-cache", daemon=True)
         if not self._indexed:
@@ -111,38 +86,18 @@ class FileCache:
     # Opening.
 
     def _open(self) -> None:
-        self._open_file()
-        header = os.pread(self._fd, _BLOCK, 0)
-        # Whoever was killed while creating it may have written the states, but no header.
-        if header[: min(_STATES)].strip(b"\0"):
-            try:
-                size = self._size_of(header)
-                if size == self.size:
-                    self._reuse()
-                else:
-                    self._resize(size)
-                return
-            except Damaged as reason:
-                self._put_aside(str(reason))
-        self._create()
-
-    def _size_of(self, header: bytes) -> int:
-        """Return the size of the file that begins with `header`."""
-        if header.startswith(_ZEO_MAGIC):
-            raise Damaged("it is a cache of ZEO's")
-        if header.startswith(_OTHER_VERSION) and not header.startswith(_MAGIC):
-            raise Damaged("it is of another version")
-        if not header.startswith(_MAGIC):
-            raise CacheFileError(
-                f"{self.path}: this is not a cache file; choose another path for the cache"
-            )
-        checked = header[: _HEADER.size - 4]
-        if len(header) < _BLOCK or crc32(checked).to_bytes(4, "big") != header[len(checked) :][:4]:
-            raise Damaged("its header is damaged")
-        size: int = _HEADER.unpack_from(header)[1]
-        if os.fstat(self._fd).st_size != size:
-            raise Damaged("it is cut off")
-        return size
+        self._file.open()
+        try:
+            size = self._file.size()
+            if size is None:
+                self._create()
+            elif size == self.size:
+                self._reuse()
+            else:
+                self._resize(size)
+        except Damaged as reason:
+            self._put_aside(str(reason))
+            self._create()
 
     def _reuse(self) -> None:
         self._make_parts()
@@ -160,7 +115,7 @@ class FileCache:
     def _resize(self, size: int) -> None:
         """Begin a file with what is in the one that is there, which has `size` bytes."""
         _log.info("%s: is changed from %d to %d bytes", self.path, size, self.size)
-        aside = self._rename()
+        aside = self._file.rename()
         self._create()
         old = FileCache(aside, size)
         try:
@@ -177,29 +132,22 @@ class FileCache:
             os.remove(path)
 
     def _create(self) -> None:
-        """Make an empty cache of the file; the magic comes last."""
-        os.ftruncate(self._fd, 0)
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._fd, 0, self.size)
-        else:
-            os.ftruncate(self._fd, self.size)
+        """Make an empty cache of the file."""
+        self._file.make_empty(self.size)
         self._make_parts()
         for part in self._parts:
             part.log.create()
-        header = _MAGIC + p64(self.size)
-        os.pwrite(self._fd, header + crc32(header).to_bytes(4, "big"), 0)
+        self._file.mark_complete(self.size)
         self._memory = None
         self._indexed = True
 
     def _make_parts(self) -> None:
-        self._map = mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
-        space = self.size - _BLOCK
+        number, pages = self._file.number, self._file.map(self.size)
+        space = self.size - BLOCK
         probation = int(space * PROBATION)
-        first, second = _STATES
-        self._probation = IndexedLog(Log(self._fd, self._map, first, _BLOCK, probation))
-        self._main = IndexedLog(
-            Log(self._fd, self._map, second, _BLOCK + probation, space - probation)
-        )
+        first, second = STATES
+        self._probation = IndexedLog(Log(number, pages, first, BLOCK, probation))
+        self._main = IndexedLog(Log(number, pages, second, BLOCK + probation, space - probation))
         # What is changed is changed in this order: to make room in the first may move records to
         # the second, and these must not miss the change.
         self._parts = (self._probation, self._main)
@@ -244,7 +192,7 @@ class FileCache:
             self._closed = True
             self._memory = ClientCache(0)
             self._memory.setLastTid(self._last_tid)
-            self._release()
+            self._file.release()
 
     def abandon(self) -> None:
         """In a child process: the file belongs to the parent. Let go without a word."""
@@ -252,28 +200,14 @@ class FileCache:
         self._lock = RLock()
         self._closed = True
         self._memory = ClientCache(0)
-        # It would keep the parent's lock when the parent is gone.
-        self._map.close()
-        self._release(unlock=False)
-
-    def _release(self, unlock: bool = True) -> None:
-        if self._fd >= 0:
-            self._close_file(unlock)
-        lock_file, self._lock_file = self._lock_file, None
-        if lock_file is None:
-            return
-        if unlock:
-            lock_file.close()
-        else:
-            # Its own `close` would unlock it for the parent, too.
-            lock_file._fp.close()
+        self._file.abandon()
 
     # Going on without the file, or with another one.
 
     def set_aside(self, reason: str = "it is newer than the server") -> None:
         """Rename the file and begin with an empty one; the last tid stays."""
         with self._lock:
-            if self._fd < 0:
+            if not self._file.is_open:
                 self.clear()
                 return
             try:
@@ -285,7 +219,7 @@ class FileCache:
                 self._fail(error)
 
     def _put_aside(self, reason: str) -> None:
-        aside = self._rename()
+        aside = self._file.rename()
         _log.warning(
             "%s: the cache is not used: %s. It is kept as %s; remove it when nobody wants to look "
             "into it",
@@ -293,33 +227,6 @@ class FileCache:
             reason,
             aside,
         )
-
-    def _rename(self) -> str:
-        """Rename the file, and open an empty one in its place; return the new name."""
-        aside = _unused_name(self.path)
-        # It may have been removed, alone or with its folder.
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(self.path, aside)
-        self._close_file()
-        self._open_file()
-        return aside
-
-    def _open_file(self) -> None:
-        """Open the file, and lock it: the file `path` + ".lock" can be removed, this lock cannot.
-
-        :raises BlockingIOError: another cache has it.
-        """
-        self._fd = self._folder.use(
-            lambda _: os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        )
-        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _close_file(self, unlock: bool = True) -> None:
-        descriptor, self._fd = self._fd, -1
-        if unlock:
-            # The map has a descriptor of its own, which would keep the lock.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
 
     def _fail(self, error: Exception) -> None:
         """Go on in memory."""
@@ -332,13 +239,13 @@ class FileCache:
         self._indexed = True
         self._memory = ClientCache(min(_MEANWHILE, self.size))
         self._memory.setLastTid(self._last_tid)
-        self._release()
+        self._file.release()
 
     # The interface of client caches.
 
     def __len__(self) -> int:
         with self._lock:
-            if self._fd < 0 or not self._indexed:
+            if not self._file.is_open or not self._indexed:
                 return 0 if self._memory is None else len(self._memory)
             return sum(map(len, self._parts))
 
@@ -346,7 +253,7 @@ class FileCache:
     def used(self) -> int:
         """How many bytes of the file are in use, overhead included."""
         with self._lock:
-            if self._fd < 0:
+            if not self._file.is_open:
                 return 0 if self._memory is None else self._memory.used
             return sum(part.log.head - part.log.tail for part in self._parts)
 
@@ -403,7 +310,7 @@ class FileCache:
         with self._lock:
             if self._memory is not None:
                 self._memory.store(oid, start, end, data)
-            if self._fd < 0:
+            if not self._file.is_open:
                 return
             try:
                 if self._wanted(oid, start, end):
@@ -452,7 +359,7 @@ class FileCache:
             # What may go can only be told by the index.
             while not self._indexed:
                 self._index_more()
-        if self._fd < 0 or part not in self._parts:
+        if not self._file.is_open or part not in self._parts:
             return False
         moved = 0
         while not log.room(length, spare=True):
@@ -498,7 +405,7 @@ class FileCache:
             if self._memory is not None:
                 self._memory.forget(oids)
             self.statistics.invalidations += len(oids)
-            if self._fd < 0:
+            if not self._file.is_open:
                 return
             at_once = min(part.log.step for part in self._parts) // 32
             for first in range(0, len(oids), at_once):
@@ -513,7 +420,7 @@ class FileCache:
         :param length: how many bytes of data the record of it has at most.
         """
         changed = False
-        if self._fd < 0:
+        if not self._file.is_open:
             return changed
         try:
             for part in self._parts:
@@ -530,7 +437,7 @@ class FileCache:
         with self._lock:
             if self._memory is not None:
                 self._memory.clear()
-            if self._fd < 0:
+            if not self._file.is_open:
                 return
             try:
                 for part in self._parts:
@@ -545,30 +452,3 @@ class FileCache:
         self.wait_until_indexed()
         for part in self._parts:
             yield from part.revisions()
-
-
-def _in_use(path: str) -> CacheFileError:
-    return CacheFileError(
-        f"{path}: another storage uses this cache file; give each its own, "
-        "with another cache= or client="
-    )
-
-
-def _lock_file(path: str) -> Any:
-    try:
-        return zc.lockfile.LockFile(path + ".lock")
-    except zc.lockfile.LockError:
-        raise _in_use(path) from None
-    except OSError as error:
-        raise CacheFileError(
-            f"{path}: cannot be locked: {error.strerror or error}; choose another path for the "
-            "cache, or make its folder writable"
-        ) from error
-
-
-def _unused_name(path: str) -> str:
-    for number in itertools.count(1):
-        name = f"{path}.bak{number}"
-        if not os.path.exists(name):
-            return name
-    raise AssertionError

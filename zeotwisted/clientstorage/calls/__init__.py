@@ -7,11 +7,13 @@ Rule: a message is dealt with completely before the next one, whichever thread r
 
 from __future__ import annotations
 
+from .dropped import DroppedIterators
 from .protocol import ClientProtocol, Push
 from .waiter import Waiter
 
 __all__ = [
     "ClientProtocol",
+    "DroppedIterators",
     "Push",
     "Waiter",
 ]

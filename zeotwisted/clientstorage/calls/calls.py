@@ -17,7 +17,7 @@ __all__ = ["Calls"]
 
 
 class Calls:
-    """Who gets which answer.
+    """The calls that wait for an answer, by their numbers.
 
     `when_idle` and `check_idle` belong to the reactor's thread, the others may be used in any.
     """
@@ -92,7 +92,7 @@ class Calls:
             return list(answers.values())
 
     def abandon(self) -> None:
-        """In a child process: who holds the lock, or waits for an answer, is not there."""
+        """After fork: the threads that held the lock, or waited, do not exist in the child."""
         self._lock = Lock()
         self._answers = None
         self._reason = ClientDisconnected("the connection belongs to the parent process")
@@ -104,7 +104,7 @@ class Calls:
         return idle
 
     def check_idle(self) -> None:
-        """Tell who waits for it that no answer is outstanding, if that is true."""
+        """Fire the Deferred of `when_idle` if no call waits for an answer."""
         if self._idle is not None and not self._answers:
             idle, self._idle = self._idle, None
             idle.callback(None)

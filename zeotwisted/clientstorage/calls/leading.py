@@ -194,7 +194,7 @@ class Leading:
         return iter(()) if self._calls.watched else None
 
     def abandon(self) -> None:
-        """In a child process: who holds the locks is not there, nor who follows."""
+        """After fork: the threads that held these locks, or followed, do not exist in the child."""
         self.turn = threading.Lock()
         self._lock = threading.Lock()
         self._followers.clear()

@@ -17,7 +17,7 @@ __all__ = ["Outbox"]
 #: without being ready to wait; more than that does not fit into a socket's buffer.
 _SMALL = 65536
 
-#: How many bytes may be queued before whoever wants to add to them has to wait. The transport may
+#: How many bytes may be queued before a thread that adds to them has to wait. The transport may
 #: have as many again.
 _FULL = 2 * 1024 * 1024
 
@@ -28,8 +28,8 @@ class Outbox:
 
     It is emptied by the thread that fills it, where that is possible: the detour through the
     reactor's thread costs more than all the rest of a call. It is not possible while the transport
-    still has something to send; whoever has to leave frames to it wakes the reactor, and until
-    that has sent everything, all further frames go the same way, behind them.
+    still has something to send: the frames are left to it, the reactor is woken, and until it has
+    sent everything, all further frames go the same way, behind them.
 
     A thread that may wait sends long frames itself, too, and waits for the socket rather than for
     the reactor: two threads that take turns at every piece of a blob take longer than the socket.
@@ -73,7 +73,7 @@ class Outbox:
 
     @property
     def full(self) -> bool:
-        """Whether those who want to add frames have to wait; in any thread."""
+        """Whether a thread that adds frames has to wait; in any thread."""
         return self._size > _FULL
 
     @property
@@ -227,7 +227,7 @@ class Outbox:
         """In a child process: close our copy of the descriptor."""
         self._lock = Lock()
         self._drained = Condition(self._lock)
-        # Whoever was sending is not in this process.
+        # The thread that was sending does not exist in this process.
         self._thread_sends = False
         self.close()
 

@@ -292,7 +292,7 @@ class ClientProtocol(protocol.Protocol):
         return self._calls.when_idle()
 
     def close(self, reason: Exception) -> None:
-        """End the connection; whoever waits for an answer gets `reason`."""
+        """End the connection; calls that wait for an answer fail with `reason`."""
         if not self._calls.is_open:
             return
         self._fail(reason)
@@ -425,7 +425,7 @@ class ClientProtocol(protocol.Protocol):
         if self._shaking_hands:
             self._shaking_hands = False
             self.ready.errback(reason)
-        # First, so that whoever fails below and tries again waits for the next connection.
+        # First, so that a call that fails below and is made again waits for the next connection.
         self.lost.callback(reason)
         for answer in unanswered:
             answer.errback(ClientDisconnected(str(reason)))

@@ -1,8 +1,8 @@
-"""Who reads what the server says: the reactor, or a thread that waits for an answer.
+"""What the server sends is read by the reactor, or by a thread that waits for an answer.
 
 To wake one thread from another is the most expensive part of a call. A thread that waits for an
-answer therefore reads it itself, if nobody else is reading: it *leads*. Others that wait meanwhile
-follow; they are woken by whoever reads their answers, as all of them are where nobody can lead.
+answer therefore reads it itself, unless another one is reading: it *leads*. Other threads that wait
+follow: the thread that reads their answers, or the reactor, wakes them.
 
 The socket is watched by an epoll of its own, which the reactor watches: a thread that leads takes
 the socket out of that, so that the reactor does not wake up for what is not its own.
@@ -58,7 +58,7 @@ class Reading:
         self._data_only = [(self._socket.fileno(), select.POLLIN)]
         self._watch = select.epoll()
         self._watch.register(self._socket, select.EPOLLIN)
-        # Held by whoever reads; for ever, once it is closed.
+        # Held by the thread that reads; for ever, once it is closed.
         self._baton = threading.Lock()
         self._closed = False
         transport.pauseProducing()
@@ -126,7 +126,7 @@ class Reading:
         self._transport.connectionLost(reason)
 
     def close(self) -> None:
-        """Read nothing more, in the reactor's thread; who leads is woken."""
+        """Read nothing more, in the reactor's thread; wake the thread that leads."""
         if self._closed:
             return
         self._closed = True
@@ -157,5 +157,5 @@ def reading(transport: Any, reactor: Any) -> Reading | None:
     handle = getattr(below, "getHandle", lambda: None)()
     if not isinstance(handle, socket.socket) or not hasattr(select, "epoll"):
         return None
-    # Whoever leads would have to wait as gevent does.
+    # A thread that leads would block all greenlets.
     return None if greenlets.are_threads() else Reading(below, handle, reactor, decrypt)

@@ -1,26 +1,19 @@
 """Two-phase commit in the client, and what became of a commit whose answer was lost.
 
-`transaction` has the phases, and the gate that admits one transaction at a time; `outcome` finds
-out about a lost answer; `deadlock` refuses a second vote that would wait for the first for ever.
+`committing` has the transactions of a storage, `transaction` the phases of one, and the gate that
+admits one at a time; `outcome` finds out about a lost answer; `deadlock` refuses a second vote that
+would wait for the first for ever; `oids` has oids for new objects; `metadata` is what applications
+say about a transaction.
 Rule: a commit is reported as failed only if the server has not committed it.
 """
 
 from __future__ import annotations
 
-from .deadlock import Votes
-from .metadata import READERS, Entry, entries, history, undo_log
+from .committing import Committing
 from .outcome import stored_without_mark, without_mark
-from .transaction import ClientTransaction, CommitGate
 
 __all__ = [
-    "READERS",
-    "ClientTransaction",
-    "CommitGate",
-    "Entry",
-    "Votes",
-    "entries",
-    "history",
+    "Committing",
     "stored_without_mark",
-    "undo_log",
     "without_mark",
 ]

@@ -67,7 +67,7 @@ def marked(extension: Mapping[Any, Any]) -> tuple[dict[Any, Any], str | None]:
         # The server's dict contains a string twice where ours contains the same one in two places.
         at_server = loads(dumps(with_mark))
     except PickleError:
-        # Whoever is to send it says what is wrong with it.
+        # The code that sends it says what is wrong with it.
         return with_mark, mark
     if len(stored(at_server)) > _LONGEST:
         return plain, plain.get(_KEY)

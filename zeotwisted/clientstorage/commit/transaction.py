@@ -38,8 +38,8 @@ _ids = itertools.count(1)
 class CommitGate:
     """Lets one transaction at a time into the storage, in the order in which they come.
 
-    Whoever leaves lets the first of those that wait in. If he only opened the gate, a thread that
-    commits again and again would be inside again before another one has woken up.
+    A thread that leaves hands over to the first one that waits. If it only opened the gate, a
+    thread that commits again and again would be inside again before another one has woken up.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class CommitGate:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Send away everyone who waits."""
+        """Have all threads that wait raise `ClientDisconnected`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -68,7 +68,7 @@ class ReactorAccess(Protocol):
 
 
 class ConnectionOwner(Protocol):
-    """Who wants the connection. It is told in the reactor's thread."""
+    """Uses the connection. Its methods are called in the reactor's thread."""
 
     def notify_connected(self, conn: ClientProtocol, info: dict[str, Any]) -> None:
         """The connection may be used from now on; `info` is what the server tells of itself."""
@@ -116,7 +116,7 @@ class ClientConnection:
         self._owner = owner
         self._name = name
         self._changed = threading.Condition()
-        # In the reactor's thread: who waits for the connection, and whether to fail fast.
+        # In the reactor's thread: what waits for the connection, and whether to fail fast.
         self._waiters: dict[Deferred[ClientProtocol], bool] = {}
         self._chosen: Candidate | None = None
         # All connections that there are, also those of servers that are not chosen.
@@ -243,7 +243,7 @@ class ClientConnection:
         for waiter, fail_fast in list(self._waiters.items()):
             hopeless = self._hopeless(fail_fast)
             if waiter.called:
-                # Whoever was told just now has cancelled it.
+                # A waiter that was called just now has cancelled it.
                 continue
             if self.ready is not None:
                 waiter.callback(self.ready)

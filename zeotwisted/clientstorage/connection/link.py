@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ZODB.POSException import POSError
+
 from zeotwisted.exceptions import ClientDisconnected
 from zeotwisted.reactor import OwnReactor, release, shared
 
-from ..calls import ClientProtocol, Waiter
+from ..calls import ClientProtocol, DroppedIterators, Waiter
 from ..records import Coherence
 from .address import Address
 from .connection import ClientConnection, ConnectionOwner
-from .target import Target
+from .target import Target, Wanted
 
 __all__ = ["Link"]
 
@@ -24,24 +26,32 @@ _log = logging.getLogger("zeotwisted.client")
 #: How long (seconds) `Link.let_go` waits for the reactor's thread.
 _CLOSE_TIMEOUT = 5.0
 
+#: How long (seconds) to wait for the storage's size, which nobody needs to know exactly.
+_INFO_TIMEOUT = 2.0
+
 
 class Link:
     """What joins a storage, which any thread may use, to its connection in the reactor's.
 
     :param target: where to, and what for.
+    :param timeout: how long (seconds) calls wait for a connection.
     :param reactor: an application's; None for the private one of this process.
     :param name: what log lines call the client.
+    :ivar dropped: iterators at the server that are not needed any more.
     """
 
     def __init__(
         self,
         target: Target,
+        timeout: float,
         reactor: Any,
         coherence: Coherence,
         owner: ConnectionOwner,
         name: str,
     ) -> None:
         self.target = target
+        self.timeout = timeout
+        self.dropped = DroppedIterators()
         #: None before the beginning.
         self.connection: ClientConnection | None = None
         self.thread: Any = None
@@ -82,14 +92,60 @@ class Link:
                     self.let_go()
             return self.connection
 
-    def wait_for_first(self, timeout: float) -> None:
+    def wait_for_first(self) -> None:
         """Wait for the connection when the storage is opened, and say so if it takes long.
 
         :raises ClientDisconnected: see `ClientConnection.wait`.
         """
         connection = self.begin()
-        self.thread.reactor.callFromThread(connection.announce, timeout)
-        connection.wait(timeout, fail_fast=True)
+        self.thread.reactor.callFromThread(connection.announce, self.timeout)
+        connection.wait(self.timeout, fail_fast=True)
+
+    def protocol(self, timeout: float | None = None) -> ClientProtocol:
+        """Return the connection; wait for it if need be.
+
+        :param timeout: for how long (seconds), if it is another time than usual.
+        :raises ClientDisconnected: there is none in time, or the storage is closed.
+        """
+        protocol = self.ready or self.begin().wait(self.timeout if timeout is None else timeout)
+        if self.dropped:
+            self.dropped.tell(protocol)
+        return protocol
+
+    def writable_protocol(self, timeout: float) -> ClientProtocol:
+        """Return a connection to a server that lets us write; as `protocol`."""
+        return self.begin().wait(timeout, writable=True)
+
+    def call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
+        """Call the server; wait for the connection, and for the result."""
+        return self.protocol(timeout).ask(Waiter(), name, *args)
+
+    def call_versioned(self, name: str, *args: Any) -> tuple[Any, bool]:
+        """Return the result of a call, and whether it is one of version 6."""
+        protocol = self.protocol()
+        return protocol.ask(Waiter(), name, *args), protocol.is_extended
+
+    def facts(self) -> dict[str, Any] | None:
+        """Return what the server tells of the storage; None if it cannot be asked now."""
+        protocol = self.ready
+        if protocol is None or not self.may_wait:
+            return None
+        try:
+            return protocol.ask(Waiter(), "get_info", timeout=_INFO_TIMEOUT)
+        except (POSError, TimeoutError):
+            # What is known is better than nothing.
+            return None
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether writing is refused, by us or by the server."""
+        ready = self.ready
+        return self.target.wanted is Wanted.READ_ONLY or (ready is not None and ready.read_only)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether there is somebody to wait for, in this thread."""
+        return not self.closed and not self.is_current()
 
     def new_addresses(self, addresses: Sequence[Address]) -> None:
         """Look for servers at other addresses."""
@@ -122,7 +178,7 @@ class Link:
             return True
 
     def let_go(self) -> None:
-        """End the connection, if there is one; whoever waits for it gets `ClientDisconnected`."""
+        """End the connection, if there is one; calls that wait raise `ClientDisconnected`."""
         connection, thread = self.connection, self.thread
         if connection is None:
             return

@@ -98,7 +98,7 @@ def _standard(context: stdlib_ssl.SSLContext, server_hostname: str | None) -> Se
 
 
 def _twisted(creator: Callable[[Address], Any]) -> Security:
-    # Who uses these options has pyOpenSSL; others need not.
+    # An application that uses these options has pyOpenSSL; others need not.
     from twisted.protocols.tls import TLSMemoryBIOFactory
 
     def secure(reactor: Any, endpoint: Any, address: Address) -> Any:

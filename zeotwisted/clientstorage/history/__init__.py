@@ -1,12 +1,18 @@
-"""Transactions that are committed: iteration over them, and copies of whole databases."""
+"""Committed transactions: logs of them, iteration over them, and copies of whole databases."""
 
 from __future__ import annotations
 
 from .copying import copy_transactions, warn_of_missing_blob
-from .iterators import TransactionIterator
+from .iterators import transactions
+from .logs import READERS, Entry, entries, history, undo_log
 
 __all__ = [
-    "TransactionIterator",
+    "READERS",
+    "Entry",
     "copy_transactions",
+    "entries",
+    "history",
+    "transactions",
+    "undo_log",
     "warn_of_missing_blob",
 ]

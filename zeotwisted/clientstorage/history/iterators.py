@@ -8,15 +8,33 @@ from weakref import finalize
 
 from ZODB.BaseStorage import DataRecord, TransactionRecord
 
+from ..calls import Waiter
 from ..commit import stored_without_mark, without_mark
+from ..connection import Link
 
-__all__ = ["TransactionIterator"]
+__all__ = ["TransactionIterator", "transactions"]
 
 #: Calls the server on the connection on which the iterator was made, and returns the result.
 Call = Callable[..., Any]
 
 #: Takes the number of an iterator that is not needed any more.
 Dropped = Callable[[int], Any]
+
+
+def transactions(link: Link, start: bytes | None, stop: bytes | None) -> TransactionIterator:
+    """Return an iterator over the transactions from tid `start` to tid `stop`.
+
+    :raises ClientDisconnected: there is no connection.
+    """
+    protocol = link.protocol()
+
+    def ask(name: str, *args: Any) -> Any:
+        # A loop over transactions may drop an iterator over records each time.
+        if link.dropped:
+            link.dropped.tell(protocol)
+        return protocol.ask(Waiter(), name, *args)
+
+    return TransactionIterator(ask, lambda iid: link.dropped.add(protocol, iid), start, stop)
 
 
 class TransactionIterator:

@@ -7,16 +7,13 @@ Rule: an answer is in the cache before the invalidation that follows it on the w
 from __future__ import annotations
 
 from .coherence import Coherence
-from .loads import into_cache, load
-from .prefetch import Prefetches
-from .readahead import ReadAhead
+from .loads import load
+from .reader import Reader
 from .storageinfo import StorageInfo
 
 __all__ = [
     "Coherence",
-    "Prefetches",
-    "ReadAhead",
+    "Reader",
     "StorageInfo",
-    "into_cache",
     "load",
 ]

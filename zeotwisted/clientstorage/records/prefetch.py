@@ -142,7 +142,7 @@ class _Request:
                 self.end()
 
     def end(self) -> None:
-        """Let those go on who wait."""
+        """Wake the threads that wait."""
         with self._lock:
             waiting, self._waiting = self._waiting or [], None
         for waiter in waiting:

@@ -1,5 +1,0 @@
-"""Each test gets a `world`, as those of the client do."""
-
-from tests.client.conftest import package, world
-
-__all__ = ["package", "world"]

@@ -1,0 +1,90 @@
+"""Storages that would be served wrongly are refused, and all others are served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ZODB.blob import BlobStorage
+from ZODB.DemoStorage import DemoStorage
+from ZODB.FileStorage import FileStorage
+from ZODB.MappingStorage import MappingStorage
+from ZODB.tests.hexstorage import HexStorage
+
+import zeotwisted
+from zeotwisted.daemon.daemon import StartError
+from zeotwisted.storageserver.service import StorageServer
+from zeotwisted.storageserver.storage.servable import NotServable
+
+from .mvcc import Storage
+
+WHY = (
+    "cannot serve storage 'main': {} provides IMVCCStorage, so it does not tell the daemon what "
+    "other processes commit, and clients would read old data; let the applications open it "
+    "themselves, or copy it into a FileStorage (zodbconvert) and serve that"
+)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "name"),
+    [
+        (lambda storage, folder: storage, "Storage"),
+        (lambda storage, folder: HexStorage(storage), "HexStorage"),
+        (lambda storage, folder: BlobStorage(folder, storage), "Storage (within a BlobStorage)"),
+        (lambda storage, folder: DemoStorage(base=storage), "Storage (within a DemoStorage)"),
+        (lambda storage, folder: DemoStorage(changes=storage), "Storage (within a DemoStorage)"),
+        (
+            lambda storage, folder: DemoStorage(base=BlobStorage(folder, storage)),
+            "Storage (within a DemoStorage)",
+        ),
+    ],
+    ids=["alone", "hex", "blobs", "base", "changes", "base with blobs"],
+)
+def test_storage_with_views_of_its_own(
+    tmp_path: Path, wrap: Callable[[Any, str], Any], name: str
+) -> None:
+    other = MappingStorage()
+    with pytest.raises(NotServable) as refused:
+        StorageServer(None, {"other": other, "main": wrap(Storage(), str(tmp_path))})
+    assert str(refused.value) == WHY.format(name)
+    # It is the caller's to close.
+    assert other.opened()
+
+
+def test_other_storages(tmp_path: Path) -> None:
+    address, stop = zeotwisted.server(threaded=True)
+    client = zeotwisted.ClientStorage(address)
+    file = FileStorage(str(tmp_path / "Data.fs"), blob_dir=str(tmp_path / "blobs"))
+    try:
+        StorageServer(
+            None,
+            {
+                "mapping": MappingStorage(),
+                "file": file,
+                "blobs": BlobStorage(str(tmp_path / "more"), MappingStorage()),
+                "hex": HexStorage(MappingStorage()),
+                "demo": DemoStorage(base=file),
+                "client": client,
+            },
+        )
+    finally:
+        client.close()
+        file.close()
+        stop()
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+def test_function(tmp_path: Path, threaded: bool) -> None:
+    """What is open already is closed again."""
+    section = (
+        "%import tests.storageserver.mvcc\n"
+        f"<mvccstorage main>\n closed {tmp_path / 'closed'}\n</mvccstorage>\n"
+        f"<filestorage file>\n path {tmp_path / 'Data.fs'}\n</filestorage>\n"
+    )
+    with pytest.raises(StartError) as refused:
+        zeotwisted.server(storage_conf=section, threaded=threaded)
+    assert str(refused.value) == WHY.format("Storage")
+    assert (tmp_path / "closed").exists()
+    FileStorage(str(tmp_path / "Data.fs")).close()

@@ -1,0 +1,185 @@
+"""The file of a cache: found, locked, told apart from other files, renamed, given back.
+
+What is in the first block is: a header with the magic and the size, see `DiskFile.mark_complete`,
+and the states of the logs, see `log`. What is in the logs is not known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import mmap
+import os
+from struct import Struct
+from typing import Any
+from zlib import crc32
+
+import zc.lockfile
+from ZODB.utils import p64
+
+from zeotwisted.exceptions import ClientStorageError
+from zeotwisted.files import Folder
+
+from .log import Damaged
+
+__all__ = ["BLOCK", "STATES", "CacheFileError", "DiskFile", "in_use"]
+
+_MAGIC = b"zeotwisted cache 2\n\0\0\0\0\0"
+_HEADER = Struct(f">{len(_MAGIC)}sQI")
+#: How long the first block is, in bytes.
+BLOCK = 4096
+#: Where in the first block the states of the two logs are.
+STATES = (512, 1024)
+#: What the files of all versions begin with.
+_OTHER_VERSION = b"zeotwisted cache "
+#: What ZEO's cache files begin with.
+_ZEO_MAGIC = b"ZEC"
+
+
+class CacheFileError(ClientStorageError):
+    """A cache file cannot be used."""
+
+
+class DiskFile:
+    """A cache's file, locked against all others.
+
+    Two locks keep others away: the file ``path + ".lock"``, which may be removed, and one on the
+    file itself.
+
+    :param path: it is made if it is not there.
+    :raises CacheFileError: another storage uses it, or it cannot be locked.
+    :ivar number: the file's descriptor; -1 when it is closed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+        self.number = -1
+        self._map: mmap.mmap | None = None
+        self._folder = Folder(os.path.dirname(self.path))
+        self._lock_file = _lock_file(self.path)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a file to read and write."""
+        return self.number >= 0
+
+    def open(self) -> None:
+        """Open the file, and lock it.
+
+        :raises BlockingIOError: another cache has it, see `in_use`.
+        :raises OSError: it cannot be opened.
+        """
+        self.number = self._folder.use(
+            lambda _: os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        )
+        fcntl.flock(self.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def size(self) -> int | None:
+        """Return how large (bytes) the cache in the file is; None if there is none.
+
+        :raises Damaged: it is a cache, but not one that can be used.
+        :raises CacheFileError: it is no cache.
+        """
+        header = os.pread(self.number, BLOCK, 0)
+        # A process that was killed while it created the file may have left states, but no header.
+        if not header[: min(STATES)].strip(b"\0"):
+            return None
+        if header.startswith(_ZEO_MAGIC):
+            raise Damaged("it is a cache of ZEO's")
+        if header.startswith(_OTHER_VERSION) and not header.startswith(_MAGIC):
+            raise Damaged("it is of another version")
+        if not header.startswith(_MAGIC):
+            raise CacheFileError(
+                f"{self.path}: this is not a cache file; choose another path for the cache"
+            )
+        checked = header[: _HEADER.size - 4]
+        if len(header) < BLOCK or crc32(checked).to_bytes(4, "big") != header[len(checked) :][:4]:
+            raise Damaged("its header is damaged")
+        size: int = _HEADER.unpack_from(header)[1]
+        if os.fstat(self.number).st_size != size:
+            raise Damaged("it is cut off")
+        return size
+
+    def make_empty(self, size: int) -> None:
+        """Make the file `size` bytes long, all of them zero, and have room for them on the disk."""
+        os.ftruncate(self.number, 0)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.number, 0, size)
+        else:
+            os.ftruncate(self.number, size)
+
+    def mark_complete(self, size: int) -> None:
+        """Write the header, which comes last: without it the file counts as empty."""
+        header = _MAGIC + p64(size)
+        os.pwrite(self.number, header + crc32(header).to_bytes(4, "big"), 0)
+
+    def map(self, size: int) -> mmap.mmap:
+        """Return a map of the file, for reading."""
+        self._map = mmap.mmap(self.number, size, access=mmap.ACCESS_READ)
+        return self._map
+
+    def rename(self) -> str:
+        """Rename the file, and open an empty one in its place; return the new name."""
+        aside = _unused_name(self.path)
+        # It may have been removed, alone or with its folder.
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.path, aside)
+        self._close()
+        self.open()
+        return aside
+
+    def _close(self, unlock: bool = True) -> None:
+        number, self.number = self.number, -1
+        if unlock:
+            # The map has a descriptor of its own, which would keep the lock.
+            fcntl.flock(number, fcntl.LOCK_UN)
+        os.close(number)
+
+    def release(self) -> None:
+        """Close the file, and let others have it."""
+        if self.is_open:
+            self._close()
+        lock_file, self._lock_file = self._lock_file, None
+        if lock_file is not None:
+            lock_file.close()
+
+    def abandon(self) -> None:
+        """In a child process: close the file, and leave the locks to the parent."""
+        if self._map is not None:
+            # It would keep the parent's lock when the parent is gone.
+            self._map.close()
+        if self.is_open:
+            self._close(unlock=False)
+        lock_file, self._lock_file = self._lock_file, None
+        if lock_file is not None:
+            # Its own `close` would unlock it for the parent, too.
+            lock_file._fp.close()
+
+
+def in_use(path: str) -> CacheFileError:
+    """Return the error that says that another storage uses the file."""
+    return CacheFileError(
+        f"{path}: another storage uses this cache file; give each its own, "
+        "with another cache= or client="
+    )
+
+
+def _lock_file(path: str) -> Any:
+    try:
+        return zc.lockfile.LockFile(path + ".lock")
+    except zc.lockfile.LockError:
+        raise in_use(path) from None
+    except OSError as error:
+        raise CacheFileError(
+            f"{path}: cannot be locked: {error.strerror or error}; choose another path for the "
+            "cache, or make its folder writable"
+        ) from error
+
+
+def _unused_name(path: str) -> str:
+    for number in itertools.count(1):
+        name = f"{path}.bak{number}"
+        if not os.path.exists(name):
+            return name
+    raise AssertionError

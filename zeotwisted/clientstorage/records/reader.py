@@ -1,0 +1,66 @@
+"""Records that are not in the cache, on the shortest way that there is for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..calls import ClientProtocol, Waiter
+from .coherence import Coherence
+from .loads import into_cache
+from .prefetch import Prefetches
+from .readahead import ReadAhead
+
+__all__ = ["Reader"]
+
+
+class Reader:
+    """Gets records that the cache did not have when it was asked.
+
+    :param cache: what `coherence` asks, see `cache.ClientCache`.
+    :param connect: returns the connection, and waits for it if need be.
+    :param is_connected: returns whether there is a connection.
+    :param reads_ahead: see `ClientStorage`.
+    """
+
+    def __init__(
+        self,
+        coherence: Coherence,
+        cache: Any,
+        connect: Callable[[], ClientProtocol],
+        is_connected: Callable[[], bool],
+        reads_ahead: bool,
+    ) -> None:
+        self._coherence = coherence
+        self._connect = connect
+        self._is_connected = is_connected
+        #: A file that was opened a moment ago is still being indexed.
+        self._wait_until_indexed = getattr(cache, "wait_until_indexed", None)
+        self._prefetches = Prefetches(coherence)
+        self._read_ahead = ReadAhead(coherence) if reads_ahead else None
+
+    def fetch(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
+        """Return a revision, see `ClientStorage.loadBefore`.
+
+        It may be in the cache by now: in a file that had to be indexed, or since it was on its way.
+        """
+        cached = None
+        if self._wait_until_indexed is not None and not self._is_connected():
+            # While there is no server, the file has to say all that it can.
+            self._wait_until_indexed()
+            cached = self._coherence.load_before(oid, tid)
+        if cached is None and self._prefetches.wait_for(oid):
+            cached = self._coherence.load_before(oid, tid)
+        if cached is not None:
+            return cached
+        protocol = self._connect()
+        if self._read_ahead is not None and protocol.is_extended:
+            return self._read_ahead.load(protocol, oid, tid)
+        return protocol.load(Waiter(into_cache(self._coherence, oid)), oid, tid)
+
+    def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:
+        """Have records brought into the cache; do not wait for them.
+
+        :raises ClientDisconnected: there is no connection.
+        """
+        self._prefetches.prefetch(self._connect(), oids, tid)
