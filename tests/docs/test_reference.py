@@ -81,6 +81,40 @@ def test_nothing_is_fetched_by_a_page(site: Path) -> None:
     assert [str(page) for page in site.rglob("*.html") if loaded.search(page.read_text())] == []
 
 
+#: The pages that name modules, as folder/module.
+ARCHITECTURE = [
+    ROOT / "docs" / "explanation" / f"{name}.rst" for name in ("architecture", "ordering")
+]
+
+
+def named_modules(text: str) -> set[str]:
+    """Return the modules and packages that a page names."""
+    return set(re.findall(r"``([a-z]+(?:/[a-z]+)+)``", text))
+
+
+def is_there(module: str) -> bool:
+    parts = [ROOT / "zeotwisted" / place for place in ("", "clientstorage", "storageserver")]
+    return any((part / f"{module}.py").is_file() or (part / module).is_dir() for part in parts)
+
+
+def test_the_architecture_names_modules_that_are_there() -> None:
+    found = {name for page in ARCHITECTURE for name in named_modules(page.read_text())}
+    found -= {name for name in found if name.startswith(("tests/", "zeotwisted/"))}
+    assert len(found) > 30
+    assert {name for name in found if not is_there(name)} == set()
+    assert not is_there("records/nowhere")
+
+
+def test_each_package_is_on_the_page_for_the_architecture() -> None:
+    page = ARCHITECTURE[0].read_text()
+    for place in ("clientstorage", "storageserver"):
+        rooms = [
+            folder.parent.name for folder in (ROOT / "zeotwisted" / place).glob("*/__init__.py")
+        ]
+        assert rooms
+        assert [room for room in rooms if f"``{place}/{room}``" not in page] == []
+
+
 def terms(text: str) -> list[str]:
     """Return the messages on the page for troubleshooting."""
     return re.findall(r"(?m)^``(.*)``\n    \*Cause:\*", text)
