@@ -43,10 +43,17 @@ def quick(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-q", "-n", "auto", *QUICK, *session.posargs)
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into the folder ``site``, without a warning."""
+    _install(session, "docs")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", "site")
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run all tests, with each Python that is installed."""
-    _install(session)
+    _install(session, "test,docs")
     session.run("python", "-m", "pytest", "-q", "-n", "auto", *session.posargs)
 
 

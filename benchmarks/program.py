@@ -7,8 +7,10 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from .chart import as_svg
 from .contenders import CONTENDERS
@@ -53,12 +55,14 @@ def main(measures: Mapping[str, Measure], name: str, description: str | None) ->
 def _run_rounds(all_series: list[Series], folder: Path, options: argparse.Namespace) -> None:
     """Let the contenders alternate in each measure, so that all of them meet the same weather."""
     databases = Databases(folder)
+    progress = Progress(options.rounds * len(all_series), sys.stderr)
     for number in range(1, options.rounds + 1):
         for series in all_series:
             if series.failure:
-                continue  # it would most likely fail again, at the price of a timeout
+                progress.skip()  # it would most likely fail again, at the price of a timeout
+                continue
             measure, contender = series.measure, series.contender
-            _progress(f"round {number}/{options.rounds}: {measure.name} / {contender.name}")
+            progress.begin(f"round {number}/{options.rounds}: {measure.name} / {contender.name}")
             with tempfile.TemporaryDirectory(dir=folder) as run_folder:
                 stage = Stage(
                     contender, Path(run_folder), databases, number, options.timeout, options.scale
@@ -68,12 +72,56 @@ def _run_rounds(all_series: list[Series], folder: Path, options: argparse.Namesp
                     series.usages.append(stage.usage)
                 except RunFailed as failure:
                     series.failure = str(failure)
-    _progress("")
+    progress.end()
 
 
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+class Progress:
+    """Says which run is under way, and how long the rest will take.
+
+    :param runs: how many there are.
+    :param stream: where to say it. On a terminal, one line is written again and again; elsewhere,
+        each run has a line.
+    """
+
+    def __init__(
+        self, runs: int, stream: TextIO, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._runs = runs
+        self._stream = stream
+        self._clock = clock
+        self._start = clock()
+        self._begun = 0
+        self._skipped = 0
+
+    def begin(self, what: str) -> None:
+        """A run begins; the one before is over."""
+        number = self._begun + self._skipped
+        left = "time left not known yet"
+        if self._begun:
+            mean = (self._clock() - self._start) / self._begun
+            left = f"about {_duration(mean * (self._runs - number))} left"
+        self._begun += 1
+        self._say(f"run {number + 1}/{self._runs}, {left}: {what}")
+
+    def skip(self) -> None:
+        """A run is left out."""
+        self._skipped += 1
+
+    def end(self) -> None:
+        """All runs are over."""
+        self._say("" if self._stream.isatty() else f"{self._begun} runs are done")
+
+    def _say(self, text: str) -> None:
+        line = f"\r\x1b[K{text}" if self._stream.isatty() else f"{text}\n"
+        self._stream.write(line)
+        self._stream.flush()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _parse_arguments(

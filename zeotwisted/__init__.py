@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
 
 
 def client(*args: Any, **kwargs: Any) -> ClientStorage:
-    """Return a `ClientStorage`; the arguments are its.
+    """Return a `ClientStorage`, made with these arguments.
 
     :raises ValueError: an argument can never work; the text says what to write instead.
     """
@@ -48,9 +48,9 @@ def client(*args: Any, **kwargs: Any) -> ClientStorage:
 
 
 def DB(*args: Any, **kwargs: Any) -> Any:
-    """Return a `ZODB.DB` on a `ClientStorage`; the arguments are the storage's.
+    """Return a `ZODB.DB` on a `ClientStorage`, which is made with these arguments.
 
-    Many clients may do so at once when the database is empty, and needs its root object.
+    Many clients may do so at the same time, also when the database is empty.
     """
     from .clientstorage import open_database
 
@@ -58,7 +58,7 @@ def DB(*args: Any, **kwargs: Any) -> Any:
 
 
 def connection(*args: Any, **kwargs: Any) -> Any:
-    """Return a connection of a `DB`, which is closed with it; the arguments are the storage's."""
+    """Return a connection of a new `DB`, made with these arguments, which is closed with it."""
     database = DB(*args, **kwargs)
     try:
         return database.open_then_close_db_when_connection_closes()

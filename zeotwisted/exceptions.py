@@ -1,7 +1,7 @@
-"""The public exceptions: those of ``ZEO.Exceptions``, by the same names, and one more.
+"""The public exceptions: those of ``ZEO.Exceptions``, with the same names, and `CommitInDoubt`.
 
-Where ZEO is installed, its classes are the bases of ours: an ``except`` clause for ZEO's catches
-ours, too. To import these classes loads nothing else of ZEO.
+Where ZEO is installed, its classes are the bases of ours, so an ``except`` clause for ZEO's catches
+ours, too. Importing these classes loads nothing else of ZEO.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ else:
 
 
 class ClientStorageError(_ClientStorageError):
-    """Something went wrong in the client storage or on its way to the server."""
+    """A failure in the client, or on the way to the server."""
 
 
 class UnrecognizedResult(ClientStorageError, _UnrecognizedResult):
@@ -58,16 +58,16 @@ class UnrecognizedResult(ClientStorageError, _UnrecognizedResult):
 class ClientDisconnected(ClientStorageError, _ClientDisconnected):
     """There is no connection to the server.
 
-    It is transient: the transaction may be retried once the connection is back.
+    It is transient: retry the transaction.
     """
 
 
 class CommitInDoubt(ClientStorageError):
-    """The connection was lost while a transaction was being committed, and no server tells more.
+    """The connection was lost during a commit, and no server could tell how it ended.
 
-    It is not transient: the transaction may be committed, and would be so twice if it were retried.
+    It is not transient: if the transaction is committed, a retry would commit it twice.
 
-    :ivar tid: the transaction's id, if it is committed; None if even that is not known.
+    :ivar tid: the id that the transaction has if it is committed; None if that is not known.
     :ivar user: the transaction's user.
     :ivar description: its description.
     """
@@ -86,7 +86,7 @@ class CommitInDoubt(ClientStorageError):
 
 
 class ProtocolError(ClientStorageError, _ProtocolError):
-    """The peer does not speak ZEO, or a version of it that we do not speak."""
+    """The peer does not speak ZEO's protocol, or a version that is not supported."""
 
 
 class ServerException(ClientStorageError, _ServerException):

@@ -1,4 +1,4 @@
-"""What applications may listen for, by ``zope.event.subscribers``."""
+"""Events that applications can subscribe to, in ``zope.event.subscribers``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["Closed", "Serving", "StaleCache"]
 
 
 class StaleCache:
-    """An event, by ``ZODB.event.notify``: a client's cache was dropped, because it may be wrong.
+    """A client's cache was dropped, because it may be wrong.
 
-    It is told in the reactor's thread, so a subscriber must not call the storage's methods that
-    wait for the server.
+    The event is sent by ``ZODB.event.notify`` in the reactor's thread. A subscriber must not call
+    methods of the storage that wait for the server.
 
     :ivar storage: the `ClientStorage`.
     """
@@ -21,9 +21,10 @@ class StaleCache:
 
 
 class Serving:
-    """An event, by ``ZODB.event.notify``: a server has begun to serve, and listens.
+    """A server has begun to serve, and listens.
 
-    It is told in the reactor's thread. ZEO's daemon tells the same with a class of its own.
+    The event is sent by ``ZODB.event.notify`` in the reactor's thread. ZEO's daemon has a class of
+    its own for it.
 
     :ivar server: the `zeotwisted.storageserver.service.StorageServer`.
     :ivar address: where it listens: (host, port), or the path of a Unix socket. Of several
@@ -36,7 +37,7 @@ class Serving:
 
 
 class Closed:
-    """An event, by ``ZODB.event.notify``: a server that has served is closed.
+    """A server that has served is closed. The event is sent by ``ZODB.event.notify``.
 
     :ivar server: the `zeotwisted.storageserver.service.StorageServer`.
     """

@@ -1,4 +1,4 @@
-"""What ``docs/protocol.rst`` says about stock servers, asked of one."""
+"""What ``docs/reference/protocol.rst`` says about stock servers, asked of one."""
 
 from __future__ import annotations
 

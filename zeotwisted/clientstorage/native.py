@@ -145,7 +145,8 @@ class StorageClient:
     def call(self, name: str, *args: Any) -> Deferred[Any]:
         """Ask the server for anything that does not change the storage.
 
-        Its calls are those of ``docs/protocol.rst``, and fail with what the server raised.
+        Its calls are those of ``docs/reference/protocol.rst``. A call fails with what the server
+        raised.
 
         :raises ValueError: there is no such call, or there is a method for it here.
         """
@@ -227,16 +228,15 @@ class StorageClient:
     # What the server says.
 
     def addListener(self, listener: Listener) -> None:
-        """Have `listener` hear of every change from now on.
+        """Tell `listener` of every change from now on.
 
-        It is called before `lastTransaction` tells the transaction. If it raises anything, nobody
-        knows what it has missed: the connection is ended, and what was missed is replayed to all
-        listeners with the next one.
+        It is called before `lastTransaction` tells the transaction. If it raises an exception, the
+        connection is closed, and what was missed is replayed to all listeners with the next one.
         """
         self._listeners.append(listener)
 
     def removeListener(self, listener: Listener) -> None:
-        """Let `listener` hear no more."""
+        """Do not tell `listener` of changes any more."""
         self._listeners.remove(listener)
 
     def _invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:

@@ -57,7 +57,7 @@ class ClientStorage(ConflictResolvingStorage):
     a connection, then raise `ClientDisconnected`. A call that is under way when the connection is
     lost raises it at once.
 
-    The arguments, except the last three, are those of ``ZEO.ClientStorage.ClientStorage``.
+    The arguments up to `realm` are those of ``ZEO.ClientStorage.ClientStorage``.
 
     :param addr: the server: a port on this machine, a ``(host, port)`` pair, or the path of a Unix
         socket; or a list of such, of servers that have the same data. They are tried all at once,
@@ -71,9 +71,9 @@ class ClientStorage(ConflictResolvingStorage):
     :param var: the folder of that file; the current one by default.
     :param name: what `getName` and log lines call this storage; by default its address.
     :param wait_timeout: in seconds, 30 by default.
-    :param read_only: refuse to write, and be content with a server that does not let us.
-    :param read_only_fallback: be content with a server that does not let us write as long as there
-        is no other; change to one that does as soon as there is one.
+    :param read_only: refuse to write, and accept a server that allows reading only.
+    :param read_only_fallback: accept a server that allows reading only while there is no other;
+        change to one that allows writing as soon as there is one.
     :param blob_dir: a directory for blobs, of its own or shared with other clients on this machine,
         also ZEO's; without it there are no blobs.
     :param shared_blob_dir: `blob_dir` is the server's own, which this machine sees, too.
@@ -93,13 +93,13 @@ class ClientStorage(ConflictResolvingStorage):
         whether it is there; then the connection is lost. A call that waits notices within half of
         that, or five sixths with ZEO's servers, which are silent while they vote and finish.
         0 or None: for ever.
-    :param refuse_older_server: do without a server whose last transaction is older than the last
+    :param refuse_older_server: refuse a server whose last transaction is older than the last
         one seen here, for example since a backup was restored. By default what is cached is
         dropped, and the server is used.
     :param read_ahead: while the application follows the references of a record in their order, load
         some of the next ones together with the one that is wanted. It needs a zeotwisted server.
-    :raises ClientDisconnected: no server, or none that takes us, within `wait_timeout`.
-    :raises ProtocolError: whatever is there, it is not a ZEO server.
+    :raises ClientDisconnected: no server, or none that accepts this client, within `wait_timeout`.
+    :raises ProtocolError: the peer is not a ZEO server.
     :raises ValueError: an argument can never work, or `blob_dir` is not what it should be. The text
         says what to write instead.
     :raises zeotwisted.clientstorage.cache.CacheFileError: the cache file is in use, or cannot be
@@ -301,7 +301,7 @@ class ClientStorage(ConflictResolvingStorage):
     # The database above.
 
     def registerDB(self, db: Any) -> None:
-        """Register the database that wants to hear of changes."""
+        """Register the database, which is told of changes."""
         super().registerDB(db)
         self._db = db
 
@@ -475,7 +475,7 @@ class ClientStorage(ConflictResolvingStorage):
     def openCommittedBlobFile(self, oid: bytes, serial: bytes, blob: Any = None) -> Any:
         """Return a blob's content as a file that is open for reading. Raises as `loadBlob` does.
 
-        :param blob: the object that wants to hear when the file is closed.
+        :param blob: the object that is told when the file is closed.
         """
         return open_blob(self._blobs, self._link.protocol, oid, serial, blob)
 

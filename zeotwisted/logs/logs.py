@@ -15,8 +15,8 @@
                   (it leaves out what the publisher has from `logging`)
 
 Lines go down only. Nothing leads from Twisted's log to `logging`: the handlers of an <eventlog>
-hang on no logger. A FileLog and an EventLog put lines into the queues of `logwriter`, whose threads
-write to `logtargets`. twistd has whatever is printed become a line of its log; but nothing is
+hang on no logger. A FileLog and an EventLog put lines into the queues of `writer`, whose threads
+write to `targets`. twistd has whatever is printed become a line of its log; but nothing is
 logged that is said in a thread that writes a log, so no log is fed by its own failure.
 
 An application may have an observer that leads from Twisted's log to `logging`. What comes out of

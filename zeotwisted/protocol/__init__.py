@@ -1,4 +1,4 @@
-"""The wire: bytes in, messages out. ``docs/protocol.rst`` specifies it.
+"""The wire: bytes in, messages out. ``docs/reference/protocol.rst`` specifies it.
 
 `session` is one end of a connection; `framing`, `codecs` and `pickles` are the layers below it;
 `methods` says which calls there are, `bounds` what decoding one may cost; `errors` and `extensions`

@@ -1,6 +1,7 @@
 """Messages to bytes and back, in ZEO's two encodings.
 
-A message is the tuple ``(id, flag, name, args)``; ``docs/protocol.rst`` tells what each part means.
+A message is the tuple ``(id, flag, name, args)``; ``docs/reference/protocol.rst`` tells what each
+part means.
 """
 
 from __future__ import annotations

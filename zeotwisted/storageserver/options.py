@@ -32,9 +32,9 @@ class ServerOptions:
     #: How long (seconds) a client may hold the commit lock before it is disconnected.
     #: None: for ever.
     transaction_timeout: float | None = None
-    #: Leave the resolution of conflicts to the clients, who have the classes.
+    #: Let the clients resolve conflicts. The server then needs none of the application's classes.
     client_conflict_resolution: bool = False
-    #: Speak msgpack with stock clients.
+    #: Speak msgpack with ZEO's clients, too.
     msgpack: bool = False
     #: The highest version of the protocol to announce, 5 or 6.
     protocol_limit: int = 6
@@ -46,8 +46,8 @@ class ServerOptions:
     #: How long (seconds) a connection may take to choose its storage.
     register_timeout: float = 30.0
     #: The longest silence (seconds) of a registered client, before it is disconnected and what it
-    #: holds is released. It is asked whether it is there before that; stock clients, who cannot be
-    #: asked, have 150 seconds at least. 0 or None: any.
+    #: holds is released. It is asked whether it is there before that. ZEO's clients cannot be
+    #: asked, and have 150 seconds at least. 0 or None: no limit.
     client_timeout: float | None = 60.0
 
     def __post_init__(self) -> None:

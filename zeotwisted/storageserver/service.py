@@ -140,7 +140,7 @@ class StorageServer(MultiService):
         self._notify(Closed(self))
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, let go of the clients, finish what is being committed, close."""
+        """Stop listening, disconnect the clients, finish commits, close the storages."""
         return Deferred.fromCoroutine(self._stop())
 
     def _stop_pools(self) -> Deferred[None]:
