@@ -333,7 +333,7 @@ MUTANTS = [
     ),
     Mutant(
         "9: news takes its place when the storage speaks",
-        "storageserver/commit/transaction.py",
+        "storageserver/commit/storagetransaction.py",
         "            publications.append("
         "served.publications.reserve(tid, self._changed, self._owner))",
         "            tids.append(tid)",
@@ -394,17 +394,17 @@ MUTANTS = [
 FURTHER = {
     "9: news takes its place when the storage speaks": [
         (
-            "storageserver/commit/transaction.py",
+            "storageserver/commit/storagetransaction.py",
             "        publications: list[Publication] = []\n",
             "        publications: list[Publication] = []\n        tids = []\n",
         ),
         (
-            "storageserver/commit/transaction.py",
+            "storageserver/commit/storagetransaction.py",
             "        if not publications:\n",
             "        if not tids:\n",
         ),
         (
-            "storageserver/commit/transaction.py",
+            "storageserver/commit/storagetransaction.py",
             "        for publication in publications:\n"
             "            served.publications.settle(publication, True)\n",
             "        for tid in tids:\n"

@@ -17,18 +17,14 @@ from transaction.interfaces import TransactionError
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
-from ZODB.POSException import (
-    ConflictError,
-    StorageTransactionError,
-    UndoError,
-)
-from ZODB.utils import z64
+from ZODB.POSException import ConflictError, StorageTransactionError, UndoError
 
 from ..floods import Kind
-from ..storage import Listener, Publication, ServedStorage
+from ..storage import Listener, ServedStorage
 from ..turns import Turns
 from .commitlog import CommitLog
 from .operations import Operations
+from .storagetransaction import StorageTransaction
 
 __all__ = ["ALLOWED", "Phase", "ServerTransaction"]
 
@@ -89,20 +85,22 @@ class ServerTransaction:
         self.commit_log = CommitLog(served.options.spool_dir)
         self._owner = owner
         self._served = served
-        self._metadata = metadata
-        #: What the client may ask for when it has lost the answer to ``tpc_finish``; known from the
-        #: vote on, if at all.
-        self.tid = tid if served.tids is not None else None
-        self._given_tid = tid
-        self._status = status
+        self._in_storage = StorageTransaction(owner, served, metadata, tid, status)
         self._ended: list[Deferred[None]] = []
-        self._changed: list[bytes] = []
         self._votes = 0
         self._failure: Exception | None = None
         self._waiting: Deferred[bool] | None = None
         # An abort has to wait for the step that is being done in the thread.
         self._step = Turns()
         served.stats.active_txns += 1
+
+    @property
+    def tid(self) -> bytes | None:
+        """What the client may ask for when it has lost the answer to ``tpc_finish``.
+
+        It is known from the vote on, if at all.
+        """
+        return self._in_storage.tid
 
     @property
     def label(self) -> str:
@@ -166,9 +164,9 @@ class ServerTransaction:
         served = self._served
         try:
             if served.votes_at_once and self._is_quick():
-                operations = self._vote()
+                operations = self._in_storage.vote(self.commit_log)
             else:
-                operations = await served.commit_in_thread(self._vote)
+                operations = await served.commit_in_thread(self._in_storage.vote, self.commit_log)
         except BaseException as error:
             self._end()
             if isinstance(error, ConflictError):
@@ -194,7 +192,6 @@ class ServerTransaction:
         self.phase = Phase.VOTED
         if self.tid is not None:
             served.undecided[self.tid] = self
-        self._changed = operations.changed
         served.stats.conflicts_resolved += len(operations.resolved)
         return list(operations.resolved)
 
@@ -206,49 +203,6 @@ class ServerTransaction:
             and log.size <= _QUICK_SIZE
             and all(name in Operations.QUICK for name, _ in log)
         )
-
-    def _vote(self) -> Operations:
-        storage = self._served.storage
-        operations = Operations(
-            storage, self._metadata, self._served.options.client_conflict_resolution
-        )
-        try:
-            # A storage may take its own lock, and refuse what it is given then.
-            self._begin()
-            for name, args in self.commit_log:
-                getattr(operations, name)(*args)
-            if not operations.conflicts:
-                operations.tpc_vote()
-        except BaseException:
-            storage.tpc_abort(self._metadata)
-            raise
-        if operations.conflicts:
-            storage.tpc_abort(self._metadata)
-        return operations
-
-    def _begin(self) -> None:
-        storage, tids = self._served.storage, self._served.tids
-        if self._given_tid is not None or tids is None:
-            self._begin_in_storage(self._given_tid)
-            return
-        while True:
-            tid = self.tid = tids.next(storage.lastTransaction() or z64)
-            self._begin_in_storage(tid)
-            # Who uses the storage past this server may have committed while this waited for the
-            # storage's own lock, and tids must not go backwards.
-            if (storage.lastTransaction() or z64) < tid:
-                return
-            storage.tpc_abort(self._metadata)
-
-    def _begin_in_storage(self, tid: bytes | None) -> None:
-        storage = self._served.storage
-        # Not every storage takes a status, nor a tid.
-        if self._status != " ":
-            storage.tpc_begin(self._metadata, tid, self._status)
-        elif tid is not None:
-            storage.tpc_begin(self._metadata, tid)
-        else:
-            storage.tpc_begin(self._metadata)
 
     async def finish(self) -> tuple[bytes, dict[str, Any]]:
         """Commit. Return the tid, and the new sizes of the storage.
@@ -262,7 +216,7 @@ class ServerTransaction:
         self.phase = Phase.FINISHING
         await self._step.acquire()
         try:
-            tid, sizes = await self._served.commit_in_thread(self._finish)
+            tid, sizes = await self._served.commit_in_thread(self._in_storage.finish)
         except BaseException:
             if self.admit(Kind.COMMIT):
                 self._log.failure("({label}) tpc_finish failed", label=self.label)
@@ -286,52 +240,6 @@ class ServerTransaction:
         finally:
             self._served.send_news()
 
-    def _finish(self) -> tuple[bytes, dict[str, Any]]:
-        served = self._served
-        storage = served.storage
-        publications: list[Publication] = []
-
-        def finished(tid: bytes) -> None:
-            # Called under the storage's own lock: this is where the order is made.
-            publications.append(served.publications.reserve(tid, self._changed, self._owner))
-
-        try:
-            storage.tpc_finish(self._metadata, finished)
-        except BaseException:
-            self._finish_failed(publications)
-            raise
-        if not publications:
-            # Not every storage keeps to the rule that it has to tell its new transaction id.
-            finished(storage.lastTransaction())
-        for publication in publications:
-            served.publications.settle(publication, True)
-        try:
-            sizes = served.sizes()
-        except Exception:
-            self._log.failure("({label}) the size of the storage is unknown", label=self.label)
-            sizes = {}
-        return publications[-1].tid, sizes
-
-    def _finish_failed(self, publications: list[Publication]) -> None:
-        """Nobody knows how far the storage got. If the transaction is there, all have to hear of
-        it, and so has the client that tried, which will get an exception for an answer."""
-        served = self._served
-        storage = served.storage
-        try:
-            last = storage.lastTransaction()
-        except Exception:
-            self._log.failure("({label}) nobody knows whether it is committed", label=self.label)
-            last = b""
-            served.call_from_thread(served.lost_track)
-        for publication in publications:
-            publication.origin = None
-            served.publications.settle(publication, last >= publication.tid)
-        try:
-            # It may still hold a lock of its own.
-            storage.tpc_abort(self._metadata)
-        except Exception:
-            self._log.failure("({label}) tpc_abort failed", label=self.label)
-
     async def abort(self) -> None:
         """Give up, whatever the phase is; return when the storage and the lock are free of it.
 
@@ -348,9 +256,7 @@ class ServerTransaction:
             self._served.stats.aborts += 1
             try:
                 if voted:
-                    await self._served.commit_in_thread(
-                        self._served.storage.tpc_abort, self._metadata
-                    )
+                    await self._served.commit_in_thread(self._in_storage.abort)
             finally:
                 self._end()
         finally:
