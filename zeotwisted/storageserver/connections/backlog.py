@@ -25,8 +25,8 @@ class Backlog:
     """Keeps one slow client from filling the server's memory.
 
     The transport says when its buffer is full and when it is empty again. In between the bytes are
-    counted here: over `pause_at` no more requests of this client are dealt with, and over
-    `drop_at`, which only news that nobody can hold back may reach, the client is given up.
+    counted here. Over `pause_at`, no more requests of this client are dealt with. Over `drop_at`,
+    the client is given up; only invalidations, which cannot be held back, bring it there.
 
     :param transport: writes the bytes.
     :param pause_reading: stops dealing with requests, those that have been read included.

@@ -15,7 +15,7 @@ __all__ = ["CommitLock", "LockOwner"]
 
 
 class LockOwner(Protocol):
-    """Whoever holds the commit lock or waits for it."""
+    """A transaction that holds the commit lock, or waits for it."""
 
     @property
     def label(self) -> str:
@@ -107,7 +107,7 @@ class CommitLock:
         owner.lock_timed_out(self._timeout)
 
     def release(self, owner: LockOwner) -> None:
-        """Hand the lock to the one who waits longest.
+        """Hand the lock to the transaction that has waited longest.
 
         :raises ValueError: `owner` does not hold it.
         """
@@ -120,8 +120,8 @@ class CommitLock:
         self._pass_on()
 
     def _pass_on(self) -> None:
-        # Whoever gets it may give it back at once. In a loop, as the queue may be longer than
-        # Python's stack is deep.
+        # A transaction that gets the lock may release it at once. A loop, as recursion would fail
+        # where the queue is longer than Python's stack is deep.
         if self._passes_on:
             return
         self._passes_on = True

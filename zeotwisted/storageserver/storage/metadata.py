@@ -43,7 +43,7 @@ class StoredExtension(dict[Any, Any]):
             self._unreadable = error
 
     def items(self) -> Any:
-        """See `dict.items`; who sends it, or writes it down, uses this.
+        """See `dict.items`; the code that sends or stores it uses this.
 
         :raises ZODB.POSException.StorageError: it can be kept, but not be read.
         """

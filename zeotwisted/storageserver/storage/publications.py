@@ -1,12 +1,12 @@
-"""The one door through which the news of a transaction reaches the server.
+"""The queue of new transactions, between a storage's threads and the reactor.
 
-A storage tells of new transactions from whatever thread it likes: from the thread that finishes a
-commit, or, when it is itself a client of another server, from its own. The order in which it tells
-them is the order of the transactions, and must be the order in which all clients hear of them.
+A storage reports a new transaction in any thread: in the one that finishes a commit, or in its own
+if it is a client of another server. The order of these reports is the order of the transactions,
+and all clients have to be told in this order.
 
-Therefore a place in the queue is taken in the storage's thread, at the moment when the storage
-speaks, and the queue is emptied in the reactor's thread, from the front, as far as the outcome is
-known.
+Therefore a place in the queue is taken in the storage's thread, while the storage reports. The
+reactor's thread empties the queue from the front, up to the first transaction whose outcome is not
+known yet.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Publication", "Publications"]
 class Publication:
     """One transaction's place in the queue.
 
-    :ivar origin: whoever committed it and need not be told; None for a transaction from outside.
+    :ivar origin: the client that committed it and need not be told; None for one from outside.
     """
 
     __slots__ = ("oids", "origin", "outcome", "tid")
@@ -65,9 +65,9 @@ class Publications:
         return publication
 
     def settle(self, publication: Publication, committed: bool) -> None:
-        """Tell the outcome, in any thread. Whoever does has `drain` called as soon as possible.
+        """Set the outcome, in any thread. The caller has `drain` called as soon as possible.
 
-        It is not called from here, as the reactor has to be woken for the commit's answer anyhow.
+        This does not do it: the reactor has to be woken for the commit's answer in any case.
         """
         publication.outcome = committed
 
@@ -79,14 +79,14 @@ class Publications:
         self._call_from_thread(self.drain)
 
     def drain(self) -> None:
-        """Publish whatever can be, and send it, in the reactor's thread."""
+        """Publish and send all transactions whose turn has come, in the reactor's thread."""
         try:
             self.publish()
         finally:
             self._send()
 
     def publish(self) -> None:
-        """Publish whatever can be, in the reactor's thread; what has to be sent is held back."""
+        """Publish all transactions whose turn has come, in the reactor's thread. Send nothing."""
         while True:
             with self._lock:
                 if not self._queue or self._queue[0].outcome is None:

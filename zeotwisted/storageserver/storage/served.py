@@ -47,10 +47,10 @@ class Listener(Protocol):
     label: str
 
     def tell(self, news: Broadcast) -> None:
-        """Tell it what all others are told; the news may wait for `send`."""
+        """Queue a broadcast. It leaves with the next message, or with `send`."""
 
     def send(self) -> None:
-        """Send what waits."""
+        """Send what is queued."""
 
     def drop(self, reason: str) -> None:
         """End its connection."""
@@ -176,18 +176,17 @@ class ServedStorage:
         if self.loads is not None:
             self.loads.changed(oids)
         news = Broadcast("invalidateTransaction", tid, oids)
-        # A listener may leave while it is told; and one that fails is no reason to leave another
-        # without the news.
+        # A listener may unregister in `tell`. If one fails, the others have to be told as well.
         for listener in list(self._listeners):
             if listener is not publication.origin:
                 self._told.append(listener)
                 self._attempt(listener, listener.tell, news)
 
     def send_news(self) -> None:
-        """Send what listeners have been told.
+        """Send what was queued for the listeners.
 
-        To send something takes longer than to commit it, and wakes processes that compete for the
-        processor. Whoever waits for an answer comes first.
+        Answers are sent before invalidations: to send takes longer than to commit, and wakes
+        processes that compete for the processor.
         """
         told, self._told = self._told, []
         for listener in told:
