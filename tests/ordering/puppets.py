@@ -31,7 +31,7 @@ from zeotwisted.protocol.session import (
     ServerHandshake,
     Session,
 )
-from zeotwisted.storageserver.connections.protocol import StorageServerFactory
+from zeotwisted.storageserver.connections import StorageServerFactory
 from zeotwisted.storageserver.options import ServerOptions
 from zeotwisted.storageserver.storage.served import ServedStorage
 

@@ -155,8 +155,8 @@ MUTANTS = [
         "5: load replies leave in the turn in which they were computed",
         "storageserver/connections/protocol.py",
         "                self._answer(id, call.name, result)\n            return\n",
-        "                self._factory.clock.callLater(0, self._answer, id, call.name, result)\n"
-        "                self._factory.clock.advance(0) if call.name != 'loadBefore' else None\n"
+        "                self._clients.clock.callLater(0, self._answer, id, call.name, result)\n"
+        "                self._clients.clock.advance(0) if call.name != 'loadBefore' else None\n"
         "            return\n",
         SERVER + "test_load_computed_before_a_commit_is_sent_before_its_invalidation",
     ),

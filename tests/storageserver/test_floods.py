@@ -227,7 +227,7 @@ def test_a_stop_is_one_line(lines: list[str]) -> None:
         client.tell("set_client_label", "a label")
     clients[0].begin(1, OID_A)
     del lines[:]
-    server.factory.drop_all("the server stops")
+    server.factory.clients.drop_all("the server stops")
     for client in clients:
         client.lose()
     assert lines == [f"info the server stops: {_MANY} clients are let go"]
@@ -235,5 +235,5 @@ def test_a_stop_is_one_line(lines: list[str]) -> None:
 
 
 def test_a_stop_without_clients_is_no_news(lines: list[str]) -> None:
-    Server().factory.drop_all("the server stops")
+    Server().factory.clients.drop_all("the server stops")
     assert not lines

@@ -18,7 +18,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 import zeotwisted
-from zeotwisted.storageserver.connections.protocol import StorageServerFactory
+from zeotwisted.storageserver.connections import StorageServerFactory
 from zeotwisted.storageserver.options import ServerOptions
 
 from .conftest import TIMEOUT

@@ -130,9 +130,9 @@ class StorageServer(MultiService):
 
     async def _stop(self) -> None:
         await maybeDeferred(super().stopService)
-        self.factory.drop_all("the server stops")
-        await self.factory.all_released()
-        self.factory.floods.close()
+        self.factory.clients.drop_all("the server stops")
+        await self.factory.clients.all_released()
+        self.factory.clients.floods.close()
         await self._stop_pools()
         for storage in self._storages.values():
             storage.close()

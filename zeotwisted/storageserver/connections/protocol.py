@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
 from itertools import chain
@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, StorageError, UndoError
@@ -42,15 +42,14 @@ from zeotwisted.transport import (
     unsent,
 )
 
-from ..floods import Floods, Kind, brief
-from ..options import ServerOptions
-from ..storage import ServedStorage
+from ..floods import Kind, brief
 from .backlog import Backlog
 from .calls import perform
+from .clients import Clients
 from .connection import ServerConnection
 from .peer import Answer
 
-__all__ = ["StorageServerFactory", "StorageServerProtocol"]
+__all__ = ["StorageServerProtocol"]
 
 # Errors that are part of normal life and need no line in the log.
 _USUAL = (ConflictError, POSKeyError, ReadOnlyError, UndoError)
@@ -80,21 +79,21 @@ class _Hold(Enum):
 
 
 class StorageServerProtocol(protocol.Protocol):
-    """Reads calls in the order of the wire, and writes answers and news in one order."""
+    """Reads calls in the order of the wire, and writes answers and broadcasts in one order."""
 
     _log = Logger()
 
-    def __init__(self, factory: StorageServerFactory, address: IAddress | None) -> None:
-        self._factory = factory
+    def __init__(self, clients: Clients, address: IAddress | None) -> None:
+        self._clients = clients
         self.label = _label(address)
         host: str = getattr(address, "host", None) or "this machine"
         #: Returns whether to write one more log line of a kind; see `Floods.admit`.
-        self.admit: Callable[..., bool] = partial(factory.floods.admit, host=host)
-        options = factory.options
+        self.admit: Callable[..., bool] = partial(clients.floods.admit, host=host)
+        options = clients.options
         self._session = Session(
             ServerHandshake(options.msgpack, options.protocol_limit >= 6), options.message_limit
         )
-        self._connection = ServerConnection(self, factory.storages)
+        self._connection = ServerConnection(self, clients.storages)
         self._deadline: IDelayedCall | None = None
         self._liveness: Liveness | None = None
         self._lost = False
@@ -114,7 +113,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        set_tcp_options(transport, self._factory.options.client_timeout or 0.0)
+        set_tcp_options(transport, self._clients.options.client_timeout or 0.0)
         self._read_size = ReadSize(transport)
         self._backlog = Backlog(
             transport,
@@ -122,11 +121,11 @@ class StorageServerProtocol(protocol.Protocol):
             partial(self._let_go, _Hold.BACKLOG),
             self.drop,
         )
-        timeout = self._factory.options.register_timeout
-        self._deadline = self._factory.clock.callLater(
+        timeout = self._clients.options.register_timeout
+        self._deadline = self._clients.clock.callLater(
             timeout, self.drop, f"it has not registered for a storage within {timeout:g} seconds"
         )
-        self._factory.connected(self)
+        self._clients.connected(self)
         self._backlog.write(self._session.greeting)
 
     def dataReceived(self, data: bytes) -> None:
@@ -152,8 +151,8 @@ class StorageServerProtocol(protocol.Protocol):
             self._end(error)
 
     def _deal_with(self, events: Iterator[Event]) -> None:
-        seconds = self._factory.clock.seconds
-        interrupted = self._factory.interrupted
+        seconds = self._clients.clock.seconds
+        interrupted = self._clients.interrupted
         end = seconds() + max(_TURN / (1 + len(interrupted)), _SHORTEST_TURN)
         for event in events:
             self._deal_with_one(event)
@@ -209,11 +208,11 @@ class StorageServerProtocol(protocol.Protocol):
 
     def _go_on_later(self) -> None:
         if self._next_turn is None:
-            self._next_turn = self._factory.clock.callLater(0, self._go_on)
+            self._next_turn = self._clients.clock.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
         self._next_turn = None
-        self._factory.interrupted.discard(self)
+        self._clients.interrupted.discard(self)
         if self._holds or self._lost or self._put_off is None:
             return
         events, self._put_off = self._put_off, None
@@ -231,7 +230,7 @@ class StorageServerProtocol(protocol.Protocol):
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None
-        self._factory.interrupted.discard(self)
+        self._clients.interrupted.discard(self)
         self._stop_timers()
         self._session.close()
         self._backlog.close()
@@ -240,7 +239,7 @@ class StorageServerProtocol(protocol.Protocol):
             self._log.warn("({label}) {reason}", label=self.label, reason=refused)
         # Whatever the client held is released in the background; the server waits for it
         # when it stops.
-        self._factory.disconnected(self, self._release())
+        self._clients.disconnected(self, self._release())
 
     def _release(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._connection.lost(self._end_is_told))
@@ -259,12 +258,12 @@ class StorageServerProtocol(protocol.Protocol):
         self._stop_timers()
         self._registered = True
         self._session.registered()
-        timeout = self._factory.options.client_timeout
+        timeout = self._clients.options.client_timeout
         if not timeout:
             return
         prompt = self._session.protocol[1:] == EXTENDED
         self._liveness = Liveness(
-            self._factory.clock,
+            self._clients.clock,
             timeout if prompt else max(timeout, _RETICENT_TIMEOUT),
             Manners.PROMPT if prompt else Manners.RETICENT,
             lambda: False,
@@ -317,7 +316,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     def _handle(self, event: Event) -> None:
         if type(event) is StatusRequested:
-            status = {name: served.status() for name, served in self._factory.storages.items()}
+            status = {name: served.status() for name, served in self._clients.storages.items()}
             self._backlog.write(encode_frame(json.dumps(status).encode("ascii")))
             self._backlog.flush()
             self._backlog.close()
@@ -425,77 +424,6 @@ class StorageServerProtocol(protocol.Protocol):
         if self._liveness is not None:
             self._liveness.stop()
             self._liveness = None
-
-
-class StorageServerFactory(protocol.Factory):
-    """Makes a protocol for each client.
-
-    :param storages: the served storages by name.
-    :param clock: the reactor.
-    :ivar interrupted: the connections that have more to do when others have had their turn.
-    :ivar floods: tells which of the lines that clients cause are written to the log.
-    """
-
-    noisy = False
-    _log = Logger()
-
-    def __init__(
-        self,
-        storages: Mapping[str, ServedStorage],
-        options: ServerOptions,
-        clock: IReactorTime,
-    ) -> None:
-        self.storages = storages
-        self.options = options
-        self.clock = clock
-        self.interrupted: set[StorageServerProtocol] = set()
-        self.floods = Floods(clock)
-        self._connections: set[StorageServerProtocol] = set()
-        self._leaving: set[Deferred[None]] = set()
-        self._released: Deferred[None] | None = None
-
-    def buildProtocol(self, addr: IAddress | None) -> StorageServerProtocol:
-        return StorageServerProtocol(self, addr)
-
-    def connected(self, connection: StorageServerProtocol) -> None:
-        """A client is there."""
-        self._connections.add(connection)
-
-    def disconnected(self, connection: StorageServerProtocol, released: Deferred[None]) -> None:
-        """A client is gone; `released` fires when it holds nothing any more."""
-        self._connections.discard(connection)
-        self._leaving.add(released)
-        released.addErrback(
-            lambda failure: connection._log.failure(
-                "({label}) cannot be released", failure, label=connection.label
-            )
-        )
-        released.addBoth(self._left, released)
-
-    def _left(self, _: object, released: Deferred[None]) -> None:
-        self._leaving.discard(released)
-        self._check_released()
-
-    def drop_all(self, reason: str) -> None:
-        """End all connections, with one line in the log for all of them."""
-        connections = list(self._connections)
-        if connections:
-            self._log.info(
-                "{reason}: {number} clients are let go", reason=reason, number=len(connections)
-            )
-        for connection in connections:
-            connection.let_go()
-
-    def all_released(self) -> Deferred[None]:
-        """Return a Deferred that fires when no client holds anything."""
-        released = self._released = Deferred()
-        self._check_released()
-        return released
-
-    def _check_released(self) -> None:
-        if self._released is not None and not self._connections and not self._leaving:
-            released, self._released = self._released, None
-            released.callback(None)
 
 
 def _label(address: Any) -> str:

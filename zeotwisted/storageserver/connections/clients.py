@@ -1,0 +1,93 @@
+"""All clients of a server: which are connected, which are still being released, what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ..floods import Floods
+from ..options import ServerOptions
+from ..storage import ServedStorage
+
+__all__ = ["Clients", "Connected"]
+
+
+class Connected(Protocol):
+    """One connection."""
+
+    #: How log lines call the other end.
+    label: str
+
+    def let_go(self) -> None:
+        """End the connection, without a line in the log."""
+
+
+class Clients:
+    """The clients of a server.
+
+    :param storages: the served storages by name.
+    :param clock: the reactor.
+    :ivar interrupted: the connections that have more to do when others have had their turn.
+    :ivar floods: says which of the lines that clients cause are written to the log.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        storages: Mapping[str, ServedStorage],
+        options: ServerOptions,
+        clock: IReactorTime,
+    ) -> None:
+        self.storages = storages
+        self.options = options
+        self.clock = clock
+        self.interrupted: set[Connected] = set()
+        self.floods = Floods(clock)
+        self._connections: set[Connected] = set()
+        self._leaving: set[Deferred[None]] = set()
+        self._released: Deferred[None] | None = None
+
+    def connected(self, connection: Connected) -> None:
+        """A client is there."""
+        self._connections.add(connection)
+
+    def disconnected(self, connection: Connected, released: Deferred[None]) -> None:
+        """A client is gone; `released` fires when it holds nothing any more."""
+        self._connections.discard(connection)
+        self._leaving.add(released)
+        released.addErrback(
+            lambda failure: self._log.failure(
+                "({label}) cannot be released", failure, label=connection.label
+            )
+        )
+        released.addBoth(self._left, released)
+
+    def _left(self, _: object, released: Deferred[None]) -> None:
+        self._leaving.discard(released)
+        self._check_released()
+
+    def drop_all(self, reason: str) -> None:
+        """End all connections, with one line in the log for all of them."""
+        connections = list(self._connections)
+        if connections:
+            self._log.info(
+                "{reason}: {number} clients are let go", reason=reason, number=len(connections)
+            )
+        for connection in connections:
+            connection.let_go()
+
+    def all_released(self) -> Deferred[None]:
+        """Return a Deferred that fires when no client holds anything."""
+        released = self._released = Deferred()
+        self._check_released()
+        return released
+
+    def _check_released(self) -> None:
+        if self._released is not None and not self._connections and not self._leaving:
+            released, self._released = self._released, None
+            released.callback(None)
