@@ -1,0 +1,67 @@
+"""A private attribute is used by the class that has it, and by no other code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+#: Private names of other libraries, for which there is no public way; and why they are needed.
+OTHERS = {
+    "_fp": "zc.lockfile: a child process closes the file without unlocking it",
+    "_getframe": "sys: ZConfig does not tell a component which schema imports it",
+    "_types": "ZConfig: a schema's types",
+    "_internalReaders": "Twisted: the reactor's waker, which a child process closes",
+    "_registerAsIOThread": "Twisted: the reactor is not in the main thread",
+    "_started": "Twisted: whether the reactor runs",
+    "_file_name": "ZODB: a FileStorage's log, read without loading extensions",
+    "_lock": "ZODB: likewise",
+    "_lookup_pos": "ZODB: likewise",
+    "_pack_is_in_progress": "ZODB: likewise",
+    "_pos": "ZODB: likewise",
+    "_read_data_header": "ZODB: likewise",
+    "_read_txn_header": "ZODB: likewise",
+    "_replace": "a method of named tuples, which is public in spite of its name",
+}
+
+#: Where an object uses another one of its own class.
+OF_ITS_KIND = {"zeotwisted/clientstorage/cache/file.py": {"_parts"}}
+
+
+def foreign(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and the name of each private attribute of an object other than ``self``."""
+    for node in ast.walk(ast.parse(source)):
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr.startswith("_")
+            and not node.attr.startswith("__")
+            and ast.unparse(node.value) not in ("self", "cls", "super()")
+        ):
+            yield node.lineno, node.attr
+
+
+def test_private_attributes_are_private() -> None:
+    found = []
+    for path in sorted((ROOT / "zeotwisted").rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        allowed = OTHERS.keys() | OF_ITS_KIND.get(name, set())
+        for line, attribute in foreign(path.read_text()):
+            if attribute not in allowed:
+                found.append(f"{name}:{line} uses {attribute}")
+    assert found == []
+
+
+def test_what_is_listed_is_used() -> None:
+    used = {
+        attribute
+        for path in (ROOT / "zeotwisted").rglob("*.py")
+        for _, attribute in foreign(path.read_text())
+    }
+    listed = OTHERS.keys() | {name for names in OF_ITS_KIND.values() for name in names}
+    assert listed <= used
+
+
+def test_a_foreign_private_attribute_is_found() -> None:
+    assert sorted(foreign("self._a.b = cls._c\nother._d()\nself.e._f")) == [(2, "_d"), (3, "_f")]
