@@ -33,7 +33,7 @@ from zeotwisted.protocol.session import (
 )
 from zeotwisted.storageserver.connections import StorageServerFactory
 from zeotwisted.storageserver.options import ServerOptions
-from zeotwisted.storageserver.storage.served import ServedStorage
+from zeotwisted.storageserver.storage import ServedStorage, Threads
 
 OID_A, OID_B = (number.to_bytes(8, "big") for number in (1, 2))
 T0, T1, T2, T3 = (number.to_bytes(8, "big") for number in (10, 11, 12, 13))
@@ -107,15 +107,10 @@ class Server:
         self.slow = Thread(self.reactor.call_from_thread)
         self.storage = MappingStorage() if storage is None else storage
         settings = ServerOptions(**options)
-        self.served = ServedStorage(
-            "1",
-            self.storage,
-            settings,
-            self.clock,
-            self.reactor.call_from_thread,
-            self.commits.run,
-            self.slow.run,
+        threads = Threads(
+            self.clock, self.reactor.call_from_thread, self.commits.run, self.slow.run
         )
+        self.served = ServedStorage("1", self.storage, settings, threads)
         self.factory = StorageServerFactory({"1": self.served}, settings, self.clock)
 
     def client(self, register: bool = True, protocol: bytes = b"") -> PuppetClient:

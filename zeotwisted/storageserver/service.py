@@ -23,7 +23,7 @@ from zeotwisted.reactor import handle_signals
 from .arguments import LISTEN, STORAGE_SERVER
 from .connections import StorageServerFactory
 from .options import ServerOptions
-from .storage import CommitThread, ServedStorage, check_servable
+from .storage import CommitThread, ServedStorage, Threads, check_servable
 
 __all__ = ["ListeningError", "StorageServer"]
 
@@ -95,10 +95,12 @@ class StorageServer(MultiService):
                 storage_id,
                 storage,
                 self.options,
-                self._reactor,
-                self._reactor.callFromThread,
-                self._commit_thread(storage_id),
-                slow,
+                Threads(
+                    self._reactor,
+                    self._reactor.callFromThread,
+                    self._commit_thread(storage_id),
+                    slow,
+                ),
             )
             self._log.info("serving {name} as {id!r}", name=storage.getName(), id=storage_id)
         try:

@@ -16,6 +16,7 @@ from .publications import Publication
 from .servable import NotServable, check_servable
 from .served import Listener, ServedStorage
 from .temporary import ensure_temporary_folder
+from .threads import Threads
 
 __all__ = [
     "CommitThread",
@@ -23,6 +24,7 @@ __all__ = [
     "NotServable",
     "Publication",
     "ServedStorage",
+    "Threads",
     "check_servable",
     "ensure_temporary_folder",
     "load_many_before",

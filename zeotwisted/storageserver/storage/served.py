@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from ZODB.interfaces import IStorageWrapper
 from ZODB.POSException import ConflictError, StorageError
@@ -29,6 +28,7 @@ from .loads import Loads, answers_at_once
 from .publications import Publication, Publications
 from .status import StorageStats
 from .temporary import ensure_temporary_folder
+from .threads import Threads
 from .tids import TidClock, holds, takes_tids
 
 __all__ = ["Listener", "ServedStorage", "Undecided"]
@@ -36,9 +36,6 @@ __all__ = ["Listener", "ServedStorage", "Undecided"]
 #: How long (seconds) a client may be away for what it missed to be read from a storage that can do
 #: that fast, unless the operator says otherwise.
 _AGE = 86400.0
-
-#: Runs a function in a thread.
-InThread = Callable[..., "Deferred[Any]"]
 
 
 class Listener(Protocol):
@@ -94,10 +91,6 @@ class ServedStorage:
 
     :param storage_id: the name by which clients ask for it.
     :param storage: provides ZODB.interfaces.IStorage.
-    :param clock: the reactor.
-    :param call_from_thread: runs a function in the reactor's thread; may be called in any.
-    :param commit_in_thread: runs a function in the thread of this storage's commits.
-    :param in_thread: runs a slow function in some thread.
     """
 
     _log = Logger()
@@ -107,10 +100,7 @@ class ServedStorage:
         storage_id: str,
         storage: Any,
         options: ServerOptions,
-        clock: IReactorTime,
-        call_from_thread: Callable[..., Any],
-        commit_in_thread: InThread,
-        in_thread: InThread,
+        threads: Threads,
     ) -> None:
         self.storage_id = storage_id
         #: A name that no other storage has, whatever address clients reach it by.
@@ -118,20 +108,20 @@ class ServedStorage:
         self.storage = storage
         self.options = options
         self.read_only = options.read_only or storage.isReadOnly()
-        self.call_from_thread = call_from_thread
-        self.commit_in_thread = commit_in_thread
-        self.in_thread = in_thread
+        self.call_from_thread = threads.call_from_thread
+        self.commit_in_thread = threads.commit_in_thread
+        self.in_thread = threads.in_thread
         self.stats = StorageStats()
-        self.lock = CommitLock(clock, storage_id, options.transaction_timeout)
-        self.publications = Publications(self._publish, self.send_news, call_from_thread)
+        self.lock = CommitLock(threads.clock, storage_id, options.transaction_timeout)
+        self.publications = Publications(self._publish, self.send_news, threads.call_from_thread)
         #: Makes the tids of transactions; None where the storage has to do it.
         self.tids = TidClock() if takes_tids(storage) else None
         #: Transactions that are voted and not over, by the tids that their clients were told.
         self.undecided: dict[bytes, Undecided] = {}
         #: Loads that need a thread; None where they are done at once.
-        self.loads = None if answers_at_once(storage) else Loads(storage, in_thread)
+        self.loads = None if answers_at_once(storage) else Loads(storage, threads.in_thread)
         self._packs = 0
-        self._clock = clock
+        self._clock = threads.clock
         # In the order of their registration; there may be many, and they come and go.
         self._listeners: dict[Listener, None] = {}
         # Those that have been told something which was not sent yet.
