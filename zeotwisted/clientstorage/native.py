@@ -27,8 +27,8 @@ __all__ = ["Listener", "Revision", "StorageClient"]
 #: Data, tid, and the tid of the next revision; None if this is the current one.
 Revision = tuple[bytes, bytes, "bytes | None"]
 
-#: The calls that `StorageClient.call` refuses: they belong to the connection, change the storage, or
-#: would bypass the cache.
+#: The calls that `StorageClient.call` refuses: they belong to the connection, change the storage,
+#: or would bypass the cache.
 _NOT_FOR_CALL = {"register", "loadBefore", "loadManyBefore", "sendBlob", "tpc_outcome"} | {
     name for name, call in SERVER_CALLS.items() if call.writes and not name.startswith("new_oid")
 }

@@ -49,7 +49,7 @@ _LONGEST_PAUSE = 2.0
 #: How long (seconds) a connection has to last before its loss resets the count of attempts.
 _STABLE = 5.0
 
-#: What a second attempt will not change.
+#: Failures that a second attempt does not change.
 _REFUSALS = (ProtocolError, ReadOnlyError, ServerException, ServerIsOlder, HandshakeError)
 
 
