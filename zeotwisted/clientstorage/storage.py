@@ -76,7 +76,7 @@ class ClientStorage(ConflictResolvingStorage):
         change to one that allows writing as soon as there is one.
     :param blob_dir: a directory for blobs. Other clients on this machine may share it, also ZEO's.
         Without it, the client has no blobs.
-    :param shared_blob_dir: `blob_dir` is the server's blob directory, which this machine mounts.
+    :param shared_blob_dir: `blob_dir` is the server's blob directory, as this machine sees it.
     :param blob_cache_size: how large `blob_dir` may become, in bytes; any size by default.
     :param blob_cache_size_check: how much of `blob_cache_size` may be added, in percent, before the
         files that have not been used for the longest time are removed.

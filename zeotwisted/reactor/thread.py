@@ -76,7 +76,7 @@ def _close_files(reactor: Any) -> None:
     # Close the pipe only when there is no reference to the waker any more. Another thread may be
     # about to write to it, and would write to another file if that had got the same number.
     finalize(waker, _close_pipe, waker.i, waker.o).atexit = False
-    del waker.fileno  # a reference cycle: it would keep the waker alive
+    del waker.fileno  # a reference cycle, which delays that
 
 
 def _close_poller(reactor: Any) -> None:

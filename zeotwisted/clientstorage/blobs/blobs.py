@@ -128,7 +128,7 @@ class NoBlobs:
 
 
 class SharedBlobs:
-    """The server's blob directory, which this machine mounts."""
+    """The server's blob directory, as this machine sees it."""
 
     def __init__(self, folder: str) -> None:
         self.fshelper = shared_folder(folder)

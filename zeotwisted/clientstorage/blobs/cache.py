@@ -210,7 +210,7 @@ class BlobCache:
         except FileNotFoundError:
             return False
         except OSError:
-            # It belongs to another user.
+            # The file belongs to another user.
             return os.path.exists(path)
         return True
 
@@ -298,7 +298,7 @@ class BlobCache:
     def take(self, filename: str) -> str:
         """Move a file to this process's own folder; return its new name.
 
-        :raises FileNotFoundError: there is no such file.
+        :raises FileNotFoundError: `filename` does not exist.
         """
         return _again(lambda: self._take(filename), lambda: os.stat(filename))
 
@@ -403,7 +403,7 @@ def _remove_if_abandoned(folder: str) -> None:
 
 
 def shared_folder(folder: str) -> FilesystemHelper:
-    """Return ZODB's helper for the server's blob directory, which this machine mounts.
+    """Return ZODB's helper for the server's blob directory.
 
     :raises ValueError: it is not a server's blob directory.
     """

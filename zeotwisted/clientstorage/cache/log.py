@@ -130,7 +130,7 @@ class Log:
         return HEADER + length + self.spare <= self.capacity - 2 * self.step
 
     def _place(self, size: int) -> int:
-        """Return where a record of `size` bytes goes; records are never split."""
+        """Return the position for a record of `size` bytes; records are never split."""
         left = self.capacity - self.head % self.capacity
         return self.head if size <= left else self.head + left
 
@@ -157,7 +157,7 @@ class Log:
         return position
 
     def _pad(self, position: int) -> None:
-        """Say that nothing more follows in this round; too little space says so by itself."""
+        """End this round with a record that `records` skips, if there is space for its header."""
         if position - self.head >= HEADER:
             meta = _META.pack(_PAD, 0, self.head, z64, z64, z64)
             checked = meta + crc32(meta).to_bytes(4, "big")
