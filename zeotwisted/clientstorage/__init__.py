@@ -1,14 +1,14 @@
 """The client: a ZODB storage whose data is at a server.
 
 `storage` has `ClientStorage`, for threads; `native` has `StorageClient`, for code in a reactor.
-Both are made of the rooms, each of which may use those before it:
+Both use these packages, each of which may import those before it:
 
 - `cache`: records in memory or in a file.
-- `calls`: one connection's calls, and the threads that wait for their answers.
-- `records`: what the client believes about the database: loads, invalidations, prefetch.
-- `connection`: a server is found, verified, used, lost and found again.
+- `calls`: the calls of one connection, and the threads that wait for their answers.
+- `records`: loads, invalidations and prefetch.
+- `connection`: finds a server, brings the cache up to date, reconnects.
 - `blobs`: files of blobs, cached or shared with the server.
-- `commit`: two-phase commit, and what became of a commit whose answer was lost.
+- `commit`: two-phase commit, and the outcome of a commit whose answer was lost.
 - `history`: iteration over transactions, and copies of whole databases.
 """
 

@@ -40,12 +40,12 @@ def _cache(value: Any) -> Any:
 
 
 def _part_of_a_name(value: Any) -> Any:
-    # ZEO makes a file's name of whatever this is, also of a number.
+    # ZEO accepts a number here, too.
     return value if not value or isinstance(value, int) else path(value)
 
 
 def _folder_of_cache(value: Any) -> Any:
-    # "" has always meant the current one.
+    # "" means the current folder, as in ZEO.
     return value if not value else path(value)
 
 

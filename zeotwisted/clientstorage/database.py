@@ -12,15 +12,15 @@ __all__ = ["open_database"]
 
 _log = logging.getLogger("zeotwisted.client")
 
-#: How often to begin anew. The second time the other client's root is there.
+#: How often to try. At the second try, the other client's root object normally exists.
 _TRIES = 5
 
 
 def open_database(storage: Any) -> ZODB.DB:
-    """Return a database on `storage`, which is closed with it, or now if there is an exception.
+    """Return a database on `storage`. If this raises an exception, `storage` is closed.
 
-    ZODB makes the root object of an empty database. Where several clients do so at the same time,
-    one succeeds, and the others use its root.
+    ZODB creates the root object of an empty database. If several clients do so at the same time,
+    one succeeds, and the others use its root object.
     """
     try:
         for _ in range(_TRIES - 1):
@@ -28,7 +28,7 @@ def open_database(storage: Any) -> ZODB.DB:
                 return ZODB.DB(storage)
             except ConflictError as error:
                 _log.info("%s: another client makes the root object: %s", storage.getName(), error)
-                # What the other one has committed is known here when this returns.
+                # The invalidations of the other client's commit arrive before the answer.
                 storage.ping()
         return ZODB.DB(storage)
     except BaseException:

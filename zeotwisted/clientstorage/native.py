@@ -1,4 +1,4 @@
-"""A storage's client for code that runs in a reactor: Deferreds, and nothing that blocks."""
+"""`StorageClient`: a client for code in a reactor. It returns Deferreds and never blocks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ __all__ = ["Listener", "Revision", "StorageClient"]
 #: Data, tid, and the tid of the next revision; None if this is the current one.
 Revision = tuple[bytes, bytes, "bytes | None"]
 
-#: What would put the cache wrong if it went past it, or belongs to the connection.
+#: The calls that `StorageClient.call` refuses: they belong to the connection, change the storage,
+#: or would bypass the cache.
 _NOT_FOR_CALL = {"register", "loadBefore", "loadManyBefore", "sendBlob", "tpc_outcome"} | {
     name for name, call in SERVER_CALLS.items() if call.writes and not name.startswith("new_oid")
 }
@@ -37,10 +38,10 @@ _PREFETCHED = 200
 
 
 class Listener(Protocol):
-    """Is told of changes; the methods are those of the database above a storage."""
+    """Receives invalidations; `ZODB.DB` has the same methods."""
 
     def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> object:
-        """The transaction `tid`, and maybe some before it, have changed `oids`."""
+        """The transaction `tid`, or it and earlier ones, changed `oids`."""
 
     def invalidateCache(self) -> object:
         """Anything may have changed."""
@@ -49,27 +50,27 @@ class Listener(Protocol):
 class StorageClient:
     """A client of one storage of a zeotwisted or ZEO server.
 
-    It keeps a connection as `ClientStorage` does: it reconnects, brings its cache up to date, and
-    applies what the server pushes in the order of the commits. Everything belongs to the reactor's
-    thread. Calls wait up to `wait_timeout` for a connection; calls that are under way when it is
-    lost fail with `ClientDisconnected`.
+    Like `ClientStorage`, it reconnects, brings its cache up to date, and applies invalidations in
+    the order of the commits. Use it in the reactor's thread only. Calls wait up to `wait_timeout`
+    for a connection. If the connection is lost, the calls that were sent fail with
+    `ClientDisconnected`.
 
-    Records are bytes here. For objects, use `ClientStorage` in threads.
+    Records are bytes. For objects, use `ClientStorage` in threads.
 
-    :param reactor: the application's.
+    :param reactor: the application's reactor.
     :param addr: the servers, see `ClientStorage`.
     :param storage: the storage's name at the server.
     :param cache: the path of a file, or an object with the interface of
         `zeotwisted.clientstorage.cache.memory.ClientCache`; by default, records are in memory.
     :param cache_size: in bytes.
-    :param stale: called when all that was cached had to be dropped.
-    :param read_only: do not write.
-    :param read_only_fallback: be content with a reader's connection while there is no other.
+    :param stale: called when the whole cache was dropped.
+    :param read_only: accept a server that allows reading only.
+    :param read_only_fallback: use a server that allows reading only while there is no other.
     :param wait_timeout: in seconds.
     :param liveness_timeout: the longest silence of a server, in seconds; 0 for any.
     :param refuse_older_server, ssl, ssl_server_hostname: see `ClientStorage`.
-    :param name: what log lines call this client; by default its address.
-    :raises ValueError: an argument can never work; the text says what to write instead.
+    :param name: the name of this client in log lines; by default its address.
+    :raises ValueError: an argument cannot work; the message says what to write instead.
     """
 
     def __init__(
@@ -100,8 +101,8 @@ class StorageClient:
             valid.liveness_timeout,
             client_security(ssl, valid.ssl_server_hostname),
         )
-        #: What the server tells of the storage: when there is a connection, after a commit of ours,
-        #: and after a pack. ``call("get_info")`` asks for it at any time.
+        #: What the server says about the storage. It is updated when the client connects, after
+        #: its commits, and after a pack. ``call("get_info")`` returns current values.
         self.storage_info: dict[str, Any] = {}
         self._wait_timeout = valid.wait_timeout
         self._listeners: list[Listener] = []
@@ -121,8 +122,8 @@ class StorageClient:
         """Begin to connect; return a Deferred that fires when there is a connection.
 
         It fails with `ClientDisconnected` if there is none within `wait_timeout`, or if the servers
-        refuse us, or with `ProtocolError` if there is no ZEO server. Unless `close` is called, the
-        client goes on trying.
+        refuse this client. It fails with `ProtocolError` if the peer is not a ZEO server. The
+        client tries again until `close` is called.
         """
         self._connection.start()
         self._connection.announce(self._wait_timeout)
@@ -133,7 +134,7 @@ class StorageClient:
         return self._connection.ready is not None
 
     def is_read_only(self) -> bool:
-        """Return whether the connection there is, if any, is a reader's."""
+        """Return whether there is a connection and it allows reading only."""
         ready = self._connection.ready
         return ready is not None and ready.read_only
 
@@ -143,12 +144,12 @@ class StorageClient:
         self._cache.close()
 
     def call(self, name: str, *args: Any) -> Deferred[Any]:
-        """Ask the server for anything that does not change the storage.
+        """Make a call that does not change the storage; return a Deferred of the answer.
 
-        Its calls are those of ``docs/reference/protocol.rst``. A call fails with what the server
-        raised.
+        ``docs/reference/protocol.rst`` has the calls. The Deferred fails with the exception that
+        the server raised.
 
-        :raises ValueError: there is no such call, or there is a method for it here.
+        :raises ValueError: there is no such call, or it must not be made in this way.
         """
         if name not in SERVER_CALLS or name in _NOT_FOR_CALL:
             raise ValueError(f"{name!r} is not a call to be made in this way")
@@ -173,11 +174,11 @@ class StorageClient:
     # Records.
 
     def lastTransaction(self) -> bytes:
-        """Return the last transaction that the listeners have been told of."""
+        """Return the tid of the last transaction that the listeners were notified of."""
         return self._coherence.last_transaction()
 
     def load(self, oid: bytes) -> Deferred[tuple[bytes, bytes]]:
-        """Return a Deferred of the current revision's data and tid.
+        """Return a Deferred of the data and tid of the current revision.
 
         It fails with `ZODB.POSException.POSKeyError` if there is none.
         """
@@ -206,11 +207,11 @@ class StorageClient:
         return self._with_connection(ask)
 
     def prefetch(self, oids: Iterable[bytes], tid: bytes = maxtid) -> Deferred[None]:
-        """Bring records into the cache; return a Deferred that fires when they are there.
+        """Load records into the cache; return a Deferred that fires when they are there.
 
-        Objects that do not exist are passed over.
+        Objects that do not exist are skipped.
 
-        :param oids: is read as the records arrive.
+        :param oids: is consumed while the records arrive.
         """
         return Deferred.fromCoroutine(self._prefetch(iter(oids), tid))
 
@@ -225,23 +226,24 @@ class StorageClient:
     def _load_if_there(self, oid: bytes, tid: bytes) -> Deferred[Any]:
         return self.loadBefore(oid, tid).addErrback(lambda failure: failure.trap(POSKeyError))
 
-    # What the server says.
+    # Invalidations.
 
     def addListener(self, listener: Listener) -> None:
-        """Tell `listener` of every change from now on.
+        """Notify `listener` of every change from now on.
 
-        It is called before `lastTransaction` tells the transaction. If it raises an exception, the
-        connection is closed, and what was missed is replayed to all listeners with the next one.
+        It is called before `lastTransaction` returns the transaction. If it raises an exception,
+        the connection is closed, and the next connection replays the missed invalidations to all
+        listeners.
         """
         self._listeners.append(listener)
 
     def removeListener(self, listener: Listener) -> None:
-        """Do not tell `listener` of changes any more."""
+        """Do not notify `listener` any more."""
         self._listeners.remove(listener)
 
     def _invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
         if not oids:
-            # The first connection brings the last transaction, and no news.
+            # The first connection brings the last transaction, but no changed objects.
             return
         for listener in list(self._listeners):
             listener.invalidate(tid, oids)

@@ -52,59 +52,59 @@ _NOT_YET = {
 class ClientStorage(ConflictResolvingStorage):
     """A storage that is a network client of a zeotwisted or ZEO server.
 
-    It may be used by any number of threads; transactions go one after the other, from
-    ``tpc_begin`` to their ends. Methods that need the server wait up to `wait_timeout` seconds for
-    a connection, then raise `ClientDisconnected`. A call that is under way when the connection is
-    lost raises it at once.
+    Any number of threads may use it. There is one transaction at a time, from ``tpc_begin`` to its
+    end. Methods that need the server wait up to `wait_timeout` seconds for a connection, then raise
+    `ClientDisconnected`. A call that waits for its answer when the connection is lost raises
+    `ClientDisconnected` at once.
 
     The arguments up to `realm` are those of ``ZEO.ClientStorage.ClientStorage``.
 
     :param addr: the server: a port on this machine, a ``(host, port)`` pair, or the path of a Unix
-        socket; or a list of such, of servers that have the same data. They are tried all at once,
-        and the first one that fits is used.
+        socket; or a list of these, for servers that have the same data. The client tries all of
+        them at once and uses the first one that fits.
     :param storage: the storage's name at the server.
     :param cache_size: how many bytes of records to keep, overhead included; a file has at least
         64 KB.
-    :param cache: the path of a file to keep them in, so that they survive a restart; or any object
-        with the interface of ZEO's client caches. By default, they are kept in memory.
-    :param client: without `cache`, keep them in the file ``<client>-<storage>.zec``.
+    :param cache: the path of a file for the records, which survive a restart there; or an object
+        with the interface of ZEO's client caches. By default, the records are in memory.
+    :param client: without `cache`, keep the records in the file ``<client>-<storage>.zec``.
     :param var: the folder of that file; the current one by default.
-    :param name: what `getName` and log lines call this storage; by default its address.
+    :param name: the name of this storage for `getName` and log lines; by default its address.
     :param wait_timeout: in seconds, 30 by default.
     :param read_only: refuse to write, and accept a server that allows reading only.
     :param read_only_fallback: accept a server that allows reading only while there is no other;
         change to one that allows writing as soon as there is one.
-    :param blob_dir: a directory for blobs, of its own or shared with other clients on this machine,
-        also ZEO's; without it there are no blobs.
-    :param shared_blob_dir: `blob_dir` is the server's own, which this machine sees, too.
+    :param blob_dir: a directory for blobs. Other clients on this machine may share it, also ZEO's.
+        Without it, the client has no blobs.
+    :param shared_blob_dir: `blob_dir` is the server's blob directory, as this machine sees it.
     :param blob_cache_size: how large `blob_dir` may become, in bytes; any size by default.
     :param blob_cache_size_check: how much of `blob_cache_size` may be added, in percent, before the
         files that have not been used for the longest time are removed.
-    :param client_label: what the server's log lines call this client.
-    :param ssl: speak TLS: an `ssl.SSLContext`, what `twisted.internet.ssl.optionsForClientTLS`
+    :param client_label: the name of this client in the server's log lines.
+    :param ssl: use TLS: an `ssl.SSLContext`, what `twisted.internet.ssl.optionsForClientTLS`
         returns, or a `twisted.internet.ssl.CertificateOptions`.
-    :param ssl_server_hostname: the host that the server's certificate must be for, if it is not
-        that of `addr`; not with ``optionsForClientTLS``, which has it already.
+    :param ssl_server_hostname: the host name in the server's certificate, if it is not that of
+        `addr`. It cannot be given with ``optionsForClientTLS``, which contains the name.
     :param wait: wait for the connection before returning.
-    :param server_sync: `sync`, which begins each transaction, makes a round trip, so that it sees
-        all that was committed before.
+    :param server_sync: `sync`, which begins each transaction, makes a round trip. The transaction
+        then sees everything that was committed before.
     :param reactor: a Twisted application's reactor to use instead of a private one.
-    :param liveness_timeout: how long (seconds) the server may be silent, although it was asked
-        whether it is there; then the connection is lost. A call that waits notices within half of
-        that, or five sixths with ZEO's servers, which are silent while they vote and finish.
+    :param liveness_timeout: how long (seconds) the server may leave a ping without an answer; then
+        the connection is closed. A call that waits notices within half of that time, or within
+        five sixths with ZEO's servers, which are silent while they vote and finish.
         0 or None: for ever.
-    :param refuse_older_server: refuse a server whose last transaction is older than the last
-        one seen here, for example since a backup was restored. By default what is cached is
-        dropped, and the server is used.
+    :param refuse_older_server: refuse a server whose last transaction is older than the last one
+        that this client has seen, for example after a backup was restored. By default, the client
+        drops its cache and uses the server.
     :param read_ahead: while the application follows the references of a record in their order, load
-        some of the next ones together with the one that is wanted. It needs a zeotwisted server.
+        some of the next records together with the requested one. It needs a zeotwisted server.
     :raises ClientDisconnected: no server, or none that accepts this client, within `wait_timeout`.
     :raises ProtocolError: the peer is not a ZEO server.
-    :raises ValueError: an argument can never work, or `blob_dir` is not what it should be. The text
-        says what to write instead.
+    :raises ValueError: an argument cannot work, or `blob_dir` cannot be used. The message says what
+        to write instead.
     :raises zeotwisted.clientstorage.cache.CacheFileError: the cache file is in use, or cannot be
         used.
-    :raises NotImplementedError: an argument that this version does not know how to handle yet.
+    :raises NotImplementedError: this version does not support an argument.
 
     `disconnect_poll`, `min_disconnect_poll`, `max_disconnect_poll`, `drop_cache_rather_verify`,
     `credentials`, `username`, `password` and `realm` have no effect; they are accepted because
@@ -168,7 +168,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._reads_ahead = valid.read_ahead
         self._own_reactor = reactor
         self._db: Any = None
-        #: Encoding and version that were agreed upon with the server, for example ``b"M6"``.
+        #: Encoding and version of the protocol of the connection, for example ``b"M6"``.
         self.protocol_version = b""
         self._blobs = client_blobs(
             valid.blob_dir, valid.shared_blob_dir, valid.blob_cache_size, blob_cache_size_check
@@ -189,12 +189,12 @@ class ClientStorage(ConflictResolvingStorage):
             try:
                 self._link.wait_for_first()
             except BaseException:
-                # Nobody will have this object to close it.
+                # The caller gets no storage that it could close.
                 self.close()
                 raise
 
     def _start_parts(self, target: Target) -> None:
-        """Make what belongs to this process and its threads."""
+        """Create the parts that a child process must not share with its parent."""
         self._coherence = Coherence(
             self._cache, self.invalidateTransaction, self.invalidateCache, self._notify_stale
         )
@@ -213,9 +213,9 @@ class ClientStorage(ConflictResolvingStorage):
         )
 
     def forked(self) -> None:
-        """This is a child process: connect anew when somebody needs the server.
+        """After fork: connect again at the next call that needs the server.
 
-        The transaction that was open belongs to the parent, as do the records in the cache.
+        The open transaction and the cache file belong to the parent.
         """
         last_tid = self._cache.getLastTid()
         if hasattr(self._cache, "abandon"):
@@ -258,8 +258,8 @@ class ClientStorage(ConflictResolvingStorage):
     def notify_connected(self, conn: ClientProtocol, info: dict[str, Any]) -> None:
         """Called in the reactor's thread when the connection is about to be used.
 
-        :param conn: may be used for calls that do not wait.
-        :param info: what the server tells of the storage.
+        :param conn: the connection. Blocking calls would deadlock here.
+        :param info: what the server says about the storage.
         """
         self.protocol_version = conn.version
         conn.tells_tids = bool(info.get("tid_at_vote"))
@@ -274,11 +274,11 @@ class ClientStorage(ConflictResolvingStorage):
 
     def notify_disconnected(self) -> None:
         """Called in the reactor's thread when the connection is lost."""
-        # The server that comes next may have been started anew, and give them to others, too.
+        # The next server may have been restarted, and may give the same oids to other clients.
         self._committing.oids.clear()
 
     def info(self, dict: dict[str, Any]) -> None:
-        """Called in the reactor's thread with news about the storage."""
+        """Called in the reactor's thread when the server sends new facts about the storage."""
         self._info.update(dict)
 
     def receive_blob(self, name: str, args: tuple[Any, ...]) -> None:
@@ -301,7 +301,7 @@ class ClientStorage(ConflictResolvingStorage):
     # The database above.
 
     def registerDB(self, db: Any) -> None:
-        """Register the database, which is told of changes."""
+        """Register the database that receives invalidations."""
         super().registerDB(db)
         self._db = db
 
@@ -317,16 +317,16 @@ class ClientStorage(ConflictResolvingStorage):
 
     def _notify_stale(self) -> None:
         try:
-            # Applications replace this function of ZODB's.
+            # Looked up at each call: applications replace this function of ZODB's.
             event.notify(StaleCache(self))
         except Exception:
-            # The client can go on, whatever its subscribers cannot do.
+            # A subscriber's error must not end the connection.
             _log.exception("%s: a subscriber of StaleCache failed", self.__name__)
 
     def cache_statistics(self) -> dict[str, int]:
-        """Return what the cache has done since it was opened, and what is in it.
+        """Return counters of the cache since it was opened, and of its content.
 
-        Empty if it is a cache object that does not count in our way.
+        The result is empty for a cache object of the application's that has no such counters.
         """
         return statistics_of(self._cache)
 
@@ -349,13 +349,13 @@ class ClientStorage(ConflictResolvingStorage):
         return bool(self._info["supportsUndo"])
 
     def is_read_only(self) -> bool:
-        """Return whether writing is refused, by us or by the server."""
+        """Return whether this client or the server refuses to write."""
         return self._link.is_read_only
 
     isReadOnly = is_read_only
 
     def sortKey(self) -> str:
-        """Return what the order of several storages' commits depends on.
+        """Return the key by which `transaction` orders the commits of several storages.
 
         :raises ClientDisconnected: there was no connection yet.
         """
@@ -364,13 +364,13 @@ class ClientStorage(ConflictResolvingStorage):
         return f"{self._link.target.storage_id}:{self._info.server}"
 
     def lastTransaction(self) -> bytes:
-        """Return the last transaction that the database has been told of.
+        """Return the tid of the last transaction whose invalidations the database has received.
 
-        :raises ClientDisconnected: there was no connection yet, and there is none in time.
+        :raises ClientDisconnected: there was no connection yet, and none within `wait_timeout`.
         """
         tid = self._coherence.last_transaction()
         if tid == z64 and self._info.server is None and self._link.may_wait:
-            # "None" would be a snapshot of the database before its root was made.
+            # With z64, the database would read a snapshot from before its root object existed.
             self._link.protocol()
             tid = self._coherence.last_transaction()
         return tid
@@ -386,7 +386,7 @@ class ClientStorage(ConflictResolvingStorage):
 
         :param t: seconds since the epoch, now by default.
         :param referencesf: ignored: the server has its own.
-        :param wait: return when it is done.
+        :param wait: return only when the pack has ended.
         :param days: to be subtracted from `t`.
         :raises ZODB.POSException.ReadOnlyError: this client, or the server, is read-only.
         :raises ZODB.POSException.StorageError: `t` is in the future.
@@ -416,7 +416,7 @@ class ClientStorage(ConflictResolvingStorage):
         return self._reader.fetch(oid, tid) if cached is None else cached
 
     def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:
-        """Have records brought into the cache; do not wait for them."""
+        """Request records for the cache; do not wait for them."""
         self._reader.prefetch(oids, tid)
 
     def loadSerial(self, oid: bytes, serial: bytes) -> bytes:
@@ -432,14 +432,17 @@ class ClientStorage(ConflictResolvingStorage):
         return history(*self._link.call_versioned("history", oid, size))
 
     def stored_history(self, oid: bytes, size: int) -> list[Entry]:
-        """Do what `history` does, for a server of this storage, which must not load extensions."""
+        """Return what `history` does, without unpickling extensions.
+
+        A server whose storage is this client calls it.
+        """
         result, extended = self._link.call_versioned("history", oid, size)
         return entries(result, "history", extended)
 
     def record_iternext(
         self, next: bytes | None = None
     ) -> tuple[bytes, bytes, bytes, bytes | None]:
-        """Return oid, tid and data of a record, and what to pass for the one after it."""
+        """Return oid, tid and data of a record, and the value of `next` for the following one."""
         return self._link.call("record_iternext", next)
 
     def new_oid(self) -> bytes:
@@ -457,7 +460,7 @@ class ClientStorage(ConflictResolvingStorage):
         version: str,
         txn: Any,
     ) -> None:
-        """Store a new revision of a blob; the file `blobfilename` is taken away."""
+        """Store a new revision of a blob; the file `blobfilename` is moved or removed."""
         if version:
             raise Unsupported("versions are not supported")
         self._blobs.store(
@@ -465,7 +468,7 @@ class ClientStorage(ConflictResolvingStorage):
         )
 
     def loadBlob(self, oid: bytes, serial: bytes) -> str:
-        """Return the name of a file with a blob's content, which is fetched if need be.
+        """Return the name of a file with the content of a blob; download it if necessary.
 
         :raises ZODB.POSException.POSKeyError: there is no such blob.
         :raises OSError: the file cannot be written.
@@ -473,14 +476,14 @@ class ClientStorage(ConflictResolvingStorage):
         return self._blobs.load(self._link.protocol, oid, serial)
 
     def openCommittedBlobFile(self, oid: bytes, serial: bytes, blob: Any = None) -> Any:
-        """Return a blob's content as a file that is open for reading. Raises as `loadBlob` does.
+        """Return the content of a blob as a file that is open for reading. Raises as `loadBlob`.
 
-        :param blob: the object that is told when the file is closed.
+        :param blob: is notified when the file is closed.
         """
         return open_blob(self._blobs, self._link.protocol, oid, serial, blob)
 
     def temporaryDirectory(self) -> str:
-        """Return where blobs may be written before they are stored."""
+        """Return the folder in which an application may write blobs before they are stored."""
         return self._blobs.temporary_directory()
 
     # The log of transactions.
@@ -494,7 +497,10 @@ class ClientStorage(ConflictResolvingStorage):
     def stored_undo_log(
         self, first: int, last: int, specification: dict[str, Any] | None
     ) -> list[Entry]:
-        """Do what `undoInfo` does, for a server of this storage, which must not load extensions."""
+        """Return what `undoInfo` does, without unpickling extensions.
+
+        A server whose storage is this client calls it.
+        """
         result, extended = self._link.call_versioned("undoInfo", first, last, specification)
         return entries(result, "undoInfo", extended)
 
@@ -516,8 +522,7 @@ class ClientStorage(ConflictResolvingStorage):
     def copyTransactionsFrom(self, other: Any, verbose: int = 0) -> None:
         """Copy all transactions of another storage, with their blobs.
 
-        For blobs the server has to be one of zeotwisted, and its storage has to keep blobs, too.
-        This client needs no folder for them.
+        Blobs need a zeotwisted server whose storage keeps blobs. This client needs no `blob_dir`.
 
         :param verbose: print tids and oids.
         :raises ZODB.POSException.Unsupported: there are blobs, and the server cannot restore them,
@@ -528,16 +533,16 @@ class ClientStorage(ConflictResolvingStorage):
     # A transaction.
 
     def tpc_begin(self, txn: Any, tid: bytes | None = None, status: str = " ") -> None:
-        """Begin a transaction; wait for the one that is under way.
+        """Begin a transaction; wait until the current one has ended.
 
-        :param tid: the tid to give to it, when a database is copied.
-        :raises ZODB.POSException.StorageTransactionError: it has begun already, perhaps through
-            another connection of the same database, and would wait for itself.
+        :param tid: the tid of the transaction, when a database is copied.
+        :raises ZODB.POSException.StorageTransactionError: this call would deadlock: the transaction
+            has begun already, perhaps through another connection of the same database.
         """
         self._committing.begin(txn, tid, status)
 
     def tpc_transaction(self) -> Any:
-        """Return the transaction that is under way, or None."""
+        """Return the current transaction, or None."""
         return self._committing.current
 
     def store(
@@ -553,7 +558,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._committing.transaction(txn).delete(oid, serial)
 
     def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, transaction: Any) -> None:
-        """Have the vote fail if `serial` is not the current revision of the object."""
+        """Make the vote fail if `serial` is not the current revision of the object."""
         self._committing.transaction(transaction).check_serial(oid, serial)
 
     def restore(
@@ -583,9 +588,9 @@ class ClientStorage(ConflictResolvingStorage):
     ) -> None:
         """Store a revision of a blob that was committed in another database.
 
-        The file `blobfilename` is taken away.
+        The file `blobfilename` is removed.
 
-        :raises ZODB.POSException.Unsupported: the server cannot do that.
+        :raises ZODB.POSException.Unsupported: the server cannot restore blobs.
         """
         with open(blobfilename, "rb") as file:
             self._committing.restore_blob(transaction, oid, serial, data, prev_txn, file)
@@ -599,32 +604,35 @@ class ClientStorage(ConflictResolvingStorage):
         """Vote; return the oids of objects whose conflicts were resolved.
 
         :raises ZODB.POSException.ConflictError: a conflict cannot be resolved.
-        :raises ZODB.POSException.StorageTransactionError: the same transaction has voted through
-            another client of the same storage, and would wait for itself.
+        :raises ZODB.POSException.StorageTransactionError: this call would deadlock: the same
+            transaction has voted through another client of the same storage.
         """
         return self._committing.vote(txn, self.tryToResolveConflict)
 
     def tpc_finish(self, txn: Any, f: Callable[[bytes], Any] = lambda tid: None) -> bytes:
         """Commit; return the tid.
 
-        When the connection is lost meanwhile, this waits up to `wait_timeout` for a server that
-        knows whether the transaction is committed.
+        If the connection is lost meanwhile, this waits up to `wait_timeout` for a server that knows
+        whether the transaction is committed.
 
-        :param f: called with the tid before anything later can be seen.
+        :param f: called with the tid before any later transaction is visible.
         :raises ClientDisconnected: the connection is lost, and the transaction is not committed.
-        :raises CommitInDoubt: the connection is lost, or the server failed, and there is no server
-            to tell.
+        :raises CommitInDoubt: the connection is lost, or the server failed, and no server can say
+            whether the transaction is committed.
         :raises Exception: the server failed, and the transaction is not committed.
         """
         return self._committing.finish(txn, f)
 
     def tpc_abort(self, txn: Any, timeout: float | None = None) -> None:
-        """Give the transaction up; nothing happens if it is not under way."""
+        """Abort the transaction. Do nothing if it is not the current one."""
         self._committing.abort(txn)
 
 
 def _bytes(serial: bytes | str | None) -> bytes | None:
-    """Return a serial for the server; old code passes texts where an object is new."""
+    """Return a serial as bytes; None if it is a text that is no tid.
+
+    Old code passes texts for new objects.
+    """
     if type(serial) is not str:
         return serial  # type: ignore[return-value]
     return serial.encode("ascii") if len(serial) == 8 and serial.isascii() else None

@@ -1,6 +1,7 @@
-"""A reactor of our own in a thread or a greenlet, and the signals that the main thread handles.
+"""A private reactor in a thread or a greenlet, and the signal handlers of the daemon.
 
-Rule: only `zeotwisted.tap` imports the installed reactor; everything else is given one.
+Rule: only `zeotwisted.tap` imports the installed reactor; all other code gets a reactor as an
+argument.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Libraries that replace threads by greenlets.
+"""Checks for gevent and eventlet, which replace threads by greenlets.
 
-gevent does it thoroughly: its locks, its poll and its sockets let other greenlets run while one of
-them waits. So a reactor in a greenlet and blocking calls in others go together, as long as all of
-them use gevent's: nothing of ours, and no reactor of Twisted's, may have been imported before it
-has replaced them. A lock of the operating system would stop all greenlets, among them the one that
-would open it.
+A reactor in one greenlet works with blocking calls in others, if all of them use gevent's locks,
+poll and sockets: these run other greenlets while one waits. So gevent must patch the standard
+library before zeotwisted or a Twisted reactor is imported. A lock of the operating system would
+block all greenlets, also the one that releases the lock.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ def are_threads() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
-#: Whether they were when our modules took their locks from `threading`.
+#: Whether threads were greenlets when the modules of zeotwisted imported their locks.
 _AT_IMPORT = are_threads()
 
 
 def check() -> None:
-    """Check that a reactor in what passes for a thread here would work.
+    """Check that a private reactor can run in a thread, or a greenlet, of this process.
 
-    :raises ClientStorageError: it would not, and what to do about it.
+    :raises ClientStorageError: it cannot; the message says what to change.
     """
     eventlet = sys.modules.get("eventlet.patcher")
     if eventlet is not None and eventlet.is_monkey_patched("thread"):

@@ -1,7 +1,7 @@
-"""What the daemon does when it is sent a signal.
+"""Handlers of SIGHUP, SIGUSR1 and SIGUSR2 for the daemon.
 
-Twisted's reactor has SIGINT and SIGTERM. The others would end the process and leave its storages
-open, although tools that rotate logs send them to any daemon.
+Twisted's reactor handles SIGINT and SIGTERM. Without a handler, the other signals end the process
+and its storages are not closed. Tools that rotate logs send these signals to any daemon.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from twisted.logger import Logger
 
 __all__ = ["handle_signals"]
 
-#: The signals at which files are opened anew.
+#: The signals that reopen the log files.
 _REOPEN = (signal.SIGHUP, signal.SIGUSR2)
 
 
 def handle_signals(reactor: Any, reopen: Sequence[Callable[[], bool]]) -> None:
-    """Take over SIGHUP, SIGUSR1 and SIGUSR2 when the reactor runs in the main thread.
+    """Handle SIGHUP, SIGUSR1 and SIGUSR2, if the reactor runs in the main thread.
 
-    A signal for which there is a handler already is left to it.
+    A signal that has a handler already keeps it.
 
-    :param reopen: what to do at SIGHUP and SIGUSR2, in the reactor's thread. Each function returns
-        whether there was something to open anew.
+    :param reopen: functions to call in the reactor's thread at SIGHUP and SIGUSR2. Each returns
+        whether it had a file to reopen.
     """
     log = Logger()
 
     def open_anew(name: str) -> None:
-        # All of them, whatever the first one returns.
+        # A list, because `any` stops a generator at the first function that returns True.
         if any([function() for function in reopen]):
             log.info("{name}: log files are opened anew", name=name)
         else:
@@ -40,7 +40,7 @@ def handle_signals(reactor: Any, reopen: Sequence[Callable[[], bool]]) -> None:
         log.info("{name}: this signal means nothing to the daemon", name=name)
 
     def take(number: signal.Signals, act: Callable[[str], None]) -> None:
-        # nohup has SIGHUP ignored.
+        # Under nohup, SIGHUP is ignored: this is no handler of the application's.
         if signal.getsignal(number) in (signal.SIG_DFL, signal.SIG_IGN):
             signal.signal(number, lambda *_: reactor.callFromThread(act, number.name))
 

@@ -1,15 +1,15 @@
-"""A Twisted reactor of our own, in a thread of its own.
+"""A private Twisted reactor in a thread of its own.
 
-A process may have one *installed* reactor, and it belongs to the application: Twisted, asyncio, a
-test runner. A blocking storage needs an event loop beside it. Twisted does not advertise several
-reactors in one process, therefore whatever that takes is in this module alone:
+A process has one *installed* reactor, which belongs to the application: to Twisted, asyncio or a
+test runner. A blocking storage needs a second event loop. Twisted does not document several
+reactors in one process, so only this module knows what that requires:
 
-- `run` must not install signal handlers, and must not call its thread the "I/O thread";
-- nothing that reaches for the installed reactor may be used on ours: `deferToThread`,
+- `run` must not install signal handlers, and must not register its thread as the "I/O thread".
+- Code that uses the installed reactor must not be used with the private one: `deferToThread`,
   `HostnameEndpoint`, `wrapClientTLS`, and everything with a default ``reactor`` or ``clock``.
 
-Where gevent has replaced threads by greenlets, the reactor runs in a greenlet, and its poll is one
-that lets the others run; see `zeotwisted.reactor.greenlets`.
+Where gevent has replaced threads by greenlets, the reactor runs in a greenlet and uses gevent's
+poll, which runs other greenlets while it waits; see `zeotwisted.reactor.greenlets`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger("zeotwisted.client")
 
 __all__ = ["Forkable", "OwnReactor", "ReactorThread", "call_after_fork", "release", "shared"]
 
-#: How long (seconds) the end of a thread may take.
+#: How long (seconds) `ReactorThread.stop` waits for the thread to end.
 _STOP_TIMEOUT = 5.0
 
 
@@ -45,14 +45,14 @@ _REACTORS = (
 def _make_reactor() -> Any:
     """Return a new reactor of the class that Twisted would choose on this platform.
 
-    :raises ClientStorageError: a library has replaced threads in a way that we cannot live with.
+    :raises ClientStorageError: see `greenlets.check`.
     """
     greenlets.check()
     for module, name in _REACTORS[1:] if greenlets.are_threads() else _REACTORS:
         try:
             make = getattr(import_module(f"twisted.internet.{module}"), name)
         except ImportError:
-            # This platform has no such thing.
+            # For example epoll, which only Linux has.
             continue
         reactor = make()
         reactor._registerAsIOThread = False
@@ -61,22 +61,22 @@ def _make_reactor() -> Any:
 
 
 class _NobodyToWake:
-    """The waker of a reactor that has stopped for good."""
+    """The waker of a reactor that has stopped and does not run again."""
 
     def wakeUp(self) -> None:
         """Do nothing."""
 
 
 def _close_files(reactor: Any) -> None:
-    """Close what a stopped reactor keeps open for another run, which there will not be."""
+    """Close the files that a stopped reactor keeps open for another run."""
     waker, reactor.waker = reactor.waker, _NobodyToWake()
     reactor.removeReader(waker)
     reactor._internalReaders.discard(waker)
     _close_poller(reactor)
-    # Another thread may be about to write to the waker's pipe, and the number of a closed file may
-    # be another file's by then. So the pipe is closed when nobody refers to the waker any more.
+    # Close the pipe only when there is no reference to the waker any more. Another thread may be
+    # about to write to it, and would write to another file if that had got the same number.
     finalize(waker, _close_pipe, waker.i, waker.o).atexit = False
-    del waker.fileno  # a function that refers to the waker
+    del waker.fileno  # a reference cycle, which delays that
 
 
 def _close_poller(reactor: Any) -> None:
@@ -91,10 +91,10 @@ def _close_pipe(*ends: int) -> None:
 
 
 def _close_copies(reactor: Any) -> None:
-    """In a child process: close our copies of the files of the parent's reactor.
+    """After fork: close the child's copies of the files of the parent's reactor.
 
-    The parent's connections end when the parent closes them, only if nobody else has them open. No
-    file may be removed from the poller: parent and child share what it knows.
+    While the child has a copy of a socket open, the connection does not end when the parent closes
+    it. No file may be removed from the poller: parent and child share the poller's state.
     """
     waker, reactor.waker = reactor.waker, _NobodyToWake()
     if isinstance(waker, _NobodyToWake):
@@ -110,7 +110,7 @@ def _close_copies(reactor: Any) -> None:
         selectables.clear()
 
 
-#: All that there are, for child processes to let go of.
+#: All reactor threads, so that a child process can abandon them.
 _threads: WeakSet[ReactorThread] = WeakSet()
 
 
@@ -131,7 +131,7 @@ class ReactorThread:
     def start(self) -> None:
         """Start the thread; return when the reactor runs.
 
-        :raises RuntimeError: there can be no more threads.
+        :raises RuntimeError: the system cannot start another thread.
         """
         self.reactor.callWhenRunning(self._started.set)
         try:
@@ -150,24 +150,28 @@ class ReactorThread:
             self.reactor.run(installSignalHandlers=False)
         finally:
             if self._abandoned:
-                # A greenlet in a child process. `threading` does not know it, so it must not end.
+                # A greenlet in a child process. `threading` has no record of it there, so its end
+                # would fail.
                 threading.Event().wait()
-            # The number may soon be another thread's.
+            # The system may give the same number to another thread.
             self._ident = None
-            # Whatever has happened, nobody must wait for more.
+            # If `run` failed early, `start` would wait for ever.
             self._started.set()
             _close_files(self.reactor)
 
     def is_current(self) -> bool:
-        """Whether the caller is the reactor's thread."""
+        """Whether the calling thread is the reactor's thread."""
         return threading.get_ident() == self._ident
 
     def is_running(self) -> bool:
-        """Whether somebody would answer."""
+        """Whether the reactor's thread is alive."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Stop the reactor; return when its thread has ended."""
+        """Stop the reactor; wait up to 5 seconds until its thread has ended.
+
+        It does not wait in the reactor's thread.
+        """
         if self._thread.is_alive():
             self.reactor.callFromThread(self._stop)
             if not self.is_current():
@@ -178,15 +182,16 @@ class ReactorThread:
             self.reactor.stop()
 
     def abandon(self) -> None:
-        """In a child process: give up the reactor, which is the parent's."""
+        """After fork: close the child's copy of the parent's reactor."""
         self._abandoned = True
-        # A thread is not here any more, but a greenlet is: it leaves the loop when it is woken.
+        # A thread does not exist in the child, but a greenlet does: this ends its loop when it
+        # wakes.
         self.reactor._started = False
         _close_copies(self.reactor)
 
 
 class OwnReactor:
-    """An application's reactor, where the application wants a storage to use it.
+    """The application's reactor, if the application gives it to a storage.
 
     It has the interface of `ReactorThread`.
     """
@@ -194,43 +199,46 @@ class OwnReactor:
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self._ident: int | None = None
-        # Not callWhenRunning, which calls in this thread if it runs.
+        # Not callWhenRunning: if the reactor runs, that calls `_started` in this thread.
         reactor.callFromThread(self._started)
 
     def _started(self) -> None:
         self._ident = threading.get_ident()
 
     def is_current(self) -> bool:
-        """Whether the caller is the reactor's thread."""
+        """Whether the calling thread is the reactor's thread."""
         if self._ident is None:
-            # It has not said so yet, but most reactors are the installed one.
+            # `_started` has not run yet. Most applications give the installed reactor, whose
+            # thread Twisted knows.
             return self.is_running() and bool(isInIOThread())
         return threading.get_ident() == self._ident
 
     def is_running(self) -> bool:
-        """Whether somebody would answer."""
+        """Whether the reactor runs."""
         return bool(self.reactor.running)
 
 
 class Forkable(Protocol):
-    """Something that has to do with a reactor thread and may be inherited by a child process."""
+    """An object that uses a reactor thread, and that a child process may inherit."""
 
     def forked(self) -> None:
-        """After fork: the threads, and those that held the locks, do not exist in the child."""
+        """After fork: replace the locks; the threads that held them do not exist in the child."""
 
 
 _lock = threading.Lock()
 _shared: ReactorThread | None = None
 _users = 0
-# What was given back, and not yet subtracted from the users.
+# Reactors that were released and are not yet subtracted from the users.
 _released: deque[ReactorThread] = deque()
 _forkables: WeakSet[Forkable] = WeakSet()
 
 
 def shared() -> ReactorThread:
-    """Return the process's private reactor, started if need be; `release` it after use.
+    """Return the private reactor of the process; start it if necessary.
 
-    :raises ClientStorageError: a library has replaced threads in a way that we cannot live with.
+    The caller releases it with `release`.
+
+    :raises ClientStorageError: see `greenlets.check`.
     """
     global _shared, _users
     with _lock:
@@ -247,17 +255,17 @@ def shared() -> ReactorThread:
 
 
 def release(thread: ReactorThread) -> None:
-    """Give back what `shared` returned; the last one stops it.
+    """Release what `shared` returned. The last release stops the reactor.
 
-    The garbage collector may call this in the midst of anything, therefore it does not wait for
-    the lock: the thread that holds the lock does the rest.
+    It never waits for the lock: the garbage collector may call it in a thread that holds the lock,
+    which would deadlock. The thread that holds the lock completes the release.
     """
     _released.append(thread)
     _settle()
 
 
 def _settle() -> None:
-    """Stop the reactor if everyone has released it."""
+    """Stop the reactor if it has no user any more."""
     while _released and _lock.acquire(blocking=False):
         try:
             idle = _subtract()
@@ -268,10 +276,10 @@ def _settle() -> None:
 
 
 def _subtract() -> ReactorThread | None:
-    """Take note of what was released; return the reactor that nobody uses now, if any."""
+    """Subtract the released reactors; return the reactor if it has no user any more."""
     global _shared, _users
     while _released:
-        # A reactor that was stopped by somebody else may have had a successor.
+        # If that reactor was stopped, `shared` may have started another one since.
         if _released.popleft() is _shared:
             _users -= 1
     if _shared is None or _users > 0:
@@ -281,7 +289,7 @@ def _subtract() -> ReactorThread | None:
 
 
 def call_after_fork(forkable: Forkable) -> None:
-    """Call `forkable.forked()` in child processes, as long as somebody else refers to it."""
+    """Call `forkable.forked()` in child processes. This keeps only a weak reference to it."""
     _forkables.add(forkable)
 
 
@@ -295,7 +303,7 @@ def _after_fork() -> None:
         try:
             forkable.forked()
         except Exception:
-            # The others must not go on with the parent's thread.
+            # The other objects must not go on with the parent's thread.
             _log.exception("%r cannot be used in this child process", forkable)
     for thread in list(_threads):
         thread.abandon()
@@ -303,7 +311,7 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
-    # Threads that wait for an answer are told that there will be none.
+    # Without this, threads that wait for an answer would wait for ever.
     thread = _shared
     if thread is not None:
         thread.stop()

@@ -1,7 +1,7 @@
-"""The client's blobs: in a cache of its own, in the server's folder, or not at all.
+"""The client's blobs: in a cache folder, in the server's blob directory, or none.
 
-`client_blobs` chooses. `cache` is the folder, `cleaner` bounds its size, `uses` notes what is in
-use; `downloads` and `uploads` move files over a connection.
+`client_blobs` chooses. `cache` has the folder, `cleaner` bounds its size, and `uses` records which
+files the client uses. `downloads` and `uploads` transfer files over a connection.
 Rule: a file has its final name only when it is complete.
 """
 

@@ -1,4 +1,4 @@
-"""What a client storage does with blobs: with a cache, in the server's folder, or not at all."""
+"""The blobs of a client storage: in a cache folder, in the server's blob directory, or none."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _log = logging.getLogger("zeotwisted.client")
 #: Waits for a connection, and returns it.
 Connect = Callable[[], ClientProtocol]
 
-#: How often to begin anew when other processes remove a file before it is open.
+#: How often to try when other processes remove a file before it is open.
 _TRIES = 10
 
 
 class Storing(Protocol):
     """A transaction that stores blobs."""
 
-    #: Oids and files of the blobs that are stored so far.
+    #: Oids and files of the blobs that were stored.
     blobs: list[tuple[bytes, str]]
 
     def store_blob(self, oid: bytes, serial: bytes | None, data: bytes, file: IO[bytes]) -> None:
         """Store a record, and send the content of its blob."""
 
     def store_shared_blob(self, oid: bytes, serial: bytes | None, data: bytes, name: str) -> None:
-        """Store a record whose blob is a file in the server's folder."""
+        """Store a record whose blob is a file in the server's blob directory."""
 
 
 class Blobs(Protocol):
@@ -58,7 +58,7 @@ class Blobs(Protocol):
         data: bytes,
         filename: str,
     ) -> None:
-        """Take the file `filename` away and make it part of the transaction."""
+        """Move the file `filename` away and store it as part of the transaction."""
 
     def load(self, connect: Connect, oid: bytes, tid: bytes) -> str:
         """Return the name of a blob's file.
@@ -67,33 +67,33 @@ class Blobs(Protocol):
         """
 
     def temporary_directory(self) -> str:
-        """Return where blobs may be written before they are stored."""
+        """Return the folder in which an application may write blobs before they are stored."""
 
     def keep(self, blobs: list[tuple[bytes, str]], tid: bytes) -> None:
-        """The files of a transaction are committed."""
+        """Keep the files of a transaction that is committed."""
 
     def discard(self, blobs: list[tuple[bytes, str]]) -> None:
-        """The files of a transaction, if they are still there, are not needed any more."""
+        """Remove the files of a transaction that has ended, if they still exist."""
 
     def receive(self, name: str, args: tuple[Any, ...]) -> None:
-        """The server sends a part of a blob; in the reactor's thread."""
+        """Receive a part of a blob from the server; in the reactor's thread."""
 
     def start(self) -> None:
-        """The storage is open."""
+        """Called when the storage is open."""
 
     def close(self) -> None:
-        """The storage is closed."""
+        """Called when the storage is closed."""
 
     def forked(self) -> None:
-        """This is a child process."""
+        """Called after fork, in the child process."""
 
 
 def client_blobs(
     folder: str | None, shared: bool, cache_size: int | None, check_percent: int
 ) -> Blobs:
-    """Return what the arguments of a client storage ask for.
+    """Return the `Blobs` for the arguments of a client storage.
 
-    :raises ValueError: the folder is not what it should be, or a number makes no sense.
+    :raises ValueError: the folder, or a number, cannot be used.
     """
     if folder is None:
         return NoBlobs()
@@ -103,7 +103,7 @@ def client_blobs(
 
 
 class NoBlobs:
-    """There is no folder for them."""
+    """A client without a folder for blobs."""
 
     fshelper = None
 
@@ -128,7 +128,7 @@ class NoBlobs:
 
 
 class SharedBlobs:
-    """The server's own folder, which this machine sees, too."""
+    """The server's blob directory, as this machine sees it."""
 
     def __init__(self, folder: str) -> None:
         self.fshelper = shared_folder(folder)
@@ -145,7 +145,7 @@ class SharedBlobs:
         folder = Folder(str(self.fshelper.getPathForOID(oid)))
         descriptor, name = folder.use(lambda _: self.fshelper.blob_mkstemp(oid, serial))
         os.close(descriptor)
-        # The server takes a file away while the name is still to be ours.
+        # Another name: the server moves `target` away, and `name` must stay reserved until then.
         target = name + "-"
         transaction.blobs.append((oid, target))
         try:
@@ -165,7 +165,7 @@ class SharedBlobs:
         return self._temporary.ensure()
 
     def keep(self, blobs: list[tuple[bytes, str]], tid: bytes) -> None:
-        """The server has put them where they belong."""
+        """Do nothing: the server has moved the files to their places."""
 
     def discard(self, blobs: list[tuple[bytes, str]]) -> None:
         _remove(blobs)
@@ -180,10 +180,10 @@ class SharedBlobs:
 
 
 class CachedBlobs:
-    """A folder of the client's own, or shared with other clients.
+    """A cache folder of this client, or one that it shares with other clients.
 
-    :param cache_size: how large it may become, in bytes; None for any size.
-    :param check_percent: how much of that may be added between two looks.
+    :param cache_size: how large the folder may become, in bytes; None for any size.
+    :param check_percent: how many percent of that may be added between two checks of the size.
     """
 
     def __init__(self, folder: str, cache_size: int | None, check_percent: int) -> None:
@@ -214,7 +214,7 @@ class CachedBlobs:
         data: bytes,
         filename: str,
     ) -> None:
-        # Once it is open it can be sent, even if another process removes it.
+        # Open it first: then it can be sent even if another process removes the file.
         with open(filename, "rb", buffering=0) as file:
             transaction.blobs.append((oid, self._cache.take(filename)))
             transaction.store_blob(oid, serial, data, file)
@@ -226,7 +226,7 @@ class CachedBlobs:
             protocol.check_may_wait("loadBlob")
             lock = self._cache.lock(path)
             if self._cache.use(path):
-                # Another thread or process has had it sent while we waited.
+                # Another thread or process has downloaded it while this thread waited.
                 self._cache.unlock(lock)
             else:
                 self._downloads.fetch(protocol, oid, tid, path, lock)
@@ -240,10 +240,10 @@ class CachedBlobs:
             path = self._cache.path(oid, tid)
             try:
                 size = os.stat(filename).st_size
-                # Nobody has to be kept away from a file that appears as a whole.
+                # No lock is necessary, because the complete file is renamed in one step.
                 self._cache.put(filename, path)
             except OSError as error:
-                # What is committed is committed.
+                # The transaction is committed, so this must not raise. A load downloads the blob.
                 _log.warning("a committed blob is not kept in the cache: %s", error)
             else:
                 self._added(size)
@@ -273,13 +273,13 @@ def _remove(blobs: list[tuple[bytes, str]]) -> None:
 
 
 def open_blob(blobs: Blobs, connect: Connect, oid: bytes, tid: bytes, blob: Any) -> IO[bytes]:
-    """Return a blob, open for reading.
+    """Return a blob's file, open for reading.
 
-    :param blob: the object that wants to know when the file is closed, or None.
+    :param blob: is notified when the file is closed; may be None.
     """
     for _ in range(_TRIES):
         path = blobs.load(connect, oid, tid)
-        # Another process may remove it now.
+        # FileNotFoundError: another process has removed it since.
         with contextlib.suppress(FileNotFoundError):
             return open(path, "rb") if blob is None else BlobFile(path, "r", blob)
     raise ClientStorageError(

@@ -1,8 +1,8 @@
-"""The folder in which a client keeps blobs, alone or together with other processes.
+"""The cache folder for a client's blobs, which other processes may use, too.
 
-Names, layout and locks are those of ZEO's clients, so that both may use the same folder. What is
-on its way into the folder is kept in `TRANSFERS` until it is complete, and a file there belongs to
-a process that is alive: another process may see from the lock whether it still is.
+Names, layout and locks are those of ZEO's clients, so that both may use the same folder. Incomplete
+files are in `TRANSFERS`. Each process has its own folder there, with a lock. If the lock is free,
+the process has ended, and another process removes its folder.
 """
 
 from __future__ import annotations
@@ -48,43 +48,43 @@ _log = logging.getLogger("zeotwisted.client")
 #: The name of the layout, which marks a folder as a client's.
 LAYOUT = "zeocache"
 
-#: Where files are that are not complete, or not committed.
+#: The folder for files that are not complete, or not committed.
 TRANSFERS = "transfers"
 
-#: The permissions to read.
+#: All permissions to read.
 _READERS = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 _T = TypeVar("_T")
 
 _LOCK = ".lock"
 
-#: Locked by all clients that have the folder open, together.
+#: All clients that have the folder open share the lock of this file.
 _CLIENTS = "clients.lock"
 
-#: How long (seconds) a file counts as in use after somebody has asked for its name: the caller is
-#: about to open it.
+#: How long (seconds) a file counts as in use after `BlobCache.use`: the caller is about to open it.
 IN_USE = 5.0
 
-#: How often a folder may vanish while it is used.
+#: How often to try when another process removes a folder meanwhile.
 _TRIES = 5
 
 #: How old (seconds) transfers without a lock have to be before they are removed.
 _ABANDONED_AFTER = 86400.0
 
-#: How long (seconds) to wait for another process that has a lock, and how often to look.
+#: How long (seconds) to wait for a lock that another process has; the first and the longest pause
+#: between two attempts.
 _LOCK_TIMEOUT = 600.0
 _FIRST_LOOK = 0.001
 _LAST_LOOK = 0.05
 
 
 class BlobCacheLayout:
-    """How the folder of a client's blobs is arranged."""
+    """The layout of the cache folder, as ZEO's clients have it."""
 
-    #: Into how many folders the blobs are distributed.
+    #: The number of subfolders for blobs.
     size = 997
 
     def oid_to_path(self, oid: bytes) -> str:
-        """Return the folder of an object's blobs, relative to the whole."""
+        """Return the folder of an object's blobs, relative to the cache folder."""
         return str(u64(oid) % self.size)
 
     def path_to_oid(self, path: str) -> bytes:
@@ -92,18 +92,18 @@ class BlobCacheLayout:
         raise ValueError(f"{path!r} is not the folder of one object")
 
     def getBlobFilePath(self, oid: bytes, tid: bytes) -> str:
-        """Return the name of a blob's file, relative to the whole."""
+        """Return the name of a blob's file, relative to the cache folder."""
         base, folder = divmod(u64(oid), self.size)
         return os.path.join(str(folder), f"{base}.{tid.hex()}{BLOB_SUFFIX}")
 
 
 class FileLock:
-    """A lock on a file, which ends with the process at the latest.
+    """A lock on a file. The system releases it when the process ends.
 
-    :param create: make the file if it is not there.
-    :param shared: others may have the lock, too, unless they want it for themselves.
-    :raises BlockingIOError: somebody else has it.
-    :raises FileNotFoundError: the file is not there, or its folder is not.
+    :param create: create the file if it does not exist.
+    :param shared: lock the file with other shared locks.
+    :raises BlockingIOError: another process or object has the lock.
+    :raises FileNotFoundError: the file, or its folder, does not exist.
     """
 
     def __init__(self, path: str, create: bool = True, shared: bool = False) -> None:
@@ -111,7 +111,7 @@ class FileLock:
         self._descriptor = os.open(path, flags, 0o666)
         try:
             if shared:
-                # Nobody has it alone for longer than `is_the_only_one` takes.
+                # This may block, but not for long: only `is_the_only_one` takes it exclusively.
                 fcntl.flock(self._descriptor, fcntl.LOCK_SH)
             else:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -120,36 +120,36 @@ class FileLock:
             raise
 
     def is_at(self, path: str) -> bool:
-        """Return whether others find this lock there: the file may have been removed."""
+        """Return whether the locked file is still at `path`. If not, others do not see the lock."""
         try:
             return os.path.samestat(os.stat(path), os.fstat(self._descriptor))
         except OSError:
             return False
 
     def is_the_only_one(self) -> bool:
-        """Return whether nobody shares a shared lock."""
+        """Return whether this is the only shared lock of the file."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             alone = False
         else:
             alone = True
-        # To ask may have cost the lock.
+        # A failed attempt to get the exclusive lock may release the shared one.
         fcntl.flock(self._descriptor, fcntl.LOCK_SH)
         return alone
 
     def close(self) -> None:
-        """Let go. A child's copy of a parent's lock is closed, and the parent keeps the lock."""
+        """Release the lock. In a child process, close the copy; the parent keeps the lock."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
 
 class BlobCache:
-    """A folder of blobs, some of them on their way. Its methods may be called in any thread.
+    """A cache folder for blobs. All methods may be called in any thread.
 
-    :param folder: is made if it does not exist.
-    :raises ValueError: it is something else than a client's folder of blobs.
+    :param folder: is created if it does not exist.
+    :raises ValueError: the folder is a server's blob directory.
     """
 
     def __init__(self, folder: str) -> None:
@@ -162,28 +162,27 @@ class BlobCache:
         self._transfers = Folder(os.path.join(self.folder, TRANSFERS))
         self._uses = OwnUses(IN_USE)
         self._closing = threading.Event()
-        # In a child process these are the parent's.
+        # Kept so that a child process can close its copies.
         self._locks: set[FileLock] = set()
         self._making = threading.Lock()
-        # This process's own folders of transfers, the last of which is in use, and the locks that
-        # say that it is alive.
+        # This process's own folders for transfers, with their locks. The last one is in use.
         self._own: dict[str, FileLock] = {}
         self.restore()
         self._present = self._appear()
         self.remove_abandoned()
 
     def restore(self) -> None:
-        """Make the folder, and what belongs to it, where it is not there any more.
+        """Create the folder, and its parts, if they do not exist.
 
         :raises OSError: that is not possible.
         """
         self._base.ensure()
         self._temporary.ensure()
-        # Another process may do the same at the same time.
+        # `use` creates the folder again if another process removes it meanwhile.
         self._transfers.use(lambda transfers: _mark(self.folder, transfers))
 
     def temporary_directory(self) -> str:
-        """Return where blobs may be written before they are stored."""
+        """Return the folder in which an application may write blobs before they are stored."""
         return self._temporary.ensure()
 
     # Which processes use the folder.
@@ -192,39 +191,39 @@ class BlobCache:
         return self._base.use(lambda folder: FileLock(os.path.join(folder, _CLIENTS), shared=True))
 
     def is_alone(self) -> bool:
-        """Return whether nobody else has this folder open. ZEO's clients are not seen."""
+        """Return whether no other client has this folder open. It cannot detect ZEO's clients."""
         present = self._present
         return present.is_at(os.path.join(self.folder, _CLIENTS)) and present.is_the_only_one()
 
     def path(self, oid: bytes, tid: bytes) -> str:
-        """Return where a blob is, or would be."""
+        """Return the name of a blob's file. The file need not exist."""
         return str(self.fshelper.getBlobFilename(oid, tid))
 
     def use(self, path: str) -> bool:
-        """Return whether the file is there. If so, it is in use from now on."""
+        """Return whether the file exists. If so, it counts as in use from now on."""
         now = time.time_ns()
-        # First: a use that is to be seen, and not known as ours, would not spare the file.
+        # Before the access time changes: otherwise the cleaner may see the new time, take it for
+        # another client's use, and remove the file.
         self._uses.note(path, now)
         try:
             os.utime(path, ns=(now, os.stat(path).st_mtime_ns))
         except FileNotFoundError:
             return False
         except OSError:
-            # It belongs to another user.
+            # The file belongs to another user.
             return os.path.exists(path)
         return True
 
     def is_own_use(self, path: str, used: int) -> bool:
-        """Return whether it was this client that used the file at that time (nanoseconds)."""
+        """Return whether this client used the file at the time `used` (nanoseconds), or later."""
         return self._uses.is_last(path, used)
 
     def put(self, filename: str, path: str) -> None:
-        """Move a complete file to its place. It is in use from now on.
+        """Move a complete file to its place. It counts as in use from now on.
 
-        :raises FileNotFoundError: there is no such file.
+        :raises FileNotFoundError: `filename` does not exist.
         """
-        # All of this before it can be found there, and be removed as one that nobody uses. It may
-        # have been written long ago.
+        # Before the move: the file may be old, and a cleaner could remove it at once as unused.
         now = time.time_ns()
         self._uses.note(path, now)
         os.utime(filename, ns=(now, os.stat(filename).st_mtime_ns))
@@ -232,17 +231,18 @@ class BlobCache:
         _again(lambda: os.replace(filename, path), lambda: self._make_for(path))
 
     def _protect(self, filename: str) -> None:
-        """Let nobody write the file, and let those read it that may read the cache's folder: other
-        clients that use the folder may belong to other users.
+        """Make the file read-only, for the users that may read the cache folder.
+
+        Other clients that use the folder may belong to other users.
         """
         readers: int = stat.S_IRUSR
-        # Without the folder, the file cannot be put anywhere before that is made again.
+        # FileNotFoundError: the folder was removed; `put` creates it again.
         with contextlib.suppress(FileNotFoundError):
             readers |= os.stat(self.folder).st_mode & _READERS
         os.chmod(filename, readers)
 
     def _make_for(self, path: str) -> None:
-        """Make the folder in which `path` is."""
+        """Create the folder in which `path` is."""
         if not os.path.isdir(self.folder):
             self.restore()
         self._base.use(lambda _: os.makedirs(os.path.dirname(path), exist_ok=True))
@@ -250,10 +250,10 @@ class BlobCache:
     # Locks.
 
     def lock(self, path: str, timeout: float = _LOCK_TIMEOUT) -> FileLock:
-        """Return the lock that is needed to make or remove the file `path`.
+        """Return the lock that is necessary to create or remove the file `path`.
 
         :param timeout: how long (seconds) to wait while another process has it.
-        :raises ClientStorageError: it was not to be had in that time.
+        :raises ClientStorageError: the lock was not free in time.
         :raises ClientDisconnected: the storage was closed.
         """
         name = os.path.join(os.path.dirname(path), _LOCK)
@@ -270,9 +270,9 @@ class BlobCache:
         return lock
 
     def try_lock(self, path: str) -> FileLock | None:
-        """Return the lock for the file `path`, or None if somebody else has it.
+        """Return the lock for the file `path`, or None if another thread or process has it.
 
-        :raises FileNotFoundError: the file's folder is not there.
+        :raises FileNotFoundError: the file's folder does not exist.
         """
         return self._try_lock(os.path.join(os.path.dirname(path), _LOCK))
 
@@ -285,7 +285,7 @@ class BlobCache:
         return lock
 
     def unlock(self, lock: FileLock) -> None:
-        """Let go of a lock."""
+        """Release a lock."""
         self._locks.discard(lock)
         lock.close()
 
@@ -298,7 +298,7 @@ class BlobCache:
     def take(self, filename: str) -> str:
         """Move a file to this process's own folder; return its new name.
 
-        :raises FileNotFoundError: there is no such file.
+        :raises FileNotFoundError: `filename` does not exist.
         """
         return _again(lambda: self._take(filename), lambda: os.stat(filename))
 
@@ -306,7 +306,7 @@ class BlobCache:
         descriptor, name = self.partial()
         os.close(descriptor)
         os.remove(name)
-        # If there is no room for a copy it is better to know it now than when all is committed.
+        # On another file system this copies. If the disk is full, it fails before the commit.
         rename_or_copy_blob(filename, name)
         return name
 
@@ -315,7 +315,7 @@ class BlobCache:
             if self._closing.is_set():
                 raise ClientDisconnected("the storage is closed")
             own = next(reversed(self._own), "")
-            # Without its lock, others would think that the folder has been abandoned.
+            # Without its lock, another process would remove the folder as abandoned.
             if not (own and os.path.isdir(own) and self._own[own].is_at(own + _LOCK)):
                 own = self._transfers.use(self._make_own_folder)
             return own
@@ -323,7 +323,7 @@ class BlobCache:
     def _make_own_folder(self, transfers: str) -> str:
         if not os.path.exists(os.path.join(self.folder, LAYOUT_MARKER)):
             self.restore()
-        # Nobody may think that the folder has been abandoned before it is locked.
+        # `remove_abandoned` needs this lock, so it does not see the folder before its own lock.
         making = self.lock(os.path.join(transfers, "any"))
         try:
             own = tempfile.mkdtemp(dir=transfers)
@@ -333,7 +333,7 @@ class BlobCache:
         return own
 
     def remove_abandoned(self) -> None:
-        """Remove what processes have left behind that do not live any more."""
+        """Remove the transfers of processes that have ended."""
         with contextlib.suppress(FileNotFoundError):
             cleaning = self.try_lock(os.path.join(self._transfers.path, "any"))
             if cleaning is None:
@@ -348,7 +348,7 @@ class BlobCache:
     # The end.
 
     def close(self) -> None:
-        """Give up what is not complete, and end all waiting for locks."""
+        """Remove incomplete files; `lock` raises `ClientDisconnected` in threads that wait."""
         self._closing.set()
         with self._making:
             own, self._own = self._own, {}
@@ -360,7 +360,7 @@ class BlobCache:
         self._present.close()
 
     def forked(self) -> None:
-        """This is a child process: locks and transfers are the parent's."""
+        """After fork: close the copies of the parent's locks; its transfers stay."""
         self._making = threading.Lock()
         self._closing = threading.Event()
         self._uses = OwnUses(IN_USE)
@@ -372,9 +372,9 @@ class BlobCache:
 
 
 def _again(attempt: Callable[[], _T], prepare: Callable[[], Any] = lambda: None) -> _T:
-    """Return what `attempt` returns, even if somebody removes the folder that it needs meanwhile.
+    """Return what `attempt` returns; repeat it if another process has removed its folder.
 
-    :param prepare: called before the next attempt.
+    :param prepare: is called before the next attempt.
     """
     for _ in range(_TRIES - 1):
         with contextlib.suppress(FileNotFoundError):
@@ -389,7 +389,7 @@ def _remove_if_abandoned(folder: str) -> None:
     except BlockingIOError:
         return
     except FileNotFoundError:
-        # Its lock was removed, perhaps while its process lives.
+        # The lock file was removed. The process may still run, so the folder must be old.
         if time.time() - os.stat(folder).st_mtime > _ABANDONED_AFTER:
             shutil.rmtree(folder, ignore_errors=True)
         return
@@ -403,9 +403,9 @@ def _remove_if_abandoned(folder: str) -> None:
 
 
 def shared_folder(folder: str) -> FilesystemHelper:
-    """Return the server's own folder of blobs, which this machine sees, too.
+    """Return ZODB's helper for the server's blob directory.
 
-    :raises ValueError: it is no server's folder.
+    :raises ValueError: it is not a server's blob directory.
     """
     layout = _layout(folder)
     if layout == LAYOUT:
@@ -429,7 +429,7 @@ def _what_is(folder: str) -> str:
 def _check_cache(folder: str) -> None:
     layout = _layout(folder)
     if layout is None and os.path.isdir(folder):
-        # Servers of long ago did not mark it.
+        # Old servers did not write the marker.
         layout = next((f"of {name}" for name in os.listdir(folder) if name[:2] == "0x"), None)
     if layout not in (None, LAYOUT):
         raise ValueError(
@@ -447,11 +447,11 @@ def _layout(folder: str) -> str | None:
 
 
 def _mark(folder: str, transfers: str) -> None:
-    """Write down what the folder is, unless somebody has done so."""
+    """Write the layout marker, if there is none."""
     marker = os.path.join(folder, LAYOUT_MARKER)
     if os.path.exists(marker):
         return
-    # Nobody may see it empty.
+    # Rename a complete file: no other process may read an empty marker.
     descriptor, name = tempfile.mkstemp(dir=transfers)
     with open(descriptor, "w") as file:
         file.write(LAYOUT)

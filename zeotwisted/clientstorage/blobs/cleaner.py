@@ -1,4 +1,4 @@
-"""Keeps a cache of blobs from growing for ever."""
+"""Bounds the size of a blob cache."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ __all__ = ["BlobCleaner"]
 
 _log = logging.getLogger("zeotwisted.client")
 
-#: Only one client cleans at a time. Another that wants to leaves a note that it has tried.
+#: Only one client cleans at a time. Another client that tries creates `_ATTEMPT`, and the first
+#: one checks the size again.
 _LOCK = "check_size.lock"
 _ATTEMPT = "check_size.attempt"
 
-#: How long (seconds) `close` may take, and how often it looks whether another client still cleans.
+#: How long (seconds) `close` may take, and the pause between its attempts to get the lock.
 _AT_END = 5.0
 _PAUSE = 0.01
 
 
 class _File(NamedTuple):
-    #: When it was used for the last time, in nanoseconds.
+    #: The time of its last use, in nanoseconds.
     used: int
     size: int
     path: str
 
 
 class _Removal(Enum):
-    """What has become of a file that was to be removed."""
+    """The result of an attempt to remove a file."""
 
     GONE = "gone"
     LATER = "in use"
@@ -47,16 +48,16 @@ class _Removal(Enum):
 class BlobCleaner:
     """Removes the files that were not used for the longest time, in a thread of its own.
 
-    Nothing happens before `start`. A file that a process has open stays readable there.
+    It begins with `start`. A process that has a removed file open can still read it.
 
-    A file is spared for some seconds after its last use, as it may not be open yet. When a client
-    is closed, that does not hold for the files that only it has used, so that many clients that
-    live briefly keep to the limit, too. Nor does it hold for what was used before a client came,
-    if there is no other that could have done so and still lives.
+    A file is kept for some seconds after its last use, because a client may be about to open it.
+    There are two exceptions. When a client is closed, the files that it has used last are not kept:
+    otherwise many short-lived clients would exceed the limit. And if no other client has the folder
+    open, uses by other clients do not count.
 
-    :param limit: how large the whole may become, in bytes.
-    :param check_percent: how much of that may be added before it is looked at again.
-    :param in_use: how long (seconds) a file is spared after its last use.
+    :param limit: how large the folder may become, in bytes.
+    :param check_percent: how many percent of that may be added before the size is checked again.
+    :param in_use: how long (seconds) a file is kept after its last use.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class BlobCleaner:
     ) -> None:
         self._cache = cache
         self._target = limit - limit * check_percent // 100
-        # Something has to be added, or there would be no end of looking.
+        # At least 1: with 0, the thread would check the size in an endless loop.
         self._step = max(limit - self._target, 1)
         self._in_use = in_use
         self._complained = False
@@ -72,26 +73,26 @@ class BlobCleaner:
 
     def _begin(self) -> None:
         self._changed = threading.Condition()
-        # Bytes that were added since the last look, by this process.
+        # Bytes that this process has added since the last check.
         self._added = 0
         self._closed = False
-        # Whether there may be too much although nothing was added.
+        # Whether the folder may be too large although nothing was added.
         self._unfinished = False
-        # When this was the only client for the last time, in nanoseconds.
+        # The last time when this was the only client, in nanoseconds.
         self._alone_at = 0
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Have a look now, and then whenever enough was added."""
+        """Check the size now, and whenever enough bytes were added."""
         with self._changed:
             self._added = self._step
             self._unfinished = True
             self._wake()
-        # A program may end without closing its storages.
+        # For programs that end without closing their storages.
         atexit.register(self.close)
 
     def added(self, size: int) -> None:
-        """A file of `size` bytes has come into the cache. Does not wait for anything."""
+        """Count a file of `size` bytes that was added to the cache. It does not block."""
         with self._changed:
             self._added += size
             if self._added >= self._step:
@@ -108,10 +109,7 @@ class BlobCleaner:
         self._changed.notify()
 
     def close(self) -> None:
-        """Return when the thread has ended, and the folder is within its limit.
-
-        That does not take longer than some seconds.
-        """
+        """End the thread, and remove files once more; that takes some seconds at most."""
         with self._changed:
             if self._closed:
                 return
@@ -120,7 +118,7 @@ class BlobCleaner:
             thread = self._thread
         atexit.unregister(self.close)
         if thread is not None:
-            # It ends after the file that it is at.
+            # It ends after the current file.
             thread.join()
         if self._unfinished or self._added:
             try:
@@ -129,14 +127,14 @@ class BlobCleaner:
                 self._complain(error)
 
     def forked(self) -> None:
-        """This is a child process, and the thread is the parent's."""
+        """After fork: begin again; the thread does not exist in the child."""
         self._begin()
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 if self._unfinished and not (self._added or self._closed):
-                    # Files that are in use now will not be so for long, nor will others clean.
+                    # By then the files in use can be removed, and another client has finished.
                     self._changed.wait(self._in_use)
                 while not (self._closed or self._unfinished or self._added >= self._step):
                     self._changed.wait()
@@ -153,12 +151,12 @@ class BlobCleaner:
         _log.error("the blob cache %s cannot be cleaned: %s", self._cache.folder, error)
 
     def clean(self) -> bool:
-        """Remove what is too much; return whether there may still be too much."""
+        """Remove files above the limit; return whether the folder may still be too large."""
         self._cache.restore()
         attempt = os.path.join(self._cache.folder, _ATTEMPT)
         cleaning = self._try_lock()
         if cleaning is None:
-            # The process that cleans will see the note, and look again, unless it is closed before.
+            # The process that cleans sees this file and checks again, unless it is closed before.
             with open(attempt, "w"):
                 return True
         try:
@@ -202,12 +200,12 @@ class BlobCleaner:
         return time.time_ns() - file.used < self._in_use * 1e9
 
     def _remove_broken(self) -> None:
-        """Remove what one of ZEO's clients had not received when it was lost."""
+        """Remove incomplete downloads of ZEO's clients that have ended."""
         for path in self._paths(BLOB_SUFFIX + ".dl"):
             with contextlib.suppress(FileNotFoundError):
                 lock = self._cache.try_lock(path)
                 if lock is not None:
-                    # A download that is under way would have the lock.
+                    # The lock was free, so no client is downloading this file.
                     with contextlib.suppress(FileNotFoundError):
                         os.remove(path)
                     self._cache.unlock(lock)
@@ -215,9 +213,9 @@ class BlobCleaner:
     def _remove_oldest(
         self, is_spared: Callable[[_File], bool], is_over: Callable[[], bool]
     ) -> int:
-        """Return how many bytes too much are left that may be removed later.
+        """Remove the oldest files; return how many bytes above the limit could be removed later.
 
-        :param is_over: whether to stop before it is small enough.
+        :param is_over: returns whether to stop early.
         """
         if self._cache.is_alone():
             self._alone_at = time.time_ns()
@@ -240,10 +238,10 @@ class BlobCleaner:
         except OSError as error:
             return self._not_removed(error)
         if lock is None:
-            # Somebody is about to bring or to use a file of this folder.
+            # Another thread or process is downloading a file into the same folder.
             return _Removal.LATER
         try:
-            # It may have been used since we looked.
+            # It may have been used since `_files` read its access time.
             if os.stat(file.path).st_atime_ns != file.used or is_spared(file):
                 return _Removal.LATER
             remove_committed(file.path)
@@ -256,7 +254,7 @@ class BlobCleaner:
     def _not_removed(self, error: OSError) -> _Removal:
         if isinstance(error, FileNotFoundError):
             return _Removal.GONE
-        # It belongs to another user. Others may not, and there may be many.
+        # It belongs to another user. Go on with the other files, and log this only once.
         if not self._complained:
             self._complained = True
             _log.warning("a file in the blob cache cannot be removed: %s", error)

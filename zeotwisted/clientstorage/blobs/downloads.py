@@ -1,4 +1,4 @@
-"""Blobs on their way from the server into the cache."""
+"""Downloads blobs from the server into the cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["TRANSITIONS", "Download", "Downloads", "Progress"]
 
 
 class Progress(Enum):
-    """How far a download is."""
+    """The states of a download. The values appear in messages."""
 
     ASKED = "not begun"
     RECEIVING = "under way"
@@ -30,7 +30,7 @@ class Progress(Enum):
     OVER = "over"
 
 
-#: What the server may say when. Whatever is not in this table breaks the protocol.
+#: The calls that the server may make in each state. Any other call is a protocol error.
 TRANSITIONS: Mapping[tuple[Progress, str], Progress] = {
     (Progress.ASKED, "receiveBlobStart"): Progress.RECEIVING,
     (Progress.RECEIVING, "receiveBlobChunk"): Progress.RECEIVING,
@@ -39,13 +39,13 @@ TRANSITIONS: Mapping[tuple[Progress, str], Progress] = {
 
 
 class Download:
-    """One blob, from the question to the complete file.
+    """The download of one blob, from the request to the complete file.
 
-    It is written under another name, and nobody else is let at its place in the cache meanwhile.
-    All but the constructor belongs to the reactor's thread.
+    The file has another name until it is complete. Meanwhile the download holds the lock of `path`.
+    Except for the constructor, everything belongs to the reactor's thread.
 
-    :param path: the place in the cache.
-    :param lock: that of `path`; it is let go when the download is over.
+    :param path: the file's final name in the cache.
+    :param lock: the lock of `path`; `end` releases it.
     """
 
     def __init__(self, cache: BlobCache, path: str, lock: FileLock) -> None:
@@ -58,16 +58,16 @@ class Download:
         self._error: OSError | None = None
 
     def receive(self, name: str, chunk: bytes = b"") -> None:
-        """Take what the server says.
+        """Process a call of the server's.
 
-        :raises WireError: it does not follow from what it has said before.
+        :raises WireError: the call is not allowed in this state.
         """
         progress = TRANSITIONS.get((self.progress, name))
         if progress is None:
             raise WireError(f"{name} for a blob whose download is {self.progress.value}")
         self.progress = progress
         if self._error is not None:
-            # There is no way to tell the server that the rest is not wanted.
+            # The protocol has no way to stop the server, so drop the rest.
             return
         try:
             view = memoryview(chunk)
@@ -78,10 +78,12 @@ class Download:
             self._remove()
 
     def end(self, result: Any) -> int:
-        """The server has answered, or the connection is lost; return the size of the file.
+        """End the download when the server has answered, or the connection is lost.
 
+        :return: the size of the file, in bytes.
         :raises OSError: the file could not be written.
-        :raises ClientStorageError: the server says that it has sent a file, but did not.
+        :raises ClientStorageError: the server has answered without sending the whole file.
+        :raises Exception: `result` is a failure with this exception.
         """
         received = self.progress is Progress.RECEIVED
         self.progress = Progress.OVER
@@ -104,7 +106,7 @@ class Download:
         try:
             self._cache.put(self._partial, self._path)
         except FileNotFoundError:
-            # Somebody has removed the name; the content is there as long as the file is open.
+            # Another process has removed the file. Its content exists while the file is open.
             descriptor, self._partial = self._cache.partial()
             self._file.seek(0)
             with open(descriptor, "wb") as copy:
@@ -118,9 +120,9 @@ class Download:
 
 
 class Downloads:
-    """Those of one client that are under way.
+    """The current downloads of one client.
 
-    :param added: is told the size in bytes of what has come into the cache.
+    :param added: is called with the size (bytes) of each file that was added to the cache.
     """
 
     def __init__(self, cache: BlobCache, added: Callable[[int], None]) -> None:
@@ -133,9 +135,9 @@ class Downloads:
     ) -> None:
         """Download a blob; return when it is at `path`.
 
-        A thread that waits here may be interrupted: the download goes on, and keeps the lock.
+        If Ctrl-C interrupts the thread, the download goes on and keeps the lock.
 
-        :param lock: the lock of `path`, which belongs to the download now.
+        :param lock: the lock of `path`. The download releases it.
         :raises ZODB.POSException.POSKeyError: the server has no such blob.
         :raises OSError: the file cannot be written.
         """
@@ -146,11 +148,11 @@ class Downloads:
             raise
 
         def ended(result: Any) -> None:
-            # Two threads may find that it is over; one of them may end it.
+            # Both the answer and the `except` below may call this, in two threads.
             if self._running.pop((oid, tid), None) is not None:
                 self._added(download.end(result))
 
-        # The server may begin as soon as it is asked.
+        # Before the call: the server may send the first part at once.
         self._running[oid, tid] = download
         answer: Deferred[Any] = Deferred()
         answer.addBoth(ended)
@@ -158,14 +160,14 @@ class Downloads:
             protocol.call_and_wait(answer, "sendBlob", oid, tid)
         except ClientDisconnected:
             if not answer.called:
-                # There was no connection any more that could have answered.
+                # The call was not made, so there will be no answer.
                 ended(Failure())
             raise
 
     def receive(self, name: str, oid: bytes, tid: bytes, *chunk: bytes) -> None:
-        """The server sends a part of a blob; in the reactor's thread.
+        """Receive a part of a blob from the server; in the reactor's thread.
 
-        :raises WireError: nobody asked for it.
+        :raises WireError: there is no download of this blob.
         """
         download = self._running.get((oid, tid))
         if download is None:
@@ -173,5 +175,5 @@ class Downloads:
         download.receive(name, *chunk)
 
     def forget(self) -> None:
-        """This is a child process: the downloads are the parent's."""
+        """After fork: the downloads belong to the parent."""
         self._running.clear()

@@ -1,4 +1,4 @@
-"""Blobs on their way to the server."""
+"""Sends blobs to the server."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..calls import ClientProtocol
 
 __all__ = ["upload"]
 
-#: How much of a blob goes into one message, in bytes: what ZEO's clients send, and what is fastest
-#: between two of us.
+#: How much of a blob goes into one message, in bytes: as much as ZEO's clients send, and the
+#: fastest value with a zeotwisted server.
 _CHUNK_SIZE = 59000
 _EXTENDED_CHUNK_SIZE = 2**18
 
 
 def upload(protocol: ClientProtocol, file: IO[bytes]) -> None:
-    """Send the content of a blob, of which ``storeBlobEnd`` is to follow.
+    """Send the content of a blob. The caller sends ``storeBlobEnd`` next.
 
-    No other blob may be sent before that, so if anything goes wrong here the connection is given
-    up: there is no other way to tell the server that what it has is not the whole.
+    After an error the connection is closed: the protocol has no other way to tell the server that
+    the content is incomplete.
 
     :raises ClientDisconnected: the connection is lost.
     :raises OSError: the file cannot be read.
@@ -29,7 +29,7 @@ def upload(protocol: ClientProtocol, file: IO[bytes]) -> None:
     size = _EXTENDED_CHUNK_SIZE if protocol.is_extended else _CHUNK_SIZE
     protocol.oneway("storeBlobStart", hold_back=True)
     try:
-        # Each waits while the server does not take those before it.
+        # Each call blocks while too many chunks are queued.
         while chunk := file.read(size):
             if len(chunk) < LONG:
                 protocol.oneway("storeBlobChunk", chunk, hold_back=True)

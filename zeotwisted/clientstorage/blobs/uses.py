@@ -1,4 +1,4 @@
-"""Which files of a cache of blobs this client has used itself."""
+"""Records which files of a blob cache this client has used."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["OwnUses"]
 
 
 class OwnUses:
-    """The last uses by this client. A file shows when it was used, but not by which process.
+    """The last uses of files by this client. All methods may be called in any thread.
 
-    All methods may be called in any thread.
+    The access time of a file shows when it was used, but not by which process.
 
-    :param seconds: how long to remember them.
+    :param seconds: how long to remember a use.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -23,7 +23,7 @@ class OwnUses:
         self._uses: dict[str, int] = {}
 
     def note(self, path: str, used: int) -> None:
-        """This client uses the file, at that time (nanoseconds)."""
+        """Record that this client uses the file at the time `used` (nanoseconds)."""
         forgotten = time.time_ns() - int(self._seconds * 1e9)
         with self._lock:
             self._uses.pop(path, None)
@@ -36,7 +36,7 @@ class OwnUses:
     def is_last(self, path: str, used: int) -> bool:
         """Return whether this client was the last one that used the file.
 
-        :param used: when the file says that it was used; less exactly on some file systems.
+        :param used: the access time of the file; some file systems round it down.
         """
         with self._lock:
             return used <= self._uses.get(path, -1)

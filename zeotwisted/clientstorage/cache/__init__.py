@@ -1,8 +1,8 @@
-"""Records that the server need not be asked for again, in memory or in a file.
+"""The client's cache of records, in memory or in a file.
 
-`open_cache` chooses. `memory` has its records in `slots`; `file` consists of two `indexedlog`, each
-on a `log` in one part of the file. `trace` may be in front of either.
-Rule: a cache answers for one transaction id, and never returns a record that is older than that.
+`open_cache` chooses. `memory` has its records in `slots`. `file` has two `indexedlog`, each on a
+`log` in one part of the file. `trace` may wrap either.
+Rule: a cache is up to date as of its last tid, and never returns as current an older revision.
 """
 
 from __future__ import annotations

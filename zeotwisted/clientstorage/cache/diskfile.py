@@ -1,7 +1,7 @@
-"""The file of a cache: found, locked, told apart from other files, renamed, given back.
+"""The file of a cache: opens, locks, recognises, renames and releases it.
 
-What is in the first block is: a header with the magic and the size, see `DiskFile.mark_complete`,
-and the states of the logs, see `log`. What is in the logs is not known here.
+The first block has a header with the magic and the size, see `DiskFile.mark_complete`, and the
+states of the logs, see `log`. This module does not read the logs.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ __all__ = ["BLOCK", "STATES", "CacheFileError", "DiskFile", "in_use"]
 
 _MAGIC = b"zeotwisted cache 2\n\0\0\0\0\0"
 _HEADER = Struct(f">{len(_MAGIC)}sQI")
-#: How long the first block is, in bytes.
+#: The length of the first block, in bytes.
 BLOCK = 4096
-#: Where in the first block the states of the two logs are.
+#: The offsets of the states of the two logs in the first block.
 STATES = (512, 1024)
-#: What the files of all versions begin with.
+#: The first bytes of the files of all versions.
 _OTHER_VERSION = b"zeotwisted cache "
-#: What ZEO's cache files begin with.
+#: The first bytes of ZEO's cache files.
 _ZEO_MAGIC = b"ZEC"
 
 
@@ -42,12 +42,12 @@ class CacheFileError(ClientStorageError):
 
 
 class DiskFile:
-    """A cache's file, locked against all others.
+    """A cache's file, locked against other caches.
 
-    Two locks keep others away: the file ``path + ".lock"``, which may be removed, and one on the
+    There are two locks: the file ``path + ".lock"``, which a user may remove, and a lock of the
     file itself.
 
-    :param path: it is made if it is not there.
+    :param path: the file; it is created if it does not exist.
     :raises CacheFileError: another storage uses it, or it cannot be locked.
     :ivar number: the file's descriptor; -1 when it is closed.
     """
@@ -76,13 +76,13 @@ class DiskFile:
         fcntl.flock(self.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def size(self) -> int | None:
-        """Return how large (bytes) the cache in the file is; None if there is none.
+        """Return the size of the cache in the file, in bytes; None if the file has no cache.
 
-        :raises Damaged: it is a cache, but not one that can be used.
-        :raises CacheFileError: it is no cache.
+        :raises Damaged: the file is a cache that cannot be used.
+        :raises CacheFileError: the file is not a cache.
         """
         header = os.pread(self.number, BLOCK, 0)
-        # A process that was killed while it created the file may have left states, but no header.
+        # If a process was killed while it created the file, there may be states, but no header.
         if not header[: min(STATES)].strip(b"\0"):
             return None
         if header.startswith(_ZEO_MAGIC):
@@ -102,7 +102,7 @@ class DiskFile:
         return size
 
     def make_empty(self, size: int) -> None:
-        """Make the file `size` bytes long, all of them zero, and have room for them on the disk."""
+        """Fill the file with `size` zero bytes, and reserve the space on the disk if possible."""
         os.ftruncate(self.number, 0)
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self.number, 0, size)
@@ -110,7 +110,7 @@ class DiskFile:
             os.ftruncate(self.number, size)
 
     def mark_complete(self, size: int) -> None:
-        """Write the header, which comes last: without it the file counts as empty."""
+        """Write the header. Do this last: without a header the file counts as empty."""
         header = _MAGIC + p64(size)
         os.pwrite(self.number, header + crc32(header).to_bytes(4, "big"), 0)
 
@@ -122,7 +122,7 @@ class DiskFile:
     def rename(self) -> str:
         """Rename the file, and open an empty one in its place; return the new name."""
         aside = _unused_name(self.path)
-        # It may have been removed, alone or with its folder.
+        # FileNotFoundError: the file, or its folder, was removed.
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.path, aside)
         self._close()
@@ -132,12 +132,12 @@ class DiskFile:
     def _close(self, unlock: bool = True) -> None:
         number, self.number = self.number, -1
         if unlock:
-            # The map has a descriptor of its own, which would keep the lock.
+            # Explicitly: the map has a descriptor of its own, which would keep the lock.
             fcntl.flock(number, fcntl.LOCK_UN)
         os.close(number)
 
     def release(self) -> None:
-        """Close the file, and let others have it."""
+        """Close the file and release the locks."""
         if self.is_open:
             self._close()
         lock_file, self._lock_file = self._lock_file, None
@@ -145,20 +145,20 @@ class DiskFile:
             lock_file.close()
 
     def abandon(self) -> None:
-        """In a child process: close the file, and leave the locks to the parent."""
+        """After fork: close the child's copies, and leave the locks to the parent."""
         if self._map is not None:
-            # It would keep the parent's lock when the parent is gone.
+            # Its descriptor would keep the lock after the parent has ended.
             self._map.close()
         if self.is_open:
             self._close(unlock=False)
         lock_file, self._lock_file = self._lock_file, None
         if lock_file is not None:
-            # Its own `close` would unlock it for the parent, too.
+            # Not `lock_file.close()`: that would release the parent's lock.
             lock_file._fp.close()
 
 
 def in_use(path: str) -> CacheFileError:
-    """Return the error that says that another storage uses the file."""
+    """Return the exception for a file that another storage uses."""
     return CacheFileError(
         f"{path}: another storage uses this cache file; give each its own, "
         "with another cache= or client="

@@ -1,13 +1,13 @@
-"""Records that the server need not be asked for again, in a file that outlives the process.
+"""A cache of records in a file, which survives a restart.
 
-The file has two logs (see `log`), one for probation and one for the rest (see `eviction`).
-A store goes to one of them. What ends the validity of records, and the last tid, goes to both,
-in the order in which it happens and before anybody is told: so each log is right by itself,
-wherever it ends when the process is killed, and the cache is right up to the lower of the two
-last tids. What is not in the logs any more is only missing.
+The file has two logs (see `log`): one for the probation queue and one for the main queue (see
+`eviction`). A store goes to one of them. Invalidations and the last tid go to both, in their order,
+and before the database is notified. So each log is consistent by itself, wherever it ends when the
+process is killed, and the cache is up to date as of the lower of the two last tids. Records that
+were removed from the logs are only missing.
 
-When the file is opened, the ends of the logs tell the last tid. The index of what is in between
-is made in a thread; until it is there, what is stored is held in memory, too.
+When the file is opened, the last tid is read from the ends of the logs. A thread then builds the
+index. Until that is complete, new records are kept in memory, too.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = ["FileCache"]
 _log = logging.getLogger("zeotwisted.client")
 
 _MIN_SIZE = 64 * 1024
-#: How many bytes are held in memory while the index is made, or when the file has failed.
+#: How many bytes are kept in memory while the index is built, or when the file has failed.
 _MEANWHILE = 8 * 1024 * 1024
-#: After how many records the thread that makes the index lets others go on, and for how long
-#: (seconds). Without a pause it would have the lock again before they are awake.
+#: After how many records the thread that builds the index releases the lock, and for how long
+#: (seconds). Without a pause it would get the lock again before other threads wake up.
 _SLICE = 250
 _PAUSE = 0.0001
 
@@ -47,18 +47,18 @@ class FileCache:
     The interface is that of ZEO's client caches. All methods may be called in any thread. An
     object that is larger than about half of the file is not kept.
 
-    When the file cannot be written any more, that is logged, and the cache goes on without a file.
+    If the file cannot be written any more, the cache logs an error and goes on in memory.
 
-    :param path: the file; it is made if it is not there, and locked by ``path + ".lock"``.
-    :param size: how large (bytes) the file is. What is in a file of another size is copied.
-    :raises CacheFileError: the file is in use, is something else, or cannot be written.
+    :param path: the file; it is created if it does not exist, and locked by ``path + ".lock"``.
+    :param size: the size of the file, in bytes. The records in a file of another size are copied.
+    :raises CacheFileError: the file is in use, is not a cache file, or cannot be written.
     """
 
     def __init__(self, path: str, size: int = 20 * 1024 * 1024) -> None:
         self.size = max(size, _MIN_SIZE)
         self.statistics = CacheStatistics()
         self._lock = RLock()
-        #: What is used instead when there is no file, or no index yet.
+        #: Used instead of the file while there is no file, or no index yet.
         self._memory: ClientCache | None = None
         self._indexed = False
         self._closed = False
@@ -105,7 +105,7 @@ class FileCache:
             part.open()
         self._last_tid = min(part.log.last_tid for part in self._parts)
         if self._last_tid == z64:
-            # A last tid was never noted, so that nothing can be verified.
+            # Without a last tid, the records cannot be verified.
             for part in self._parts:
                 part.clear()
         self._indexed = all(part.log.tail == part.log.head for part in self._parts)
@@ -113,14 +113,15 @@ class FileCache:
             self._memory = ClientCache(min(_MEANWHILE, self.size))
 
     def _resize(self, size: int) -> None:
-        """Begin a file with what is in the one that is there, which has `size` bytes."""
+        """Create a new file with the records of the present one, which has `size` bytes."""
         _log.info("%s: is changed from %d to %d bytes", self.path, size, self.size)
         aside = self._file.rename()
         self._create()
         old = FileCache(aside, size)
         try:
             old.wait_until_indexed()
-            # First: what is in the new file is right, even if not all of it will be there.
+            # Before the records: if the process is killed now, the new file is incomplete, but
+            # consistent.
             self.setLastTid(old.getLastTid())
             for part, source in zip(self._parts, old._parts, strict=True):
                 for oid, start, end, data in source.revisions():
@@ -132,7 +133,7 @@ class FileCache:
             os.remove(path)
 
     def _create(self) -> None:
-        """Make an empty cache of the file."""
+        """Make the file an empty cache."""
         self._file.make_empty(self.size)
         self._make_parts()
         for part in self._parts:
@@ -148,15 +149,15 @@ class FileCache:
         first, second = STATES
         self._probation = IndexedLog(Log(number, pages, first, BLOCK, probation))
         self._main = IndexedLog(Log(number, pages, second, BLOCK + probation, space - probation))
-        # What is changed is changed in this order: to make room in the first may move records to
-        # the second, and these must not miss the change.
+        # Changes are made in this order. Making room in the first log may move records to the
+        # second one, and these must not miss the change.
         self._parts = (self._probation, self._main)
         self._dropped = Dropped()
 
     # Making the index.
 
     def _make_index(self) -> None:
-        """Read the logs from their beginnings to their ends, while others append to them."""
+        """Index the logs from beginning to end, while other threads append to them."""
         began = time.perf_counter()
         while self._index_more():
             time.sleep(_PAUSE)
@@ -164,7 +165,7 @@ class FileCache:
         _log.debug("%s: %d records, indexed in %.2f seconds", self.path, len(self), took)
 
     def _index_more(self) -> bool:
-        """Read a part of the logs; return whether there is more."""
+        """Index a part of the logs; return whether there is more."""
         with self._lock:
             if self._closed or self._indexed:
                 return False
@@ -178,14 +179,14 @@ class FileCache:
             return not self._indexed
 
     def wait_until_indexed(self) -> None:
-        """Return when all that is in the file can be found."""
+        """Wait until the index is complete."""
         if self._indexer.ident is not None:
             self._indexer.join()
 
     # Closing.
 
     def close(self) -> None:
-        """Let go of the file. What is in it will be there when it is opened again."""
+        """Close the file and release its locks. The records stay in the file."""
         with self._lock:
             if self._closed:
                 return
@@ -195,8 +196,8 @@ class FileCache:
             self._file.release()
 
     def abandon(self) -> None:
-        """In a child process: the file belongs to the parent. Let go without a word."""
-        # A lock may be held by a thread that does not exist here.
+        """After fork: close the child's copy of the file and leave the locks to the parent."""
+        # A thread that does not exist in the child may hold the old lock.
         self._lock = RLock()
         self._closed = True
         self._memory = ClientCache(0)
@@ -205,7 +206,7 @@ class FileCache:
     # Going on without the file, or with another one.
 
     def set_aside(self, reason: str = "it is newer than the server") -> None:
-        """Rename the file and begin with an empty one; the last tid stays."""
+        """Rename the file and create an empty one; the last tid stays."""
         with self._lock:
             if not self._file.is_open:
                 self.clear()
@@ -235,7 +236,7 @@ class FileCache:
             self.path,
             error,
         )
-        # What is in the file is right up to a last tid that stays there.
+        # The file stays consistent: it is up to date as of the last tid that it contains.
         self._indexed = True
         self._memory = ClientCache(min(_MEANWHILE, self.size))
         self._memory.setLastTid(self._last_tid)
@@ -258,11 +259,11 @@ class FileCache:
             return sum(part.log.head - part.log.tail for part in self._parts)
 
     def getLastTid(self) -> bytes:
-        """Return the last transaction that has been taken note of."""
+        """Return the tid as of which the cache is up to date."""
         return self._last_tid
 
     def setLastTid(self, tid: bytes) -> None:
-        """Note a transaction: all that it ended has been told."""
+        """Set the last tid, after all invalidations of that transaction."""
         with self._lock:
             self._change(lambda part: part.log.note_last_tid(tid))
             self._last_tid = tid
@@ -332,7 +333,7 @@ class FileCache:
                 return False
         if end is None:
             for part in self._parts:
-                # Where the other current revision ends is not known.
+                # The end of the other current revision is not known, so forget it.
                 if part.current_start(oid) is not None:
                     self._make_room(part, 0)
                     part.forget((oid,))
@@ -344,19 +345,19 @@ class FileCache:
         if not part.log.fits(len(data)):
             return
         if not self._indexed and not part.log.room(len(data), spare=True):
-            # Memory has it. Nobody shall wait for the index now.
+            # The record is in memory. This thread must not wait for the index.
             return
         if self._make_room(part, len(data)):
             part.store(oid, start, end, data, self._indexed)
             self.statistics.stores += 1
 
     def _make_room(self, part: IndexedLog, length: int) -> bool:
-        """Make room for a record in a log; return False if it turns out that there is no log."""
+        """Make room for a record in a log; return False if the log is not in use any more."""
         log = part.log
         if not self._indexed:
             if log.room(length):
                 return True
-            # What may go can only be told by the index.
+            # Only the index knows which records may be removed.
             while not self._indexed:
                 self._index_more()
         if not self._file.is_open or part not in self._parts:
@@ -366,7 +367,7 @@ class FileCache:
             if log.head == log.tail:
                 part.clear()
                 continue
-            # What is smaller than the mean passes once more.
+            # Keep records once more that are smaller than the mean, unless too much was moved.
             small = self.used / max(1, len(self)) if moved <= 4 * (length + log.step) else -1
             wanted, spared, dropped = part.clear_tail(small)
             self.statistics.evictions += len(dropped)
@@ -387,10 +388,10 @@ class FileCache:
         return True
 
     def invalidate(self, oid: bytes, tid: bytes | None) -> bool:
-        """Note that the transaction `tid` has changed the object.
+        """Apply an invalidation: the transaction `tid` has changed the object.
 
-        :param tid: None if it is not known which transaction did; the object is forgotten then.
-        :return: whether anything may have changed here; False if it certainly has not.
+        :param tid: None if the transaction is not known; the object is forgotten then.
+        :return: False if the cache did not change; True if it may have changed.
         """
         with self._lock:
             changed = self._memory is not None and self._memory.invalidate(oid, tid)
@@ -400,7 +401,7 @@ class FileCache:
             return self._change(lambda part: part.end(oid, tid, self._indexed)) or changed
 
     def forget(self, oids: Sequence[bytes]) -> None:
-        """Note that objects were changed by transactions that are not known: forget them."""
+        """Forget objects that unknown transactions have changed."""
         with self._lock:
             if self._memory is not None:
                 self._memory.forget(oids)
@@ -415,9 +416,9 @@ class FileCache:
         return self._change(lambda part: part.forget(oids, self._indexed), 8 * len(oids))
 
     def _change(self, change: Callable[[IndexedLog], Any], length: int = 0) -> bool:
-        """Change both logs; return whether one of the changes says that it is one.
+        """Call `change` for both logs; return whether one of the calls returned True.
 
-        :param length: how many bytes of data the record of it has at most.
+        :param length: how many bytes of data the record of the change has at most.
         """
         changed = False
         if not self._file.is_open:

@@ -1,4 +1,4 @@
-"""A log of revisions and an index of it, which are a cache that is right by itself."""
+"""A log of revisions with an index: together they are a consistent cache."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from .log import END, FORGET, HEADER, LAST_TID, STORE, Damaged, Log, Record, Sto
 __all__ = ["IndexedLog"]
 
 
-#: A record was asked for since it came to the end of the log; its checksum is known to be right; it
-#: was let pass although nobody had asked for it.
+#: Flags of a record. _ASKED_FOR: it was requested since it was appended. _CHECKED: its checksum was
+#: verified. _PASSED: it was appended again although it was not requested.
 _ASKED_FOR, _CHECKED, _PASSED = 1, 2, 4
-#: The position is above these.
+#: The number of bits for flags; the position is in the bits above them.
 _FLAGS = 3
 
 
 class IndexedLog:
     """The revisions in a log.
 
-    What is known of them is always what replaying the log would tell, so that it makes no
-    difference whether and when the process ends. Each change needs room in the log for its record.
+    The index always equals the result of replaying the log, so the process may end at any time.
+    Each change needs room in the log for its record.
 
-    Of most objects there is only the current revision, for which the index takes up to 36 bytes.
+    Most objects have only the current revision, for which the index takes up to 36 bytes.
     """
 
     def __init__(self, log: Log) -> None:
         self.log = log
-        # By oid, where the current revision is in the log, and the flags.
+        # By oid: the position and the flags of the current revision.
         self._current = QQBTree()
         self._current_length = 0
-        # By oid, start, end and position of earlier revisions, in ascending order.
+        # By oid: start, end and position of earlier revisions, in ascending order.
         self._earlier: dict[int, list[tuple[int, int, int]]] = {}
         self._earlier_length = 0
         self._replayed = log.beginning
@@ -55,14 +55,14 @@ class IndexedLog:
     # Finding.
 
     def current(self, oid: bytes) -> Stored | None:
-        """Return the current revision, and note that it was asked for."""
+        """Return the current revision, and mark it as requested."""
         number = u64(oid)
         place = self._current.get(number)
         if place is None:
             return None
         stored = self.log.read(place >> _FLAGS, not place & _CHECKED)
         if stored is None or stored[0] != oid:
-            # It was damaged on the disk. Nothing of it will ever be read.
+            # The record is damaged on the disk.
             self._drop_current(number)
             return None
         asked_for = place | _ASKED_FOR | _CHECKED
@@ -104,14 +104,14 @@ class IndexedLog:
     ) -> None:
         """Add a revision.
 
-        :param indexed: whether to note it in the index; `replay` will do that otherwise.
+        :param indexed: whether to add it to the index; otherwise `replay` does so.
         """
         position = self.log.append(STORE, oid, start, end or z64, data)
         if indexed:
             self._stored(oid, start, end or z64, position)
 
     def end(self, oid: bytes, tid: bytes, indexed: bool = True) -> bool:
-        """Note that the transaction `tid` has changed an object; return whether it may matter."""
+        """Apply an invalidation by the transaction `tid`; return whether anything may change."""
         if not indexed:
             self.log.append(END, oid, end=tid)
             return True
@@ -123,7 +123,7 @@ class IndexedLog:
         return True
 
     def forget(self, oids: Sequence[bytes], indexed: bool = True) -> bool:
-        """Forget objects; return whether anything may have been known of them."""
+        """Forget objects; return whether there may have been revisions of them."""
         joined = b"".join(oids)
         known = self._known(joined) if indexed else set()
         if indexed:
@@ -134,7 +134,7 @@ class IndexedLog:
         return bool(joined)
 
     def _known(self, joined: bytes) -> set[int]:
-        """Return those of some oids that there are revisions of."""
+        """Return those oids of which there are revisions, as numbers."""
         of_many = numbers(joined)
         known = set(filter(self._current.__contains__, of_many))
         if self._earlier:
@@ -149,17 +149,17 @@ class IndexedLog:
         self._current_length = self._earlier_length = 0
 
     def keep(self, oid: bytes, start: bytes, data: bytes) -> None:
-        """Append a current revision again that nobody had asked for; once only."""
+        """Append again a current revision that was not requested, and mark it as passed."""
         self.store(oid, start, None, data)
         self._current[u64(oid)] |= _PASSED
 
     def clear_tail(self, small: float) -> tuple[list[Stored], list[Stored], list[int]]:
         """Make room at the beginning of the log.
 
-        :param small: up to which size (bytes) a record may be kept once although nobody asked for
-            it; if negative, nothing is kept.
-        :return: the current revisions that were asked for, the ones that are kept although they
-            were not, and the oids of those that went.
+        :param small: a record of at most this size (bytes) may be kept once although it was not
+            requested; if negative, no record is kept.
+        :return: the current revisions that were requested, those that are kept although they were
+            not, and the oids of the dropped ones. The caller appends the first two again.
         :raises Damaged: the log is damaged.
         """
         dropped = []
@@ -189,7 +189,7 @@ class IndexedLog:
     # Replaying.
 
     def replay(self, count: int) -> bool:
-        """Note up to `count` more records in the index; return whether it is complete then.
+        """Add up to `count` more records to the index; return whether it is complete.
 
         :raises Damaged: the log is damaged.
         """
@@ -216,7 +216,7 @@ class IndexedLog:
         elif record.kind == FORGET:
             self._forgotten(self._known(self.log.data(record)))
         elif record.kind == LAST_TID and u64(record.end) > first:
-            # After a power cut: the records were written to the disk, but not the state.
+            # After a power failure: the records reached the disk, but the state did not.
             raise Damaged("its state is older than its records")
 
     # The index.

@@ -1,12 +1,12 @@
-"""An append-only log in a part of a file, which begins again at the start when it is full.
+"""An append-only log in a part of a file, used as a ring.
 
-Every record carries its position and is chained to the one before by a checksum. So the valid
-records are always a prefix of what was written: a torn record ends the log, and what an earlier
-round left behind is never taken for news. Positions only grow; where a record lies in the file
-is its position modulo the log's capacity.
+Every record contains its position and a checksum that chains it to the record before. So the valid
+records are always a prefix of what was written: an incomplete record ends the log, and records of
+an earlier round are never taken for new ones. Positions only grow; the place of a record in the
+file is its position modulo the log's capacity.
 
-The state that opening starts from, in the file's first block, says where the first record is, and
-where the end was not long ago.
+The state in the file's first block has the position of the first record, and a recent position of
+the end. Opening reads on from there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Stored = tuple[bytes, bytes, bytes, bytes]
 
 
 class Damaged(Exception):
-    """The file does not contain what was written."""
+    """The file is damaged, or not usable as a cache."""
 
 
 class Record(NamedTuple):
@@ -56,7 +56,7 @@ class Record(NamedTuple):
     end: bytes
     #: How many bytes of data follow.
     length: int
-    #: Where the next record begins, and what it is chained to.
+    #: The position of the next record, and the checksum that it is chained to.
     next: int
     chain: int
 
@@ -77,9 +77,9 @@ class Log:
         self._state_offset = state_offset
         self._offset = offset
         self.capacity = capacity
-        #: How many bytes are cleared at a time, and scanned at most when the log is opened.
+        #: How many bytes are cleared at a time, and at most read when the log is opened.
         self.step = max(HEADER, min(capacity // 32, 256 * 1024))
-        #: How many bytes are kept free for what has to be noted while there is no index yet.
+        #: How many bytes stay free for invalidations while there is no index yet.
         self.spare = min(capacity // 32, 4 * 1024 * 1024)
         self.tail = self.head = self._noted = 0
         self._tail_chain = self._head_chain = 0
@@ -90,9 +90,9 @@ class Log:
         self._write_state()
 
     def open(self) -> None:
-        """Find the end.
+        """Read the state and find the end of the log.
 
-        :raises Damaged: the state cannot be right.
+        :raises Damaged: the state is damaged.
         """
         state = os.pread(self._fd, STATE_SIZE, self._state_offset)
         if len(state) < STATE_SIZE or crc32(state[:-4]).to_bytes(4, "big") != state[-4:]:
@@ -120,17 +120,17 @@ class Log:
     def room(self, length: int, spare: bool = False) -> bool:
         """Return whether a record with so many bytes of data may be appended.
 
-        :param spare: whether what is spare has to be free after that.
+        :param spare: whether `spare` bytes have to be free after that.
         """
         size = HEADER + length + (self.spare if spare else 0)
         return self._place(size) + size <= self.tail + self.capacity
 
     def fits(self, length: int) -> bool:
-        """Return whether there could ever be room for so many bytes of data."""
+        """Return whether a record with so many bytes of data fits into an empty log."""
         return HEADER + length + self.spare <= self.capacity - 2 * self.step
 
     def _place(self, size: int) -> int:
-        """Return where a record of `size` bytes goes; records are never split."""
+        """Return the position for a record of `size` bytes; records are never split."""
         left = self.capacity - self.head % self.capacity
         return self.head if size <= left else self.head + left
 
@@ -157,7 +157,7 @@ class Log:
         return position
 
     def _pad(self, position: int) -> None:
-        """Say that nothing more follows in this round; too little space says so by itself."""
+        """End this round with a record that `records` skips, if there is space for its header."""
         if position - self.head >= HEADER:
             meta = _META.pack(_PAD, 0, self.head, z64, z64, z64)
             checked = meta + crc32(meta).to_bytes(4, "big")
@@ -167,7 +167,7 @@ class Log:
         self.head = position
 
     def note_last_tid(self, tid: bytes) -> None:
-        """Append the last tid, and where the log begins at this time."""
+        """Append the last tid, and the present beginning of the log."""
         self.append(LAST_TID, start=tid, end=p64(self.tail))
 
     def read(self, position: int, check: bool = True) -> Stored | None:
@@ -200,14 +200,15 @@ class Log:
 
     @property
     def beginning(self) -> tuple[int, int]:
-        """Where `records` has to begin for all of them."""
+        """The arguments of `records` for all records."""
         return self.tail, self._tail_chain
 
     def records(self, position: int, chain: int, check: bool = False) -> Iterator[Record]:
-        """Return valid records in order.
+        """Return the valid records in order.
 
-        :param chain: the chain of the record before.
-        :param check: look at the data, too.
+        :param position: the position of the first one.
+        :param chain: the chain of the record before it.
+        :param check: verify the data, too.
         """
         capacity = self.capacity
         block, first = b"", position
@@ -240,10 +241,10 @@ class Log:
                 position = next
 
     def clear_tail(self, keep: Callable[[Record], bool]) -> list[Stored]:
-        """Make room at the beginning; return the stores that shall be appended again.
+        """Remove records at the beginning; return those stores that `keep` selects.
 
-        :param keep: called with each store that goes.
-        :raises Damaged: the records do not lead from the beginning to the end.
+        :param keep: is called with each store that is removed.
+        :raises Damaged: a record is damaged.
         """
         kept = []
         stop = min(self.tail + self.step, self.head)
@@ -259,7 +260,7 @@ class Log:
         if tail < stop:
             raise Damaged("its records are damaged")
         self.tail, self._tail_chain = tail, chain
-        # Before anything is written to the room that was made.
+        # Before the freed space is overwritten: the old state points into it.
         self._write_state()
         return kept
 
@@ -267,7 +268,7 @@ class Log:
         """Forget all records; the last tid stays."""
         self.tail, self._tail_chain = self.head, self._head_chain
         if self.head % self.capacity:
-            # All the room is in one piece then.
+            # Begin a new round, so that the free space is in one piece.
             self.head += self.capacity - self.head % self.capacity
             self.tail = self.head
         self._write_state()

@@ -1,4 +1,4 @@
-"""Records that the server need not be asked for again, in memory."""
+"""A cache of records in memory."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .statistics import CacheStatistics
 
 __all__ = ["ClientCache"]
 
-#: What a revision takes besides its data, with what is remembered of objects that were dropped, and
-#: what an earlier one takes besides that, in bytes (measured on CPython 3.11).
+#: How many bytes a revision takes besides its data, including its share of the dropped oids; and
+#: how many more an earlier revision takes (measured on CPython 3.11).
 _OVERHEAD = 110
 _EARLIER_OVERHEAD = 280
 
@@ -33,8 +33,8 @@ class ClientCache:
 
     The interface is that of ZEO's client caches. All methods may be called in any thread.
 
-    What goes when there is no room is told in `eviction`. An object larger than the cache is not
-    kept.
+    See `eviction` for the records that are dropped when it is full. An object that is larger than
+    the cache is not kept.
 
     :param size: the limit in bytes, overhead included.
     """
@@ -53,9 +53,9 @@ class ClientCache:
             self._length = 0
             # How many bytes are in each queue.
             self._used = [0, 0]
-            #: How many bytes shall be in probation.
+            #: How many bytes the probation queue should have.
             self._share = self._limit / 2
-            # What was dropped from each queue.
+            # The oids that were dropped from each queue.
             self._dropped = Dropped(), Dropped()
             # The slot of each object's current revision.
             self._current = QQBTree()
@@ -80,11 +80,11 @@ class ClientCache:
         return sum(self._used)
 
     def getLastTid(self) -> bytes:
-        """Return the last transaction that has been taken note of."""
+        """Return the tid as of which the cache is up to date."""
         return self._last_tid
 
     def setLastTid(self, tid: bytes) -> None:
-        """Note a transaction."""
+        """Set the last tid, after all invalidations of that transaction."""
         self._last_tid = tid
 
     def load(self, oid: bytes) -> tuple[bytes, bytes] | None:
@@ -121,7 +121,7 @@ class ClientCache:
         try:
             key = self._earlier.maxKey(oid + p64(u64(tid) - 1))
         except ValueError:
-            # There is nothing so small.
+            # There is no key up to this one.
             return None
         slot: int = self._earlier[key]
         return slot if key.startswith(oid) and tid <= self._ends[slot] else None
@@ -141,7 +141,7 @@ class ClientCache:
             if self._earlier and oid + start in self._earlier:
                 return
             if end is None and current is not None:
-                # Its end is not known, and it is certainly not current.
+                # It is not current any more, and its end is not known.
                 self._remove(current)
             size = len(data) + _OVERHEAD + (_EARLIER_OVERHEAD if end else 0)
             if size > self._limit:
@@ -166,7 +166,7 @@ class ClientCache:
         return size + _EARLIER_OVERHEAD if slot in self._ends else size
 
     def _spared(self, size: int) -> int:
-        """Return the flag of what is smaller than the mean."""
+        """Return SPARED for a record that is smaller than the mean, and otherwise 0."""
         used = self._used
         return SPARED if size * self._length < used[PROBATION] + used[MAIN] else 0
 
@@ -219,10 +219,10 @@ class ClientCache:
         slots.free(slot)
 
     def invalidate(self, oid: bytes, tid: bytes | None) -> bool:
-        """Note that the transaction `tid` has changed the object.
+        """Apply an invalidation: the transaction `tid` has changed the object.
 
-        :param tid: None if it is not known which transaction did; the object is forgotten then.
-        :return: whether anything has changed here.
+        :param tid: None if the transaction is not known; the object is forgotten then.
+        :return: whether the cache has changed.
         """
         with self._lock:
             if tid is None:
@@ -237,7 +237,7 @@ class ClientCache:
             return True
 
     def forget(self, oids: Sequence[bytes]) -> None:
-        """Note that objects were changed by transactions that are not known: forget them."""
+        """Forget objects that unknown transactions have changed."""
         with self._lock:
             self.statistics.invalidations += len(oids)
             if not self._length:
@@ -252,13 +252,13 @@ class ClientCache:
                     self._remove(slot)
 
     def _end(self, oid: bytes, slot: int, tid: bytes) -> None:
-        """Make an earlier revision of a current one."""
+        """Make the current revision an earlier one, which ends at `tid`."""
         slots = self._slots
         del self._current[u64(oid)]
         self._earlier[oid + p64(slots.starts[slot])] = slot
         self._ends[slot] = tid
         queue = slots.flags[slot] & MAIN
-        # It is rarely wanted from now on.
+        # Clear the other flags: an earlier revision is rarely requested.
         slots.flags[slot] = queue
         self._used[queue] += _EARLIER_OVERHEAD
         self._make_room(0)

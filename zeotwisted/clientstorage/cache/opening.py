@@ -1,4 +1,4 @@
-"""Which cache a client storage has."""
+"""Opens the cache of a client storage."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _VAR = {"var": Rule(existing_folder, "the path of a folder")}
 def open_cache(cache: Any, client: str | None, var: str | None, storage: str, size: int) -> Any:
     """Return the cache that the arguments of `ClientStorage` ask for.
 
-    It is traced if the environment variable ``ZEO_CACHE_TRACE`` asks for that, see `trace`.
+    The environment variable ``ZEO_CACHE_TRACE`` makes it a traced cache; see `trace`.
 
-    :param cache: a file's path, a cache, or None.
-    :param client: what a file is named after if `cache` is None; without it, there is no file.
+    :param cache: the path of a file, a cache object, or None.
+    :param client: a part of the file's name if `cache` is None; without it, there is no file.
     :param var: the folder of that file; the current one by default.
     :param storage: the storage's name at the server.
     :param size: in bytes.

@@ -1,4 +1,4 @@
-"""Records side by side in arrays, and queues of them, at little cost for each record."""
+"""Records in arrays, and queues of records, with little memory for each record."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ __all__ = ["ASKED_FOR", "MAIN", "PROBATION", "SPARED", "Slots"]
 #: The two queues.
 PROBATION, MAIN = 0, 1
 
-#: What is known of a slot besides its queue: somebody wanted it since it came there; it is let
-#: pass once more even if nobody did.
+#: The flags of a slot besides its queue. ASKED_FOR: the record was requested since it entered the
+#: queue. SPARED: it is kept for one more round even if it is not requested.
 ASKED_FOR, SPARED = 2, 4
 
 
 class Slots:
-    """Slots for records; each that is taken is in one of two queues.
+    """Slots for records. Each slot that is taken is in one of two queues.
 
-    An object for each record would take more memory than many records do.
+    An object for each record would take more memory than a small record.
     """
 
     def __init__(self) -> None:
-        # The first two slots are the beginnings and ends of the queues, which are rings.
+        # The queues are rings. The first two slots are their heads.
         self.data: list[bytes] = [b"", b""]
         #: Oids and start tids, as numbers.
         self.oids = array("Q", (0, 0))
         self.starts = array("Q", (0, 0))
-        #: The queue, and what else is known.
+        #: The queue and the flags of each slot.
         self.flags = bytearray((PROBATION, MAIN))
         self._next = array("L", (0, 1))
         self._previous = array("L", (0, 1))
-        #: The first of the free slots, which are linked; 0 if there is none.
+        #: The first slot of the linked list of free slots; 0 if there is none.
         self._free = 0
 
     def take(self, oid: int, start: int, data: bytes) -> int:
-        """Return a slot for a record; it is in no queue yet."""
+        """Put a record into a slot and return the slot. It is in no queue yet."""
         slot = self._free
         if slot:
             self._free = self._next[slot]
@@ -49,13 +49,13 @@ class Slots:
         return len(self.data) - 1
 
     def free(self, slot: int) -> None:
-        """Give back a slot that is in no queue any more."""
+        """Free a slot that is in no queue any more."""
         self.data[slot] = b""
         self._next[slot] = self._free
         self._free = slot
 
     def first(self, queue: int) -> int:
-        """Return what has been in a queue for longest; the queue itself if it is empty."""
+        """Return the oldest slot of a queue; the queue itself if it is empty."""
         return self._next[queue]
 
     def append(self, slot: int, queue: int, flags: int = 0) -> None:
@@ -67,6 +67,6 @@ class Slots:
         self.flags[slot] = queue | flags
 
     def remove(self, slot: int) -> None:
-        """Take a slot out of its queue."""
+        """Remove a slot from its queue."""
         before, after = self._previous[slot], self._next[slot]
         self._next[before], self._previous[after] = after, before

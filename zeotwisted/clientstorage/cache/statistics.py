@@ -1,4 +1,4 @@
-"""What a cache has done since it was opened."""
+"""Counters of a cache since it was opened."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class CacheStatistics:
     hits: int = 0
     misses: int = 0
     stores: int = 0
-    #: How many revisions were found to be out of date, or were forgotten.
+    #: How many objects were invalidated or forgotten, also objects that were not in the cache.
     invalidations: int = 0
     evictions: int = 0
 
 
 def statistics_of(cache: Any) -> dict[str, int]:
-    """Return what a cache has done since it was opened, and what is in it.
+    """Return counters of a cache since it was opened, and of its content.
 
-    Empty if it is a cache object that does not count in our way.
+    The result is empty for a cache object of the application's that has no such counters.
     """
     statistics = getattr(cache, "statistics", None)
     if statistics is None:

@@ -1,6 +1,6 @@
-"""What a cache is asked for, in a file that ZEO's scripts ``cache_stats`` and ``cache_simul`` read.
+"""Writes the calls of a cache to a file, for ZEO's scripts ``cache_stats`` and ``cache_simul``.
 
-A cache is traced by putting `TracingCache` in front of it. So tracing costs nothing when it is off.
+`TracingCache` wraps a cache, so tracing costs nothing when it is off.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STORE, _STORE_EARLIER = 0x52, 0x54
 
 
 def trace(cache: Any, where: str) -> Any:
-    """Return a cache that is traced, or the cache itself, with a warning, if that cannot be.
+    """Return a traced cache. If its trace cannot be written, log that and return `cache`.
 
     :param where: the value of the environment variable ``ZEO_CACHE_TRACE``. The trace of a cache
         file is beside it, in ``<path>.trace``. If this is a folder, caches in memory are traced,
@@ -56,21 +56,21 @@ def _unused_name(folder: str) -> str:
 
 
 class TracingCache:
-    """A cache whose calls are written down.
+    """A cache that writes its calls to a file.
 
-    :param cache: `ClientCache` or `FileCache`; its `invalidate` tells whether it knew the object.
-    :param path: where; what is there already is kept.
-    :raises OSError: that file cannot be written.
+    :param cache: a `ClientCache` or `FileCache`; `invalidate` must return whether it has changed.
+    :param path: the file; the trace is appended to it.
+    :raises OSError: the file cannot be written.
     """
 
     def __init__(self, cache: Any, path: str) -> None:
         self._cache = cache
-        # Without a buffer, nothing is lost when the process is killed, or written twice by a fork.
+        # Without a buffer: a kill would lose its content, and after a fork it is written twice.
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115
         self._write(_OPENED, b"")
 
     def __getattr__(self, name: str) -> Any:
-        # What is not traced.
+        # Methods that are not traced.
         return getattr(self._cache, name)
 
     def __len__(self) -> int:
@@ -114,7 +114,7 @@ class TracingCache:
     def store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
         """See `ClientCache.store`."""
         self._cache.store(oid, start, end, data)
-        # The scripts take no store without data.
+        # The scripts reject a store without data.
         length = len(data) or 1
         if end is None:
             self._write(_STORE, oid, start, length=length)
@@ -139,7 +139,7 @@ class TracingCache:
         self._file.close()
 
     def abandon(self) -> None:
-        """In a child process: cache and trace belong to the parent."""
+        """After fork: close the child's copies of the cache's file and of the trace."""
         abandon = getattr(self._cache, "abandon", None)
         if abandon is not None:
             abandon()

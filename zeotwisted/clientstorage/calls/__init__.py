@@ -1,8 +1,9 @@
-"""One connection's calls: sent in order, and answered to the threads and Deferreds that wait.
+"""The calls of one connection, and the threads and Deferreds that wait for their answers.
 
-`protocol` is the Twisted protocol; `outbox` keeps the order of what is sent; `calls` has the calls
-that wait, `waiter` the thread that waits for one; `leading` and `reading` let such a thread read.
-Rule: a message is dealt with completely before the next one, whichever thread reads it.
+`protocol` is the Twisted protocol. `outbox` sends frames in order. `calls` has the calls without an
+answer. A thread waits in a `waiter`. `leading` and `reading` let a thread that waits read from the
+socket itself.
+Rule: a message is processed completely before the next one, whichever thread reads it.
 """
 
 from __future__ import annotations

@@ -17,13 +17,13 @@ __all__ = ["Calls"]
 
 
 class Calls:
-    """The calls that wait for an answer, by their numbers.
+    """The calls that wait for an answer, by their ids.
 
-    `when_idle` and `check_idle` belong to the reactor's thread, the others may be used in any.
+    `when_idle` and `check_idle` belong to the reactor's thread; the others may be used in any.
     """
 
     def __init__(self) -> None:
-        # None once the connection is lost, so that no later call can wait for ever.
+        # None once the connection is lost: a later call must fail, or it would wait for ever.
         self._answers: dict[Any, Deferred[Any] | Answer] | None = {}
         self._lock = Lock()
         self._reason: Exception | None = None
@@ -31,12 +31,12 @@ class Calls:
 
     @property
     def is_open(self) -> bool:
-        """Whether there can be answers."""
+        """Whether the connection is not lost."""
         return self._answers is not None
 
     @property
     def watched(self) -> bool:
-        """Whether the reactor's thread waits until there are none."""
+        """Whether a Deferred of `when_idle` waits."""
         return self._idle is not None
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class Calls:
         return len(self._answers or ())
 
     def check_open(self) -> None:
-        """Check that there can be answers.
+        """Check that the connection is not lost.
 
         :raises ClientDisconnected: the connection is lost.
         """
@@ -52,26 +52,26 @@ class Calls:
             raise ClientDisconnected(str(self._reason or "connection lost"))
 
     def expect(self, id: int, answer: Deferred[Any] | Answer) -> None:
-        """Have `answer` take the answer to a call. Raises as `check_open` does."""
+        """Register `answer` for the answer to a call. Raises as `check_open` does."""
         with self._lock:
             self.check_open()
             self._answers[id] = answer  # type: ignore[index]
 
     def expect_all(self, ids: Sequence[int], answers: Sequence[Deferred[Any] | Answer]) -> None:
-        """Do what `expect` does for each of some calls, or for none."""
+        """Do what `expect` does for several calls. If it raises, none is registered."""
         with self._lock:
             self.check_open()
             self._answers.update(zip(ids, answers, strict=True))  # type: ignore[union-attr]
 
     def get(self, id: Any) -> Deferred[Any] | Answer | None:
-        """Return what takes an answer, if it is outstanding."""
+        """Return what is registered for a call, or None."""
         answers = self._answers
         return None if answers is None else answers.get(id)
 
     def take(self, id: Any) -> Deferred[Any] | Answer:
-        """Return what takes an answer, which is there.
+        """Remove a call and return what is registered for it.
 
-        :raises WireError: nobody asked for it.
+        :raises WireError: there is no such call.
         """
         answers = self._answers
         answer = None if answers is None else answers.pop(id, None)
@@ -80,9 +80,9 @@ class Calls:
         return answer
 
     def lose(self, reason: Exception) -> list[Deferred[Any] | Answer] | None:
-        """Expect nothing any more; return what will not be answered, or None if it is lost already.
+        """Remove all calls and return what is registered for them; None if lost already.
 
-        :param reason: what later calls get.
+        :param reason: the reason that later calls raise.
         """
         with self._lock:
             answers, self._answers = self._answers, None
@@ -92,7 +92,7 @@ class Calls:
             return list(answers.values())
 
     def abandon(self) -> None:
-        """After fork: the threads that held the lock, or waited, do not exist in the child."""
+        """After fork: replace the lock; the thread that held it does not exist in the child."""
         self._lock = Lock()
         self._answers = None
         self._reason = ClientDisconnected("the connection belongs to the parent process")

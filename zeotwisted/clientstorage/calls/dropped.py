@@ -1,4 +1,4 @@
-"""Iterators at the server that are not needed any more; it hears of them with a later call."""
+"""Iterators at the server that are not needed any more. A later call tells the server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["DroppedIterators"]
 
 
 class DroppedIterators:
-    """The numbers of such iterators, with the connections that they belong to.
+    """The ids of such iterators, and their connections.
 
-    Any thread may add one at any moment, also the garbage collector.
+    Any thread may add one at any time, also the garbage collector: so there is no lock.
     """
 
     def __init__(self) -> None:
@@ -29,13 +29,13 @@ class DroppedIterators:
         self._dropped.append((protocol, iid))
 
     def tell(self, protocol: ClientProtocol) -> None:
-        """Tell the server behind `protocol`; this leaves with the next call."""
+        """Queue a message that frees the iterators of `protocol`. It leaves with the next call."""
         iids = []
-        # Other threads do the same.
+        # IndexError: the queue is empty; another thread may have taken the last one.
         with contextlib.suppress(IndexError):
             while True:
                 owner, iid = self._dropped.popleft()
-                # Another connection's iterators went with it.
+                # The server has freed the iterators of connections that ended.
                 if owner is protocol:
                     iids.append(iid)
         if iids:

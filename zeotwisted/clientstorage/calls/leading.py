@@ -1,11 +1,11 @@
 """Threads that read the answers that they wait for.
 
-One of the threads that wait *leads*: it reads what comes, and gives the answers to those that they
-are for, until its own is there. The others *follow*: they sleep until their answer has been read,
-or until they are to lead in their turn. What is not an answer for a thread is the reactor's to deal
-with, and all that comes behind it; nobody reads on before it has.
+One of the threads that wait *leads*: it reads messages and gives each answer to its thread, until
+its own answer is there. The others *follow*: they sleep until their answer has been read, or until
+it is their turn to lead. Any message that is not an answer for a thread is left to the reactor,
+with all messages behind it. No thread reads on before the reactor has processed them.
 
-Where nobody can lead, the reactor reads for all; that is also what the tests compare this with.
+If `reading` is None, the reactor reads for all threads. The tests compare both ways.
 """
 
 from __future__ import annotations
@@ -26,21 +26,24 @@ from .waiter import Waiter
 
 __all__ = ["INTERRUPTED", "Leading"]
 
-#: What remains to be dealt with when nobody knows. It is recognised by its identity.
+#: Handed to the reactor when a thread was interrupted, and it is unknown which messages it has
+#: processed. It is recognised by its identity.
 INTERRUPTED: Iterable[Event] = iter(())
 
 
 class Leading:
-    """What the threads that wait for one connection share.
+    """The state that the threads waiting on one connection share.
 
-    :param reading: None where only the reactor reads.
-    :param hand_over: lets the reactor deal with events, and call `Reading.end` then; in any thread.
-    :param info: takes the server's news of itself, in any thread.
-    :param give_up: ends the connection; in any thread.
-    :ivar turn: is held while a thread deals with what it has read; the connection must not be lost,
-        and another one verified, in the midst of that.
-    :ivar dealing: the thread that deals with its own answer, which cannot wait for another one.
-    :ivar silence: hears that the server is there.
+    `hand_over`, `info` and `give_up` may be called in any thread.
+
+    :param reading: None if only the reactor reads.
+    :param hand_over: makes the reactor process events, and then call `Reading.end`.
+    :param info: receives new facts about the storage.
+    :param give_up: closes the connection.
+    :ivar turn: held while a thread processes what it has read. Without it, the connection could be
+        lost and another one verified meanwhile, and the thread would store an old answer.
+    :ivar dealing: the thread that processes an answer. It would deadlock if it waited for another.
+    :ivar silence: records that the server has sent something.
     """
 
     def __init__(
@@ -61,15 +64,15 @@ class Leading:
         self.turn = threading.Lock()
         self.dealing: int | None = None
         self.silence: Silence | None = None
-        # Those that sleep, in the order in which they began to; guarded by the lock.
+        # The waiters of the threads that sleep, oldest first. The lock guards them.
         self._followers: dict[Waiter, None] = {}
         self._lock = threading.Lock()
 
     def wait(self, waiter: Waiter) -> Any:
-        """Wait for an answer; return it, or raise what it is."""
+        """Wait for an answer; return it, or raise it if it is an exception."""
         reading = self._reading
         if reading is not None:
-            # What goes wrong with reading is the reactor's to find out, and to tell.
+            # After an error the reactor reads, finds the cause, and fails the calls.
             going_well = True
             try:
                 while going_well and not waiter.done:
@@ -77,7 +80,8 @@ class Leading:
                     if reading.begin() or self._follow(reading, waiter):
                         going_well = self._lead(reading, waiter)
             except BaseException:
-                # Ctrl-C in the midst of beginning or ending: nobody may be reading now.
+                # Ctrl-C while this thread began or ended to lead: perhaps no thread reads now, and
+                # the others would wait for ever.
                 if not waiter.certain:
                     self._give_up()
                 raise
@@ -97,12 +101,12 @@ class Leading:
         if not self._is_chosen(waiter):
             return False
         if waiter.done:
-            # The connection was lost right after that.
+            # The connection was lost after this thread was chosen.
             self._pass_on(reading)
         return not waiter.done
 
     def _is_chosen(self, waiter: Waiter) -> bool:
-        """Let `waiter` follow no more; return whether it is to lead."""
+        """Remove `waiter` from the followers; return True if it was chosen to lead."""
         with self._lock:
             if waiter in self._followers:
                 del self._followers[waiter]
@@ -120,7 +124,7 @@ class Leading:
         reading.end()
 
     def _lead(self, reading: Reading, waiter: Waiter) -> bool:
-        """Read up to the answer of `waiter`; return whether all went well."""
+        """Read until `waiter` has its answer; return False if the socket has failed."""
         rest: Iterable[Event] | None = None
         going_well = True
         try:
@@ -128,7 +132,7 @@ class Leading:
                 if not reading.wait():
                     going_well = False
                     break
-                # Ctrl-C may come at any time, and then nobody knows what was dealt with.
+                # Ctrl-C may come in the next line. Then it is unknown what was processed.
                 rest = INTERRUPTED
                 rest = self._read_one(reading, waiter)
         finally:
@@ -142,7 +146,7 @@ class Leading:
         return going_well
 
     def _read_one(self, reading: Reading, own: Waiter) -> Iterable[Event] | None:
-        """Deal with what has come; return what is the reactor's to deal with, from there on."""
+        """Process what has arrived; return the messages for the reactor, or None."""
         with self.turn:
             calls = self._calls
             if not calls.is_open:
@@ -152,7 +156,7 @@ class Leading:
             data = reading.receive()
             answer = self._session.answer(data)
             if answer is not None:
-                # The fast path: there is nothing but an answer.
+                # The fast path: the data is one answer and nothing else.
                 waiter = calls.get(answer[0])
                 if type(waiter) is Waiter and waiter.anywhere:
                     waiter.callback(answer[1])
@@ -161,7 +165,7 @@ class Leading:
             return self._deal_with(self._session.receive(data), own)
 
     def _deal_with(self, events: Iterator[Event], own: Waiter) -> Iterable[Event] | None:
-        """Give answers to the threads that wait for them, until there is anything else."""
+        """Give answers to their threads; return the other messages, from the first one on."""
         try:
             for event in events:
                 kind = type(event)
@@ -179,7 +183,8 @@ class Leading:
                             answer.errback(event.error)  # type: ignore[union-attr, arg-type]
                     finally:
                         self.dealing = None
-                    # Not before: after Ctrl-C it would wait for ever.
+                    # Not earlier: after Ctrl-C the call would not fail with the connection, and the
+                    # thread would wait for ever.
                     self._calls.take(event.id)  # type: ignore[union-attr]
                 elif type(event) is Called and event.call.name == "info" and not event.error:
                     self._info("info", event.args)
@@ -190,17 +195,17 @@ class Leading:
         return self._nothing_left()
 
     def _nothing_left(self) -> Iterable[Event] | None:
-        """Return None, unless the reactor wants to see whether this was the last answer."""
+        """Return None, or no messages if the reactor has to check whether all calls are done."""
         return iter(()) if self._calls.watched else None
 
     def abandon(self) -> None:
-        """After fork: the threads that held these locks, or followed, do not exist in the child."""
+        """After fork: replace the locks; the threads that held them do not exist in the child."""
         self.turn = threading.Lock()
         self._lock = threading.Lock()
         self._followers.clear()
 
 
 def _raising(error: Exception) -> Iterator[Event]:
-    """Return events that end with an exception."""
+    """Return an iterator that raises `error`, so that the reactor handles it."""
     raise error
     yield

@@ -1,4 +1,4 @@
-"""Everything that is sent to the server, in one order."""
+"""The queue of everything that is sent to the server."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from zeotwisted.transport import DirectSender, EncryptingSender, sender, unsent
 
 __all__ = ["Outbox"]
 
-#: How many bytes may be held back before they are sent anyhow, and how many a calling thread sends
-#: without being ready to wait; more than that does not fit into a socket's buffer.
+#: How many bytes may be held back, and how many a calling thread sends at once without blocking.
+#: More than that may not fit into a socket's buffer.
 _SMALL = 65536
 
-#: How many bytes may be queued before a thread that adds to them has to wait. The transport may
+#: How many bytes may be queued before a thread that adds a frame has to wait. The transport may
 #: have as many again.
 _FULL = 2 * 1024 * 1024
 
@@ -26,23 +26,23 @@ _FULL = 2 * 1024 * 1024
 class Outbox:
     """A queue of frames, filled by any thread.
 
-    It is emptied by the thread that fills it, where that is possible: the detour through the
-    reactor's thread costs more than all the rest of a call. It is not possible while the transport
-    still has something to send: the frames are left to it, the reactor is woken, and until it has
-    sent everything, all further frames go the same way, behind them.
+    If possible, the thread that adds a frame also sends it: a switch to the reactor's thread costs
+    more than all the rest of a call. While the transport still has something to send, that would
+    change the order. Then the frame stays in the queue and the reactor is woken. The transport
+    sends all further frames, too, until the queue is empty.
 
-    A thread that may wait sends long frames itself, too, and waits for the socket rather than for
-    the reactor: two threads that take turns at every piece of a blob take longer than the socket.
-    What others add meanwhile is sent behind it, by the same thread.
+    `append_long` sends a long frame in the calling thread, which waits for the socket: switching
+    between two threads for each piece of a blob takes longer. The same thread then sends the frames
+    that other threads have added meanwhile.
 
-    The transport gets the next frames when it has sent those before. A plain socket asks for them
-    each time that it is empty, as it does with a pull producer. Anything else, such as TLS of
-    Twisted's, needs the global reactor for that, and is served as by a push producer.
+    The transport gets the next frames when it has sent those before. For a plain socket, the outbox
+    is a pull producer. Any other transport, such as Twisted's TLS, would need the installed reactor
+    for that, so the outbox is its push producer.
 
-    :param transport: what the reactor writes to.
-    :param direct: a way past it; None if there is none.
+    :param transport: the reactor's transport.
+    :param direct: sends without the transport; None if that is impossible.
     :param call_from_thread: runs a function in the reactor's thread; may be called in any.
-    :param is_reactor_thread: whether the caller is the reactor's thread.
+    :param is_reactor_thread: returns whether the calling thread is the reactor's thread.
     """
 
     def __init__(
@@ -56,15 +56,15 @@ class Outbox:
         self._send = sender(transport)
         self._call_from_thread = call_from_thread
         self._is_reactor_thread = is_reactor_thread
-        # Guards all that follows, and the order of what is sent.
+        # Guards the attributes below, and the order of the frames.
         self._lock = Lock()
         self._drained = Condition(self._lock)
         self._direct = direct
         self._frames: list[bytes] = []
         self._size = 0
-        # Whether the reactor has been woken or has something to send, or a thread is sending.
+        # Whether frames must be queued: the reactor was woken, or the transport or a thread sends.
         self._busy = False
-        # Whether it is a thread.
+        # Whether a thread is in `append_long`.
         self._thread_sends = False
         self._paused = False
         self._closed = False
@@ -78,17 +78,17 @@ class Outbox:
 
     @property
     def waits(self) -> bool:
-        """Whether the server is to take something; in any thread."""
+        """Whether data waits until the server reads; in any thread."""
         return self.full or self._thread_sends
 
     @property
     def progress(self) -> tuple[int, ...]:
-        """A value that changes when the server takes something that had to wait."""
+        """A value that changes when the socket takes data that had to wait."""
         sent = 0 if self._direct is None else self._direct.sent
         return sent, *unsent(self._transport)
 
     def wait_for_room(self) -> None:
-        """Wait while too much is queued; do not wait in the reactor's thread, nor once closed."""
+        """Wait while too much is queued. Do not wait in the reactor's thread, or once closed."""
         if not self.full or self._is_reactor_thread():
             return
         with self._drained:
@@ -98,7 +98,7 @@ class Outbox:
     def append(self, frame: bytes, hold_back: bool = False) -> None:
         """Add a frame.
 
-        :param hold_back: something follows soon, and they may leave together.
+        :param hold_back: another frame follows soon; this one may wait and leave with it.
         """
         with self._lock:
             if self._closed:
@@ -116,7 +116,7 @@ class Outbox:
             self._call_from_thread(self._flush)
 
     def _send_directly(self) -> bool:
-        """Send what there is; return whether that was possible. The lock is held."""
+        """Send all frames; return whether the socket took them. The caller holds the lock."""
         assert self._direct is not None
         data = b"".join(self._frames)
         try:
@@ -124,19 +124,19 @@ class Outbox:
             self._frames = [data[sent:]] if sent < len(data) else []
             self._size -= sent
         except BaseException:
-            # Ctrl-C: nobody knows how much was sent, and nothing may be sent behind it.
+            # Ctrl-C: it is unknown how much was sent, and nothing may be sent behind it.
             self._busy = True
             self._call_from_thread(self._transport.abortConnection)
             raise
         return not self._frames
 
     def append_long(self, pieces: list[bytes]) -> None:
-        """Add a frame that is in pieces, and that the calling thread may wait for."""
+        """Add a frame that is in pieces. The calling thread may wait until it is sent."""
         if not self._send_long(pieces):
             self.append(b"".join(pieces))
 
     def _send_long(self, pieces: list[bytes]) -> bool:
-        """Send a frame, and what was added before it; return False if it is for others to send."""
+        """Send a frame, behind those held back; return False if this thread may not send."""
         if self._direct is None or self._is_reactor_thread():
             return False
         with self._lock:
@@ -150,7 +150,7 @@ class Outbox:
             while frames := self._next(left):
                 left = self._direct.send_waiting(frames)
         except BaseException:
-            # Ctrl-C: nobody knows how much was sent.
+            # Ctrl-C: it is unknown how much was sent.
             self._call_from_thread(self._transport.abortConnection)
             with self._lock:
                 self._thread_ends()
@@ -158,21 +158,24 @@ class Outbox:
         return True
 
     def _next(self, left: bytes) -> list[bytes]:
-        """Return what the thread has to send now, which has sent all but what is `left`."""
+        """Return the frames that the thread has to send next, if any.
+
+        :param left: what the socket did not take; if it is not empty, the thread ends.
+        """
         with self._lock:
             if self._frames and not left:
                 return self._take_locked()
             self._thread_ends()
             self._busy = bool(left)
             if left and not self._closed:
-                # The reactor will find out what is wrong.
+                # Sending has failed. The reactor tries again and finds the cause.
                 self._frames.insert(0, left)
                 self._size += len(left)
                 self._call_from_thread(self._flush)
         return []
 
     def _thread_ends(self) -> None:
-        """No thread sends any more; the lock is held."""
+        """Note that the thread does not send any more. The caller holds the lock."""
         self._thread_sends = False
         if self._closed and self._direct is not None:
             self._direct.close()
@@ -180,17 +183,17 @@ class Outbox:
     def _flush(self) -> None:
         """Let the transport send, in the reactor's thread."""
         if self._closed:
-            # It was asked for before the connection was lost.
+            # The connection was lost after this call was scheduled.
             return
         if self._direct is None:
             self._push()
         else:
-            # It asks for frames at once, and again when it has sent them.
+            # The transport calls `resumeProducing` at once, and again when it has sent all.
             self._transport.registerProducer(self, False)
             self._send()
 
     def _take(self) -> list[bytes]:
-        """Return all frames, or note that there is nothing to send any more."""
+        """Return all frames. If there are none, a thread may send directly again."""
         with self._lock:
             return self._take_locked()
 
@@ -202,7 +205,7 @@ class Outbox:
         return frames
 
     def _push(self) -> None:
-        # While the transport takes them, `pauseProducing` may be called, or frames be added.
+        # A loop: during the write, frames may be added, or `pauseProducing` may be called.
         while not self._paused and (frames := self._take()):
             self._transport.writeSequence(frames)
 
@@ -221,10 +224,10 @@ class Outbox:
             self._transport.unregisterProducer()
 
     def stopProducing(self) -> None:
-        """The connection is lost."""
+        """See Twisted's producers. `close` does what is necessary."""
 
     def abandon(self) -> None:
-        """In a child process: close our copy of the descriptor."""
+        """After fork: close the child's copy of the descriptor, and replace the lock."""
         self._lock = Lock()
         self._drained = Condition(self._lock)
         # The thread that was sending does not exist in this process.
@@ -232,7 +235,7 @@ class Outbox:
         self.close()
 
     def close(self) -> None:
-        """Send nothing more, and let nobody wait; in any thread."""
+        """Drop all frames and wake the threads that wait; in any thread."""
         with self._lock:
             self._closed = True
             self._frames.clear()

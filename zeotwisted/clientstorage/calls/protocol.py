@@ -1,7 +1,7 @@
-"""The client's end of a connection: calls go out, answers and news come in.
+"""The client's end of a connection: sends calls, receives answers and invalidations.
 
-Messages are dealt with strictly in the order of the wire, each one to its end: the callbacks of an
-answer have run before the next message is looked at.
+Messages are processed in the order of the wire, each one completely: the callbacks of an answer
+have run before the next message is processed.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ _log = logging.getLogger("zeotwisted.client")
 #: Receives the calls that the server makes: their names and arguments.
 Push = Callable[[str, tuple[Any, ...]], None]
 
-#: How often (seconds) to say that somebody is there; ZEO's servers expect no more.
+#: How often (seconds) to send a keep-alive message. ZEO's servers need it no more often.
 _KEEP_ALIVE_INTERVAL = 60.0
 
-#: How long (seconds) the reactor's thread may take to end a connection.
+#: How long (seconds) `give_up` waits for the reactor's thread to close the connection.
 _GIVE_UP_TIMEOUT = 5.0
 
 _T = TypeVar("_T")
@@ -67,19 +67,19 @@ _T = TypeVar("_T")
 class ClientProtocol(protocol.Protocol):
     """One connection to one server.
 
-    `call` and `oneway` may be used in any thread, everything else belongs to the reactor's.
+    The methods for calls may be used in any thread. Everything else belongs to the reactor's.
 
     :param clock: the reactor.
     :param call_from_thread: runs a function in the reactor's thread; may be called in any.
-    :param is_reactor_thread: whether the caller is the reactor's thread.
-    :param push: receives what the server says on its own.
+    :param is_reactor_thread: returns whether the calling thread is the reactor's thread.
+    :param push: receives the calls that the server makes.
     :param limit: the longest message to accept, in bytes.
     :param liveness_timeout: the longest silence of the server, in seconds; 0 for any.
-    :ivar ready: fires when the handshake is done; fails if there will be none.
+    :ivar ready: fires when the handshake is done; fails if the connection ends before that.
     :ivar lost: fires with the reason (an exception) when the connection has ended.
-    :ivar read_only: whether we have registered as a reader.
-    :ivar tells_tids: whether the server tells the tid of each transaction with the vote, and knows
-        what becomes of it.
+    :ivar read_only: whether the client has registered as a reader.
+    :ivar tells_tids: whether the server answers a vote with the tid of the transaction, and can
+        report its outcome (``tpc_outcome``).
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class ClientProtocol(protocol.Protocol):
         self._call_from_thread = call_from_thread
         self._ids = itertools.count(1)
         self._calls = Calls()
-        # None where only the reactor reads.
+        # None if only the reactor reads.
         self._reading: Reading | None = None
         self._keep_alive: IDelayedCall | None = None
         self._liveness_timeout = liveness_timeout
@@ -111,12 +111,12 @@ class ClientProtocol(protocol.Protocol):
 
     @property
     def version(self) -> bytes:
-        """The encoding and version that were agreed upon, for example ``b"M6"``."""
+        """Encoding and version of the protocol, for example ``b"M6"``."""
         return self._session.protocol
 
     @property
     def is_extended(self) -> bool:
-        """Whether the server is one of ours, too."""
+        """Whether the connection uses version 6 of the protocol, which ZEO does not have."""
         return self.version[1:] == EXTENDED
 
     @property
@@ -126,16 +126,18 @@ class ClientProtocol(protocol.Protocol):
 
     @property
     def connected_to(self) -> Any:
-        """The address of the server's end."""
+        """The address of the server."""
         assert self.transport is not None
         return self.transport.getPeer()
 
     # Calls, in any thread.
 
     def call(self, answer: Deferred[Any] | Answer, name: str, *args: Any) -> None:
-        """Call the server; `answer`, to which callbacks were added before, gets the answer.
+        """Call the server; `answer` receives the answer.
 
-        :raises ClientDisconnected: there is no connection any more.
+        Callbacks must be added before: the answer may come at once, in another thread.
+
+        :raises ClientDisconnected: the connection is lost.
         :raises ClientStorageError: the arguments cannot be sent.
         """
         id = next(self._ids)
@@ -148,9 +150,9 @@ class ClientProtocol(protocol.Protocol):
     def call_all(
         self, name: str, calls: Sequence[tuple[Deferred[Any] | Answer, tuple[Any, ...]]]
     ) -> None:
-        """Call the server as `call` does, for each pair of an answer and arguments, or for none.
+        """Make a call for each pair of an answer and arguments, in one write.
 
-        The calls leave together.
+        If this raises an exception, as `call` does, no call is made.
         """
         ids = list(itertools.islice(self._ids, len(calls)))
         frames = [
@@ -161,11 +163,11 @@ class ClientProtocol(protocol.Protocol):
         self._outbox.append(b"".join(frames))
 
     def ask(self, waiter: Waiter, name: str, *args: Any, timeout: float = -1.0) -> Any:
-        """Call the server as `call` does; return the answer, or raise what it is.
+        """Call the server; return the answer, or raise it if it is an exception.
 
         :param timeout: how long (seconds) to wait; for ever if it is negative.
-        :raises TimeoutError: that was too short.
-        :raises ClientStorageError: this is the thread that the answer would come in.
+        :raises TimeoutError: there was no answer in time.
+        :raises ClientStorageError: this call would deadlock; see `check_may_wait`.
         """
         self.check_may_wait(name)
         self.call(waiter, name, *args)
@@ -174,18 +176,18 @@ class ClientProtocol(protocol.Protocol):
         return waiter.wait(timeout)
 
     def load(self, waiter: Waiter, oid: bytes, tid: bytes) -> Any:
-        """Do what ``ask(waiter, "loadBefore", oid, tid)`` does, as fast as possible."""
+        """Do what ``ask(waiter, "loadBefore", oid, tid)`` does, with less overhead."""
         self.check_may_wait("loadBefore")
         id = next(self._ids)
         self._send(id, waiter, self._encode(self._session.load, id, oid, tid))
         return self._leading.wait(waiter)
 
     def wait(self, waiter: Waiter) -> Any:
-        """Wait for an answer; return it, or raise what it is."""
+        """Wait for an answer; return it, or raise it if it is an exception."""
         return self._leading.wait(waiter)
 
     def call_and_wait(self, deferred: Deferred[Any], name: str, *args: Any) -> Any:
-        """Do what `ask` does where the callbacks of the answer belong to the reactor's thread."""
+        """Do what `ask` does, but run the callbacks of `deferred` in the reactor's thread."""
         self.check_may_wait(name)
         waiter = Waiter()
         waiter.follow(deferred)
@@ -193,9 +195,10 @@ class ClientProtocol(protocol.Protocol):
         return waiter.wait()
 
     def check_may_wait(self, name: str) -> None:
-        """Check that this thread may wait for what the server says.
+        """Check that this thread may wait for an answer.
 
-        :raises ClientStorageError: it is the reactor's.
+        :raises ClientStorageError: it would deadlock: it is the reactor's thread, or it is
+            processing another answer.
         """
         dealing = self._leading.dealing
         if dealing is not None and dealing == threading.get_ident():
@@ -207,14 +210,14 @@ class ClientProtocol(protocol.Protocol):
             )
 
     def give_up(self, reason: Exception) -> None:
-        """End the connection, as `close` does; in any thread. Return when it is done."""
+        """Close the connection from any thread; return when it is closed."""
         if self._is_reactor_thread():
             self.close(reason)
             return
         done = threading.Event()
         self._call_from_thread(self.close, reason)
         self._call_from_thread(done.set)
-        # A reactor that has stopped has ended its connections, and answers nobody.
+        # A reactor that has stopped has closed its connections, and does not run these calls.
         done.wait(_GIVE_UP_TIMEOUT)
 
     def request(self, name: str, *args: Any) -> Deferred[Any]:
@@ -227,12 +230,12 @@ class ClientProtocol(protocol.Protocol):
         return answer
 
     def oneway(self, name: str, *args: Any, hold_back: bool = False) -> None:
-        """Call the server without waiting for an answer. Raises as `call` does.
+        """Make a call that has no answer. Raises as `call` does.
 
-        It waits while several MiB are queued that the server has not taken yet; not in the
-        reactor's thread, which is the one that sends them.
+        It blocks while more than 2 MiB are queued. It does not block in the reactor's thread, which
+        empties the queue.
 
-        :param hold_back: another call follows soon, and they may leave together.
+        :param hold_back: another call follows soon; the frame may wait and leave with it.
         """
         frame = self._encode(self._session.oneway, name, *args)
         self._outbox.wait_for_room()
@@ -240,9 +243,9 @@ class ClientProtocol(protocol.Protocol):
         self._outbox.append(frame, hold_back)
 
     def oneway_long(self, name: str, *args: Any) -> None:
-        """Do what `oneway` does, with arguments that are too long to be copied for nothing.
+        """Do what `oneway` does for long arguments, without copying them.
 
-        This thread sends them, if it can, and waits until the server has taken them.
+        If possible, the calling thread sends them itself, and waits for the socket.
         """
         pieces = self._encode(self._session.oneway_pieces, name, *args)
         self._outbox.wait_for_room()
@@ -259,9 +262,9 @@ class ClientProtocol(protocol.Protocol):
     # The reactor's thread.
 
     def registered(self) -> None:
-        """The server has accepted us: it may say anything now."""
+        """The server has accepted the registration: it may make any call now."""
         self._session.registered()
-        # Before, the server may not be asked whether it is there.
+        # Not earlier: before the registration, the client must not send a ping.
         if self._liveness_timeout and self._calls.is_open:
             self._liveness = Liveness(
                 self._clock,
@@ -276,7 +279,7 @@ class ClientProtocol(protocol.Protocol):
 
     def _probe(self) -> None:
         answer = self.request("ping")
-        # Whatever it says, it is there; and of the end of the connection others tell.
+        # Any answer shows that the server is alive. A loss of the connection is handled elsewhere.
         answer.addErrback(lambda failure: None)
 
     def _silent(self, seconds: float) -> None:
@@ -292,7 +295,10 @@ class ClientProtocol(protocol.Protocol):
         return self._calls.when_idle()
 
     def close(self, reason: Exception) -> None:
-        """End the connection; calls that wait for an answer fail with `reason`."""
+        """Close the connection; calls that wait for an answer fail with `ClientDisconnected`.
+
+        :param reason: its text is the text of that exception.
+        """
         if not self._calls.is_open:
             return
         self._fail(reason)
@@ -307,13 +313,13 @@ class ClientProtocol(protocol.Protocol):
             self._reading.close()
 
     def abandon(self) -> None:
-        """In a child process: close our copy of the socket, and nothing else."""
+        """After fork: close the child's copies of the descriptors, and send nothing."""
         self._calls.abandon()
         self._leading.abandon()
         self._outbox.abandon()
         if self._reading is not None:
             self._reading.abandon()
-        # A transport whose connection is lost has no socket any more.
+        # None: the connection is lost already.
         handle = getattr(bottom(self.transport), "socket", None)
         if handle is not None:
             handle.close()
@@ -351,7 +357,7 @@ class ClientProtocol(protocol.Protocol):
         self._call_from_thread(self.close, ClientDisconnected("interrupted"))
 
     def _take_over(self, reading: Reading, events: Iterable[Event]) -> None:
-        """Go on where a thread that has led could not."""
+        """Process what a leading thread has read and left to the reactor."""
         try:
             if events is INTERRUPTED:
                 self.close(ClientDisconnected("interrupted while an answer was read"))
@@ -370,7 +376,7 @@ class ClientProtocol(protocol.Protocol):
         except WireError as error:
             self.close(ProtocolError(str(error)))
         except Exception as error:
-            # Whatever it was, this client cannot know any more what it missed.
+            # The client may have missed an invalidation. The next connection verifies the cache.
             _log.exception("processing a message from the server failed; reconnecting")
             self.close(ClientDisconnected(f"processing a message failed: {error!r}"))
 
@@ -412,7 +418,7 @@ class ClientProtocol(protocol.Protocol):
     def _fail(self, reason: Exception) -> None:
         with self._leading.turn:
             unanswered = self._calls.lose(reason)
-            # The rest of a message will not come.
+            # It may contain a part of a message.
             self._session.close()
         if unanswered is None:
             return
@@ -425,7 +431,8 @@ class ClientProtocol(protocol.Protocol):
         if self._shaking_hands:
             self._shaking_hands = False
             self.ready.errback(reason)
-        # First, so that a call that fails below and is made again waits for the next connection.
+        # Before the answers fail: a caller that repeats its call must wait for the next connection,
+        # and not use this one.
         self.lost.callback(reason)
         for answer in unanswered:
             answer.errback(ClientDisconnected(str(reason)))

@@ -1,11 +1,11 @@
-"""What the server sends is read by the reactor, or by a thread that waits for an answer.
+"""Lets the reactor, or a thread that waits for an answer, read from the socket.
 
-To wake one thread from another is the most expensive part of a call. A thread that waits for an
-answer therefore reads it itself, unless another one is reading: it *leads*. Other threads that wait
-follow: the thread that reads their answers, or the reactor, wakes them.
+Waking another thread is the most expensive part of a call. So a thread that waits for an answer
+reads it itself, unless another thread is reading: it *leads*. Other threads that wait *follow*: the
+thread that reads their answers, or the reactor, wakes them.
 
-The socket is watched by an epoll of its own, which the reactor watches: a thread that leads takes
-the socket out of that, so that the reactor does not wake up for what is not its own.
+The socket has an epoll of its own, and the reactor watches that epoll. A thread that leads disables
+the socket there, so that the reactor does not wake for the thread's data.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ __all__ = ["Reading", "reading"]
 class Reading:
     """The reading end of a transport's socket.
 
-    Threads that lead call what stands first; from `fileno` on all belongs to the reactor's.
+    Leading threads call the methods up to `end`; those from `fileno` on belong to the reactor's
+    thread.
 
-    :param transport: a socket's. It sends and closes as ever, and no longer reads on its own.
+    :param transport: the transport of a socket. It still sends and closes, but reads only in
+        `doRead`.
     :param handle: the socket.
     :param reactor: the transport's.
-    :param decrypt: tells what it means that was received; None if that is plain.
+    :param decrypt: decrypts received bytes; None without TLS.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Reading:
         self._data_only = [(self._socket.fileno(), select.POLLIN)]
         self._watch = select.epoll()
         self._watch.register(self._socket, select.EPOLLIN)
-        # Held by the thread that reads; for ever, once it is closed.
+        # Held by the thread that reads. Once this is closed, it is never released.
         self._baton = threading.Lock()
         self._closed = False
         transport.pauseProducing()
@@ -67,21 +69,21 @@ class Reading:
     # A thread that leads.
 
     def begin(self) -> bool:
-        """Begin to read, if nobody else does; return whether."""
+        """Begin to read; return False if another thread is reading."""
         if not self._baton.acquire(blocking=False):
             return False
         self._watch.modify(self._socket, 0)
         return True
 
     def wait(self) -> bool:
-        """Wait until something has come; return whether it can be received.
+        """Wait until the socket is readable; return whether there is data.
 
-        The end of the connection, and whatever is wrong with it, is left to the reactor.
+        False means that the connection has ended or failed. The reactor has to find out why.
         """
         return self._ready.poll() == self._data_only
 
     def receive(self) -> bytes:
-        """Return what has come; nothing if there is any trouble, or only a part of something."""
+        """Return the received bytes. They are empty after an error, or if TLS needs more data."""
         try:
             data = self._socket.recv(self._amount.size)
         except OSError:
@@ -90,13 +92,13 @@ class Reading:
         return data if self._decrypt is None else self._decrypt(data)
 
     def end(self) -> None:
-        """Let others read; `begin` has been successful before."""
+        """Let other threads and the reactor read again, after a successful `begin`."""
         self._watch.modify(self._socket, select.EPOLLIN)
         self._release()
 
     def _release(self) -> None:
         self._baton.release()
-        # `close` has tried in vain to take it.
+        # `close` could not take the lock, so it left the files to this thread.
         if self._closed and self._baton.acquire(blocking=False):
             self._close_files()
 
@@ -112,7 +114,7 @@ class Reading:
 
     def doRead(self) -> Any:
         """See `IReadDescriptor`."""
-        # It may have been woken before a thread began to lead.
+        # The reactor may have been woken just before a thread began to lead.
         if not self._baton.acquire(blocking=False):
             return None
         try:
@@ -121,7 +123,7 @@ class Reading:
             self._release()
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `IFileDescriptor`: what reading has found out is the transport's business."""
+        """See `IFileDescriptor`: pass the failure of `doRead` to the transport."""
         self._transport.stopWriting()
         self._transport.connectionLost(reason)
 
@@ -134,12 +136,12 @@ class Reading:
         if self._baton.acquire(blocking=False):
             self._close_files()
         else:
-            # Not connected any more? That wakes it as well.
+            # OSError: the socket is not connected any more, which wakes the thread as well.
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> None:
-        """In a child process: close our copies of the descriptors."""
+        """After fork: close the child's copies of the descriptors."""
         self._closed = True
         self._close_files()
 
@@ -149,7 +151,7 @@ class Reading:
 
 
 def reading(transport: Any, reactor: Any) -> Reading | None:
-    """Return the reading end of `transport`, if threads can lead there."""
+    """Return the reading end of `transport`; None if threads cannot lead there."""
     below = bottom(transport)
     decrypt = None if below is transport else getattr(transport, "decrypt", None)
     if below is not transport and decrypt is None:
@@ -157,5 +159,5 @@ def reading(transport: Any, reactor: Any) -> Reading | None:
     handle = getattr(below, "getHandle", lambda: None)()
     if not isinstance(handle, socket.socket) or not hasattr(select, "epoll"):
         return None
-    # A thread that leads would block all greenlets.
+    # With gevent, a thread that leads would block all greenlets.
     return None if greenlets.are_threads() else Reading(below, handle, reactor, decrypt)

@@ -1,4 +1,4 @@
-"""Where a thread waits for an answer."""
+"""`Waiter`, in which a thread waits for an answer."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ __all__ = ["Answer", "Waiter"]
 
 
 class Answer(Protocol):
-    """What takes the answer to a call, in any thread."""
+    """Receives the answer to a call, in any thread."""
 
     def callback(self, value: Any) -> None:
-        """This is the answer."""
+        """Receive the answer."""
 
     def errback(self, error: BaseException) -> None:
-        """The answer is an exception, or there will be none."""
+        """Receive an exception: the answer is one, or the connection is lost."""
 
 
 class Waiter:
-    """The blocking end of an answer, which comes in any thread, or in this one.
+    """An answer that a thread waits for. The answer may come in any thread, also in this one.
 
-    A bare lock is the fastest way to wake a thread, and Ctrl-C interrupts the wait for it.
+    It uses a bare lock, which is the fastest way to wake a thread, and which Ctrl-C interrupts.
 
-    :param then: is given the answer as soon as it is read, before anything that follows it is; what
-        it returns or raises is what the thread gets.
-    :param anywhere: whether `then` may run in any thread. If not, it runs in the one that waits, or
-        in the reactor's; and when it raises anything, the connection ends.
-    :ivar done: whether the thread need not wait any more.
-    :ivar certain: for the thread that waits: whether it is known that it does not lead.
-    :ivar answered: whether there was an answer, whatever `then` made of it.
+    :param then: is called with the answer before the next message is processed. The thread gets
+        what it returns or raises.
+    :param anywhere: whether `then` may run in any thread. If not, it runs in the thread that waits
+        or in the reactor's thread, and an exception that it raises closes the connection.
+    :ivar done: whether the answer, or an exception, is there.
+    :ivar certain: whether the waiting thread certainly does not lead.
+    :ivar answered: whether the server has answered, even if `then` failed.
     """
 
     __slots__ = ("_error", "_lock", "_then", "_value", "answered", "anywhere", "certain", "done")
@@ -49,11 +49,11 @@ class Waiter:
         self._error: BaseException | None = None
 
     def follow(self, deferred: Deferred[Any]) -> None:
-        """Wait for what becomes of `deferred`."""
+        """Take the result of `deferred` as the answer."""
         deferred.addCallbacks(self.callback, self._fail)
 
     def callback(self, value: Any) -> None:
-        """This is the answer."""
+        """See `Answer`."""
         self.answered = True
         try:
             self._value = value if self._then is None else self._then(value)
@@ -66,7 +66,7 @@ class Waiter:
             self.wake()
 
     def errback(self, error: BaseException) -> None:
-        """The answer is an exception, or there will be none."""
+        """See `Answer`."""
         if not self.done:
             self._error = error
             self.done = True
@@ -77,20 +77,20 @@ class Waiter:
         self.errback(failure.value)
 
     def wake(self) -> None:
-        """End a sleep."""
-        # Somebody else may just have done so.
+        """End a `sleep`, or the next one."""
+        # RuntimeError: another thread has released the lock already.
         with suppress(RuntimeError):
             self._lock.release()
 
     def sleep(self) -> None:
-        """Wait until somebody wakes this thread, or has done so."""
+        """Wait for a call of `wake`. Return at once if there was one before."""
         self._lock.acquire()
 
     def wait(self, timeout: float = -1.0) -> Any:
-        """Return the answer, or raise it, as soon as it is there.
+        """Wait for the answer; return it, or raise it if it is an exception.
 
         :param timeout: how long (seconds) to wait; for ever if it is negative.
-        :raises TimeoutError: that was too short.
+        :raises TimeoutError: there was no answer in time.
         """
         while not self.done:
             if not self._lock.acquire(timeout=timeout):
@@ -99,6 +99,6 @@ class Waiter:
             try:
                 raise self._error
             finally:
-                # The traceback refers to this frame.
+                # Break the reference cycle: the traceback refers to this frame.
                 self._error = None
         return self._value

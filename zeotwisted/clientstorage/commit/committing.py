@@ -1,4 +1,4 @@
-"""A storage's transactions, one at a time, from ``tpc_begin`` to their ends."""
+"""The transactions of a storage, one at a time, from ``tpc_begin`` to their ends."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ __all__ = ["Committing"]
 
 _log = logging.getLogger("zeotwisted.client")
 
-#: Of all storages of this process: two of them may be clients of one storage at a server.
+#: For all storages of this process: two of them may be clients of the same storage at a server.
 _votes = Votes()
 
 
 class Committing:
     """Begins, votes, finishes and aborts the transactions of one client storage.
 
-    Its methods raise what those of `ClientStorage` with similar names do.
+    Its methods raise the same exceptions as the methods of `ClientStorage` with similar names.
 
-    :param cache_size: how much data (bytes) it makes sense to keep for the cache.
-    :param name: what log lines call the client.
+    :param cache_size: how many bytes of new data to keep for the cache at most.
+    :param name: the name of the client in log lines.
     :ivar oids: oids for new objects.
     """
 
@@ -61,7 +61,7 @@ class Committing:
 
     @property
     def current(self) -> Any:
-        """The transaction that is under way, as the application knows it, or None."""
+        """The application's transaction object of the current transaction, or None."""
         current = self._gate.current
         return None if current is None else current.txn
 
@@ -75,7 +75,7 @@ class Committing:
             raise ReadOnlyError()
 
     def begin(self, txn: Any, tid: bytes | None, status: str) -> None:
-        """Begin a transaction; wait for the one that is under way."""
+        """Begin a transaction; wait until the current one has ended."""
         self._check_writable()
         current = self._gate.current
         if current is not None and current.txn is txn:
@@ -97,7 +97,7 @@ class Committing:
             raise
 
     def transaction(self, txn: Any) -> ClientTransaction:
-        """Return the transaction that is under way, which has to be `txn`.
+        """Return the current transaction, which must be that of `txn`.
 
         :raises ZODB.POSException.StorageTransactionError: it is not.
         """
@@ -131,7 +131,7 @@ class Committing:
     def vote(self, txn: Any, resolve: Resolve) -> list[bytes] | None:
         """Vote; return the oids of objects whose conflicts were resolved.
 
-        :param resolve: called for conflicts that the server leaves to us.
+        :param resolve: called for conflicts that the server leaves to the client.
         """
         transaction = self.transaction(txn)
         where = self._info.identity
@@ -140,8 +140,8 @@ class Committing:
             resolved = transaction.vote(resolve)
         except ConflictError as error:
             if error.oid is not None:
-                # Whatever the reason is for which the application read an old revision, it must
-                # not read the same one when it tries again.
+                # If the cached revision is out of date, the application must not read it again
+                # when it retries.
                 self._coherence.forget(error.oid)
             raise
         _votes.add(where, transaction)
@@ -150,7 +150,7 @@ class Committing:
     def finish(self, txn: Any, callback: Callable[[bytes], Any]) -> bytes:
         """Commit; return the tid.
 
-        :param callback: called with the tid before anything later can be seen.
+        :param callback: called with the tid before any later transaction is visible.
         """
         transaction = self.transaction(txn)
         try:
@@ -161,22 +161,23 @@ class Committing:
             self._leave(transaction)
             raise
         if transaction.restores:
-            # What is left of them may have come with the other database.
+            # The copied objects may have some of the oids that the server gave to this client.
             self.oids.clear()
-        # After Ctrl-C the server is still at it: tpc_abort follows, and waits until it is done.
+        # Ctrl-C skips this, because the server still commits: tpc_abort follows, waits until the
+        # server is done, and leaves.
         self._blobs.keep(transaction.blobs, tid)
         self._leave(transaction)
         return tid
 
     def abort(self, txn: Any) -> None:
-        """Give the transaction up; nothing happens if it is not under way."""
+        """Abort the transaction. Do nothing if it is not the current one."""
         transaction = self._gate.current
         if transaction is None or transaction.txn is not txn:
             return
         try:
             transaction.abort()
         except ClientDisconnected:
-            # The server aborts what a lost client leaves behind.
+            # The server aborts the transactions of a connection that is lost.
             _log.debug("%s: aborted by the loss of the connection", self._name)
         finally:
             self._leave(transaction)
@@ -187,5 +188,5 @@ class Committing:
         self._blobs.discard(transaction.blobs)
 
     def close(self) -> None:
-        """Send away all threads that wait for their turn."""
+        """Make all threads that wait for their turn raise `ClientDisconnected`."""
         self._gate.close()

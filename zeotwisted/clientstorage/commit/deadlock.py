@@ -1,13 +1,13 @@
-"""Transactions that would wait for themselves.
+"""Detects transactions that would deadlock with themselves.
 
 A transaction may have several data managers: two connections of one database, a connection and
-``db.undo``, connections of two databases on one storage of a server. ZODB commits them in one
-thread, all of them begin and vote before any of them finishes, and a storage lets in one at a time.
-So the second one would wait for the first one for ever.
+``db.undo``, or connections of two databases on one storage of a server. ZODB commits them in one
+thread. All of them begin and vote before the first one finishes, and a storage admits one at a
+time. So the second one would wait for the first one for ever.
 
-ZODB gives each data manager a metadata object of its own. All of them share the transaction's
-extension, and this is how they are recognised here. The thread has to be the same, too: a program
-may use one extension for all of its transactions.
+ZODB gives each data manager its own metadata object. All of these share the transaction's
+extension, by which they are recognised here. The thread must be the same, too: a program may use
+one extension for all of its transactions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REMEDY = (
 
 
 class Part(Protocol):
-    """What one storage has to do in a transaction."""
+    """The part of a transaction that belongs to one storage."""
 
     #: The transaction's metadata.
     txn: Any
@@ -41,14 +41,15 @@ def _belong_together(one: Part, other: Part) -> bool:
 
 
 def _shared(txn: Any) -> Any:
-    # Only what was given: an extension that is made of its bytes is made anew each time.
+    # Not `txn.extension`: if that is unpickled from bytes, it is a new object each time.
     return getattr(txn, "__dict__", {}).get("extension")
 
 
 def refuse_second(first: Part | None, second: Part) -> None:
     """Check that `second` may wait for `first`.
 
-    :raises ZODB.POSException.StorageTransactionError: both are parts of one transaction.
+    :raises ZODB.POSException.StorageTransactionError: it would deadlock: both are parts of one
+        transaction.
     """
     if first is not None and _belong_together(first, second):
         raise StorageTransactionError(
@@ -58,20 +59,20 @@ def refuse_second(first: Part | None, second: Part) -> None:
 
 
 class Votes:
-    """The parts that have voted, and keep a storage at a server locked until they end."""
+    """The parts that have voted. Each one has the commit lock of a storage until it ends."""
 
     def __init__(self) -> None:
-        # A storage may be closed in the midst of a transaction.
+        # Weak: a storage may be closed before its transaction ends.
         self._voted: WeakValueDictionary[Hashable, Part] = WeakValueDictionary()
 
     def refuse_second(self, where: Hashable, part: Part) -> None:
         """Check that the vote of `part` would not wait for its own transaction.
 
-        :param where: the storage at the server.
+        :param where: the identity of the storage at the server.
         :raises ZODB.POSException.StorageTransactionError: it would.
         """
         first = self._voted.get(where)
-        # A client that has lost its server may ask for the vote of its transaction once more.
+        # An application may call tpc_vote again after the connection was lost.
         if first is not part:
             refuse_second(first, part)
 

@@ -1,7 +1,7 @@
-"""What applications say about their transactions, on its way to a server.
+"""Encodes the user, description and extension of a transaction for the server.
 
-In version 6 an extension travels as storages keep it, in version 5 as a dict. See
-`zeotwisted.protocol.extensions`; `history.logs` has the way back.
+Version 6 sends an extension in its stored form, version 5 sends a dict. See
+`zeotwisted.protocol.extensions`. `history.logs` decodes them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["encoded", "extension_dict", "stored_extension"]
 
 
 def encoded(text: Any) -> Any:
-    """Return a user or a description as storages keep it."""
-    # Half of a surrogate pair is no reason to lose a transaction.
+    """Return a user or a description as storages keep it: as bytes."""
+    # A lone surrogate must not make the commit fail.
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
 def stored_extension(txn: Any) -> bytes:
-    """Return the extension of a transaction as storages keep it.
+    """Return the extension of a transaction in its stored form.
 
     :raises ClientStorageError: it contains something that cannot be pickled.
     """
@@ -36,10 +36,10 @@ def extension_dict(txn: Any, encoding: bytes) -> dict[Any, Any]:
     """Return the extension of a transaction for a server of version 5.
 
     :param encoding: the letter of the encoding.
-    :raises ClientStorageError: it cannot be loaded, or stock servers would end the connection.
+    :raises ClientStorageError: it cannot be loaded, or ZEO's servers would close the connection.
     """
     try:
-        # What a storage's iterator returns as the extension may be a dict of another class.
+        # A copy: the extension of a storage's iterator may be an instance of another class.
         extension = dict(txn.extension.items())
     except Exception as error:
         raise _refused(error) from error

@@ -10,7 +10,7 @@ __all__ = ["NewOids"]
 
 
 class NewOids:
-    """A store of such oids, for any number of threads."""
+    """The oids that are not used yet. All methods may be called in any thread."""
 
     def __init__(self) -> None:
         self._oids: deque[bytes] = deque()
@@ -18,14 +18,14 @@ class NewOids:
     def take(self, ask: Callable[[], Iterable[bytes]]) -> bytes:
         """Return an oid that was never used.
 
-        :param ask: gets more from the server.
+        :param ask: gets more oids from the server.
         """
         while True:
-            # Another thread may take the last one at any moment.
+            # IndexError: there are none; another thread may have taken the last one.
             with contextlib.suppress(IndexError):
                 return self._oids.popleft()
             self._oids.extend(ask())
 
     def clear(self) -> None:
-        """Forget all: somebody else may have been given them, too."""
+        """Drop all oids: another client may have got the same ones."""
         self._oids.clear()

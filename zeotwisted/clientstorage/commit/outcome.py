@@ -1,9 +1,9 @@
-"""Finding out whether a transaction was committed, when the answer to ``tpc_finish`` is lost.
+"""Finds out whether a transaction was committed when the answer to ``tpc_finish`` was lost.
 
-First the transaction has to be over: its ``tpc_finish`` may still be on its way to the server, or
-be done there at this moment. Then the storage is asked for it. What the storage has for the objects
-says nothing: another client may have written the same data in their place. A transaction is known
-by its tid, if the server has told it with the vote, or else by a mark in its extension.
+The transaction must be over first: the server may not have received ``tpc_finish`` yet, or may be
+processing it. Then the storage is searched for the transaction. The data of the objects proves
+nothing: another client may have written the same data. A transaction is found by its tid, if the
+server has sent it with the vote, or by a mark in its extension.
 """
 
 from __future__ import annotations
@@ -28,46 +28,47 @@ __all__ += ["stored_without_mark", "without_mark"]
 #: The mark's key in a transaction's extension.
 _KEY = "zeotwisted.mark"
 
-#: How a mark is written behind all else into a stored extension: key, value, SETITEM, STOP.
+#: A mark at the end of a stored extension: key, value, SETITEM, STOP.
 _WRITTEN = re.compile(rb"X\x0f\0\0\0zeotwisted\.markX \0\0\0[0-9a-f]{32}s\.\Z")
 
-#: How long (bytes) the extension may be that a FileStorage keeps.
+#: The longest extension that a FileStorage can keep, in bytes.
 _LONGEST = 65535
 
-#: The name of the transaction that waits for the commit lock, on a connection without any other.
+#: The id of a transaction that only waits for the commit lock. The ids of others begin at 1.
 _FENCE = 0
 
 
 class Traces(NamedTuple):
-    """What a transaction can be found by, and what errors tell of it."""
+    """The data by which a transaction is found, and that errors show."""
 
-    #: Its tid, if that was told with the vote or is given.
+    #: The tid, if the server sent it with the vote, or if the application gave it.
     tid: bytes | None
-    #: The mark in its extension, if there is one.
+    #: The mark in the extension, if there is one.
     mark: str | None
-    #: A transaction before it.
+    #: The tid of an earlier transaction.
     after: bytes
-    #: An object that it changes, if there is any.
+    #: An object that the transaction changes, if there is one.
     oid: bytes | None
     user: str | bytes
     description: str | bytes
 
 
 def marked(extension: Mapping[Any, Any]) -> tuple[dict[Any, Any], str | None]:
-    """Return a transaction's extension with a mark that no other transaction has, and the mark.
+    """Return a transaction's extension with a unique mark, and the mark.
 
-    A server that is a client of another one passes on the marks of its clients, who will look for
-    them. Where there is no room for a mark the application's extension goes without; the mark is
-    None then.
+    If the extension has a mark already, it is kept: a server that is a client of another server
+    passes on the marks of its clients, which search for them. If there is no room for a mark, the
+    extension is returned without one, and the mark is None.
     """
     plain = dict(extension)
     mark = plain.get(_KEY) or uuid4().hex
     with_mark = {**plain, _KEY: mark}
     try:
-        # The server's dict contains a string twice where ours contains the same one in two places.
+        # Measure what the server stores. Its pickle may be longer: two references to one string
+        # here are two strings there.
         at_server = loads(dumps(with_mark))
     except PickleError:
-        # The code that sends it says what is wrong with it.
+        # Sending it will fail with a better message.
         return with_mark, mark
     if len(stored(at_server)) > _LONGEST:
         return plain, plain.get(_KEY)
@@ -75,7 +76,7 @@ def marked(extension: Mapping[Any, Any]) -> tuple[dict[Any, Any], str | None]:
 
 
 def marked_stored(extension: bytes) -> tuple[bytes, str | None]:
-    """Do what `marked` does, to an extension in its stored form, which is not loaded."""
+    """Do what `marked` does with an extension in its stored form, without unpickling it."""
     mark = mark_of(extension)
     if mark is not None:
         return extension, mark
@@ -85,7 +86,7 @@ def marked_stored(extension: bytes) -> tuple[bytes, str | None]:
 
 
 def mark_of(extension: Mapping[Any, Any] | bytes) -> str | None:
-    """Return the mark in an extension, in whatever form that is."""
+    """Return the mark in an extension, which is a dict or has its stored form; None without one."""
     if isinstance(extension, bytes):
         if _KEY.encode() not in extension:
             return None
@@ -98,12 +99,12 @@ def mark_of(extension: Mapping[Any, Any] | bytes) -> str | None:
 
 
 def without_mark(entry: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return an extension, or a dict with one's keys, as the application has made it."""
+    """Return an extension, or a log entry with its keys, without the mark."""
     return {key: value for key, value in entry.items() if key != _KEY}
 
 
 def stored_without_mark(extension: bytes) -> bytes:
-    """Do what `without_mark` does, to an extension in its stored form."""
+    """Do what `without_mark` does with an extension in its stored form."""
     if _KEY.encode() not in extension:
         return extension
     written = _WRITTEN.search(extension)
@@ -111,10 +112,10 @@ def stored_without_mark(extension: bytes) -> bytes:
         rest = extension[: written.start()] + b"."
         return b"" if rest == EMPTY else rest
     try:
-        # A server of version 5 has written it, as one key of a dict that could be sent.
+        # A server of version 5 has pickled the dict, with the mark as one of its keys.
         return stored(without_mark(described(extension)))
     except (TypeError, Unreadable):
-        # It is not one of those. The mark does no harm.
+        # It cannot be read here. The application sees the mark, which does no harm.
         return extension
 
 
@@ -123,12 +124,13 @@ def committed_tid(
 ) -> bytes | None:
     """Return the transaction's tid, or None if it is not committed and will never be.
 
-    When this returns, the client has heard of all that was committed up to that transaction.
+    When this returns, the client has applied the invalidations up to that transaction.
 
-    :param connect: waits for a connection, at most for a number of seconds, and returns it. It must
-        be to a server that takes changes: another one may be a copy that lags behind.
+    :param connect: waits for a connection, up to a number of seconds, and returns it. The server
+        must accept writes: a read-only server may be a replica that lags behind.
     :param timeout: how long (seconds) to try.
-    :raises CommitInDoubt: no server has told in that time, or there is nothing to know it by.
+    :raises CommitInDoubt: no server has answered in time, or the transaction has neither a tid nor
+        a mark.
     """
     if traces.tid is None and traces.mark is None:
         raise CommitInDoubt(
@@ -146,7 +148,7 @@ def committed_tid(
         try:
             return _ask(traces, connection, deadline)
         except ClientDisconnected:
-            # The next connection may last longer.
+            # Ask again on the next connection.
             continue
         except Exception as error:
             raise _in_doubt(traces, error) from error
@@ -162,10 +164,11 @@ def _ask(traces: Traces, connection: ClientProtocol, deadline: float) -> bytes |
         remaining = max(deadline - time.monotonic(), 0.0)
         return connection.ask(Waiter(), name, *args, timeout=remaining)
 
-    # A server that is itself a client of the one that has the transaction does not know it.
+    # Without `tells_tids`, `tpc_outcome` cannot be used, for example at a server whose storage is
+    # a client of another server.
     if traces.tid is not None and connection.tells_tids:
         return traces.tid if call("tpc_outcome", traces.tid, traces.oid) else None
-    # The lock is given to nobody before the transaction is over.
+    # This vote gets the commit lock only when the lost transaction is over.
     connection.oneway("tpc_begin", _FENCE, "", "", {}, None, " ", hold_back=True)
     try:
         call("vote", _FENCE)

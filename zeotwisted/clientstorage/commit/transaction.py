@@ -1,4 +1,4 @@
-"""A client's transaction, and the gate that lets one in at a time."""
+"""A client's transaction, and the gate that admits one transaction at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["ClientTransaction", "CommitGate", "Resolve"]
 #: Resolves a conflict: oid, committed serial, serial that was read, new data -> resolved data.
 Resolve = Callable[[bytes, bytes, bytes, bytes], bytes]
 
-#: How often a vote may come back with new conflicts before we give up.
+#: How often a vote may return new conflicts before the transaction fails.
 _VOTES = 10
 
 #: How many bytes of new data are kept for the cache.
@@ -36,26 +36,27 @@ _ids = itertools.count(1)
 
 
 class CommitGate:
-    """Lets one transaction at a time into the storage, in the order in which they come.
+    """Admits one transaction at a time, in the order of the calls of `enter`.
 
-    A thread that leaves hands over to the first one that waits. If it only opened the gate, a
-    thread that commits again and again would be inside again before another one has woken up.
+    `leave` makes the first transaction that waits the current one. If it only opened the gate, a
+    thread that commits in a loop would enter again before another thread has woken up.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._closed = False
         self._waiting: deque[ClientTransaction] = deque()
-        #: The transaction that is inside.
+        #: The transaction that was admitted, or None.
         self.current: ClientTransaction | None = None
 
     def enter(self, transaction: ClientTransaction, patience: float | None = None) -> None:
-        """Wait until it is the turn of `transaction`, and let it in.
+        """Wait until it is the turn of `transaction`, and admit it.
 
-        :param patience: how long (seconds) to wait for a transaction that this same thread has
-            begun, and that no other thread goes on with.
+        :param patience: how long (seconds) to wait if the current transaction belongs to this
+            thread. Another thread may go on with it meanwhile.
         :raises ClientDisconnected: the storage was closed.
-        :raises StorageTransactionError: it would wait for itself, or for its own thread.
+        :raises StorageTransactionError: this call would deadlock: it waits for the same
+            transaction, or for another one of this thread.
         """
         with self._changed:
             if self.current is None and not self._closed:
@@ -78,7 +79,7 @@ class CommitGate:
                 self._changed.wait()
             elif not self._changed.wait(patience) and inside is self.current:
                 if inside.thread != transaction.thread:
-                    # Another thread has taken it over.
+                    # Another thread has gone on with it.
                     continue
                 raise StorageTransactionError(
                     f"this thread has begun another transaction, and has not gone on with it for "
@@ -86,7 +87,7 @@ class CommitGate:
                 )
 
     def leave(self, transaction: ClientTransaction) -> None:
-        """`transaction` has ended, one way or the other."""
+        """Note that `transaction` has ended; admit the next one."""
         with self._changed:
             self._remove(transaction)
 
@@ -95,11 +96,11 @@ class CommitGate:
             self._waiting.remove(transaction)
         elif self.current is transaction:
             self.current = self._waiting.popleft() if self._waiting else None
-            # Few wait, and each of them knows whether it is meant.
+            # All: a condition cannot wake a given thread. Few threads wait here.
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Have all threads that wait raise `ClientDisconnected`."""
+        """Make all threads that wait raise `ClientDisconnected`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -108,11 +109,11 @@ class CommitGate:
 class ClientTransaction:
     """A transaction between ``tpc_begin`` and its end.
 
-    It lives and dies with the connection on which it began: when that is lost, every later step
-    raises `ClientDisconnected`, even if there is a new connection by then.
+    It belongs to the connection on which it began. When that is lost, every later step raises
+    `ClientDisconnected`, even if there is a new connection.
 
-    :param txn: the transaction object of the caller, by which it is recognised.
-    :param cache_size: how much data (bytes) it makes sense to keep for the cache.
+    :param txn: the caller's transaction object, which identifies the transaction.
+    :param cache_size: how many bytes of new data to keep for the cache at most.
     """
 
     def __init__(self, txn: Any, cache_size: int = _KEPT) -> None:
@@ -121,18 +122,18 @@ class ClientTransaction:
         self.thread = threading.get_ident()
         self._connection: ClientProtocol | None = None
         self._id = next(_ids)
-        # The new data of each object, for the cache; None where it is not known or too much.
+        # The new data of each object, for the cache; None if it is not known or too long.
         self._changes: dict[bytes, bytes | None] = {}
         self._room = min(cache_size, _KEPT)
-        # Objects whose data is not what was stored.
+        # Objects whose conflicts were resolved: their data is not what the application stored.
         self._resolved: dict[bytes, None] = {}
-        # What it could be found by.
+        # `outcome` finds the transaction by these.
         self._tid: bytes | None = None
         self._mark: str | None = None
         self._after = z64
-        #: Whether it brings objects, and their oids, from another database.
+        #: Whether it copies objects, with their oids, from another database.
         self.restores = False
-        #: Oids and files of the blobs; the files belong to the client until the end.
+        #: Oids and files of the blobs. The client owns the files until the transaction ends.
         self.blobs: list[tuple[bytes, str]] = []
 
     @property
@@ -148,9 +149,9 @@ class ClientTransaction:
         status: str,
         after: bytes,
     ) -> None:
-        """Tell the server that it begins, and stay with this connection.
+        """Begin the transaction at the server, on this connection.
 
-        :param after: a transaction that is in the database already.
+        :param after: the tid of an earlier transaction.
         """
         self._connection = connection
         self._tid = tid
@@ -199,7 +200,7 @@ class ClientTransaction:
         """Store a revision that comes from another database."""
         self._send("restorea", oid, serial, data, prev_txn)
         self.restores = True
-        # It is current only if its tid is the last one, which a copy need not be.
+        # Not the data: the copied revision need not be the current one.
         self._changed(oid, None)
 
     def restore_blob(
@@ -212,7 +213,7 @@ class ClientTransaction:
     ) -> None:
         """Store a revision of a blob that comes from another database; its content is in `file`.
 
-        :raises ZODB.POSException.Unsupported: the server cannot do that.
+        :raises ZODB.POSException.Unsupported: the server cannot restore blobs.
         """
         if not self._protocol.is_extended:
             raise Unsupported(
@@ -229,7 +230,8 @@ class ClientTransaction:
         try:
             upload(self._protocol, file)
         except BaseException:
-            # The server would vote as if there were no blob, until it hears of the end.
+            # The server may not know yet that the connection ends. Its vote would succeed without
+            # the blob, so no further step may be sent.
             self._connection = None
             raise
 
@@ -241,7 +243,7 @@ class ClientTransaction:
         self._changes[oid] = data
 
     def check_serial(self, oid: bytes, serial: bytes) -> None:
-        """Have the vote fail if `serial` is not the object's current revision."""
+        """Make the vote fail if `serial` is not the current revision of the object."""
         self._send("checkCurrentSerialInTransaction", oid, serial)
 
     def undo(self, transaction_id: bytes) -> None:
@@ -249,16 +251,16 @@ class ClientTransaction:
         self._send("undoa", transaction_id)
 
     def _send(self, name: str, *args: Any, at: int | None = None) -> None:
-        """Call the server; the transaction's name is the last argument, or that at index `at`."""
+        """Queue a call; the transaction's id is the last argument, or that at index `at`."""
         at = len(args) if at is None else at
         args = (*args[:at], self._id, *args[at:])
-        # The vote follows, and takes everything with it.
+        # The frames leave with the vote at the latest.
         self._protocol.oneway(name, *args, hold_back=True)
 
     def vote(self, resolve: Resolve) -> list[bytes] | None:
-        """Vote; return the oids whose data is not what was stored, or None.
+        """Vote; return the oids of objects whose conflicts were resolved, or None.
 
-        :param resolve: called for conflicts that the server leaves to us.
+        :param resolve: called for conflicts that the server leaves to the client.
         """
         for _ in range(_VOTES):
             conflicts = self._vote()
@@ -305,14 +307,16 @@ class ClientTransaction:
     ) -> bytes:
         """Commit; return the tid.
 
-        `callback` is called with the tid before anything else that the server says is looked at, in
-        this thread or in the reactor's. It cannot ask the server for anything.
+        `callback` is called with the tid before the next message is processed, in this thread or in
+        the reactor's thread. It must not call the server.
 
         :param connect: see `outcome.committed_tid`.
-        :param timeout: how long (seconds) to look for a server that knows, if the answer is lost.
-        :raises ClientDisconnected: the connection is lost, and it is not committed.
-        :raises CommitInDoubt: the connection is lost, or the server failed, and nobody knows.
-        :raises Exception: the server failed, and it is not committed.
+        :param timeout: how long (seconds) to search for a server that knows the outcome, if the
+            answer is lost.
+        :raises ClientDisconnected: the connection is lost, and the transaction is not committed.
+        :raises CommitInDoubt: the connection is lost, or the server failed, and no server can say
+            whether the transaction is committed.
+        :raises Exception: the server failed, and the transaction is not committed.
         """
         protocol = self._protocol
         protocol.check_may_wait("tpc_finish")
@@ -321,14 +325,15 @@ class ClientTransaction:
             coherence.committed(_checked_tid("tpc_finish", tid), self._changes.items(), callback)
             return tid
 
-        # If it fails, the cache may be half-way between two transactions, and the connection ends.
+        # If `committed` fails, the cache may have a part of the transaction. So the connection is
+        # closed, and the next one verifies the cache.
         waiter = Waiter(committed, anywhere=False)
         protocol.call(waiter, "tpc_finish", self._id)
         try:
             return protocol.wait(waiter)
         except Exception as error:
-            # A server that fails knows no more than we do, and a stock one keeps the transaction,
-            # and the lock, as long as there is the connection.
+            # A server that fails may not know the outcome either. ZEO's server keeps the
+            # transaction, and the commit lock, until the connection is closed.
             protocol.give_up(ClientDisconnected(f"tpc_finish failed: {error}"))
             if waiter.answered:
                 raise
@@ -351,7 +356,7 @@ class ClientTransaction:
         )
 
     def abort(self) -> None:
-        """Give up; return when the server has done so, too."""
+        """Abort; return when the server has aborted, too."""
         self._call("tpc_abort", self._id)
 
     def _call(self, name: str, *args: Any) -> Any:

@@ -1,7 +1,7 @@
-"""The life of a client's connection: found, verified, used, lost, found again.
+"""The client's connection: finds a server, verifies the cache, reconnects after a loss.
 
-`states` has the table of it, `connection` follows it; `search` and `candidate` find a server,
-`verification` brings the cache up to date; `security` gives TLS; `link` is what threads use.
+`states` has the table of states, and `connection` implements it. `search` and `candidate` find a
+server. `verification` brings the cache up to date. `security` adds TLS. Threads use `link`.
 Rule: at most one connection is in use, and only after its verification.
 """
 

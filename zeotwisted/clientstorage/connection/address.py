@@ -1,4 +1,4 @@
-"""How to reach a server at an address."""
+"""The endpoints for a server's address."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ __all__ = ["Address", "describe", "endpoints", "parse_address"]
 
 
 def endpoints(reactor: Any, address: Address, timeout: float) -> Deferred[Any]:
-    """Return a Deferred of the endpoints to try, one after the other.
+    """Return a Deferred of a list of endpoints, to be tried one after the other.
 
-    Names are looked up anew each time, in a thread, and never by the installed reactor.
+    Each call looks the name up again, in a thread of the given reactor: Twisted's own resolver
+    would use the installed one.
 
     :param timeout: how long (seconds) a single attempt may take.
     """

@@ -1,7 +1,7 @@
-"""Say in the log what a client waits for when it is opened and no server is there yet.
+"""Logs that a client waits for a server when it is opened.
 
-A program that waits for its database for half a minute looks as if it hung. After a second one line
-tells what it waits for, why, and for how long; a second line tells how that ended.
+A program that waits for its database for half a minute looks as if it hangs. After a second, one
+log line says what it waits for, why, and for how long. A second line says how the wait ended.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["announce"]
 
 _log = logging.getLogger("zeotwisted.client")
 
-#: How long (seconds) to wait in silence.
+#: How long (seconds) to wait before the first line.
 _SILENT = 1.0
 
 
 class Awaited(Protocol):
-    """What is waited for: a `zeotwisted.clientstorage.connection.connection.ClientConnection`."""
+    """The methods of `ClientConnection` that are used here."""
 
     def when_ready(self, timeout: float, fail_fast: bool = False) -> Deferred[Any]: ...
 
@@ -31,12 +31,11 @@ class Awaited(Protocol):
 
 
 def announce(awaited: Awaited, clock: IReactorTime, name: str, timeout: float) -> None:
-    """Say in the log that the client `name` waits, if it has to for more than a second.
+    """Log it if the client `name` waits for more than a second. Call it in the reactor's thread.
 
-    It belongs to the reactor's thread. The lines are warnings, which Python shows on stderr unless
-    an application sets up its logging.
+    The lines are warnings: Python shows these on stderr unless the application configures logging.
 
-    :param timeout: for how long (seconds) the client will wait.
+    :param timeout: how long (seconds) the client waits at most.
     """
     since = clock.seconds()
 

@@ -1,4 +1,4 @@
-"""A server that might do: reached, registered with, and listened to until it is chosen."""
+"""A server that the search may choose: connected, registered, and not yet used."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _REGISTER_TIMEOUT = 30.0
 
 
 class Candidate:
-    """A connection to a server that may speak at any time, though nobody has chosen it yet.
+    """A connection to a server that is not chosen yet.
 
-    What it says is held back until `deliver_to`.
+    The server may call the client at any time. The calls are queued until `deliver_to`.
 
-    :ivar tid: the server's last transaction when we registered.
+    :ivar tid: the server's last transaction at the time of the registration.
     """
 
     #: Set as soon as there is a connection.
@@ -44,21 +44,21 @@ class Candidate:
         self._receive: Push = self._hold
 
     def pushed(self, name: str, args: tuple[Any, ...]) -> None:
-        """The server calls."""
+        """Receive a call of the server's."""
         self._receive(name, args)
 
     def _hold(self, name: str, args: tuple[Any, ...]) -> None:
         self._held.append((name, args))
 
     def last_transaction(self) -> bytes:
-        """Return the last transaction that the server has told of."""
+        """Return the tid of the last transaction that the server has reported."""
         told = [args[0] for name, args in self._held if name == "invalidateTransaction"]
         return max([self.tid, *told])
 
     def deliver_to(self, receive: Push, after: bytes) -> None:
-        """Pass on what was held back, and from now on whatever the server says.
+        """Pass the queued calls, and all later ones, to `receive`.
 
-        :param after: the transactions up to this one are known.
+        :param after: skip queued invalidations up to this tid; the client has applied them.
         """
         held, self._held = self._held, []
         self._receive = receive
@@ -67,9 +67,9 @@ class Candidate:
                 receive(name, args)
 
     async def register(self, storage_id: str, wanted: Wanted) -> None:
-        """Ask for a storage.
+        """Register for a storage.
 
-        :raises ZODB.POSException.ReadOnlyError: we want to write, and may not.
+        :raises ZODB.POSException.ReadOnlyError: the target wants to write and the server refuses.
         """
         try:
             await self._register(storage_id, wanted is Wanted.READ_ONLY)
@@ -84,10 +84,10 @@ class Candidate:
         def registered(tid: Any) -> None:
             if not methods.tid_or_none(tid):
                 raise UnrecognizedResult("register", tid)
-            # In the turn of the answer: invalidations may follow it at once.
+            # Before the next message is read: it may be an invalidation.
             self.protocol.registered()
             self.protocol.read_only = read_only
-            # A storage without any transaction may have no last one.
+            # None: the storage has no transactions.
             self.tid = tid or z64
 
         answer.addCallback(registered)
@@ -101,11 +101,11 @@ async def reach(
     address: Address,
     make_protocol: Callable[[Push], ClientProtocol],
 ) -> Candidate:
-    """Connect to a server and register; it may be cancelled at any time.
+    """Connect to a server and register. The caller may cancel this at any time.
 
     :param address: one of the target's.
-    :param make_protocol: is given what receives the server's calls.
-    :raises Exception: why it did not work.
+    :param make_protocol: makes a protocol; its argument receives the server's calls.
+    :raises Exception: the connection or the registration failed.
     """
     error: Exception = ClientDisconnected("the server's name has no address")
     for endpoint in await endpoints(reactor, address, _CONNECT_TIMEOUT):

@@ -1,4 +1,4 @@
-"""The life of a client's connection: found, verified, used, lost, found again."""
+"""A client's connection: finds a server, verifies the cache, reconnects after a loss."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ __all__ = ["ClientConnection", "ConnectionOwner", "ReactorAccess"]
 
 _log = logging.getLogger("zeotwisted.client")
 
-#: How long (seconds) the calls may take that are under way when a better server is found.
+#: When a better server is found: how long (seconds) the calls on the old connection may still take.
 _RETIRE_TIMEOUT = 5.0
 
-#: The longest pause (seconds) between two attempts, without up to a second of chance. When a server
-#: is there again, nobody shall stand still for much longer than it took to come back.
+#: The longest pause (seconds) between two attempts. Up to a second of random delay comes on top. It
+#: is short, so that clients do not wait long after a server has restarted.
 _LONGEST_PAUSE = 2.0
 
-#: How long (seconds) a connection has to last for the next loss to be the first one again.
+#: How long (seconds) a connection has to last before its loss resets the count of attempts.
 _STABLE = 5.0
 
-#: What a second attempt will not change.
+#: Failures that a second attempt does not change.
 _REFUSALS = (ProtocolError, ReadOnlyError, ServerException, ServerIsOlder, HandshakeError)
 
 
@@ -58,7 +58,7 @@ BLOB_PUSHES = frozenset({"receiveBlobStart", "receiveBlobChunk", "receiveBlobSto
 
 
 class ReactorAccess(Protocol):
-    """A reactor, and how it relates to threads; see `zeotwisted.reactor.thread`."""
+    """A reactor and its thread; see `zeotwisted.reactor.thread`."""
 
     reactor: Any
 
@@ -71,29 +71,28 @@ class ConnectionOwner(Protocol):
     """Uses the connection. Its methods are called in the reactor's thread."""
 
     def notify_connected(self, conn: ClientProtocol, info: dict[str, Any]) -> None:
-        """The connection may be used from now on; `info` is what the server tells of itself."""
+        """The connection may be used from now on; `info` has facts about the storage."""
 
     def notify_disconnected(self) -> None:
         """The connection that was used is lost."""
 
     def info(self, dict: dict[str, Any]) -> None:
-        """The server tells news of itself."""
+        """The server has sent new facts about the storage."""
 
     def receive_blob(self, name: str, args: tuple[Any, ...]) -> None:
-        """The server sends a part of a blob.
+        """The server has sent a part of a blob.
 
-        :raises WireError: nobody asked for it.
+        :raises WireError: the client did not request it.
         """
 
 
 class ClientConnection:
-    """Keeps a connection to a server, whatever happens to the server.
+    """Keeps a connection to a server and reconnects after a loss.
 
-    `wait`, `ready` and `start` may be used in any thread, everything else belongs to the
-    reactor's.
+    `wait` and `ready` may be used in any thread. Everything else belongs to the reactor's thread.
 
-    :param target: where to, and what for.
-    :param name: what log lines call this client.
+    :param target: the servers and the storage.
+    :param name: the name of the client in log lines.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class ClientConnection:
         self.state = State.IDLE
         #: The connection, while it can be used; read in any thread.
         self.ready: ClientProtocol | None = None
-        #: Why there is none, if that is known.
+        #: Why there is no connection, if that is known.
         self.failure: Exception | None = None
         self._access = access
         self._reactor = access.reactor
@@ -116,10 +115,10 @@ class ClientConnection:
         self._owner = owner
         self._name = name
         self._changed = threading.Condition()
-        # In the reactor's thread: what waits for the connection, and whether to fail fast.
+        # Of `when_ready`: the Deferreds, and whether each one fails fast.
         self._waiters: dict[Deferred[ClientProtocol], bool] = {}
         self._chosen: Candidate | None = None
-        # All connections that there are, also those of servers that are not chosen.
+        # All open connections, also those to servers that are not chosen.
         self._open: set[ClientProtocol] = set()
         self._search: Search | None = None
         self._retry: IDelayedCall | None = None
@@ -139,10 +138,10 @@ class ClientConnection:
         """Return the connection, as soon as there is one.
 
         :param timeout: how long (seconds) to wait for it.
-        :param fail_fast: do not wait for servers that are there but refuse us.
-        :param writable: do not be content with a server that does not let us write.
-        :raises ClientDisconnected: there was none in that time, or the client is closed.
-        :raises ClientStorageError: it would wait in the thread that it waits for.
+        :param fail_fast: do not wait if all servers refuse this client.
+        :param writable: wait for a server that accepts writes from this client.
+        :raises ClientDisconnected: there was no connection in time, or the client is closed.
+        :raises ClientStorageError: this call would deadlock: it runs in the reactor's thread.
         """
         ready = self._usable(writable)
         if ready is not None:
@@ -169,7 +168,7 @@ class ClientConnection:
         return None if ready is None or (writable and ready.read_only) else ready
 
     def _hopeless(self, fail_fast: bool) -> Exception | None:
-        """Return why it is not worth waiting, if so."""
+        """Return the exception to raise if waiting is useless, or None."""
         if self.state is State.CLOSED:
             return ClientDisconnected(self._end)
         failure = self.failure
@@ -188,7 +187,7 @@ class ClientConnection:
         )
 
     def where(self) -> str:
-        """Return the addresses as people write them."""
+        """Return the addresses as a text for messages."""
         return ", ".join(map(describe, self._target.addresses))
 
     def explanation(self) -> str:
@@ -218,9 +217,7 @@ class ClientConnection:
             self._begin_search()
 
     def announce(self, timeout: float) -> None:
-        """Say in the log what is waited for, if it is not there within a second, and what became
-        of it.
-        """
+        """Log it if there is no connection within a second; see `announcement`."""
         announce(self, self._reactor, self._name, timeout)
 
     def when_ready(self, timeout: float, fail_fast: bool = False) -> Deferred[ClientProtocol]:
@@ -243,7 +240,7 @@ class ClientConnection:
         for waiter, fail_fast in list(self._waiters.items()):
             hopeless = self._hopeless(fail_fast)
             if waiter.called:
-                # A waiter that was called just now has cancelled it.
+                # A callback of an earlier waiter has cancelled this one.
                 continue
             if self.ready is not None:
                 waiter.callback(self.ready)
@@ -251,7 +248,7 @@ class ClientConnection:
                 waiter.errback(hopeless)
 
     def close(self) -> None:
-        """Give up the connection and do not look for another."""
+        """Close the connection and do not search for another one."""
         if self._at_shutdown is not None:
             self._reactor.removeSystemEventTrigger(self._at_shutdown)
             self._at_shutdown = None
@@ -270,18 +267,18 @@ class ClientConnection:
             protocol.close(ClientDisconnected(self._end))
 
     def abandon(self) -> None:
-        """In a child process: the connections belong to the parent. Let go without a word."""
+        """After fork: close the child's copies of the parent's sockets, and send nothing."""
         for protocol in self._open:
             protocol.abandon()
 
     def new_addresses(self, addresses: Sequence[Address]) -> None:
-        """Look for servers at other places; a connection that is in use stays."""
+        """Look for servers at other addresses; a connection that is in use stays."""
         self._target = replace(self._target, addresses=tuple(addresses))
         if self._to(Input.RESTART):
             self._begin_search()
 
     def _to(self, input: Input) -> bool:
-        """Take note of `input`; return whether it means anything in this state."""
+        """Change the state; return False if `input` is ignored in the present state."""
         state = TRANSITIONS.get((self.state, input))
         if state is None:
             return False
@@ -354,7 +351,7 @@ class ClientConnection:
         self._attempts += 1
 
     def _tell(self, failure: NoServer) -> None:
-        # Addresses are tried at the same time, and fail in any order.
+        # A set: the addresses are tried at the same time, and fail in any order.
         end = self._outage.failed(frozenset((where, str(why)) for where, why in failure.failures))
         if end is None:
             return
@@ -372,7 +369,7 @@ class ClientConnection:
         if self._to(Input.RETRY):
             self._begin_search()
 
-    # Using one.
+    # Using a server.
 
     def _found(self, candidate: Candidate) -> None:
         self._search = None
@@ -383,12 +380,13 @@ class ClientConnection:
             candidate.protocol.close(ClientDisconnected(self._end))
 
     async def _establish(self, candidate: Candidate, old: Candidate | None) -> None:
-        """Find out what has happened, and use the connection."""
+        """Bring the cache up to date, then use the connection."""
         protocol = candidate.protocol
         try:
             if old is not None:
                 await self._retire(old.protocol)
-                # Until now the other one may have been the first to tell.
+                # The old connection may have delivered transactions first. The ping brings their
+                # invalidations on the new connection, too.
                 await protocol.request("ping")
                 self._judge(candidate)
             await verify(protocol, candidate.last_transaction(), self._coherence, self._name)
@@ -409,7 +407,7 @@ class ClientConnection:
             self._to(Input.ESTABLISHED)
 
     async def _retire(self, protocol: ClientProtocol) -> None:
-        """Let a connection that is to be replaced get its answers, then end it."""
+        """Wait for the answers on a connection that is replaced, then close it."""
         reason = ClientDisconnected("a server was found that takes changes")
         too_late = self._reactor.callLater(_RETIRE_TIMEOUT, protocol.close, reason)
         await protocol.when_idle()
@@ -427,7 +425,8 @@ class ClientConnection:
         if not self._to(Input.LOST):
             return
         self._note(error)
-        # A search for something better, and what was to be replaced.
+        # In FALLBACK, stop the search for a writable server. While establishing, close the old
+        # connection.
         self._stop_search()
         for other in list(self._open):
             other.close(error)
@@ -438,7 +437,7 @@ class ClientConnection:
                 self._attempts = 0
                 self._outage.over()
         elif (end := self._outage.failed((where, str(error)))) is not None:
-            # Other errors are not the server's fault.
+            # Any other error is a bug here: log its traceback.
             usual = isinstance(error, (POSError, WireError))
             _log.log(
                 logging.INFO if usual else logging.ERROR,
@@ -449,7 +448,7 @@ class ClientConnection:
                 end,
                 exc_info=None if usual else error,
             )
-        # The first attempt comes at once: most servers are only being restarted.
+        # The first attempt comes at once: most losses are restarts of the server.
         pause = 0.0 if was_usable and not self._attempts else self._pause(self._attempts)
         self._attempts += 1
         self._search_again(pause)

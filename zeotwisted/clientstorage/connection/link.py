@@ -1,4 +1,4 @@
-"""A storage's connection, and the reactor that it lives in; both begin when they are needed."""
+"""The connection of a storage and its reactor. Both start when they are needed first."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ __all__ = ["Link"]
 
 _log = logging.getLogger("zeotwisted.client")
 
-#: How long (seconds) `Link.let_go` waits for the reactor's thread.
+#: How long (seconds) `Link.let_go` waits for the reactor's thread to close the connection.
 _CLOSE_TIMEOUT = 5.0
 
-#: How long (seconds) to wait for the storage's size, which nobody needs to know exactly.
+#: How long (seconds) to wait for the size of the storage. After that the last known size is used.
 _INFO_TIMEOUT = 2.0
 
 
 class Link:
-    """What joins a storage, which any thread may use, to its connection in the reactor's.
+    """Connects a storage, which any thread may use, with its connection in the reactor's thread.
 
-    :param target: where to, and what for.
+    :param target: the servers and the storage.
     :param timeout: how long (seconds) calls wait for a connection.
-    :param reactor: an application's; None for the private one of this process.
-    :param name: what log lines call the client.
+    :param reactor: the application's; None for the private reactor of this process.
+    :param name: the name of the client in log lines.
     :ivar dropped: iterators at the server that are not needed any more.
     """
 
@@ -52,7 +52,7 @@ class Link:
         self.target = target
         self.timeout = timeout
         self.dropped = DroppedIterators()
-        #: None before the beginning.
+        #: None before `begin`.
         self.connection: ClientConnection | None = None
         self.thread: Any = None
         #: Whether the storage is closed, or about to be.
@@ -61,17 +61,17 @@ class Link:
         self._coherence = coherence
         self._owner = owner
         self._name = name
-        # A signal's handler may close the storage in the midst of its start.
+        # Reentrant: a signal handler may close the storage while this thread is in `begin`.
         self._starting = threading.RLock()
 
     @property
     def ready(self) -> ClientProtocol | None:
-        """The connection, if it can be used now."""
+        """The connection if it can be used now, or None."""
         connection = self.connection
         return None if connection is None else connection.ready
 
     def begin(self) -> ClientConnection:
-        """Return the connection, which is begun if need be.
+        """Return the connection; start it if necessary.
 
         :raises ClientDisconnected: the storage is closed.
         """
@@ -88,12 +88,12 @@ class Link:
                 )
                 self.thread.reactor.callFromThread(self.connection.start)
                 if self.closed:
-                    # By a signal's handler, which found nothing to close yet.
+                    # A signal handler has closed the storage before there was a connection.
                     self.let_go()
             return self.connection
 
     def wait_for_first(self) -> None:
-        """Wait for the connection when the storage is opened, and say so if it takes long.
+        """Wait for the connection when the storage is opened; log it if that takes long.
 
         :raises ClientDisconnected: see `ClientConnection.wait`.
         """
@@ -102,10 +102,10 @@ class Link:
         connection.wait(self.timeout, fail_fast=True)
 
     def protocol(self, timeout: float | None = None) -> ClientProtocol:
-        """Return the connection; wait for it if need be.
+        """Return the connection; wait for it if necessary.
 
-        :param timeout: for how long (seconds), if it is another time than usual.
-        :raises ClientDisconnected: there is none in time, or the storage is closed.
+        :param timeout: how long (seconds) to wait; by default the timeout of the link.
+        :raises ClientDisconnected: there is no connection in time, or the storage is closed.
         """
         protocol = self.ready or self.begin().wait(self.timeout if timeout is None else timeout)
         if self.dropped:
@@ -113,7 +113,7 @@ class Link:
         return protocol
 
     def writable_protocol(self, timeout: float) -> ClientProtocol:
-        """Return a connection to a server that lets us write; as `protocol`."""
+        """Do what `protocol` does, for a server that accepts writes from this client."""
         return self.begin().wait(timeout, writable=True)
 
     def call(self, name: str, *args: Any, timeout: float | None = None) -> Any:
@@ -121,30 +121,30 @@ class Link:
         return self.protocol(timeout).ask(Waiter(), name, *args)
 
     def call_versioned(self, name: str, *args: Any) -> tuple[Any, bool]:
-        """Return the result of a call, and whether it is one of version 6."""
+        """Return the result of a call, and whether it has the format of version 6."""
         protocol = self.protocol()
         return protocol.ask(Waiter(), name, *args), protocol.is_extended
 
     def facts(self) -> dict[str, Any] | None:
-        """Return what the server tells of the storage; None if it cannot be asked now."""
+        """Return what the server says about the storage; None if it cannot be asked now."""
         protocol = self.ready
         if protocol is None or not self.may_wait:
             return None
         try:
             return protocol.ask(Waiter(), "get_info", timeout=_INFO_TIMEOUT)
         except (POSError, TimeoutError):
-            # What is known is better than nothing.
+            # The caller uses the last known facts.
             return None
 
     @property
     def is_read_only(self) -> bool:
-        """Whether writing is refused, by us or by the server."""
+        """Whether this client or the server refuses to write."""
         ready = self.ready
         return self.target.wanted is Wanted.READ_ONLY or (ready is not None and ready.read_only)
 
     @property
     def may_wait(self) -> bool:
-        """Whether there is somebody to wait for, in this thread."""
+        """Whether this thread may wait for the server. The reactor's thread must not."""
         return not self.closed and not self.is_current()
 
     def new_addresses(self, addresses: Sequence[Address]) -> None:
@@ -154,7 +154,7 @@ class Link:
         self.thread.reactor.callFromThread(connection.new_addresses, self.target.addresses)
 
     def is_current(self) -> bool:
-        """Return whether this is the reactor's thread, which must not wait."""
+        """Return whether the calling thread is the reactor's, which must not wait."""
         return self.thread is not None and self.thread.is_current()
 
     def is_connected(self, test: bool = False) -> bool:
@@ -170,7 +170,7 @@ class Link:
         return True
 
     def begin_closing(self) -> bool:
-        """Let nothing begin any more; return False if somebody else has done so."""
+        """Make later calls of `begin` fail; return False if the storage is closed already."""
         with self._starting:
             if self.closed:
                 return False
@@ -178,7 +178,7 @@ class Link:
             return True
 
     def let_go(self) -> None:
-        """End the connection, if there is one; calls that wait raise `ClientDisconnected`."""
+        """Close the connection, if there is one; calls that wait raise `ClientDisconnected`."""
         connection, thread = self.connection, self.thread
         if connection is None:
             return
@@ -196,6 +196,6 @@ class Link:
                 release(thread)
 
     def abandon(self) -> None:
-        """In a child process: the connection is the parent's."""
+        """After fork: close the child's copies of the parent's sockets."""
         if self.connection is not None:
             self.connection.abandon()

@@ -1,6 +1,7 @@
-"""Which attempts to connect are worth a log line: the first, each new reason, and then ever fewer.
+"""Limits the log lines about failed attempts to connect.
 
-A daemon may be away for hours, and a client tries again every two seconds.
+A server may be down for hours, and a client tries again every two seconds. It logs the first
+failure and each new reason; it repeats a reason at growing intervals.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from twisted.internet.interfaces import IReactorTime
 
 __all__ = ["Outage"]
 
-#: After how long (seconds) the log hears again of a reason that it knows. The time doubles with
-#: each such line, up to the longest.
+#: After how long (seconds) a known reason is logged again. The interval doubles with each such
+#: line, up to the longest one.
 _FIRST_PAUSE = 60.0
 _LONGEST_PAUSE = 3600.0
 
-#: How many reasons are told between two such lines. A server may find a new one for each attempt.
+#: How many reasons are logged between two such lines. The reason may be new at each attempt.
 _REASONS = 5
 
 
@@ -24,7 +25,7 @@ class Outage:
     """The failed attempts since the last connection that lasted. It belongs to the reactor's
     thread.
 
-    It has no delayed call: a line is due with the next attempt that fails.
+    It uses no delayed call: when the interval is over, the next failure returns a line.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -32,7 +33,7 @@ class Outage:
         self.over()
 
     def over(self) -> None:
-        """Begin anew: there was a connection that lasted."""
+        """Forget all failures: there was a connection that lasted."""
         self._attempts = 0
         self._since = 0.0
         self._due = 0.0
@@ -40,9 +41,9 @@ class Outage:
         self._told: set[Hashable] = set()
 
     def failed(self, reason: Hashable) -> str | None:
-        """Take note of one more attempt that failed.
+        """Count a failed attempt.
 
-        :return: what the log line about it ends with; None when it is not worth a line.
+        :return: the end of the log line about it; None if it needs no line.
         """
         now = self._clock.seconds()
         if not self._attempts:

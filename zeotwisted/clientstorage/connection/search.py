@@ -1,4 +1,4 @@
-"""Looking for a server: at all addresses at once, and the first one that fits wins."""
+"""The search for a server: it tries all addresses at once and chooses the first one that fits."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from .candidate import Candidate
 
 __all__ = ["NoServer", "Rank", "Search"]
 
-#: How often (seconds) to look at what there is.
+#: How often (seconds) to judge the best server again.
 _INTERVAL = 0.25
 
 
 class Rank(IntEnum):
-    """How well a server fits; a lower one is better."""
+    """How well a server fits; a lower rank is better."""
 
     FITS = 0
     READ_ONLY = 1
-    #: It has not seen transactions that we have seen.
+    #: The server has not seen transactions that this client has seen.
     OLDER = 2
 
 
-#: How long (seconds) to hope for better than a server that would only just do: for another one, and
-#: for one that is a copy and a little late to catch up.
+#: How long (seconds) to wait for a better server after the first one of a rank. An OLDER server may
+#: be a replica that is still catching up.
 _PATIENCE = {Rank.FITS: 0.0, Rank.READ_ONLY: 1.0, Rank.OLDER: 5.0}
 
 
 class NoServer(ClientDisconnected):
-    """No server does.
+    """No server can be used.
 
-    :ivar failures: the addresses, and what is wrong with each.
+    :ivar failures: the addresses, and the reason for each.
     """
 
     def __init__(self, failures: Sequence[tuple[Address, Exception]]) -> None:
@@ -48,11 +48,11 @@ class NoServer(ClientDisconnected):
 
     @property
     def explanation(self) -> str:
-        """What is wrong; where there is one server only, without its address."""
+        """The reasons; if there is only one server, without its address."""
         return _reason(self.failures[0][1]) if len(self.failures) == 1 else str(self)
 
     def includes(self, kind: type[Exception]) -> bool:
-        """Return whether this is wrong with any of them."""
+        """Return whether any of the reasons is an exception of this kind."""
         return any(isinstance(why, kind) for _, why in self.failures)
 
 
@@ -69,8 +69,9 @@ class Search:
     """One search. It belongs to the reactor's thread.
 
     :param reach: connects to an address; may be cancelled.
-    :param judge: tells how well a server fits; raises why it does not at all.
-    :ivar outcome: fires with the candidate, or fails with `NoServer`; never, once cancelled.
+    :param judge: returns how well a server fits; raises an exception if it cannot be used.
+    :ivar outcome: fires with the candidate, or fails with `NoServer`. It does not fire after
+        `cancel`.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Search:
         self._over = False
 
     def start(self) -> None:
-        """Begin with all addresses."""
+        """Try all addresses."""
         for address in self._addresses:
             if self._over:
                 return
@@ -105,7 +106,7 @@ class Search:
             attempt.addErrback(self._failed, address)
 
     def cancel(self) -> None:
-        """Give up, without an outcome."""
+        """End the search. `outcome` does not fire."""
         self._end(None)
 
     def _reached(self, candidate: Candidate) -> None:

@@ -1,4 +1,4 @@
-"""What the client's `ssl` argument may be, and how a connection gets TLS from it."""
+"""TLS for the client's connections, from the client's `ssl` argument."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from .address import Address
 
 __all__ = ["Security", "client_security", "plain"]
 
-#: Returns an endpoint that connects to the address, by way of an endpoint that does so.
+#: Wraps an endpoint that connects to the address; the arguments are the reactor, the endpoint and
+#: the address.
 Security = Callable[[Any, Any, Address], Any]
 
 
@@ -33,13 +34,13 @@ def plain(reactor: Any, endpoint: Any, address: Address) -> Any:
 
 
 def client_security(ssl: Any, server_hostname: str | None) -> Security:
-    """Return what makes connections secure.
+    """Return what adds TLS to connections, if `ssl` asks for it.
 
     :param ssl: None or False for plain connections, an `ssl.SSLContext`, what
         `twisted.internet.ssl.optionsForClientTLS` returns, or a
         `twisted.internet.ssl.CertificateOptions`.
-    :param server_hostname: the name that the server's certificate must be for, if it is not the
-        host that is connected to.
+    :param server_hostname: the host name in the server's certificate, if it is not the host of the
+        address.
     :raises ArgumentError: `ssl` is something else.
     :raises ValueError: the two arguments do not fit.
     """
@@ -56,7 +57,8 @@ def client_security(ssl: Any, server_hostname: str | None) -> Security:
             )
         return _standard(ssl, server_hostname)
     if IOpenSSLContextFactory.providedBy(ssl):
-        # Some of them say that they could connect, and would not check the server's name.
+        # Before the next test: some of these provide both interfaces, and their own connections do
+        # not check the server's name.
         return _twisted(lambda address: _NameCheck(ssl.getContext(), server_hostname, address))
     if IOpenSSLClientConnectionCreator.providedBy(ssl):
         if server_hostname:
@@ -72,9 +74,9 @@ def client_security(ssl: Any, server_hostname: str | None) -> Security:
 
 
 def _hostname(server_hostname: str | None, address: Address, is_checked: bool) -> str | None:
-    """Return the name that the certificate of the server at `address` must be for, if any.
+    """Return the host name that the certificate of the server at `address` must have, if any.
 
-    :raises HandshakeError: there is none, and it has to be checked.
+    :raises HandshakeError: there is none, and the name has to be checked.
     """
     if server_hostname:
         return server_hostname
@@ -98,7 +100,7 @@ def _standard(context: stdlib_ssl.SSLContext, server_hostname: str | None) -> Se
 
 
 def _twisted(creator: Callable[[Address], Any]) -> Security:
-    # An application that uses these options has pyOpenSSL; others need not.
+    # Imported here, because only applications that use these options need pyOpenSSL.
     from twisted.protocols.tls import TLSMemoryBIOFactory
 
     def secure(reactor: Any, endpoint: Any, address: Address) -> Any:
@@ -113,7 +115,7 @@ def _twisted(creator: Callable[[Address], Any]) -> Security:
 
 @implementer(IStreamClientEndpoint)
 class _Secured:
-    """Connects the protocol of a factory through one that wraps it."""
+    """An endpoint that connects through a wrapped factory and returns the inner protocol."""
 
     def __init__(self, endpoint: Any, wrap: Callable[[Any], Any]) -> None:
         self._endpoint = endpoint
@@ -126,9 +128,9 @@ class _Secured:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _NameCheck:
-    """Gives certificate options, which know no server, the check of the server's name.
+    """Adds the check of the server's name to certificate options, which do not have it.
 
-    A context that does not ask who signed a certificate does not ask for whom it is, either.
+    A context that does not verify certificates does not check the name either.
     """
 
     def __init__(self, context: Any, server_hostname: str | None, address: Address) -> None:

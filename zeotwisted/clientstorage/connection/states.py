@@ -1,4 +1,4 @@
-"""The life of a client's connection, as a table."""
+"""The states of a client's connection, and the transitions between them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["TRANSITIONS", "USABLE", "Input", "State"]
 
 
 class State(Enum):
-    """Where a connection is in its life."""
+    """The states of a `ClientConnection`. The values appear in messages."""
 
     IDLE = "not started"
     CONNECTING = "connecting"
@@ -21,7 +21,7 @@ class State(Enum):
 
 
 class Input(Enum):
-    """What may happen to it."""
+    """The events that change the state."""
 
     START = "start"
     FOUND = "a server is found"
@@ -34,7 +34,7 @@ class Input(Enum):
     CLOSE = "close"
 
 
-#: What is not in this table is ignored: it comes too late to matter.
+#: An input that is not in this table is ignored: it comes too late.
 TRANSITIONS: Mapping[tuple[State, Input], State] = {
     (State.IDLE, Input.START): State.CONNECTING,
     (State.CONNECTING, Input.FOUND): State.ESTABLISHING,
@@ -53,5 +53,5 @@ TRANSITIONS: Mapping[tuple[State, Input], State] = {
     (State.PAUSING, Input.RESTART): State.CONNECTING,
 } | {(state, Input.CLOSE): State.CLOSED for state in State if state is not State.CLOSED}
 
-#: In these, the connection may be used.
+#: The states in which the connection may be used.
 USABLE = (State.READY, State.FALLBACK)

@@ -1,4 +1,4 @@
-"""What a client is looking for."""
+"""The servers and the storage that a client connects to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Target", "Wanted"]
 
 
 class Wanted(Enum):
-    """What a client wants to do with a server."""
+    """The access that a client asks for."""
 
     WRITABLE = "write"
     READ_ONLY = "read"
@@ -23,14 +23,14 @@ class Wanted(Enum):
 class Target:
     """A storage at one of several servers."""
 
-    #: Where servers are; the first one that fits is used.
+    #: The servers' addresses; the first server that fits is used.
     addresses: tuple[Address, ...]
     #: The storage's name at the server.
     storage_id: str
     wanted: Wanted = Wanted.WRITABLE
-    #: Whether to do without a server that has not seen what we have seen.
+    #: Whether to refuse a server that has not seen all transactions that this client has seen.
     refuse_older: bool = False
     #: The longest silence of a server, in seconds; 0 for any.
     liveness_timeout: float = 60.0
-    #: Puts TLS on the way.
+    #: Adds TLS to the connection.
     security: Security = plain

@@ -1,4 +1,4 @@
-"""Bringing a client up to date when it gets a connection."""
+"""Brings the cache up to date when the client has a new connection."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _log = logging.getLogger("zeotwisted.client")
 
 
 class ServerIsOlder(ClientStorageError):
-    """A server's last transaction is older than the last one that was seen here.
+    """A server's last transaction is older than the last one that the client has seen.
 
-    :param server: the server's.
-    :param known: the one seen here.
+    :param server: the server's last transaction.
+    :param known: the last one that the client has seen.
     """
 
     def __init__(self, server: bytes, known: bytes) -> None:
@@ -39,18 +39,18 @@ class _Server(Protocol):
 
 
 async def verify(server: _Server, server_tid: bytes, coherence: Coherence, name: str) -> None:
-    """Take note of what happened while there was no connection.
+    """Apply the invalidations that the client missed while there was no connection.
 
-    Invalidations that arrive in the meantime are held back, see `candidate.Candidate`.
+    Invalidations that arrive meanwhile are queued, see `candidate.Candidate`.
 
     :param server_tid: the server's last transaction.
-    :param name: what log lines call this client.
+    :param name: the name of the client in log lines.
     """
     known = coherence.last_transaction()
     if known == server_tid:
         pass
     elif known == z64:
-        # It was never connected, and knows nothing that could be wrong.
+        # The client was never connected, so its cache has nothing that could be out of date.
         coherence.replay(server_tid, ())
     elif known > server_tid:
         _log.critical(

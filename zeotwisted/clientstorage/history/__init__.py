@@ -1,4 +1,4 @@
-"""Committed transactions: logs of them, iteration over them, and copies of whole databases."""
+"""Committed transactions: history and undo logs, iteration, and copies of whole databases."""
 
 from __future__ import annotations
 

@@ -22,12 +22,12 @@ RestoreBlob = Callable[[Any, bytes, bytes, bytes, "bytes | None", IO[bytes]], No
 def copy_transactions(
     source: Any, destination: Any, restore_blob: RestoreBlob, verbose: int = 0
 ) -> None:
-    """Copy all transactions of a storage into one that can restore them.
+    """Copy all transactions of a storage into another one, which must be able to restore them.
 
-    What was copied before an error stays.
+    Transactions that were copied before an error stay.
 
-    :raises ZODB.POSException.Unsupported: there are blobs, and `source` was opened without them, or
-        `restore_blob` cannot restore them.
+    :raises ZODB.POSException.Unsupported: there are blobs, and `source` was opened without
+        ``blob_dir``, or `restore_blob` cannot restore them.
     """
     for transaction in source.iterator():
         if verbose:
@@ -61,8 +61,8 @@ def _open_blob(source: Any, record: Any) -> IO[bytes] | None:
     if not data:
         return None
     is_blob = getattr(source, "is_blob_record", is_blob_record)(data)
-    # What a wrapper of the application's has compressed or encrypted begins with a dot, and does
-    # not show what it is.
+    # A record that a wrapper has compressed or encrypted begins with a dot. It may be a blob's
+    # record, so look for a blob file.
     if not is_blob and not data.startswith(b"."):
         return None
     if not IBlobStorage.providedBy(source):

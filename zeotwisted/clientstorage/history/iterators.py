@@ -17,7 +17,7 @@ __all__ = ["TransactionIterator", "transactions"]
 #: Calls the server on the connection on which the iterator was made, and returns the result.
 Call = Callable[..., Any]
 
-#: Takes the number of an iterator that is not needed any more.
+#: Receives the id of an iterator that is not needed any more.
 Dropped = Callable[[int], Any]
 
 
@@ -29,7 +29,7 @@ def transactions(link: Link, start: bytes | None, stop: bytes | None) -> Transac
     protocol = link.protocol()
 
     def ask(name: str, *args: Any) -> Any:
-        # A loop over transactions may drop an iterator over records each time.
+        # Free dropped iterators here, too: a loop over transactions may drop one for each of them.
         if link.dropped:
             link.dropped.tell(protocol)
         return protocol.ask(Waiter(), name, *args)
@@ -38,10 +38,10 @@ def transactions(link: Link, start: bytes | None, stop: bytes | None) -> Transac
 
 
 class TransactionIterator:
-    """Iterates over transactions that the server has.
+    """Iterates over the server's transactions.
 
-    The server keeps an iterator of its own for each of ours. When ours goes before its end, its
-    number is given to `dropped`, for the server to be told with the next call.
+    The server has an iterator for each one of the client. If the client's iterator is garbage
+    before its end, `dropped` is called with its id, and a later call frees it at the server.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TransactionIterator:
             raise StopIteration
         item = self._call("iterator_next", self._iid)
         if item is None:
-            # The server has forgotten it already.
+            # The server has freed its iterator already.
             self._drop.detach()
             raise StopIteration
         return _Transaction(self, *item)
@@ -68,7 +68,7 @@ class TransactionIterator:
     next = __next__
 
     def close(self) -> None:
-        """End the iteration: the server hears of it with the next call."""
+        """End the iteration. A later call frees the iterator at the server."""
         self._drop()
 
     def records(self, tid: bytes) -> _Records:
@@ -77,12 +77,12 @@ class TransactionIterator:
 
 
 class _Transaction(TransactionRecord):
-    """A transaction. Servers of ours let its records be read later, too, others only until the
-    iterator has moved on.
+    """A transaction. With ZEO's servers, its records can be read only until the iterator moves on;
+    with zeotwisted's servers at any time.
 
     :param extension: a dict, or in version 6 the stored form.
-    :ivar stored_extension: the extension with the mark, in the same form; a server that serves a
-        client shows this to clients of its own.
+    :ivar stored_extension: the extension with the mark, in the same form. A server whose storage
+        is a client sends it to its own clients.
     """
 
     def __init__(
@@ -95,13 +95,13 @@ class _Transaction(TransactionRecord):
         extension: Any,
     ) -> None:
         if isinstance(extension, bytes):
-            # It is loaded when somebody wants to see it.
+            # `TransactionRecord` unpickles it at the first access.
             visible: Any = stored_without_mark(extension)
         else:
             visible = without_mark(extension)
         super().__init__(tid, status, user, description, visible)
         self.stored_extension = extension
-        # The server must not forget it before that.
+        # Keep the iterator alive: the server needs it to read the records.
         self._iterator = iterator
 
     def __iter__(self) -> Iterator[DataRecord]:
@@ -114,7 +114,7 @@ class _Records:
     def __init__(
         self, owner: TransactionIterator, call: Call, dropped: Dropped, iid: int, tid: bytes
     ) -> None:
-        # The server reads them from the file that the other iterator has open.
+        # Keep it alive: the server reads the records from the file that it has open.
         self._owner = owner
         self._call = call
         self._iid = call("iterator_record_start", iid, tid)

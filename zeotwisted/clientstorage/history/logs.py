@@ -1,8 +1,8 @@
-"""What a server says about transactions: histories of objects, and logs of what can be undone.
+"""Decodes the history of objects and the undo logs that a server sends.
 
-In version 6 an extension travels as storages keep it, and is loaded here, in the process of the
-application that reads it, as it is when that has the storage itself. In version 5 it travels as a
-dict. See `zeotwisted.protocol.extensions`; `commit.metadata` has the way to the server.
+Version 6 sends an extension in its stored form. It is unpickled here, in the application's process,
+as with a storage without a server. Version 5 sends a dict. See `zeotwisted.protocol.extensions`.
+`commit.metadata` encodes them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from ..commit import without_mark
 
 __all__ = ["READERS", "Entry", "entries", "history", "undo_log"]
 
-#: What a storage says of a revision or a transaction, and the stored extension.
+#: A storage's description of a revision or a transaction, and the stored extension.
 Entry: TypeAlias = "tuple[dict[str, Any], bytes]"
 
-#: The keys that storages put beside those of the extension.
+#: The keys that storages add to those of the extension.
 _OWN_KEYS = {"id", "time", "tid", "serial", "user_name", "description", "size"}
 
 
 def _loaded(extension: bytes) -> dict[Any, Any]:
-    """Return a stored extension; of objects whose classes are not here there is a description."""
+    """Unpickle a stored extension. If a class is missing here, return descriptions of objects."""
     try:
         return dict(loads(extension)) if extension else {}
     except Exception:
@@ -38,9 +38,11 @@ def _loaded(extension: bytes) -> dict[Any, Any]:
 
 
 def entries(result: Any, name: str, extended: bool) -> list[Entry]:
-    """Return entries of a log with their extensions as stored.
+    """Return the entries of a log with their extensions in the stored form.
 
     :param result: a server's answer to the call `name`.
+    :param extended: whether the answer has the format of version 6.
+    :raises UnrecognizedResult: it has not.
     """
     if not extended:
         return [_split(entry) for entry in result]
@@ -57,7 +59,7 @@ def _split(entry: dict[Any, Any]) -> Entry:
 
 
 def history(result: Any, extended: bool) -> list[dict[Any, Any]]:
-    """Return what a server answers to ``history`` as storages do, for applications."""
+    """Return a server's answer to ``history`` in the format of ZODB's storages."""
     if not extended:
         return [without_mark(entry) for entry in result]
     return [
@@ -67,7 +69,7 @@ def history(result: Any, extended: bool) -> list[dict[Any, Any]]:
 
 
 def undo_log(result: Any, extended: bool) -> list[dict[Any, Any]]:
-    """Return what a server answers to ``undoLog`` or ``undoInfo`` as storages do."""
+    """Return a server's answer to ``undoLog`` or ``undoInfo`` in the format of ZODB's storages."""
     if not extended:
         return [without_mark(entry) for entry in result]
     return [
@@ -86,7 +88,7 @@ def _transaction(result: Any, extended: bool) -> Any:
         raise UnrecognizedResult("iterator_next", result)
 
 
-#: What makes the same of a call's results in both versions.
+#: By call: a function that decodes the answer of either version.
 READERS = {
     "history": history,
     "undoLog": undo_log,

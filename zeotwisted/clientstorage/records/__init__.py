@@ -1,4 +1,4 @@
-"""What the client believes about the database, and how it learns that it has changed.
+"""The client's view of the database: loads, invalidations, prefetch and facts about the storage.
 
 Every answer to a load and every invalidation goes through `coherence` into the cache.
 Rule: an answer is in the cache before the invalidation that follows it on the wire is applied.

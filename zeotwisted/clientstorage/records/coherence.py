@@ -1,9 +1,10 @@
-"""What this client believes about the database, and how it learns that it has changed.
+"""Keeps the cache, the last transaction and the database consistent.
 
-All changes pass through here, in the reactor's thread, in the order of the wire. Two rules hold:
+All changes go through `Coherence` in the order of the wire. Two rules hold:
 
-- `last_transaction` moves only after the database has been told what the transaction changed;
-- nobody sees a transaction in part: other threads get at the cache and at `last_transaction`
+- `last_transaction` moves only after the database has received the invalidations of the
+  transaction.
+- A transaction is applied as a whole: other threads see the cache and `last_transaction` either
   before it or after it.
 """
 
@@ -17,12 +18,12 @@ __all__ = ["Coherence"]
 
 
 class Coherence:
-    """The cache, the last transaction, and the database that listens.
+    """The cache, the last transaction, and the callbacks of the database.
 
     :param cache: see `cache.ClientCache`.
-    :param invalidate_database: tells the database which oids a transaction has changed.
-    :param invalidate_everything: tells the database that anything may have changed.
-    :param stale: called when the cache has been dropped, without any lock.
+    :param invalidate_database: notifies the database of the oids that a transaction has changed.
+    :param invalidate_everything: notifies the database that any object may have changed.
+    :param stale: called without a lock after the cache was dropped.
     """
 
     def __init__(
@@ -36,37 +37,37 @@ class Coherence:
         self._invalidate_database = invalidate_database
         self._invalidate_everything = invalidate_everything
         self._stale = stale
-        # The database's callback may ask for the last transaction.
+        # Reentrant: a callback of the database may call `last_transaction`.
         self._lock = RLock()
 
     # Any thread.
 
     def last_transaction(self) -> bytes:
-        """Return the tid up to which cache and database are right."""
+        """Return the tid up to which the cache and the database are up to date."""
         with self._lock:
             return self._cache.getLastTid()
 
     def load_before(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
-        """Return what the cache has, see `cache.ClientCache.loadBefore`."""
+        """Return a revision from the cache; see `cache.ClientCache.loadBefore`."""
         with self._lock:
             return self._cache.loadBefore(oid, tid)
 
     def missing(self, oids: Iterable[bytes], tid: bytes) -> list[bytes]:
-        """Return those of which the cache has no revision before `tid`."""
+        """Return those oids for which the cache has no revision before `tid`."""
         with self._lock:
             cached = self._cache.loadBefore
             return [oid for oid in oids if cached(oid, tid) is None]
 
     def forget(self, oid: bytes) -> None:
-        """Forget an object that turned out to be out of date."""
+        """Remove an object from the cache: it may be out of date."""
         with self._lock:
             self._cache.invalidate(oid, None)
 
     def found(self, tid: bytes, oids: Iterable[bytes], callback: Callable[[bytes], Any]) -> None:
-        """A transaction of this client, whose answer was lost, is in the database.
+        """Apply a commit of this client whose answer was lost; in any thread.
 
-        What was committed up to it has been taken note of, and perhaps more: of its objects
-        nothing is known any more.
+        Invalidations up to this transaction, and perhaps later ones, have been applied already. So
+        the cache drops the objects: their data may be out of date.
 
         :param callback: the database's, see ``IStorage.tpc_finish``.
         """
@@ -78,10 +79,10 @@ class Coherence:
             callback(tid)
             self._advance(tid)
 
-    # The reactor's thread.
+    # In the order of the wire.
 
     def loaded(self, oid: bytes, result: tuple[bytes, bytes, bytes | None] | None) -> None:
-        """The server has answered a load; this must be called in the same turn."""
+        """Store the answer to a load. Call it before the next message is processed."""
         if result is not None:
             data, start, end = result
             with self._lock:
@@ -90,15 +91,17 @@ class Coherence:
     def loaded_many(
         self, revisions: Iterable[tuple[bytes, tuple[bytes, bytes, bytes | None]]]
     ) -> None:
-        """The server has answered loads of many objects, of which these oids and revisions exist;
-        as `loaded`."""
+        """Store the answers to several loads: the oids and revisions that exist.
+
+        Call it as `loaded`.
+        """
         with self._lock:
             store = self._cache.store
             for oid, (data, start, end) in revisions:
                 store(oid, start, end, data)
 
     def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
-        """Another client's transaction has changed `oids`."""
+        """Apply the invalidations of a transaction of another client."""
         with self._lock:
             for oid in oids:
                 self._cache.invalidate(oid, tid)
@@ -106,7 +109,7 @@ class Coherence:
             self._advance(tid)
 
     def _advance(self, tid: bytes) -> None:
-        # A transaction that was copied from elsewhere may come with an older tid.
+        # A transaction that is copied from another database may have an older tid.
         if tid > self._cache.getLastTid():
             self._cache.setLastTid(tid)
 
@@ -116,9 +119,9 @@ class Coherence:
         changes: Iterable[tuple[bytes, bytes | None]],
         callback: Callable[[bytes], Any],
     ) -> None:
-        """A transaction of this client is in the database.
+        """Apply a commit of this client.
 
-        :param changes: the oids, and their new data where it is known.
+        :param changes: the oids, and their new data; None where that is not known.
         :param callback: the database's, see ``IStorage.tpc_finish``.
         """
         with self._lock:
@@ -130,7 +133,10 @@ class Coherence:
             self._advance(tid)
 
     def replay(self, tid: bytes, oids: Sequence[bytes]) -> None:
-        """`oids` have been changed by transactions up to `tid`, at times that are not known."""
+        """Apply missed invalidations: transactions up to `tid` have changed `oids`.
+
+        The tid of each change is not known, so the cache drops the objects.
+        """
         with self._lock:
             forget = getattr(self._cache, "forget", self._forget_each)
             forget(oids)
@@ -138,12 +144,12 @@ class Coherence:
             self._cache.setLastTid(tid)
 
     def _forget_each(self, oids: Sequence[bytes]) -> None:
-        # A cache object of the application's own may know no more than ZEO's do.
+        # A cache object of the application's may have only the methods of ZEO's caches.
         for oid in oids:
             self._cache.invalidate(oid, None)
 
     def forget_all(self, tid: bytes) -> None:
-        """Anything may have changed up to `tid`."""
+        """Drop the cache: any object may have changed up to `tid`."""
         with self._lock:
             self._cache.clear()
             self._invalidate_everything()
@@ -151,7 +157,7 @@ class Coherence:
         self._stale()
 
     def set_aside(self, tid: bytes) -> None:
-        """The cache is of another past than the server, whose last transaction is `tid`."""
+        """Set the cache aside: it is newer than the server, whose last transaction is `tid`."""
         with self._lock:
             getattr(self._cache, "set_aside", self._cache.clear)()
             self._invalidate_everything()

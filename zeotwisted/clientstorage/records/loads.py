@@ -1,4 +1,4 @@
-"""The answers to loads, on their way into the cache."""
+"""Puts the answers to loads into the cache."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ __all__ = ["into_cache", "keep_many", "load"]
 
 
 def load(coherence: Coherence, oid: bytes) -> Deferred[Any]:
-    """Return a Deferred for the answer to a load, which goes into the cache."""
+    """Return a Deferred for the answer to a load. Its first callback caches the answer."""
     return Deferred().addCallback(into_cache(coherence, oid))
 
 
 def into_cache(coherence: Coherence, oid: bytes) -> Callable[[Any], Any]:
-    """Return what puts the answer to a load into the cache, and returns it. It has to be called in
-    the turn of the answer, in any thread."""
+    """Return a function that puts the answer to a load into the cache, and returns it.
+
+    It may be called in any thread, and must be called before the next message is processed.
+    """
 
     def loaded(result: Any) -> Any:
         if result is not None and not _is_revision(result):
@@ -33,12 +35,15 @@ def into_cache(coherence: Coherence, oid: bytes) -> Callable[[Any], Any]:
 
 
 def keep_many(coherence: Coherence, oids: Sequence[bytes], results: Any) -> int:
-    """Put the answer to a load of many records into the cache; return of how many of `oids`, the
-    first ones, it is. To be called as what `into_cache` returns."""
+    """Put the answer to a load of many records into the cache. Call it as the function of
+    `into_cache`.
+
+    :return: how many records the answer has. It is about the first ones of `oids`.
+    """
     if type(results) is not tuple or not 0 < len(results) <= len(oids):
         raise UnrecognizedResult("loadManyBefore", results)
     revisions = []
-    for oid, result in zip(oids, results):  # noqa: B905 - of the rest it says nothing
+    for oid, result in zip(oids, results):  # noqa: B905 - the answer may be shorter than `oids`
         if _is_revision(result):
             revisions.append((oid, result))
         elif result is not None and result is not False:

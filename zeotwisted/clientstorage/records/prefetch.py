@@ -1,4 +1,4 @@
-"""Records that are brought into the cache before somebody asks for them."""
+"""Prefetch: loads records into the cache before the application needs them."""
 
 from __future__ import annotations
 
@@ -21,38 +21,40 @@ __all__ = ["Prefetches"]
 
 _log = logging.getLogger("zeotwisted.client")
 
-#: How many records to ask for at a time, and how often before the first of them have come. They
-#: arrive faster than one can be used, and neither side has to keep more than these.
+#: How many records a request has, and how many requests are sent before the first answer. More
+#: would not be faster: the application uses records more slowly than they arrive. It bounds the
+#: memory of both sides.
 _RECORDS = 100
 _REQUESTS = 2
 
 
 class Prefetches:
-    """What a storage asks for ahead of need. All methods may be called in any thread.
+    """The prefetch requests of a storage. All methods may be called in any thread.
 
-    Nothing depends on it: a load asks again for what did not come.
+    Records may be missing afterwards: then a load asks for them again.
     """
 
     def __init__(self, coherence: Coherence) -> None:
         self._coherence = coherence
-        #: The records that are on their way, by oid.
+        #: The requests without an answer, by oid.
         self._under_way: dict[bytes, _Request] = {}
 
     def prefetch(self, protocol: ClientProtocol, oids: Iterable[bytes], tid: bytes) -> None:
-        """Ask for records; do not wait for them.
+        """Request records; do not wait for them.
 
-        :param oids: is read to its end before this returns.
-        :raises ClientDisconnected: there is no connection any more.
+        :param oids: is consumed before this returns.
+        :raises ClientDisconnected: the connection is lost.
         """
-        # The rest is asked for when the first have come, and an iterable may be anything.
+        # A list: the rest is requested later, in another thread, and an iterable of the
+        # application's must not run there.
         rest = iter(list(oids))
         for _ in range(_REQUESTS):
             self._ask_for_some(protocol, rest, tid)
 
     def wait_for(self, oid: bytes) -> bool:
-        """Wait for a record if it is on its way; return whether it was.
+        """Wait for a record if it is requested; return whether it was.
 
-        :raises ClientStorageError: this is the thread that it would come in.
+        :raises ClientStorageError: this call would deadlock; see `ClientProtocol.check_may_wait`.
         """
         request = self._under_way.get(oid)
         if request is None:
@@ -74,7 +76,7 @@ class Prefetches:
         def done() -> None:
             self._forget(oids)
             try:
-                # A long answer is about the first few only.
+                # The server cuts a long answer: it is about the first oids only.
                 left = oids[request.answered :]
                 if left and request.answered:
                     self._ask(protocol, left, tid, rest)
@@ -109,10 +111,10 @@ class Prefetches:
 
 
 class _Request:
-    """Records that are asked for together, and the threads that wait for them.
+    """Records that are requested together, and the threads that wait for them.
 
-    :param done: called when all answers have come, or none will.
-    :ivar answered: of how many records there are answers.
+    :param done: called when all calls have been answered, or the connection is lost.
+    :ivar answered: how many records have been answered.
     """
 
     def __init__(self, protocol: ClientProtocol, done: Callable[[], None]) -> None:
@@ -124,15 +126,15 @@ class _Request:
         self._waiting: list[Waiter] | None = []
 
     def answer(self, keep: Callable[[Any], int]) -> _Answer:
-        """Return what takes the answer to one more call.
+        """Return a receiver for the answer to one more call.
 
-        :param keep: puts it into the cache; returns of how many records it is.
+        :param keep: puts the answer into the cache; returns how many records it has.
         """
         self._calls += 1
         return _Answer(self, keep)
 
     def received(self, records: int) -> None:
-        """There is one more answer, of so many records."""
+        """Count an answer with so many records."""
         self.answered += records
         self._calls -= 1
         if not self._calls:
@@ -160,7 +162,7 @@ class _Request:
 
 
 class _Answer:
-    """Takes an answer as a Deferred would, and a great many of them at less cost."""
+    """Receives an answer, at less cost than a Deferred."""
 
     __slots__ = ("_keep", "_request")
 
@@ -169,19 +171,19 @@ class _Answer:
         self._keep = keep
 
     def callback(self, result: Any) -> None:
-        """This is the answer."""
+        """See `calls.waiter.Answer`."""
         records = 0
         try:
             records = self._keep(result)
         except Exception as error:
             _log.error("prefetch failed: %s", error)
         finally:
-            # Ctrl-C may come at any time, and others wait.
+            # Also after Ctrl-C: other threads wait for this.
             self._request.received(records)
 
     def errback(self, error: BaseException) -> None:
-        """The answer is an exception, or there will be none."""
+        """See `calls.waiter.Answer`."""
         if not isinstance(error, (POSKeyError, ClientDisconnected)):
             _log.error("prefetch failed: %s", error)
-        # Nobody needs to ask again for what does not exist.
+        # POSKeyError is an answer: do not request that object again.
         self._request.received(1 if isinstance(error, POSKeyError) else 0)

@@ -1,4 +1,4 @@
-"""Records that are loaded together with the one that is wanted, because they may be wanted next."""
+"""Read-ahead: loads records that are probably needed next together with the requested one."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ from .loads import into_cache, keep_many
 
 __all__ = ["ReadAhead"]
 
-#: Finds references without parsing the record: in a pickle, an oid is a string with its length
-#: before it. Whatever else looks like that does no harm: there is no such object. (Zeros and then a
-#: small number are what texts of eight letters do not have, and oids up to 34 billion do.)
+#: Finds references without parsing the record. In a pickle, an oid is a string with its length
+#: before it. Oids up to 34 billion begin with three zeros and a small number; texts of eight
+#: letters do not. Other bytes that match do no harm: there is no such object.
 _references = re.compile(rb"\x08(\0\0\0[\0-\x07].{4})", re.DOTALL).findall
 
-#: How many records to remember, how long they may be, and how many references they have at least.
+#: How many records to remember, how long (bytes) they may be, and how many references they must
+#: have.
 _RECENT = 8
 _LONGEST = 16 * 1024
 _LEAST = 4
 
-#: How many references may be left out between two that are followed one after the other.
+#: How many references may be skipped between two that are followed in order.
 _GAP = 2
 
-#: How many records to read ahead of the first time, and how many at most.
+#: How many records to read ahead at first, and at most.
 _FIRST = 8
 _MOST = 64
 
 
 class ReadAhead:
-    """Loads records, and guesses from the order of the loads what is wanted next.
+    """Loads records, and predicts from the order of the loads which ones are needed next.
 
-    If one reference of a record is followed after another, in their order, those behind them are
-    read ahead: a few at first, more as soon as the next one behind these is wanted. To look an
-    object up in a BTree is to follow one reference of each node, and nothing is read ahead.
+    If the application loads two references of a record in their order, the following references are
+    read ahead: a few at first, more if the application loads the next one behind these. A lookup in
+    a BTree loads one reference of each node, so nothing is read ahead.
 
-    Nothing depends on it: a load asks again for what did not come, or was not kept. It needs a
-    server that speaks version 6. All methods may be called in any thread.
+    Records may be missing afterwards: then a load asks for them again. It needs a server with
+    version 6 of the protocol. All methods may be called in any thread.
     """
 
     def __init__(self, coherence: Coherence) -> None:
         self._coherence = coherence
-        # Each thread goes its own way through the database.
+        # One trail for each thread: threads load in different orders.
         self._trails = _Trails()
 
     def load(
@@ -68,7 +69,7 @@ class ReadAhead:
     def _load_many(
         self, protocol: ClientProtocol, oids: Sequence[bytes], tid: bytes, trail: _Trail
     ) -> tuple[bytes, bytes, bytes | None] | None:
-        """Return the first record, or None if the server has to be asked what is the matter."""
+        """Return the first record. None: call ``loadBefore``, which returns None or raises."""
         waiter = Waiter(partial(_all_into_cache, self._coherence, oids))
         first, *others = protocol.ask(waiter, "loadManyBefore", oids, tid)
         trail.loaded_ahead([other[0] for other in others if other])
@@ -84,36 +85,36 @@ def _all_into_cache(coherence: Coherence, oids: Sequence[bytes], results: Any) -
 
 
 class _Trail:
-    """Where a thread has been of late."""
+    """The records that a thread has loaded recently."""
 
     def __init__(self) -> None:
         self._recent: deque[_Record] = deque(maxlen=_RECENT)
-        # What was read ahead, and may not have been wanted so far.
+        # The records that were read ahead and that the thread has perhaps not used yet.
         self._ahead: deque[bytes] = deque(maxlen=_MOST)
 
     def loaded(self, data: bytes) -> None:
-        """A record is what was wanted."""
+        """Remember a record that the application requested."""
         if len(data) <= _LONGEST:
             references = dict.fromkeys(_references(data))
             if len(references) >= _LEAST:
                 self._recent.appendleft(_Record(references))
 
     def loaded_ahead(self, datas: Sequence[bytes]) -> None:
-        """Records were read ahead."""
+        """Remember records that were read ahead."""
         self._ahead.extendleft(data for data in reversed(datas) if len(data) <= _LONGEST)
 
     def after(self, oid: bytes) -> Sequence[bytes]:
-        """Return what may be wanted after `oid`, which is wanted now and not in the cache."""
+        """Return the oids to read ahead when `oid` is loaded, which is not in the cache."""
         found = False
         for record in self._recent:
             if oid in record.references:
                 found = True
                 if ahead := record.follow(oid):
-                    # It is worth while to remember this one for longer.
+                    # Remember this record for longer: its references are being followed.
                     self._recent.remove(record)
                     self._recent.appendleft(record)
                     return ahead
-        # They are wanted in their order, so each of them is looked into only once.
+        # The application uses them in this order, so each one is searched only once.
         while not found and self._ahead:
             data = self._ahead.popleft()
             if oid in data:
@@ -132,24 +133,24 @@ class _Trails(local):
 class _Record:
     """A record, and how far its references were followed.
 
-    :ivar references: the oids, in their order.
+    :ivar references: the oids in the order of the record.
     """
 
     __slots__ = ("_end", "_most", "references")
 
     def __init__(self, references: dict[bytes, None]) -> None:
         self.references = references
-        # The place behind the last one that was followed or read ahead; 0 if there was none.
+        # The index behind the last reference that was followed or read ahead; 0 if there is none.
         self._end = 0
         self._most = _FIRST
 
     def follow(self, oid: bytes) -> Sequence[bytes]:
-        """The reference to `oid` is followed; return what may be wanted after it."""
+        """Note that the reference to `oid` is followed; return the oids to read ahead."""
         order = tuple(self.references)
         place = order.index(oid)
         end, self._end = self._end, place + 1
         if place < end and self._most > _FIRST:
-            # It was read ahead, and the cache did not keep it.
+            # It was read ahead, but the cache has dropped it: read-ahead does not pay here.
             self.references = {}
             return ()
         if not end or not 0 <= place - end <= _GAP:

@@ -1,4 +1,4 @@
-"""Records that are not in the cache, on the shortest way that there is for them."""
+"""Loads records that are not in the cache."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Reader"]
 
 
 class Reader:
-    """Gets records that the cache did not have when it was asked.
+    """Loads records that were not in the cache.
 
-    :param cache: what `coherence` asks, see `cache.ClientCache`.
-    :param connect: returns the connection, and waits for it if need be.
+    :param cache: the cache of `coherence`, see `cache.ClientCache`.
+    :param connect: returns the connection; waits for it if necessary.
     :param is_connected: returns whether there is a connection.
     :param reads_ahead: see `ClientStorage`.
     """
@@ -34,7 +34,7 @@ class Reader:
         self._coherence = coherence
         self._connect = connect
         self._is_connected = is_connected
-        #: A file that was opened a moment ago is still being indexed.
+        #: Only a cache in a file has it: a thread indexes the file after it was opened.
         self._wait_until_indexed = getattr(cache, "wait_until_indexed", None)
         self._prefetches = Prefetches(coherence)
         self._read_ahead = ReadAhead(coherence) if reads_ahead else None
@@ -42,11 +42,11 @@ class Reader:
     def fetch(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
         """Return a revision, see `ClientStorage.loadBefore`.
 
-        It may be in the cache by now: in a file that had to be indexed, or since it was on its way.
+        The cache may have it by now: its file has been indexed, or a prefetch has been answered.
         """
         cached = None
         if self._wait_until_indexed is not None and not self._is_connected():
-            # While there is no server, the file has to say all that it can.
+            # Without a server, the file is the only source.
             self._wait_until_indexed()
             cached = self._coherence.load_before(oid, tid)
         if cached is None and self._prefetches.wait_for(oid):
@@ -59,7 +59,7 @@ class Reader:
         return protocol.load(Waiter(into_cache(self._coherence, oid)), oid, tid)
 
     def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:
-        """Have records brought into the cache; do not wait for them.
+        """Request records for the cache; do not wait for them.
 
         :raises ClientDisconnected: there is no connection.
         """

@@ -1,4 +1,4 @@
-"""What the server tells of its storage: which one it is, how large it is, and what it can do."""
+"""Facts about the server's storage: its identity, its size, and its features."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ _OPTIONAL_INTERFACES = (
 
 
 class StorageInfo:
-    """The server's facts about its storage.
+    """Facts about the server's storage.
 
-    Servers tell them when a client connects, after its own commits, and after a pack. Commits of
-    other clients change how large the storage is, too. To tell everybody would cost each client
-    something for each commit, for what is hardly ever asked; so `current` asks the server, if there
-    has been a transaction since the facts were told.
+    The server sends them when a client connects, after its own commits, and after a pack. It does
+    not send them after commits of other clients, because the size is rarely needed. So `current`
+    asks the server if there was a transaction since the last full answer.
 
-    :param last_transaction: tells the last transaction that this client has heard of.
+    :param last_transaction: returns the last transaction that this client has seen.
     :ivar server: the name of the server's address; None before the first connection.
-    :ivar identity: what tells the served storage from all others in the world.
+    :ivar identity: identifies the served storage uniquely.
     :ivar keeps_blobs: whether the served storage has blobs.
     """
 
@@ -49,7 +48,7 @@ class StorageInfo:
             "supportsUndo": False,
             "interfaces": (),
         }
-        # The last transaction that they take into account.
+        # The last transaction that the facts include.
         self._as_of: bytes | None = None
 
     def __getitem__(self, name: str) -> Any:
@@ -58,7 +57,7 @@ class StorageInfo:
     def connected(
         self, protocol: ClientProtocol, facts: Mapping[str, Any], storage_id: str
     ) -> None:
-        """A server has told all facts, right after all that had been missed.
+        """Take all facts from a server, after the client has applied the missed invalidations.
 
         :param protocol: the connection that is about to be used.
         :param storage_id: the storage's name at the server.
@@ -66,7 +65,7 @@ class StorageInfo:
         self._facts.update(facts)
         self._as_of = self._last_transaction()
         self.server = _peer_name(protocol.connected_to)
-        # A stock server does not tell, and has an address for each way to reach it.
+        # ZEO's server sends no instance. Its address may differ between two clients of one server.
         self.identity = (facts.get("instance") or self.server, storage_id)
         restores = self._is_provided(interfaces.IBlobStorageRestoreable)
         self._restores_blobs = restores and protocol.is_extended
@@ -87,14 +86,14 @@ class StorageInfo:
         return name in map(tuple, self._facts["interfaces"])
 
     def update(self, facts: Mapping[str, Any]) -> None:
-        """A server has told some of the facts, on its own."""
+        """Take facts that the server has sent on its own."""
         self._facts.update(facts)
 
     def current(self, name: str, ask: Callable[[], Mapping[str, Any] | None]) -> Any:
         """Return a fact as of the last transaction.
 
-        :param ask: asks the server for all facts. None: it cannot be asked now, and the last known
-            one has to do.
+        :param ask: asks the server for all facts. If it returns None, the last known fact is
+            returned.
         """
         last = self._last_transaction()
         if last != self._as_of:
