@@ -7,11 +7,13 @@ argument.
 from __future__ import annotations
 
 from . import greenlets
+from .access import ReactorAccess
 from .signals import handle_signals
 from .thread import OwnReactor, ReactorThread, call_after_fork, release, shared
 
 __all__ = [
     "OwnReactor",
+    "ReactorAccess",
     "ReactorThread",
     "call_after_fork",
     "greenlets",

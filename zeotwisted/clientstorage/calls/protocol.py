@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, ProtocolError
@@ -32,6 +32,7 @@ from zeotwisted.protocol import (
     Session,
     WireError,
 )
+from zeotwisted.reactor import ReactorAccess
 from zeotwisted.transport import (
     Liveness,
     Manners,
@@ -69,9 +70,7 @@ class ClientProtocol(protocol.Protocol):
 
     The methods for calls may be used in any thread. Everything else belongs to the reactor's.
 
-    :param clock: the reactor.
-    :param call_from_thread: runs a function in the reactor's thread; may be called in any.
-    :param is_reactor_thread: returns whether the calling thread is the reactor's thread.
+    :param access: the reactor.
     :param push: receives the calls that the server makes.
     :param limit: the longest message to accept, in bytes.
     :param liveness_timeout: the longest silence of the server, in seconds; 0 for any.
@@ -84,9 +83,7 @@ class ClientProtocol(protocol.Protocol):
 
     def __init__(
         self,
-        clock: IReactorTime,
-        call_from_thread: Callable[..., Any],
-        is_reactor_thread: Callable[[], bool],
+        access: ReactorAccess,
         push: Push,
         limit: int = DEFAULT_LIMIT,
         liveness_timeout: float = 0.0,
@@ -95,11 +92,11 @@ class ClientProtocol(protocol.Protocol):
         self.lost: Deferred[Exception] = Deferred()
         self.read_only = False
         self.tells_tids = False
-        self._clock = clock
-        self._is_reactor_thread = is_reactor_thread
+        self._clock = access.reactor
+        self._is_reactor_thread = access.is_current
         self._push = push
         self._session = Session(ClientHandshake(), limit)
-        self._call_from_thread = call_from_thread
+        self._call_from_thread = access.reactor.callFromThread
         self._ids = itertools.count(1)
         self._calls = Calls()
         # None if only the reactor reads.

@@ -22,6 +22,7 @@ from zeotwisted.exceptions import (
     ServerException,
 )
 from zeotwisted.protocol import WireError
+from zeotwisted.reactor import ReactorAccess
 from zeotwisted.transport import HandshakeError
 
 from ..calls import ClientProtocol, Push
@@ -35,7 +36,7 @@ from .states import TRANSITIONS, USABLE, Input, State
 from .target import Target, Wanted
 from .verification import ServerIsOlder, verify
 
-__all__ = ["ClientConnection", "ConnectionOwner", "ReactorAccess"]
+__all__ = ["ClientConnection", "ConnectionOwner"]
 
 _log = logging.getLogger("zeotwisted.client")
 
@@ -55,16 +56,6 @@ _REFUSALS = (ProtocolError, ReadOnlyError, ServerException, ServerIsOlder, Hands
 
 #: The calls by which a server sends a blob.
 BLOB_PUSHES = frozenset({"receiveBlobStart", "receiveBlobChunk", "receiveBlobStop"})
-
-
-class ReactorAccess(Protocol):
-    """A reactor and its thread; see `zeotwisted.reactor.thread`."""
-
-    reactor: Any
-
-    def is_current(self) -> bool: ...
-
-    def is_running(self) -> bool: ...
 
 
 class ConnectionOwner(Protocol):
@@ -315,9 +306,7 @@ class ClientConnection:
 
     def _make_protocol(self, push: Push) -> ClientProtocol:
         protocol = ClientProtocol(
-            self._reactor,
-            self._reactor.callFromThread,
-            self._access.is_current,
+            self._access,
             push,
             liveness_timeout=self._target.liveness_timeout,
         )
