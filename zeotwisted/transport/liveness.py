@@ -1,4 +1,4 @@
-"""Noticing that a peer is gone, although nobody says so.
+"""Notices that a peer is gone although the connection is not closed.
 
 A power cut, a firewall that drops packets, a stopped process: the connection looks as good as ever,
 and only silence tells. It is counted in ticks of a timer rather than measured with a clock. When it
@@ -50,7 +50,7 @@ class Silence:
 
     def __init__(self, manners: Manners) -> None:
         self.heard = False
-        #: For how many ticks nothing was heard.
+        #: The number of ticks since the last message.
         self.ticks = 0
         self._manners = manners
         self._waited = 0
@@ -58,7 +58,7 @@ class Silence:
     def tick(self, waiting: bool) -> Verdict:
         """Some time has passed.
 
-        :param waiting: whether somebody here waits for the peer.
+        :param waiting: whether a caller at this end waits for the peer.
         """
         if self.heard:
             self.heard = False
@@ -80,12 +80,12 @@ class Liveness:
 
     :param clock: the reactor.
     :param timeout: the longest silence, in seconds.
-    :param waiting: whether somebody here waits for the peer.
+    :param waiting: whether a caller at this end waits for the peer.
     :param progress: a value that changes when the peer takes some of what waits to be sent, which
         shows that it is there although it says nothing.
     :param probe: asks the peer to say something.
     :param gone: is called once, with the length of the silence in seconds.
-    :ivar silence: hears what the peer says.
+    :ivar silence: counts the ticks without a message from the peer.
     """
 
     def __init__(

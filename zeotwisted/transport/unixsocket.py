@@ -60,7 +60,7 @@ class UnixSocketEndpoint:
 
 @implementer(IListeningPort)
 class _Port:
-    """A port that lets go of the lock when it is closed."""
+    """A port that releases the lock when it is closed."""
 
     def __init__(self, port: IListeningPort, lock: zc.lockfile.LockFile) -> None:
         self._port = port
@@ -93,9 +93,9 @@ def _lock(path: str) -> zc.lockfile.LockFile:
 
 
 def _remove_left_behind(path: str) -> None:
-    """Remove a socket at which nobody answers.
+    """Remove a socket at which no process listens.
 
-    :raises OSError: somebody does, or it is no socket.
+    :raises OSError: a process listens at it, or it is no socket.
     """
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
