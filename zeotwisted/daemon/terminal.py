@@ -23,7 +23,7 @@ class Terminal:
     _fd: int | None
 
     def say(self, line: str) -> None:
-        """Write a line, if there is still somebody to read it."""
+        """Write a line, if the terminal can still be written to."""
         if self._fd is not None:
             with contextlib.suppress(OSError):
                 os.write(self._fd, f"{line}\n".encode(errors="backslashreplace"))
