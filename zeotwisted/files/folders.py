@@ -1,4 +1,4 @@
-"""Folders that anybody may remove at any time, for example a cleaner of temporary files."""
+"""Folders that another process may remove at any time, such as a cleaner of temporary files."""
 
 from __future__ import annotations
 
