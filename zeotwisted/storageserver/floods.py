@@ -54,7 +54,7 @@ class Kind(Enum):
 
 
 class Floods:
-    """Tells which lines to write. It belongs to the reactor's thread.
+    """Decides which lines to write. Use it only in the reactor's thread.
 
     A delayed call is pending only while there are lines that were left out; `close` ends that.
 

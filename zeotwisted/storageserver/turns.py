@@ -12,7 +12,7 @@ __all__ = ["Turns"]
 
 
 class Turns:
-    """A lock whose waiters are let in by a loop.
+    """A lock that a loop hands to its waiters.
 
     Twisted's `DeferredLock` lets the next one in from within the release of the one before. When
     what they do is done at once, the stack grows with their number, which a client decides.

@@ -22,7 +22,7 @@ __all__ = ["Publication", "Publications"]
 class Publication:
     """One transaction's place in the queue.
 
-    :ivar origin: the client that committed it and need not be told; None for one from outside.
+    :ivar origin: the client that committed it, which is not notified; None for one from outside.
     """
 
     __slots__ = ("oids", "origin", "outcome", "tid")
