@@ -335,7 +335,7 @@ class TLSTransport(Protocol):
                 self._end()
 
     def _end(self) -> None:
-        """Tell the peer that nothing follows."""
+        """Send close_notify and close the connection."""
         self._state = _State.LOST
         # Do not wait for the peer's close_notify.
         with self._lock, suppress(ssl.SSLError):
