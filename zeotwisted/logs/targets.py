@@ -111,7 +111,7 @@ class FileTarget:
                 self._number = self._open()
             self._descriptor.write(self._number, item)
         except Exception:
-            # The folder may be another one by the next line.
+            # The folder may be replaced before the next line, so open the file again then.
             self.close()
             raise
 
@@ -209,7 +209,7 @@ class LogFileTarget:
                 self._file = LogFile.fromFullPath(self._path)
             self._file.write(item)
         except Exception:
-            # After a rotation that fails, it is of no use.
+            # After a failed rotation the file cannot be used any more.
             self.close()
             raise
 
