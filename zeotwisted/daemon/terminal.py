@@ -29,7 +29,7 @@ class Terminal:
                 os.write(self._fd, f"{line}\n".encode(errors="backslashreplace"))
 
     def close(self) -> None:
-        """Let it go: the shell, or a program that reads the output, may wait for its end."""
+        """Close it: the shell, or a program that reads the output, may wait for its end."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
