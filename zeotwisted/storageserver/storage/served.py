@@ -132,12 +132,12 @@ class ServedStorage:
         self.loads = None if answers_at_once(storage) else Loads(storage, in_thread)
         self._packs = 0
         self._clock = clock
-        # In the order of their registration; there may be many, and they come and go.
+        # In the order of registration. A dict, because there may be many, and each may be removed.
         self._listeners: dict[Listener, None] = {}
         # The listeners with queued broadcasts that are not sent yet.
         self._told: list[Listener] = []
         with contextlib.suppress(OSError):
-            # Its permissions are to be seen before somebody removes it.
+            # Read its permissions before another process removes it.
             ensure_temporary_folder(storage)
         storage.registerDB(_Database(self))
         if options.client_conflict_resolution:
