@@ -1,8 +1,8 @@
-"""Unix sockets that outlive their daemon, and those that are in use.
+"""Unix sockets: removes one that a killed daemon left, and refuses one that is in use.
 
-A daemon that is killed leaves its socket in the file system. Twisted tells whether it is in use by
-the number of a process, which in a container is the same for each daemon. Here the system is
-asked: a lock ends with the process that has it, and nobody answers at a socket that was left.
+A daemon that is killed leaves its socket in the file system. Twisted checks by process id whether
+the socket is in use, but in a container each daemon has the same id. Here, a file lock shows it,
+which the system releases when the process ends, and a connection, which a stale socket refuses.
 """
 
 from __future__ import annotations
