@@ -53,7 +53,7 @@ __all__ = [
     "writes_to_terminal",
 ]
 
-#: By which name `logging` knows what comes from Twisted's log.
+#: The logger name of records that come from Twisted's log.
 _LOGGER = "zeotwisted.server"
 
 #: The key of an event for the record that it was made of.
