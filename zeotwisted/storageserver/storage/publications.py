@@ -2,9 +2,9 @@
 
 A storage reports a new transaction in any thread: in the one that finishes a commit, or in its own
 if it is a client of another server. The order of these reports is the order of the transactions,
-and all clients have to be told in this order.
+and all clients have to be notified in this order.
 
-Therefore a place in the queue is taken in the storage's thread, while the storage reports. The
+Therefore the storage's thread takes a place in the queue while it reports the transaction. The
 reactor's thread empties the queue from the front, up to the first transaction whose outcome is not
 known yet.
 """
