@@ -60,7 +60,7 @@ def _address(parse: type, text: str) -> Address:
         scheme, _, place = address.partition("://")
         raise ValueError(f"{text!r} is not an address; write it without {scheme}://, as in {place}")
     # A host without a port is either an incomplete address or a path that lacks its slash.
-    # With port 0 a server would listen at a random port, which no client knows.
+    # Without a port, a server would listen at a port that no client knows.
     if isinstance(address, str):
         try:
             check_socket_path(address)

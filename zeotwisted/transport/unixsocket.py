@@ -112,10 +112,10 @@ def _remove_left_behind(path: str) -> None:
             os.remove(path)
             return
         except (TimeoutError, BlockingIOError):
-            # So many wait to be let in that there is no room for one more.
+            # The backlog of the listening socket is full.
             pass
         except OSError as error:
-            # It takes another kind of connection.
+            # It is a socket of another type, such as a datagram socket.
             if error.errno != errno.EPROTOTYPE:
                 raise
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
