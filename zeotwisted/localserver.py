@@ -167,7 +167,7 @@ def _start_process(text: str) -> tuple[Address, Callable[[], None]]:
     address = started["address"]
 
     def stop() -> None:
-        # The end of its input tells the child to stop, as does the end of this process.
+        # The child stops at the end of its input, which also comes when this process ends.
         if process.poll() is None:
             try:
                 process.communicate(timeout=_STOP_TIMEOUT)

@@ -178,7 +178,7 @@ def seconds(value: Any) -> float:
 
 
 def longest_silence(value: Any) -> float:
-    """A length of time; None stands for ever, as 0 does."""
+    """A length of time. None and 0 both mean no limit."""
     return seconds(value or 0) if value is None or value is False else seconds(value)
 
 

@@ -34,7 +34,7 @@ _NO_HOST = re.compile(r"""[\s="'<>]""")
 #: An IPv6 address without brackets, with what looks like a port behind it.
 _BARE_IPV6 = re.compile("[0-9a-f]*:[0-9a-f:.]*:[0-9]{2,5}", re.IGNORECASE)
 
-#: Clients send blobs in chunks of this order, so with a smaller limit nobody could store any.
+#: Clients send blobs in chunks of about this size. With a smaller limit no client can store any.
 SMALLEST_MESSAGE_LIMIT = 2**16
 
 
@@ -60,7 +60,7 @@ def _address(parse: type, text: str) -> Address:
         scheme, _, place = address.partition("://")
         raise ValueError(f"{text!r} is not an address; write it without {scheme}://, as in {place}")
     # A host without a port is either an incomplete address or a path that lacks its slash.
-    # It never means what it says: a server would listen at a port that nobody knows.
+    # Without a port, a server would listen at a port that no client knows.
     if isinstance(address, str):
         try:
             check_socket_path(address)

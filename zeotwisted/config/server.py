@@ -26,7 +26,7 @@ __all__ = [
     "storage_section",
 ]
 
-#: The storage's name when its section has none. Clients ask for it unless told otherwise.
+#: The storage's name when its section has none. It is also the default of clients.
 DEFAULT_NAME = "1"
 
 StoragePath = str | os.PathLike[str]

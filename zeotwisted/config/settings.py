@@ -45,7 +45,7 @@ class Setting:
         return self.description.partition(". ")[0].rstrip(".")
 
     def convert(self, text: str) -> Any:
-        """Return the value that `text` stands for.
+        """Return the value that `text` means.
 
         :raises ValueError: it stands for none; the message says what to write instead.
         """

@@ -165,7 +165,7 @@ def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpo
 
 @implementer(IStreamServerEndpoint)
 class _Secured:
-    """An endpoint that speaks TLS."""
+    """An endpoint that uses TLS."""
 
     def __init__(self, reactor: Any, place: IStreamServerEndpoint, context: SSLContext) -> None:
         self._reactor = reactor

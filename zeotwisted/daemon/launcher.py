@@ -136,7 +136,7 @@ def _lives(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        # It is somebody else's.
+        # The process belongs to another user.
         return True
     return True
 

@@ -23,13 +23,13 @@ class Terminal:
     _fd: int | None
 
     def say(self, line: str) -> None:
-        """Write a line, if there is still somebody to read it."""
+        """Write a line, if the terminal can still be written to."""
         if self._fd is not None:
             with contextlib.suppress(OSError):
                 os.write(self._fd, f"{line}\n".encode(errors="backslashreplace"))
 
     def close(self) -> None:
-        """Let it go: the shell, or a program that reads the output, may wait for its end."""
+        """Close it: the shell, or a program that reads the output, may wait for its end."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

@@ -1,4 +1,4 @@
-"""Folders that anybody may remove at any time, for example a cleaner of temporary files."""
+"""Folders that another process may remove at any time, such as a cleaner of temporary files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _log = logging.getLogger("zeotwisted")
 
 _T = TypeVar("_T")
 
-#: How often a folder may vanish between being made and being used.
+#: How many attempts `Folder.use` makes, as the folder may be removed before each use.
 _TRIES = 5
 
 
 class Folder:
-    """A folder that is made again when it is needed and not there.
+    """A folder that is made again if it is missing when it is needed.
 
     It gets the permissions that it had when it was last seen. All methods may be called in any
-    thread, and other processes may do the same.
+    thread, and in several processes at a time.
     """
 
     def __init__(self, path: str) -> None:
@@ -58,7 +58,7 @@ class Folder:
                 os.chmod(self.path, self._mode)
 
     def use(self, use: Callable[[str], _T]) -> _T:
-        """Return what `use` returns. It is called with the path, again if that is gone by then.
+        """Return what `use` returns. It is called with the path, again if the folder is gone.
 
         :raises OSError: the folder cannot be made, or `use` raises it.
         """

@@ -1,6 +1,6 @@
 """The daemon's log: where its lines come from, and where they go. See `logs` for a picture.
 
-Rule: lines flow one way. Nobody waits for a log, and no log is fed by its own failure.
+Rule: lines flow one way. No caller waits for a log, and a log does not log its own failures.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ __all__ = [
     "writes_to_terminal",
 ]
 
-#: By which name `logging` knows what comes from Twisted's log.
+#: The logger name of records that come from Twisted's log.
 _LOGGER = "zeotwisted.server"
 
 #: The key of an event for the record that it was made of.
@@ -122,7 +122,7 @@ class FileLog:
 
     @classmethod
     def of(cls, file: Any) -> FileLog:
-        """Return the log that goes to a stream, or to a file that somebody has opened."""
+        """Return the log that goes to a stream, or to a file that is already open."""
         if file in (sys.stdout, sys.stderr):
             return cls(stream_target(file))
         return cls(FileTarget(file.name))
@@ -298,7 +298,7 @@ def _complete(record: logging.LogRecord) -> logging.LogRecord:
     try:
         text = record.getMessage()
     except Exception as error:
-        # A slip in a line for the log must not fail the commit that it tells of.
+        # A mistake in a log line must not make the commit fail that the line describes.
         text = f"{record.msg!r} with {record.args!r}: {error}"
     record.msg, record.args = text, None
     return record

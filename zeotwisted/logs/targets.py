@@ -58,7 +58,7 @@ class Target(Protocol):
 
 
 class _Descriptor:
-    """Writes to a file descriptor, and waits where nobody reads a pipe."""
+    """Writes to a file descriptor, and waits while a pipe has no reader."""
 
     def __init__(self) -> None:
         self._abandoned = threading.Event()
@@ -111,12 +111,12 @@ class FileTarget:
                 self._number = self._open()
             self._descriptor.write(self._number, item)
         except Exception:
-            # The folder may be another one by the next line.
+            # The folder may be replaced before the next line, so open the file again then.
             self.close()
             raise
 
     def _open(self) -> int:
-        # Without O_NONBLOCK, the start would wait for somebody to read a named pipe.
+        # Without O_NONBLOCK, the start would block until another process reads a named pipe.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         return os.open(self._path, flags, 0o666)
 
@@ -209,7 +209,7 @@ class LogFileTarget:
                 self._file = LogFile.fromFullPath(self._path)
             self._file.write(item)
         except Exception:
-            # After a rotation that fails, it is of no use.
+            # After a failed rotation the file cannot be used any more.
             self.close()
             raise
 
@@ -218,7 +218,7 @@ class LogFileTarget:
         self._file = LogFile.fromFullPath(self._path)
 
     def abandon(self) -> None:
-        """A file of a disk does not wait for anybody."""
+        """Do nothing: a file on a disk never waits for a reader."""
 
     def close(self) -> None:
         file, self._file = self._file, None

@@ -160,7 +160,7 @@ class LogWriter:
 
     def _try(self, line: Any) -> None:
         if not self._tell_lost() or not self._written(line):
-            # There is no place where this could be told but the log itself, later.
+            # Only the log itself can report this, later.
             with self._changed:
                 self._lost += 1
 

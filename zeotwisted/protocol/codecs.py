@@ -41,7 +41,7 @@ class EncodeError(ValueError):
 class Codec(NamedTuple):
     """One encoding. Both functions may be called from any thread."""
 
-    #: The letter that stands for it in the handshake.
+    #: Its letter in the handshake.
     letter: bytes
     #: Raises `EncodeError`.
     encode: Callable[[Message], bytes]

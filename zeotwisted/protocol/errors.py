@@ -184,7 +184,7 @@ class _Teller:
     def tell(self, error: BaseException, depth: int) -> tuple[str, Any]:
         class_ = type(error)
         if issubclass(class_, ServerException):
-            # This server is itself a client of another one, whose words are what matters.
+            # This server is a client of another server, whose message names the cause.
             arguments = _error_arguments(error)
             if issubclass(class_, OSError):
                 class_ = next(base for base in class_.__mro__ if base in _OS_ERRORS)

@@ -27,7 +27,7 @@ _ALLOWANCE = 2**17
 
 _TOO_MUCH = "..."
 
-#: How long the text may be that stands for an object.
+#: The greatest length of the text that replaces an object.
 _LONGEST_TEXT = 1000
 
 
@@ -36,7 +36,7 @@ class Unreadable(ValueError):
 
 
 class Unknown:
-    """Stands for an object of some class; the representation tells which."""
+    """Replaces an object; its representation names the object's class."""
 
     def __init__(self, name: str) -> None:
         self._name = name[:_LONGEST_TEXT]

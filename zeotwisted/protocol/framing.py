@@ -58,8 +58,8 @@ class FrameDecoder:
     def whole(self, data: bytes) -> bytes | None:
         """Return the frame that `data` is, if it is one and nothing else.
 
-        Small messages come like that, and need nothing of what `feed` does. It is there for
-        whatever is not: this changes nothing, and refuses nothing.
+        The fast path of small messages. Otherwise it returns None: pass `data` to `feed`. This
+        method changes no state, and raises nothing.
         """
         size = len(data) - _HEADER_SIZE
         if self._header or self._body is not None or not 0 <= size <= self.limit:

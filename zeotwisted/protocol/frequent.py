@@ -1,10 +1,9 @@
 """The messages that come most often, recognised as a whole.
 
-Clients load records one by one, and stock clients store them so; a stock server answers. These
-messages always look the same but for ids, records and numbers, at places that are known. Here they
-are compared with what they look like, which takes a tenth of the time that the stack machine of
-`pickles` needs, and spares a load the checks of all that it might be instead. What is
-returned here is what the codecs and the tables return; any other message takes their general path.
+These are loads, the answers of stock servers to loads, and the stores of stock clients. They differ
+only in ids, records and numbers, which are at known places. So regular expressions recognise them,
+in a tenth of the time that the stack machine of `pickles` needs. The results equal those of the
+codecs and the tables of calls. Any other message takes the general path.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ LOADS: Mapping[bytes, Callable[[bytes | bytearray], Load | None]] = {
 def read(data: bytes | bytearray) -> Any:
     """Return the message that `data` is the pickle of, if it is an answer to a load, or a store."""
     if type(data) is not bytes:
-        # Such are the long ones, where the bytes are what costs.
+        # A long message, in a bytearray: its bytes cost more than the decoding.
         return None
     match = _ANSWER(data)
     if match is not None:

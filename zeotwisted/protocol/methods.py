@@ -38,7 +38,7 @@ _Kind: TypeAlias = "Callable[[Any], bool]"
 
 
 class BadArguments(TypeError):
-    """A call's arguments are not those that its name asks for."""
+    """The arguments do not fit the call."""
 
 
 class Call(NamedTuple):
@@ -63,7 +63,7 @@ class Call(NamedTuple):
     def check(self, args: Any, extended: bool = True) -> None:
         """Check the arguments.
 
-        :param extended: the peer speaks version 6.
+        :param extended: the connection uses version 6.
         :raises BadArguments: their number or their kinds are wrong.
         """
         if type(args) is not tuple or not self.required <= len(args) <= len(self.kinds):

@@ -3,7 +3,7 @@
 A pickle is a program, and general unpicklers run whatever a peer sends: they import modules,
 call what they find there, and allocate what the program claims to need. `loads` interprets only
 the opcodes that build plain data (`picklemachine`), and looks up names of classes in one literal
-table (`pickleclasses`). Nothing on this side of the table can be changed by a message.
+table (`pickleclasses`). A message cannot change the tables.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["PickleError", "dumps", "loads"]
 def loads(data: bytes | bytearray, allowance: Allowance = ANY) -> Any:
     """Return the plain value that `data` describes.
 
-    :param allowance: tells how many opcodes there may be, which are about as many as values.
+    :param allowance: limits the number of opcodes, which is about the number of values.
     :raises PickleError: `data` is cut off, malformed, nested too deeply, or contains anything but
         ``None``, booleans, numbers, strings, bytes, tuples, lists, dicts, sets, and the classes
         in this module's tables; or too much of that.
@@ -38,10 +38,10 @@ def loads(data: bytes | bytearray, allowance: Allowance = ANY) -> Any:
 
 
 class _Pickler(pickle.Pickler):
-    """Refuses on this side what no peer would accept on the other."""
+    """Refuses what no peer would accept."""
 
     def reducer_override(self, obj: Any) -> Any:
-        # It is asked for an object and then, with the class itself, for the object's class.
+        # The pickler calls this with the object, and then with the object's class.
         class_ = obj if isinstance(obj, type) else type(obj)
         key = (class_.__module__, class_.__qualname__)
         if key in CALLABLES or key in INSTANCES:

@@ -1,8 +1,8 @@
 """One end of a connection: the handshake, then calls and answers.
 
-`Session` is given the bytes that arrive and yields what they mean; it is asked for the bytes to
-send. What may happen when is the table `TRANSITIONS`. An error is terminal: whatever a session
-yields after it would be a guess.
+`Session` decodes the bytes that arrive into events, and encodes the bytes to send. It does no I/O.
+The table `TRANSITIONS` says what is allowed in each state. After an error the session is closed,
+because the rest of the stream cannot be understood.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ __all__ = [
     "WireError",
 ]
 
-#: What ZEO 5 and 6 speak.
+#: The version of ZEO 5 and 6.
 STOCK = b"5"
-#: What zeotwisted speaks to zeotwisted. It always means msgpack.
+#: The version between two zeotwisted ends. Its encoding is always msgpack.
 EXTENDED = b"6"
 
 #: What a monitoring client sends in place of a version.
@@ -54,7 +54,7 @@ STATUS_REQUEST = b"ruok"
 #: Limit in bytes for frames before `Session.registered`; nothing long belongs there.
 _UNREGISTERED_LIMIT = 4096
 
-#: Limit in bytes for frames after it, unless somebody asks for another.
+#: Default limit in bytes for frames after `Session.registered`.
 DEFAULT_LIMIT = 2**30
 
 _LOAD_BEFORE = SERVER_CALLS["loadBefore"]
@@ -67,7 +67,7 @@ _SMALL_ID = 2**31
 
 
 class WireError(Exception):
-    """The peer broke the protocol; the text says how. The connection is of no more use."""
+    """The peer broke the protocol; the text says how. The connection cannot be used any more."""
 
 
 class HandshakeDone(NamedTuple):
@@ -110,7 +110,7 @@ Event: TypeAlias = "HandshakeDone | StatusRequested | Called | Replied | Failed"
 
 
 class State(Enum):
-    """Where a session is in its life."""
+    """The state of a session."""
 
     HANDSHAKE = "waiting for the peer's version"
     UNREGISTERED = "waiting for the storage to be chosen"
@@ -130,7 +130,7 @@ class Input(Enum):
     ERROR = "error"
 
 
-#: Where a session spends its life. Calls, but for one, and answers do not change it.
+#: Answers, and calls except `register`, do not change this state. `register` is an error in it.
 _OPEN = State.OPEN
 
 #: What is not in this table is an error.
@@ -200,7 +200,7 @@ class ClientHandshake:
 
     def received(self, frame: bytes) -> tuple[Input, bytes, bytes]:
         letter, version = frame[:1], frame[1:]
-        # ZEO compares versions as byte strings, and so must everyone.
+        # ZEO compares versions as byte strings; both ends have to choose the same one.
         version = min(version, EXTENDED)
         if letter not in CODECS or version not in (STOCK, EXTENDED):
             raise WireError(
@@ -218,7 +218,7 @@ def _quoted(data: bytes) -> str:
 
 
 class Broadcast:
-    """A one-way call that goes to many peers, and is encoded once for each encoding of theirs."""
+    """A one-way call to many peers. It is encoded once for each encoding."""
 
     __slots__ = ("_frames", "_message")
 
@@ -257,7 +257,7 @@ class Session:
         # Recognises the call that comes most often; None while it is not allowed.
         self._load: Callable[[bytes | bytearray], Load | None] | None = None
         self._codec: Codec = CODECS[b"Z"]
-        #: What to send before anything else; the owner takes it away.
+        #: The bytes to send first. The owner sends them and clears this.
         self.greeting = b""
         opening = handshake.opening()
         if opening is not None:
@@ -290,8 +290,8 @@ class Session:
     def receive_alone(self, data: bytes) -> tuple[Event, ...] | None:
         """Return what `receive` would yield, if `data` is one message and the last one was whole.
 
-        That is how calls and answers come that somebody waits for. None: it is not so, nothing has
-        happened, and it takes `receive`.
+        The fast path of calls and answers. If it returns None, no state has changed: pass `data`
+        to `receive`.
 
         :raises WireError: the peer broke the protocol.
         """
@@ -306,7 +306,7 @@ class Session:
     def answer(self, data: bytes) -> tuple[MessageId, Any] | None:
         """Return the id and the value of the answer that `data` is, if it is just that.
 
-        The fast path of a thread that waits for an answer. Anything else takes `receive`.
+        The fast path of a thread that waits for an answer. Pass anything else to `receive`.
         """
         frame = self._frames.whole(data) if self.state is _OPEN else None
         if frame is None:
@@ -366,7 +366,7 @@ class Session:
         )
 
     def keep_alive(self) -> bytes:
-        """Return a frame that means nothing, but shows that somebody is there."""
+        """Return a frame without meaning, which shows that this end is alive."""
         return encode_frame(self._codec.encode((_KEEP_ALIVE, 0, _REPLY, None)))
 
     def _to(self, input: Input) -> None:

@@ -1,7 +1,7 @@
-"""How much one host can write to the log: the first few lines of a kind in a minute, and one that
-counts the others.
+"""Limits the log lines that one host causes: the first few lines of a kind in a minute are written,
+then one line that counts the others.
 
-Lines are counted by the host, not by label or port, which a hostile client chooses anew each time.
+Lines are counted by host. A hostile client could choose a new label or port each time.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from twisted.logger import Logger
 
 __all__ = ["Floods", "Kind", "brief"]
 
-#: How long (seconds) lines are counted before all begin anew.
+#: The time in seconds after which all counts start at zero again.
 _WINDOW = 60.0
 
-#: How many times the lines of one host all hosts together may cause. It bounds the number of hosts
-#: that are remembered, too.
+#: The limit of all hosts together, as a multiple of the limit of one host. It also bounds how many
+#: hosts are remembered.
 _HOSTS = 20
 
 
-#: How many characters of a text that a client has a part in are written to the log.
+#: How many characters of a text from a client are written to the log.
 _LONGEST = 500
 
 
 def brief(thing: object) -> str:
-    """Return the text of an error or a reason for the log: one line, and not a long one.
+    """Return the text of an error or a reason for the log, as one short line.
 
-    A client may decide parts of it, and must neither fill the log nor write lines of its own.
+    A client may choose parts of the text. It must neither fill the log nor forge log lines.
     """
     text = str(thing)
     start = "".join(char if char.isprintable() else " " for char in text[:_LONGEST])
@@ -36,8 +36,8 @@ def brief(thing: object) -> str:
 
 
 class Kind(Enum):
-    """The kinds of lines that clients cause: what the line that counts them calls them, and how
-    many of one host are written in a window."""
+    """The kinds of lines that clients cause. A value is the name in the line that counts them, and
+    the number of lines of one host that are written in a window."""
 
     PROBE = ("connections that ended before they registered for a storage", 5)
     DROPPED = ("clients that were disconnected", 20)
@@ -54,9 +54,9 @@ class Kind(Enum):
 
 
 class Floods:
-    """Tells which lines to write. It belongs to the reactor's thread.
+    """Decides which lines to write. Use it only in the reactor's thread.
 
-    A delayed call is pending only while there are lines that were left out; `close` ends that.
+    A delayed call is pending only while some lines are left out; `close` cancels it.
 
     :param clock: the reactor.
     """

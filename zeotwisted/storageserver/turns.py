@@ -1,4 +1,4 @@
-"""Letting one after the other in, however many wait."""
+"""A lock with any number of waiters."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Turns"]
 
 
 class Turns:
-    """A lock whose waiters are let in by a loop.
+    """A lock that a loop hands to its waiters.
 
-    Twisted's `DeferredLock` lets the next one in from within the release of the one before. When
-    what they do is done at once, the stack grows with their number, which a client decides.
+    Twisted's `DeferredLock` starts the next waiter inside `release`. If the waiters finish at once,
+    the stack grows with their number, and a client decides this number.
     """
 
     def __init__(self) -> None:
@@ -24,13 +24,13 @@ class Turns:
         self._waiting: deque[Deferred[None]] = deque()
 
     def __len__(self) -> int:
-        """How many wait."""
+        """The number of waiters."""
         return len(self._waiting)
 
     def acquire(self) -> Deferred[None]:
-        """Return a Deferred that fires when it is the caller's turn, which ends with `release`.
+        """Return a Deferred that fires when the caller has the lock; `release` it afterwards.
 
-        Cancelled before that, it waits no more.
+        If the Deferred is cancelled before, it leaves the queue.
         """
         turn: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(turn)
@@ -38,15 +38,15 @@ class Turns:
         return turn
 
     def release(self) -> None:
-        """End a turn."""
+        """Release the lock."""
         assert self._taken
         self._taken = False
         self._let_in()
 
     def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        """Call a function when it is its turn; return a Deferred of its result.
+        """Call a function with the lock held; return a Deferred of its result.
 
-        The turn ends when the function has returned, or the Deferred that it returned has fired.
+        If the function returns a Deferred, the lock is held until this has fired.
         """
         return Deferred.fromCoroutine(self._run(function, args))
 

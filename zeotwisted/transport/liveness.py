@@ -1,9 +1,9 @@
-"""Noticing that a peer is gone, although nobody says so.
+"""Notices that a peer is gone although the connection is not closed.
 
-A power cut, a firewall that drops packets, a stopped process: the connection looks as good as ever,
-and only silence tells. It is counted in ticks of a timer rather than measured with a clock. When it
-is this process that was stopped, or the machine's clock that was set, one tick passes, and what has
-come in meanwhile is read before the next.
+After a power cut, or when a firewall drops packets or the peer's process is stopped, the connection
+stays open. The only sign is silence. Silence is counted in ticks of a timer, not measured with a
+clock. If this process was stopped, or the machine's clock was set, only one tick passes, and the
+bytes that arrived meanwhile are read before the next tick.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 __all__ = ["Liveness", "Manners", "Silence", "Verdict"]
 
-#: How many ticks the longest silence has.
+#: The longest silence, in ticks.
 _TICKS = 12
 
-#: After how many ticks of silence to ask the peer whether it is there.
+#: Ticks of silence after which the peer is asked for an answer.
 _PROBE = 2
 
 
 class Manners(Enum):
-    """How long a peer may let us wait: for how many ticks of silence with a question open."""
+    """How many ticks a peer may be silent while this end waits for its answer."""
 
-    #: It answers at once that it is there, whatever else it does. True of our own ends.
+    #: It always answers at once. True of zeotwisted's own ends.
     PROMPT = 5
     #: It does one thing at a time. A stock server is silent to all of its clients while it votes or
-    #: finishes a transaction, and to hang up on it then would cost that transaction.
+    #: finishes a transaction. Closing the connection then would lose that transaction.
     BUSY = 9
-    #: It cannot be asked, and speaks when it wants to. True of stock clients.
+    #: It cannot be asked for an answer. True of stock clients.
     RETICENT = _TICKS
 
 
 class Verdict(Enum):
-    """What to make of a silence."""
+    """What a silence means."""
 
     FINE = "it is there"
     PROBE = "ask whether it is there"
@@ -50,7 +50,7 @@ class Silence:
 
     def __init__(self, manners: Manners) -> None:
         self.heard = False
-        #: For how many ticks nothing was heard.
+        #: The number of ticks since the last message.
         self.ticks = 0
         self._manners = manners
         self._waited = 0
@@ -58,7 +58,7 @@ class Silence:
     def tick(self, waiting: bool) -> Verdict:
         """Some time has passed.
 
-        :param waiting: whether somebody here waits for the peer.
+        :param waiting: whether a caller at this end waits for the peer.
         """
         if self.heard:
             self.heard = False
@@ -80,12 +80,12 @@ class Liveness:
 
     :param clock: the reactor.
     :param timeout: the longest silence, in seconds.
-    :param waiting: whether somebody here waits for the peer.
+    :param waiting: whether a caller at this end waits for the peer.
     :param progress: a value that changes when the peer takes some of what waits to be sent, which
         shows that it is there although it says nothing.
     :param probe: asks the peer to say something.
     :param gone: is called once, with the length of the silence in seconds.
-    :ivar silence: hears what the peer says.
+    :ivar silence: counts the ticks without a message from the peer.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ def set_tcp_options(transport: Any, timeout: float) -> None:
     if not ITCPTransport.providedBy(transport) or IUNIXTransport.providedBy(transport):
         return
     tcp: Any = transport
-    # Messages are small, and somebody waits for each of them.
+    # Messages are small, and the other end waits for each of them.
     tcp.setTcpNoDelay(True)
     tcp.setTcpKeepAlive(True)
     handle = tcp.getHandle()
@@ -149,7 +149,7 @@ class DirectWriter:
     to the transport; and until that has sent everything, all that follows goes the same way, behind
     it. Transports that are not plain sockets send as they like.
 
-    Nobody else may write to the transport.
+    No other code may write to the transport.
     """
 
     __slots__ = ("_socket", "_transport")

@@ -147,7 +147,7 @@ class TLSTransport(Protocol):
             return HandshakeError(
                 "the client closed the connection; it may not accept the certificate of the server"
             )
-        # A server that has just been stopped, or somebody who looked whether we are there.
+        # The server has just been stopped, or a monitor only checked that the port is open.
         return ConnectionLost("it was closed during the TLS handshake")
 
     def _cut_off(self) -> Exception:
@@ -335,9 +335,9 @@ class TLSTransport(Protocol):
                 self._end()
 
     def _end(self) -> None:
-        """Tell the peer that nothing follows."""
+        """Send close_notify and close the connection."""
         self._state = _State.LOST
-        # Nobody waits for the peer's own notice.
+        # Do not wait for the peer's close_notify.
         with self._lock, suppress(ssl.SSLError):
             self._tls.unwrap()
         self._flush()
@@ -358,7 +358,7 @@ class TLSTransport(Protocol):
         return self._below.getHost()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Have `producer` told when there is room; see `IConsumer`."""
+        """Register `producer`, which is resumed when there is room; see `IConsumer`."""
         if self._state is _State.HANDSHAKE:
             self._producer = (producer, streaming)
         elif self._state is _State.LOST:

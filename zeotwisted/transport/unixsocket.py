@@ -1,8 +1,8 @@
-"""Unix sockets that outlive their daemon, and those that are in use.
+"""Unix sockets: removes one that a killed daemon left, and refuses one that is in use.
 
-A daemon that is killed leaves its socket in the file system. Twisted tells whether it is in use by
-the number of a process, which in a container is the same for each daemon. Here the system is
-asked: a lock ends with the process that has it, and nobody answers at a socket that was left.
+A daemon that is killed leaves its socket in the file system. Twisted checks by process id whether
+the socket is in use, but in a container each daemon has the same id. Here, a file lock shows it,
+which the system releases when the process ends, and a connection, which a stale socket refuses.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class UnixSocketEndpoint:
 
 @implementer(IListeningPort)
 class _Port:
-    """A port that lets go of the lock when it is closed."""
+    """A port that releases the lock when it is closed."""
 
     def __init__(self, port: IListeningPort, lock: zc.lockfile.LockFile) -> None:
         self._port = port
@@ -93,9 +93,9 @@ def _lock(path: str) -> zc.lockfile.LockFile:
 
 
 def _remove_left_behind(path: str) -> None:
-    """Remove a socket at which nobody answers.
+    """Remove a socket at which no process listens.
 
-    :raises OSError: somebody does, or it is no socket.
+    :raises OSError: a process listens at it, or it is no socket.
     """
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
@@ -112,10 +112,10 @@ def _remove_left_behind(path: str) -> None:
             os.remove(path)
             return
         except (TimeoutError, BlockingIOError):
-            # So many wait to be let in that there is no room for one more.
+            # The backlog of the listening socket is full.
             pass
         except OSError as error:
-            # It takes another kind of connection.
+            # It is a socket of another type, such as a datagram socket.
             if error.errno != errno.EPROTOTYPE:
                 raise
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)

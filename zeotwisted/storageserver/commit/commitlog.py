@@ -45,7 +45,7 @@ class CommitLog:
         """
         if self._closed:
             return
-        # 64 stands for what Python needs besides the bytes themselves.
+        # 64 is about what Python needs for an object besides the bytes themselves.
         size = 64 + sum([len(arg) for arg in args if type(arg) is bytes])
         self._size += size
         try:

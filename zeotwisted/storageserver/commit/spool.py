@@ -12,7 +12,7 @@ from zeotwisted.files import known_folder
 
 __all__ = ["Spool"]
 
-#: Bytes that a spool keeps in memory, unless told otherwise.
+#: Default number of bytes that a spool keeps in memory.
 _IN_MEMORY = 4 * 1024 * 1024
 
 

@@ -143,7 +143,7 @@ class ServerConnection:
             what = "" if transaction is None else f" during {_held(transaction)} transaction"
             self._log.info("({label}) disconnected{what}", label=self.label, what=what)
 
-    # What the storage tells its clients: see `storage.served.Listener`.
+    # The methods that the storage calls: see `storage.served.Listener`.
 
     def tell(self, news: Broadcast) -> None:
         self.peer.tell(news)

@@ -75,10 +75,10 @@ class Gone:
 
 
 class Answer(NamedTuple):
-    """The answer to a commit, which is written together with news of the storage."""
+    """The answer to a commit, which is written together with the storage's `info`."""
 
     value: Any
-    #: The news. They come before the answer: the client may look at them as soon as it has that.
+    #: The new info. It is sent before the answer: the client may read it once it has the answer.
     info: dict[str, Any]
     #: What to do as soon as it is written.
     then: Callable[[], None]

@@ -38,7 +38,7 @@ class InvalidationQueue:
         self._most = most
         self._used = 0
         self._entries: deque[tuple[bytes, bytes]] = deque()
-        # A client that has seen this transaction can be told the rest.
+        # The queue has every transaction after this tid.
         self._complete_since = last
         #: The tid of the last transaction that was published.
         self.last = last

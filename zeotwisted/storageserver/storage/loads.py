@@ -1,6 +1,6 @@
-"""Loads of many records at a time, and from storages that may take their time.
+"""Loads of many records at a time, and loads from slow storages.
 
-Such a storage is a client of another server, for example.
+A storage that is a client of another server is slow, for example.
 
 A load in a thread may finish after a commit that changes the object has been published. Its answer
 would then follow the invalidation, and the client would take the old revision for the current one.
@@ -25,8 +25,8 @@ __all__ = ["Loads", "answers_at_once", "load_many_before"]
 
 Revision: TypeAlias = "tuple[bytes, bytes, bytes | None] | None"
 
-#: How many bytes of data an answer may have, and how many seconds it may take, before it has to do
-#: without the records that are left. Others wait meanwhile.
+#: After so many bytes of data, or so many seconds, an answer is sent without the remaining records,
+#: because other clients wait meanwhile.
 _ENOUGH_BYTES = 2**18
 _ENOUGH_TIME = 0.004
 
@@ -46,10 +46,10 @@ def load_many_before(
 ) -> list[Revision | bool]:
     """Return what `load_before` returns for each of `oids`, or for the first few of them.
 
-    False stands for an object that does not exist. A record that is too long to share an answer is
-    alone in one.
+    False means that the object does not exist. A record that is too long to share an answer is sent
+    alone.
 
-    :param seconds: the time.
+    :param seconds: returns the time in seconds.
     :raises Exception: what `load_before` raises for the first one.
     """
     answer: list[Revision | bool] = []
@@ -63,7 +63,7 @@ def load_many_before(
         except Exception:
             if not answer:
                 raise
-            # It is the next call's.
+            # The client's next call gets this error.
             break
         else:
             length = 0 if revision is None else len(revision[0])

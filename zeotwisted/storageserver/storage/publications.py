@@ -2,9 +2,9 @@
 
 A storage reports a new transaction in any thread: in the one that finishes a commit, or in its own
 if it is a client of another server. The order of these reports is the order of the transactions,
-and all clients have to be told in this order.
+and all clients have to be notified in this order.
 
-Therefore a place in the queue is taken in the storage's thread, while the storage reports. The
+Therefore the storage's thread takes a place in the queue while it reports the transaction. The
 reactor's thread empties the queue from the front, up to the first transaction whose outcome is not
 known yet.
 """
@@ -22,7 +22,7 @@ __all__ = ["Publication", "Publications"]
 class Publication:
     """One transaction's place in the queue.
 
-    :ivar origin: the client that committed it and need not be told; None for one from outside.
+    :ivar origin: the client that committed it, which is not notified; None for one from outside.
     """
 
     __slots__ = ("oids", "origin", "outcome", "tid")

@@ -65,7 +65,7 @@ class Undecided(Protocol):
 
 @implementer(IStorageWrapper)
 class _Database:
-    """What the storage takes for its database: it hears of transactions from outside."""
+    """The storage's database. The storage notifies it of transactions from outside."""
 
     def __init__(self, served: ServedStorage) -> None:
         self._served = served
@@ -116,18 +116,18 @@ class ServedStorage:
         self.publications = Publications(self._publish, self.send_news, threads.call_from_thread)
         #: Makes the tids of transactions; None where the storage has to do it.
         self.tids = TidClock() if takes_tids(storage) else None
-        #: Transactions that are voted and not over, by the tids that their clients were told.
+        #: Transactions that are voted and not over, by the tids that their clients received.
         self.undecided: dict[bytes, Undecided] = {}
         #: Loads that need a thread; None where they are done at once.
         self.loads = None if answers_at_once(storage) else Loads(storage, threads.in_thread)
         self._packs = 0
         self._clock = threads.clock
-        # In the order of their registration; there may be many, and they come and go.
+        # In the order of registration. A dict, because there may be many, and each may be removed.
         self._listeners: dict[Listener, None] = {}
-        # Those that have been told something which was not sent yet.
+        # The listeners with queued broadcasts that are not sent yet.
         self._told: list[Listener] = []
         with contextlib.suppress(OSError):
-            # Its permissions are to be seen before somebody removes it.
+            # Read its permissions before another process removes it.
             ensure_temporary_folder(storage)
         storage.registerDB(_Database(self))
         if options.client_conflict_resolution:
@@ -137,21 +137,21 @@ class ServedStorage:
 
     def _known_invalidations(self) -> InvalidationQueue:
         size, most = self.options.invalidation_queue_size, self.options.invalidation_queue_bytes
-        # What is committed from now on, from outside, will be told.
+        # From now on, clients are notified of commits from outside.
         last = self.storage.lastTransaction() or z64
         recent = getattr(self.storage, "lastInvalidations", lambda size: ())(size)
         return InvalidationQueue(size, most, last, [entry for entry in recent if entry[0] <= last])
 
     @property
     def last_transaction(self) -> bytes:
-        """The last transaction that clients have been told of.
+        """The last transaction that clients have been notified of.
 
         The storage itself may be ahead of it.
         """
         return self._invalidations.last
 
     def register(self, listener: Listener) -> bytes:
-        """Add a client, which from now on hears of every transaction after the returned tid."""
+        """Add a client. It is notified of every transaction after the returned tid."""
         self._listeners[listener] = None
         return self.last_transaction
 
@@ -166,7 +166,7 @@ class ServedStorage:
         if self.loads is not None:
             self.loads.changed(oids)
         news = Broadcast("invalidateTransaction", tid, oids)
-        # A listener may unregister in `tell`. If one fails, the others have to be told as well.
+        # A listener may unregister in `tell`. If one fails, the others must still be notified.
         for listener in list(self._listeners):
             if listener is not publication.origin:
                 self._told.append(listener)
@@ -225,7 +225,7 @@ class ServedStorage:
     async def outcome(self, tid: bytes, oid: bytes | None) -> bool:
         """Return whether a transaction is in the storage, as soon as it is over.
 
-        :param tid: what its client was told with the vote.
+        :param tid: the tid that its client received with the vote.
         :param oid: an object that it changes.
         """
         transaction = self.undecided.get(tid)
