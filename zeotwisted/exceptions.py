@@ -77,8 +77,8 @@ class CommitInDoubt(ClientStorageError):
     ) -> None:
         name = "" if tid is None else f" {tid_repr(tid)}"
         super().__init__(
-            f"nobody knows whether the transaction{name} of user {user!r} ({description!r}) is "
-            f"committed; look before it is done again: {reason}"
+            f"it is not known whether the transaction{name} of user {user!r} ({description!r}) is "
+            f"committed; look into the database before you repeat it: {reason}"
         )
         self.tid = tid
         self.user = user

@@ -105,7 +105,7 @@ def test_end_does_not_wait_for_a_reader(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     target = StreamTarget(writer)
     target.abandon()
-    with pytest.raises(TimeoutError, match="nobody reads it"):
+    with pytest.raises(TimeoutError, match="no process reads it"):
         target.write("x" * 200_000 + "\n")
     # The line that was torn is ended before the next one.
     os.set_blocking(reader, False)

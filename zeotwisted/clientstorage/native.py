@@ -267,7 +267,7 @@ class StorageClient:
 
     def receive_blob(self, name: str, args: tuple[Any, ...]) -> None:
         """See `connection.ConnectionOwner`."""
-        raise WireError(f"nobody asked for {name}")
+        raise WireError(f"the server sent {name}, which was not requested")
 
 
 def _request(protocol: ClientProtocol, name: str, args: tuple[Any, ...]) -> Deferred[Any]:

@@ -79,7 +79,7 @@ class _Descriptor:
                     with suppress(BlockingIOError):
                         rest = rest[os.write(number, rest[:_AT_ONCE]) :]
                 elif self._abandoned.is_set():
-                    raise TimeoutError("nobody reads it")
+                    raise TimeoutError("no process reads it")
             self._torn = False
         except Exception:
             self._torn = self._torn or len(rest) < len(data)

@@ -40,11 +40,11 @@ def is_writing() -> bool:
 class _State(Enum):
     """Which thread writes."""
 
-    COLLECTING = "nobody yet"
+    COLLECTING = "no thread yet"
     WRITING = "the thread"
     CLOSING = "the thread, until nothing is left"
     DIRECT = "the caller, as the process is about to end"
-    STUCK = "nobody any more, as the last line could not be written in time"
+    STUCK = "no thread any more, as the last line could not be written in time"
 
 
 class LogWriter:

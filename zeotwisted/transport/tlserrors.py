@@ -22,8 +22,8 @@ _NO_VERSION = "{peer} and {self} have no version of TLS in common"
 _NO_CERTIFICATE = "the client has no certificate that the server asks for, or does not show it"
 
 _NOT_VERIFIED = (
-    "the certificate of the {peer} is not accepted: nobody whom the {self} trusts has signed it, "
-    "or it has expired"
+    "the certificate of the {peer} is not accepted: it is not signed by an authority "
+    "that the {self} trusts, or it has expired"
 )
 
 #: OpenSSL's reasons that need an explanation.

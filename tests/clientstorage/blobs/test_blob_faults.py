@@ -131,7 +131,7 @@ def test_without_any_question(scene: Scene, caplog: pytest.LogCaptureFixture) ->
         "there is another connection",
         lambda: scene.storage._link.connection.ready not in (None, before),
     )
-    assert "nobody asked for receiveBlobStart" in caplog.text
+    assert "the server sent receiveBlobStart" in caplog.text
     assert files(scene.cache) == []
 
 

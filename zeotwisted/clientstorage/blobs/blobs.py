@@ -119,7 +119,7 @@ class NoBlobs:
         """There are none."""
 
     def receive(self, name: str, args: tuple[Any, ...]) -> None:
-        raise WireError(f"nobody asked for {name}")
+        raise WireError(f"the server sent {name}, which was not requested")
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -171,7 +171,7 @@ class SharedBlobs:
         _remove(blobs)
 
     def receive(self, name: str, args: tuple[Any, ...]) -> None:
-        raise WireError(f"nobody asked for {name}")
+        raise WireError(f"the server sent {name}, which was not requested")
 
     def close(self) -> None:
         """There is nothing to close."""

@@ -171,7 +171,8 @@ class Downloads:
         """
         download = self._running.get((oid, tid))
         if download is None:
-            raise WireError(f"nobody asked for {name} of blob {oid.hex()}, tid {tid.hex()}")
+            blob = f"blob {oid.hex()}, tid {tid.hex()}"
+            raise WireError(f"the server sent {name} of {blob}, which was not requested")
         download.receive(name, *chunk)
 
     def forget(self) -> None:

@@ -222,8 +222,7 @@ class FileCache:
     def _put_aside(self, reason: str) -> None:
         aside = self._file.rename()
         _log.warning(
-            "%s: the cache is not used: %s. It is kept as %s; remove it when nobody wants to look "
-            "into it",
+            "%s: the cache is not used: %s. It is kept as %s; remove it when it is not needed",
             self.path,
             reason,
             aside,

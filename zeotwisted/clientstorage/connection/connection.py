@@ -457,4 +457,4 @@ class ClientConnection:
         elif name in BLOB_PUSHES:
             self._owner.receive_blob(name, args)
         else:
-            raise WireError(f"nobody asked for {name}")
+            raise WireError(f"the server sent {name}, which was not requested")

@@ -15,7 +15,7 @@ class State(Enum):
     CONNECTING = "connecting"
     ESTABLISHING = "verifying"
     READY = "connected"
-    FALLBACK = "connected to a read-only server, for want of a better one"
+    FALLBACK = "connected to a read-only server, while no other is there"
     PAUSING = "waiting for the next attempt"
     CLOSED = "closed"
 

@@ -137,7 +137,8 @@ class StorageTransaction:
             last = storage.lastTransaction()
         except Exception:
             self._log.failure(
-                "({label}) nobody knows whether it is committed", label=self._owner.label
+                "({label}) it is not known whether the transaction is committed",
+                label=self._owner.label,
             )
             last = b""
             served.call_from_thread(served.lost_track)
