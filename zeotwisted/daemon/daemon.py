@@ -116,7 +116,8 @@ def _explain_opening(error: Exception, path: str | None, packer: str | None = No
 
 
 def _explain_file(error: OSError) -> str:
-    # When os.link fails, filename2 is the name of the new link: the one in the configuration.
+    # An error of os.link, os.symlink or os.rename has two names. The second one is the new name,
+    # which the configuration contains.
     name = os.path.abspath(os.fsdecode(error.filename2 or error.filename))
     folder = os.path.dirname(name)
     if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
