@@ -43,7 +43,7 @@ from .terminal import Terminal
 __all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon"]
 
 #: How many connections may wait to be accepted; the system may have a lower limit. After a restart
-#: all clients connect at once. A client that exceeds the limit tries again only a second later.
+#: all clients connect at once. A client over the limit tries again only a second later.
 UNACCEPTED = 1024
 
 

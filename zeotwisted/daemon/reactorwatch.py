@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 __all__ = ["ReactorTaken", "ReactorWatch"]
 
-#: How long (seconds) to wait whether a thread that a storage has started runs the reactor.
+#: How long (seconds) to wait for a new thread of a storage to start the reactor.
 _PATIENCE = 1.0
 
 T = TypeVar("T")

@@ -52,7 +52,7 @@ class LogWriter:
 
     `start` starts the thread: a daemon forks after it has set up its log, and a thread does not
     survive a fork. Lines wait until then. `close` ends the thread. After that the calling thread
-    writes: only the few last lines of the process.
+    writes each line itself; these are only the last lines of the process.
 
     :param write: writes one line; raises an exception when that fails.
     :param report: makes a line for `write` from the number of lost lines and the reason. The reason

@@ -21,8 +21,7 @@ class ServerOptions:
 
     #: Refuse clients that register for writing.
     read_only: bool = False
-    #: The invalidations of how many last transactions are kept for clients that reconnect, at
-    #: least.
+    #: Keep the invalidations of at least this many last transactions, for clients that reconnect.
     invalidation_queue_size: int = 100
     #: How much memory (bytes) each storage may use to keep the invalidations of more transactions.
     invalidation_queue_bytes: int = 32 * 1024 * 1024

@@ -16,7 +16,7 @@ __all__ = ["Operations"]
 
 
 class Operations:
-    """Does the entries of a commit log in the storage, and keeps the results.
+    """Runs the entries of a commit log in the storage, and keeps the results.
 
     Each public method is an operation. It runs in the thread of the vote.
 

@@ -50,8 +50,8 @@ ALLOWED: Mapping[str, Phase] = {
     "tpc_finish": Phase.VOTED,
 }
 
-#: The vote with this number fails if it has conflicts for the client to resolve. Stock clients
-#: resolve no more after as many votes, but they continue with ``tpc_finish``.
+#: The vote with this number fails if it has conflicts for the client to resolve. Stock clients stop
+#: resolving conflicts after the same number of votes, but they continue with ``tpc_finish``.
 _MAX_VOTES = 9
 
 

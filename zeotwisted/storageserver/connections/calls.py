@@ -1,8 +1,8 @@
-"""The functions that do the calls of a client.
+"""The functions for the calls of a client.
 
-The function ``remote_X`` does the call X. Its arguments are the client's session and the arguments
-of the call, which `zeotwisted.protocol.methods` has checked. It returns the result, or a Deferred
-or a coroutine of the result. Only the names in the table of that module can be called.
+The function ``remote_X`` runs for the call X. Its arguments are the client's session and the
+arguments of the call, which `zeotwisted.protocol.methods` has checked. It returns the result, or a
+Deferred or a coroutine of the result. Only the names in the table of that module can be called.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 
 
 def perform(client: ServerConnection, call: Call, args: tuple[Any, ...]) -> Any:
-    """Do a call of a client; return the result, or a Deferred or a coroutine of it.
+    """Run the function for a call; return the result, or a Deferred or a coroutine of it.
 
     :raises ZODB.POSException.ReadOnlyError: the call writes, and the client is read-only.
     """

@@ -85,7 +85,7 @@ class Clients:
             connection.let_go()
 
     def all_released(self) -> Deferred[None]:
-        """Return a Deferred that fires when all connections are lost, and all are released."""
+        """Return a Deferred that fires when all connections are lost, and hold nothing any more."""
         released = self._released = Deferred()
         self._check_released()
         return released

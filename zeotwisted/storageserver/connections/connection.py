@@ -25,7 +25,7 @@ __all__ = ["ServerConnection"]
 class ServerConnection:
     """The session of one client, from the connection's start to its end.
 
-    It is the first argument of the functions that do the client's calls; see `calls`.
+    It is the first argument of the functions for the client's calls; see `calls`.
 
     :param storages: the server's storages by name.
     :ivar peer: the protocol of the connection; a `Gone` when the connection is lost.
