@@ -1,7 +1,7 @@
-"""The process around a server: from a configuration to a daemon that runs, under twistd or not.
+"""The process around a server: makes a running daemon from a configuration, with or without twistd.
 
-Entry points come in here: `zeotwisted.tap`, `zeotwisted.localserver`.
-Rule: what is wrong at the start is said in one line on the terminal, before a port is open.
+The entry points `zeotwisted.tap` and `zeotwisted.localserver` use it.
+Rule: an error at the start is one line on the terminal, before a port is open.
 """
 
 from __future__ import annotations

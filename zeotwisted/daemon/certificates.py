@@ -1,4 +1,7 @@
-"""Says that the daemon's own certificate is of no use today; the clients would find that out."""
+"""Warns when the daemon's own certificate has expired, or is not valid yet.
+
+Without the warning, only the clients report it: they refuse the connection.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ _ARGUMENT = re.compile(r":(certKey|privateKey)=((?:\\.|[^:\\])*)")
 
 
 def endpoint_files(description: str) -> dict[str, str]:
-    """Return the files of an ``ssl:`` endpoint: of its certKey (the certificate) and privateKey."""
+    """Return the paths of an ``ssl:`` endpoint by argument: certKey (the certificate), privateKey.
+
+    The dict is empty for other endpoints.
+    """
     if not description.startswith("ssl:"):
         return {}
     files = {"privateKey": "server.pem"}
@@ -28,7 +34,7 @@ def endpoint_files(description: str) -> dict[str, str]:
 
 
 def warn_of_dates(files: Iterable[str]) -> None:
-    """Log a warning for each file whose certificate has expired, or is not good yet."""
+    """Log a warning for each file whose certificate has expired, or is not valid yet."""
     now = datetime.now(timezone.utc)
     for file in files:
         problem = date_problem(file, now)
@@ -37,13 +43,17 @@ def warn_of_dates(files: Iterable[str]) -> None:
 
 
 def date_problem(file: str, now: datetime) -> str | None:
-    """Return what is wrong with the dates of the certificate in a file at `now`, and the remedy."""
+    """Return what is wrong with the dates of a certificate, and the remedy; None if nothing is.
+
+    :param file: the path of the certificate.
+    :param now: the time at which it must be valid.
+    """
     try:
         with open(file, "rb") as opened:
             certificate = crypto.load_certificate(crypto.FILETYPE_PEM, opened.read())
         begin, end = _date(certificate.get_notBefore()), _date(certificate.get_notAfter())
     except (OSError, ValueError, crypto.Error):
-        # What is wrong with it is for the one that loads it.
+        # The code that loads the certificate for TLS reports this error.
         return None
     if end is not None and now > end:
         return (

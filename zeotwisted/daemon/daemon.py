@@ -1,4 +1,4 @@
-"""From a configuration to a server that runs."""
+"""The daemon: opens the storages of a configuration, and runs a server for them."""
 
 from __future__ import annotations
 
@@ -43,25 +43,24 @@ from .terminal import Terminal
 __all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon"]
 
 #: How many connections may wait to be accepted; the system may have a lower limit. After a restart
-#: all clients connect at once, and one that finds no place tries again a second later.
+#: all clients connect at once. A client over the limit tries again only a second later.
 UNACCEPTED = 1024
 
 
 class StartError(SystemExit, Exception):
-    """The daemon cannot start; the text says why, in a line.
+    """The daemon cannot start; the text says why, in one line.
 
-    It is an Exception for twistd, which reports it from the background to the terminal; and it is a
-    SystemExit for Python, which then prints no traceback.
+    It is an Exception because twistd's background process reports only those to the terminal. It is
+    a SystemExit because Python then prints no traceback.
     """
 
 
 def open_storages(openers: Sequence[StorageOpener], watch: ReactorWatch) -> dict[str, Any]:
     """Return the open storages by name.
 
-    :param watch: of the reactor that the daemon runs.
-
-    :raises StartError: one of them cannot be opened, or cannot be served. Those that are open are
-        closed again.
+    :param watch: watches the daemon's reactor.
+    :raises StartError: a storage cannot be opened, or cannot be served. The storages that were
+        opened before it are closed.
     """
     storages: dict[str, Any] = {}
     for opener in openers:
@@ -92,7 +91,7 @@ def _close(storages: Mapping[str, Any]) -> None:
         storage.close()
 
 
-#: What becomes of a packer's name that names nothing.
+#: What a FileStorage raises if the name of its packer is wrong.
 _BAD_PACKER = (ImportError, AttributeError, NameError, SyntaxError, TypeError, ValueError)
 
 
@@ -117,7 +116,8 @@ def _explain_opening(error: Exception, path: str | None, packer: str | None = No
 
 
 def _explain_file(error: OSError) -> str:
-    # When a link cannot be made, the name that we know is the second one.
+    # An error of os.link, os.symlink or os.rename has two names. The second one is the new name,
+    # which the configuration contains.
     name = os.path.abspath(os.fsdecode(error.filename2 or error.filename))
     folder = os.path.dirname(name)
     if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
@@ -141,7 +141,7 @@ def _explain_listening(error: Exception) -> str:
 
 @implementer(IStreamServerEndpoint)
 class _Explaining:
-    """An endpoint whose failures say what to do."""
+    """An endpoint that fails with a `ListeningError` whose text names the remedy."""
 
     def __init__(self, place: IStreamServerEndpoint) -> None:
         self._place = place
@@ -155,7 +155,7 @@ class _Explaining:
 
 
 def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpoint:
-    """Return the endpoint for an address as zeo.conf has it."""
+    """Return the endpoint for an address of zeo.conf: host and port, or a socket's path."""
     if isinstance(address, str):
         return UnixSocketEndpoint(reactor, address, UNACCEPTED, 0o600)
     host, port = address
@@ -177,12 +177,16 @@ class _Secured:
 
 
 class Daemon(MultiService):
-    """Opens storages when it starts, which is after twistd has gone to the background.
+    """The service that opens the storages and serves them.
 
-    :param listen: the endpoints to listen at, with what messages call them.
-    :param pid_filename: where to write the number of the process, or None.
+    It opens them when it starts. twistd has forked by then, and the threads of an open storage
+    would not survive the fork.
+
+    :param openers: open the storages.
+    :param listen: pairs of a name for messages, and the endpoint to listen at.
+    :param pid_filename: the file for the process id, or None.
     :param certificates: the files of the daemon's own certificates.
-    :ivar terminal: where to say that the start has failed, when twistd has left it.
+    :ivar terminal: the terminal for the error of a failed start, if twistd runs in the background.
     """
 
     _log = Logger()
@@ -204,15 +208,16 @@ class Daemon(MultiService):
         self._options = options
         self._listen = listen
         self._pid_filename = pid_filename
-        #: The server, once it is started.
+        #: The server; None until the daemon starts.
         self.server: StorageServer | None = None
-        #: The logs that begin to be written when this starts.
+        #: The logs whose threads start with the daemon.
         self.logs: list[EventLog | FileLog] = []
 
     def privilegedStartService(self) -> None:
         """Open the storages and listen.
 
-        :raises StartError: a storage cannot be opened, or an address cannot be listened at.
+        :raises StartError: a storage cannot be opened, the server cannot listen at an address, or
+            the pid file cannot be written.
         """
         try:
             self._open_and_listen()
@@ -261,29 +266,32 @@ class Daemon(MultiService):
         if self._pid_filename is None:
             return
         with contextlib.suppress(OSError, ValueError), open(self._pid_filename) as file:
-            # Another server may have been given the same file.
+            # Another server may use the same file by mistake. Its id must stay.
             if int(file.read()) == os.getpid():
                 os.remove(self._pid_filename)
 
     def startService(self) -> None:
-        """Start, after `privilegedStartService` if that has not been called."""
+        """Start; call `privilegedStartService` first if the application has not done so."""
         if self.server is None:
             self.privilegedStartService()
         super().startService()
 
     def stopService(self) -> Any:
-        """Stop the server and close the storages. The logs go on, as the end is worth a line."""
+        """Stop the server and close the storages. The logs stay open for the last lines."""
         self._remove_pid()
         return super().stopService()
 
     def release_logs(self) -> None:
-        """Close the logs, where the process goes on without this daemon."""
+        """Close the logs and their files, if the process continues without this daemon."""
         for log in self.logs:
             log.release()
 
 
 def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
-    """Return the daemon that a configuration describes, and set up its logging."""
+    """Return the daemon that a configuration describes, and set up its logging.
+
+    :raises StartError: a log of the configuration cannot be opened.
+    """
     where = config.address
     description = where if isinstance(where, str) else "{}:{}".format(*where)
     place = endpoint(reactor, where)

@@ -1,7 +1,7 @@
-"""What ``twistd`` and ``twist`` were told before ``zeo``, as far as the daemon has a say in it.
+"""Changes options of ``twistd`` and ``twist``, which stand before ``zeo``: the log, the pid file.
 
-Both read all options, then make their log, then ask for the service. So what they are to do about
-the log can be changed while ``zeo``'s options are read.
+Both programs read all options, then open their log, then make the service. So the options of the
+log can still be changed while ``zeo``'s options are read.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ __all__ = ["check_pid_file", "take_over_log"]
 
 
 def take_over_log(launcher: Any, quiet: bool) -> FileLog | None:
-    """Have the launcher's log written by a thread; return it, or None if the launcher does it.
+    """Have a thread write the launcher's log; return that log.
 
-    :param launcher: the options of ``twistd`` or ``twist``.
-    :param quiet: standard output is another log's.
+    None if the launcher writes its log itself, or if nothing is written.
+
+    :param launcher: the options of ``twistd`` or ``twist``; None if there are none.
+    :param quiet: write nothing to standard output, because another log uses it.
     :raises SystemExit: the log cannot be written.
     """
     if launcher is None:
@@ -40,7 +42,7 @@ def take_over_log(launcher: Any, quiet: bool) -> FileLog | None:
     foreground = launcher.get("nodaemon")
     if path == "-" or (foreground and not path):
         if not foreground:
-            # It refuses that itself.
+            # twistd reports this error itself: the background has no standard output.
             return None
         log = None if quiet else FileLog.of(sys.stdout)
     else:
@@ -50,16 +52,17 @@ def take_over_log(launcher: Any, quiet: bool) -> FileLog | None:
     return log
 
 
-#: The logs that twistd is about to ask for. It asks for them by the name of a function.
+#: The log for the next call of `make_observer`. twistd calls that function by name, without
+#: arguments.
 _for_twistd: list[FileLog | None] = []
 
 
 def make_observer() -> Any:
-    """Return what twistd is to write its log with; twistd calls this."""
+    """Return the observer that writes twistd's log; twistd calls this."""
     log = _for_twistd.pop()
     if log is None:
         return silence
-    # What is for debugging would be most of the log: a line for each connection.
+    # Debug messages have a line for each connection. They would be most of the log.
     return FilteringLogObserver(
         textFileLogObserver(cast(IO[str], log)), [LogLevelFilterPredicate(LogLevel.info)]
     )
@@ -83,23 +86,25 @@ def _take_over_twist(launcher: Any, quiet: bool) -> FileLog | None:
     make = launcher["fileLogObserverFactory"]
     asked_for = any(argument.startswith("--log-fo") for argument in sys.argv)
     if make is jsonFileLogObserver and not asked_for:
-        # It is twist's default where there is no terminal, and leaves texts without their values.
+        # This is twist's default without a terminal. It writes texts without their values.
         make = textFileLogObserver
     log = FileLog.of(file)
     launcher["fileLogObserverFactory"] = lambda _: make(log)
     return log
 
 
-#: No process has such a number.
+#: Process ids are lower than this.
 _TOO_MUCH = 2**31
 
 
 def check_pid_file(launcher: Any) -> None:
-    """Remove the file with the process's number if the process is gone; twistd looks at it next.
+    """Remove twistd's pid file if its process does not run any more.
 
-    After a container was killed, its file names process 1, and so it is called the next time.
+    twistd reads the file next, and refuses to start if a process with that id runs. In a container
+    the daemon is process 1 each time: after the container is killed, the file that is left names
+    process 1, and process 1 runs.
 
-    :raises SystemExit: a process with that number runs.
+    :raises SystemExit: a process with that id runs, or the file cannot be read.
     """
     path = launcher.get("pidfile") if launcher is not None else None
     if not path or not os.path.exists(path):
@@ -109,7 +114,7 @@ def check_pid_file(launcher: Any) -> None:
         with open(path) as file:
             text = file.read().strip()
         if not text:
-            # The disk was full when it was written.
+            # The disk was full when twistd wrote the file.
             os.remove(path)
             return
         pid = int(text)
@@ -142,7 +147,7 @@ def _lives(pid: int) -> bool:
 
 
 def _command(pid: int) -> str:
-    """Return the command line of a process, where the system tells it."""
+    """Return the command line of a process; an empty text on systems without ``/proc``."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()

@@ -1,7 +1,7 @@
-"""Finds a storage that runs the daemon's reactor, which only the daemon can do.
+"""Detects a storage that runs the daemon's reactor.
 
-A reactor runs once, in one thread. The storages of zc.zrs start the installed one in a thread of
-their own. twistd would find it running, print a traceback and end as if all were well.
+A reactor runs only once, in one thread. The storages of zc.zrs start the installed reactor in a
+thread of their own. twistd would then fail to start it, print a traceback, and exit with status 0.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 __all__ = ["ReactorTaken", "ReactorWatch"]
 
-#: How long (seconds) to wait for a thread that a storage has started, to see what it runs.
+#: How long (seconds) to wait for a new thread of a storage to start the reactor.
 _PATIENCE = 1.0
 
 T = TypeVar("T")
@@ -23,16 +23,16 @@ class ReactorTaken(Exception):
 
 
 class ReactorWatch:
-    """Opens storages, and notices when one of them starts the reactor.
+    """Opens storages, and detects when one of them starts the reactor.
 
-    :param reactor: the daemon's.
+    :param reactor: the daemon's reactor.
     """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._taken = threading.Event()
         self._opener = threading.get_ident()
-        # If it runs already, this is called at once.
+        # A reactor that runs already calls the function at once, in this thread.
         reactor.callWhenRunning(self._runs)
 
     def _runs(self) -> None:
@@ -42,12 +42,12 @@ class ReactorWatch:
     def opened(self, open: Callable[[], T]) -> T:
         """Return what `open` returns.
 
-        :raises ReactorTaken: it has started the reactor in another thread. The storage is closed,
-            and the reactor is stopped.
+        :raises ReactorTaken: `open` has started the reactor in another thread. The storage is
+            closed, and the reactor is stopped.
         """
         before = set(threading.enumerate())
         storage = open()
-        # A thread that was just started may not have come to the reactor yet.
+        # A new thread may not have started the reactor yet, so wait for it.
         if set(threading.enumerate()) - before and self._taken.wait(_PATIENCE):
             close = getattr(storage, "close", None)
             if close is not None:

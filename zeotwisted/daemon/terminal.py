@@ -1,6 +1,7 @@
-"""The terminal of a command that goes to the background, until its start has succeeded or failed.
+"""Keeps the terminal of a background command open until its start has succeeded or failed.
 
-twistd's background process has no terminal, and hands on only the beginning of an error.
+twistd's background process has no terminal. It passes only the first 100 bytes of an error to the
+process that has one.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ __all__ = ["Terminal"]
 
 
 class Terminal:
-    """What was the standard error of the command; it stays open until `close`."""
+    """A duplicate of the command's standard error; it stays open until `close`."""
 
     def __init__(self) -> None:
         self._fd = None
         with contextlib.suppress(OSError):
-            # Not inherited by the programs that are run.
+            # Programs that this process runs do not inherit the duplicate.
             self._fd = os.dup(2)
 
     _fd: int | None
@@ -29,7 +30,7 @@ class Terminal:
                 os.write(self._fd, f"{line}\n".encode(errors="backslashreplace"))
 
     def close(self) -> None:
-        """Close it: the shell, or a program that reads the output, may wait for its end."""
+        """Close the terminal. A program that reads the command's output may wait for its end."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

@@ -1,4 +1,4 @@
-"""Checks twistd's own files while the terminal is there; twistd opens them when it is not."""
+"""Checks twistd's own files before the fork: twistd opens them after it has left the terminal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ __all__ = ["goes_to_background", "unwritable_file"]
 
 
 def goes_to_background(options: Mapping[str, Any] | None) -> bool:
-    """Return whether twistd will leave the terminal.
+    """Return whether the launcher will leave the terminal; ``twist`` never does.
 
-    :param options: those before ``zeo``: of twistd, or of twist, which never does.
+    :param options: the options before ``zeo``, of ``twistd`` or ``twist``.
     """
     return options is not None and "nodaemon" in options and not options["nodaemon"]
 
 
 def unwritable_file(options: Mapping[str, Any] | None) -> str | None:
-    """Return which file of twistd's cannot be written, why, and the remedy; None if all can."""
+    """Return which of twistd's files cannot be written, why, and the remedy; None if all can.
+
+    :param options: the options before ``zeo``, of ``twistd`` or ``twist``.
+    """
     if options is None or "pidfile" not in options or options.get("chroot"):
         return None
     for option, path in _files(options):
@@ -39,6 +42,6 @@ def _files(options: Mapping[str, Any]) -> list[tuple[str, str]]:
         if logfile and logfile != "-":
             files.append(("logfile", logfile))
     if options["pidfile"]:
-        # twistd changes to the other folder before it writes this one.
+        # twistd changes to --rundir before it writes the pid file.
         files.append(("pidfile", os.path.join(options.get("rundir") or ".", options["pidfile"])))
     return [(option, os.path.normpath(path)) for option, path in files]

@@ -1,4 +1,4 @@
-"""The daemon's log: where its lines come from, and where they go. See `logs` for a picture.
+"""The daemon's log: the sources of its lines, and the files and streams. `logs` has a diagram.
 
 Rule: lines flow one way. No caller waits for a log, and a log does not log its own failures.
 """

@@ -1,4 +1,4 @@
-"""Where the lines of the daemon's log come from, and where they go.
+"""The sources of the lines of the daemon's log, and the logs that they go to.
 
 ::
 
@@ -12,15 +12,18 @@
     |                             FileLog: standard output, twistd.log
     |                                                                |
     +-----------> EventLog: files, syslog, ... of <eventlog> <-------+
-                  (it leaves out what the publisher has from `logging`)
+            (it ignores events that the publisher got from `logging`)
 
-Lines go down only. Nothing leads from Twisted's log to `logging`: the handlers of an <eventlog>
-hang on no logger. A FileLog and an EventLog put lines into the queues of `writer`, whose threads
-write to `targets`. twistd has whatever is printed become a line of its log; but nothing is
-logged that is said in a thread that writes a log, so no log is fed by its own failure.
+Lines go down only. No line goes from Twisted's log to `logging`: the handlers of an <eventlog>
+are not added to a logger. A FileLog and an EventLog put lines into the queues of `writer`. Its
+threads write them to `targets`.
 
-An application may have an observer that leads from Twisted's log to `logging`. What comes out of
-that, and what is logged while a line is handed on, is left out as well.
+A log must not log its own failures: that would be an endless loop. twistd makes a line of its log
+from all that is printed, and a failed log handler prints. So whatever a thread prints or logs while
+it writes a log is ignored.
+
+An application may have an observer that copies Twisted's log to `logging`. The records of this
+observer are ignored, and so are records that are logged while a record is passed on.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ __all__ = [
 #: The logger name of records that come from Twisted's log.
 _LOGGER = "zeotwisted.server"
 
-#: The key of an event for the record that it was made of.
+#: The key of an event for the `logging` record that it was made from.
 _RECORD = "zeotwisted_record"
 
 _LEVELS = (
@@ -68,7 +71,7 @@ _LEVELS = (
 )
 _NUMBERS = {level: number for number, level in _LEVELS}
 
-#: The paths of standard output and error, in ZConfig's words and the system's.
+#: The paths of standard output and error: ZConfig's names, and the system's.
 _TERMINAL = ("STDOUT", "STDERR", "/dev/stdout", "/dev/stderr")
 
 
@@ -85,13 +88,13 @@ def _writer(target: Target, report: Callable[[int, Exception | None], Any]) -> L
 
 
 def _reopened(target: Target, writer: LogWriter) -> bool:
-    """Have a target's file opened anew, and return whether there is one."""
+    """Have the writer's thread reopen a target's file; return whether the target has one."""
 
     def reopen() -> None:
         try:
             target.reopen()
         except Exception:
-            # The next line tries again, and is counted if that fails.
+            # The next line opens the file. If that fails, the line is counted as lost.
             target.close()
 
     if target.has_file:
@@ -101,12 +104,15 @@ def _reopened(target: Target, writer: LogWriter) -> bool:
 
 def _closed(target: Target, writer: LogWriter) -> None:
     writer.close()
-    # What is written now is written by the caller, and must not wait.
+    # From now on the calling thread writes. It must not wait for a reader.
     target.abandon()
 
 
 class FileLog:
-    """Twisted's log in a file, or at standard output."""
+    """Twisted's log in a file, or at standard output. A thread writes it.
+
+    Observers of Twisted use it as a file.
+    """
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -114,50 +120,50 @@ class FileLog:
 
     @classmethod
     def at(cls, path: str) -> FileLog:
-        """Return the log in the file at `path`, which is rotated when it is long, as twistd's is.
+        """Return the log in the file at `path`. It is rotated at the same size as twistd's log.
 
-        :raises OSError: the file cannot be written.
+        :raises OSError: the file cannot be opened.
         """
         return cls(file_target(path))
 
     @classmethod
     def of(cls, file: Any) -> FileLog:
-        """Return the log that goes to a stream, or to a file that is already open."""
+        """Return the log that writes to stdout or stderr, or to the file of an open file object."""
         if file in (sys.stdout, sys.stderr):
             return cls(stream_target(file))
         return cls(FileTarget(file.name))
 
-    # What Twisted's own observers need of a file.
+    # The methods that Twisted's observers call.
 
     def write(self, text: str) -> None:
-        """Have `text` written."""
+        """Queue `text`; the log's thread writes it. Ignore it if this thread is writing a log."""
         if not is_writing():
             self._writer.put(text, len(text))
 
     def flush(self) -> None:
-        """There is nothing to do: the thread that writes does it."""
+        """Do nothing: the log's thread writes each line at once."""
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread that writes. Lines wait until then."""
         self._writer.start()
 
     def close(self) -> None:
-        """Write what there is. What comes later is written at once."""
+        """Write the lines that wait, and end the thread. The caller writes later lines itself."""
         _closed(self._target, self._writer)
 
     def release(self) -> None:
-        """Close, and close the file, where the process goes on."""
+        """Close the log and its file, if the process continues without the log."""
         self.close()
         self._target.close()
 
     def reopen(self) -> bool:
-        """Open the file anew; return whether there is one."""
+        """Have the file reopened; return whether there is one."""
         return _reopened(self._target, self._writer)
 
 
 @implementer(ILogObserver)
 def silence(event: LogEvent) -> None:
-    """An observer that shows nothing."""
+    """An observer that ignores all events."""
 
 
 def writes_to_terminal(eventlog: Any) -> bool:
@@ -170,11 +176,11 @@ def writes_to_terminal(eventlog: Any) -> bool:
 
 @implementer(ILogObserver)
 class EventLog:
-    """What an ``<eventlog>`` section describes, each of its parts written by a thread.
+    """The log that an ``<eventlog>`` section describes. Each of its handlers has its own thread.
 
-    From the beginning it is told what is logged with Twisted and with `logging`.
+    It gets the events of Twisted's log and the records of `logging` from its creation on.
 
-    :param eventlog: what ZConfig made of the section.
+    :param eventlog: the object that ZConfig makes from the section.
     :raises OSError: one of its files cannot be opened.
     """
 
@@ -204,21 +210,24 @@ class EventLog:
                 writer.put(record, len(str(record.msg)))
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the threads that write. Lines wait until then."""
         for _, _, writer in self._parts:
             writer.start()
 
     def reopen(self) -> bool:
-        """Open all files anew; return whether there are any."""
+        """Have all files reopened; return whether there are any."""
         return any([_reopened(target, writer) for _, target, writer in self._parts])
 
     def close(self) -> None:
-        """Write what there is. What comes later is written at once."""
+        """Write the lines that wait, and end the threads. The caller writes later lines itself."""
         for _, target, writer in self._parts:
             _closed(target, writer)
 
     def release(self) -> None:
-        """Close, be told nothing any more, and close the files, where the process goes on."""
+        """Close the log and its files, and collect nothing any more.
+
+        For a process that continues without the log.
+        """
         self.close()
         globalLogPublisher.removeObserver(self)
         root = logging.getLogger()
@@ -246,7 +255,7 @@ def _lost_record(count: int, reason: Exception | None) -> logging.LogRecord:
 
 
 def _record(event: LogEvent) -> logging.LogRecord:
-    """Return an event of Twisted's log as a record whose text is complete."""
+    """Return a record of `logging`, with formatted text, for an event of Twisted's log."""
     failure = event.get("log_failure")
     exception = None
     if failure is not None:
@@ -256,15 +265,15 @@ def _record(event: LogEvent) -> logging.LogRecord:
 
 
 def _new_record(level: int, text: str, exception: Any = None) -> logging.LogRecord:
-    """Return a record of ours; it has what an application adds to all records."""
+    """Return a record of this log. The application's record factory makes it, if there is one."""
     factory = logging.getLogRecordFactory()
     return factory(_LOGGER, level, "(unknown file)", 0, text, None, exception)
 
 
 class _FromLogging(logging.Handler):
-    """Hands on what is logged with `logging`, as records whose text is complete.
+    """Passes on each record of `logging`, with formatted text.
 
-    The text is made at once, as its arguments may be something else later.
+    The text is formatted at once, because its arguments may change later.
     """
 
     def __init__(self, hand_on: Callable[[logging.LogRecord], None]) -> None:
@@ -273,7 +282,7 @@ class _FromLogging(logging.Handler):
         self._this_thread = threading.local()
 
     def createLock(self) -> None:
-        """Have no lock: there is nothing to protect, and what is called has locks of its own."""
+        """Have no lock. This handler has no state to protect; the writers have their own locks."""
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -298,14 +307,14 @@ def _complete(record: logging.LogRecord) -> logging.LogRecord:
     try:
         text = record.getMessage()
     except Exception as error:
-        # A mistake in a log line must not make the commit fail that the line describes.
+        # A wrong log call must not raise: it would make the commit fail that it reports.
         text = f"{record.msg!r} with {record.args!r}: {error}"
     record.msg, record.args = text, None
     return record
 
 
 def _publish(record: logging.LogRecord) -> None:
-    """Tell Twisted's log a record."""
+    """Publish a record of `logging` as an event of Twisted's log."""
     text = record.getMessage()
     if record.exc_info and record.exc_info[0] is not None:
         text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
@@ -323,7 +332,7 @@ def _publish(record: logging.LogRecord) -> None:
 
 
 def show_in_twisted_log() -> Callable[[], None]:
-    """Have Twisted's log show what is logged with `logging`; return how to end that."""
+    """Publish all records of `logging` in Twisted's log; return a function that ends that."""
     handler = _FromLogging(_publish)
     root = logging.getLogger()
     root.addHandler(handler)

@@ -1,8 +1,10 @@
-"""What a log is written to. All methods but `abandon` are called in the thread that writes it.
+"""The targets of a log: files, streams, handlers of `logging`.
 
-Files and streams are written with the system's own calls. Python's files keep what they could not
-write and write it later, when it has been counted as lost; and a thread that waits in one of them
-keeps the process from ending.
+The thread that writes the log calls all methods. `abandon` may be called in any thread.
+
+Files and streams are written with the system's own calls, not with Python's file objects. A file
+object keeps data that it could not write, and writes it later, when the line has been counted as
+lost. A thread that waits in a file object also keeps the process from ending.
 """
 
 from __future__ import annotations
@@ -29,36 +31,36 @@ __all__ = [
     "stream_target",
 ]
 
-#: A pipe that is ready takes that much (bytes) without waiting.
+#: How many bytes can be written to a pipe that is ready, without waiting.
 _AT_ONCE = getattr(select, "PIPE_BUF", 512)
 
-#: How often (milliseconds) to look whether it is in vain to wait for a reader.
+#: How often (milliseconds) a thread that waits for a reader checks whether to give up.
 _LOOK = 200
 
 
 class Target(Protocol):
-    """Takes the lines of one log.
+    """Writes the lines of one log.
 
-    :ivar has_file: whether there is a file to open anew.
+    :ivar has_file: whether the target has a file that `reopen` can reopen.
     """
 
     has_file: bool
 
     def write(self, item: Any) -> None:
-        """Write, or raise any exception."""
+        """Write a line, or raise any exception."""
 
     def reopen(self) -> None:
-        """Open a file anew, since it has been renamed."""
+        """Reopen the file by its name: a log rotation has renamed the open one."""
 
     def abandon(self) -> None:
-        """Have a write that waits fail; called in any thread."""
+        """Have a write that waits for a reader fail, now and later; may be called in any thread."""
 
     def close(self) -> None:
         """Close what this target has opened."""
 
 
 class _Descriptor:
-    """Writes to a file descriptor, and waits while a pipe has no reader."""
+    """Writes to a file descriptor, and waits while a pipe is full."""
 
     def __init__(self) -> None:
         self._abandoned = threading.Event()
@@ -68,7 +70,7 @@ class _Descriptor:
         self._abandoned.set()
 
     def write(self, number: int, text: str) -> None:
-        # A line of which only the beginning was written is ended first.
+        # If only the beginning of the last line was written, end that line first.
         data = ("\n" + text if self._torn else text).encode("utf-8", "backslashreplace")
         ready = select.poll()
         ready.register(number, select.POLLOUT)
@@ -89,8 +91,9 @@ class _Descriptor:
 class FileTarget:
     """Appends to a file, or writes to a device or a named pipe.
 
-    :param path: the file's path. It is opened at once, so that a mistake is found at the start.
-    :raises OSError: it cannot be opened. A named pipe that nobody reads yet is no mistake.
+    :param path: the file's path. It is opened at once, so that a wrong path fails at the start.
+    :raises OSError: the file cannot be opened. A named pipe or a device may fail now: `write` opens
+        it again.
     """
 
     has_file = True
@@ -111,7 +114,7 @@ class FileTarget:
                 self._number = self._open()
             self._descriptor.write(self._number, item)
         except Exception:
-            # The folder may be replaced before the next line, so open the file again then.
+            # Its folder may be replaced before the next line, so the next line reopens the file.
             self.close()
             raise
 
@@ -135,12 +138,12 @@ class FileTarget:
 
 
 def _is_special(path: str) -> bool:
-    """Return whether there is a named pipe or a device."""
+    """Return whether the path is that of a named pipe or a device."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 class StreamTarget:
-    """Writes to a descriptor that others have opened, such as that of stdout."""
+    """Writes to a descriptor that it does not own, such as that of stdout."""
 
     has_file = False
 
@@ -152,17 +155,17 @@ class StreamTarget:
         self._descriptor.write(self._number, item)
 
     def reopen(self) -> None:
-        """It has no name by which to open it."""
+        """Do nothing: a descriptor has no name."""
 
     def abandon(self) -> None:
         self._descriptor.abandon()
 
     def close(self) -> None:
-        """It is not ours to close."""
+        """Do nothing: the descriptor belongs to other code."""
 
 
 class TextTarget:
-    """Writes to an object that is a text file in name only, as notebooks have it for stdout."""
+    """Writes to a file object without a descriptor, such as stdout in a notebook."""
 
     has_file = False
 
@@ -174,17 +177,17 @@ class TextTarget:
         self._stream.flush()
 
     def reopen(self) -> None:
-        """It has no name by which to open it."""
+        """Do nothing: the object has no name."""
 
     def abandon(self) -> None:
-        """There is no way."""
+        """Do nothing: a write that waits cannot be interrupted."""
 
     def close(self) -> None:
-        """It is not ours to close."""
+        """Do nothing: the object belongs to other code."""
 
 
 def stream_target(stream: Any) -> StreamTarget | TextTarget:
-    """Return a target for stdout or stderr, or whatever has been put into their place."""
+    """Return a target for stdout or stderr, or for an object that replaces one of them."""
     try:
         return StreamTarget(stream.fileno())
     except (OSError, ValueError):
@@ -192,9 +195,9 @@ def stream_target(stream: Any) -> StreamTarget | TextTarget:
 
 
 class LogFileTarget:
-    """Writes to a file as twistd has it, which is renamed when it has a certain size.
+    """Writes to a file that Twisted's `LogFile` rotates at a certain size, as for twistd's log.
 
-    :raises OSError: it cannot be opened.
+    :raises OSError: the file cannot be opened.
     """
 
     has_file = True
@@ -209,7 +212,7 @@ class LogFileTarget:
                 self._file = LogFile.fromFullPath(self._path)
             self._file.write(item)
         except Exception:
-            # After a failed rotation the file cannot be used any more.
+            # After a failed rotation the LogFile is unusable. The next line opens a new one.
             self.close()
             raise
 
@@ -223,20 +226,20 @@ class LogFileTarget:
     def close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            # It may be closed already.
+            # A failed rotation may have closed it already.
             with suppress(OSError, AttributeError):
                 file.close()
 
 
 class HandlerTarget:
-    """Has a handler of `logging` write. Nothing else may use the handler."""
+    """Writes with a handler of `logging`. No other code may use the handler."""
 
     def __init__(self, handler: logging.Handler) -> None:
         self._handler = handler
         self.has_file = hasattr(handler, "reopen")
         self._error: BaseException | None = None
-        # A handler does not raise; it has this method to tell about an error, and the standard one
-        # prints to stderr, which is twistd's log.
+        # A handler calls this method instead of raising. The standard method prints to stderr,
+        # which is twistd's log.
         handler.handleError = self._note_error  # type: ignore[method-assign]
 
     def _note_error(self, record: logging.LogRecord) -> None:
@@ -244,11 +247,13 @@ class HandlerTarget:
 
     def write(self, item: logging.LogRecord) -> None:
         self._error = None
-        # Without the handler's lock, which the end of the process would wait for.
+        # `emit` does not hold the handler's lock. logging.shutdown needs this lock: a write that
+        # waits would keep the process from ending.
         self._handler.emit(item)
         if self._error is not None:
             if isinstance(self._handler, logging.FileHandler):
-                # What it has kept is counted as lost. It opens the file for the next line.
+                # Discard the data that the file object keeps: its line is counted as lost. The
+                # handler opens the file again for the next line.
                 with suppress(Exception):
                     self._handler.close()
             raise self._error
@@ -258,7 +263,7 @@ class HandlerTarget:
             self._handler.reopen()  # type: ignore[attr-defined]
 
     def abandon(self) -> None:
-        """There is no way."""
+        """Do nothing: a write that waits cannot be interrupted."""
 
     def close(self) -> None:
         with suppress(Exception):
@@ -266,9 +271,10 @@ class HandlerTarget:
 
 
 class FormattingTarget:
-    """Has records of `logging` formatted, and written to another target as text.
+    """Formats records of `logging`, and writes the text to another target.
 
-    :param formatter: formats them in the thread that writes, as it may do anything.
+    :param formatter: formats the records. It runs in the thread that writes the log, because an
+        application's formatter may be slow, or raise.
     """
 
     def __init__(self, formatter: logging.Formatter, target: Target) -> None:
@@ -284,9 +290,9 @@ class FormattingTarget:
 
 
 def file_target(path: str) -> FileTarget | LogFileTarget:
-    """Return a target as twistd has it for a path, which may be a named pipe or a device.
+    """Return a target for a path: a file that is rotated, a named pipe, or a device.
 
-    :raises OSError: it cannot be opened.
+    :raises OSError: the file cannot be opened.
     """
-    # Twisted's LogFile has to seek.
+    # A LogFile seeks in its file. A pipe or a device cannot do that.
     return FileTarget(path) if _is_special(path) else LogFileTarget(path)

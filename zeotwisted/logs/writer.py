@@ -1,7 +1,7 @@
-"""Lines of a log on their way to a disk, a pipe or a socket, which may be full, slow or gone.
+"""Writes the lines of a log in a thread, to a disk, a pipe or a socket that may be full or slow.
 
-A thread of its own writes them, so nobody else waits for that. What cannot be written is counted,
-and the log says how much it was as soon as it can be written again.
+No other thread waits for the log. Lines that cannot be written are counted as lost. When the log
+can be written again, it gets a line with this count.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 
 __all__ = ["MOST", "LogWriter", "is_writing"]
 
-#: How many lines may wait to be written. What comes while there are so many is lost, and counted.
+#: How many lines may wait to be written. Further lines are lost, and counted.
 MOST = 10_000
 
-#: And how long (characters) all of them may be together.
+#: How long (characters) all waiting lines together may be.
 MOST_TEXT = 2**24
 
-#: How often (seconds) to try whether a log can be written again, while there is no other line.
+#: How often (seconds) to try to write the count of lost lines, while there is no other line.
 _RETRY = 1.0
 
-#: How long (seconds) the end of a process may be held up by lines that wait.
+#: How long (seconds) the process waits at its end for the lines that are not written yet.
 _LAST_LINES = 3.0
 
 
@@ -33,7 +33,7 @@ _this_thread = local()
 
 
 def is_writing() -> bool:
-    """Return whether this thread is writing a line, so that whatever it says must not be logged."""
+    """Return whether the calling thread is writing a log line. Nothing may be logged then."""
     return getattr(_this_thread, "writing", False)
 
 
@@ -48,15 +48,15 @@ class _State(Enum):
 
 
 class LogWriter:
-    """Writes what it is given, in order, in a thread.
+    """Writes lines in a thread, in the order of the calls.
 
-    The thread begins with `start`: a daemon goes to the background after it has set up its log, and
-    threads do not survive that. Until then lines wait. After `close` there is no thread any more,
-    and the few lines that a process may say at its end are written at once.
+    `start` starts the thread: a daemon forks after it has set up its log, and a thread does not
+    survive a fork. Lines wait until then. `close` ends the thread. After that the calling thread
+    writes each line itself; these are only the last lines of the process.
 
     :param write: writes one line; raises an exception when that fails.
-    :param report: makes a line for `write` that says how many lines were lost, and why; the reason
-        is None if there were too many.
+    :param report: makes a line for `write` from the number of lost lines and the reason. The reason
+        is None if too many lines were waiting.
     :param most: how many lines may wait.
     """
 
@@ -79,9 +79,9 @@ class LogWriter:
         self._reason: Exception | None = None
 
     def put(self, line: Any, size: int = 0) -> None:
-        """Have a line written, from any thread; return at once.
+        """Queue a line, in any thread; return at once. Write it here if the writer is closed.
 
-        :param size: how long (characters) it is, about.
+        :param size: about how long (characters) the line is.
         """
         with self._changed:
             if self._state is not _State.DIRECT:
@@ -105,13 +105,13 @@ class LogWriter:
             self._waiting_text -= size
 
     def call(self, function: Callable[[], object]) -> None:
-        """Have a function called between two lines, in the thread that writes."""
+        """Have the writing thread call a function, after the lines that wait now."""
         with self._changed:
             self._jobs.append(function)
             self._changed.notify_all()
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread, unless it has been started."""
         with self._changed:
             if self._state is _State.COLLECTING:
                 self._state = _State.WRITING
@@ -119,7 +119,10 @@ class LogWriter:
                 self._thread.start()
 
     def close(self, timeout: float = _LAST_LINES) -> None:
-        """Write what there is, but do not wait for longer than `timeout` seconds; then end."""
+        """Write the lines that wait, and end the thread.
+
+        :param timeout: how many seconds to wait for that. The remaining lines are lost then.
+        """
         atexit.unregister(self._close_at_exit)
         self.start()
         with self._changed:
@@ -136,7 +139,8 @@ class LogWriter:
         atexit.register(self._close_at_exit)
 
     def _close_at_exit(self) -> None:
-        # A child process that has not gone on to write has its parent's lines.
+        # A forked child that has never written holds copies of its parent's lines, which the
+        # parent writes.
         if os.getpid() == self._process or self._state is not _State.COLLECTING:
             self.close()
 
@@ -160,12 +164,12 @@ class LogWriter:
 
     def _try(self, line: Any) -> None:
         if not self._tell_lost() or not self._written(line):
-            # Only the log itself can report this, later.
+            # The log itself reports this later. An exception would reach the code that logs.
             with self._changed:
                 self._lost += 1
 
     def _tell_lost(self) -> bool:
-        """Write how much was lost, if anything was; return whether lines can be written."""
+        """Write the count of lost lines, if there are any; return whether lines can be written."""
         lost, reason = self._lost, self._reason
         if lost:
             if not self._written(self._report(lost, reason)):

@@ -1,11 +1,11 @@
-"""The server: storages served to any number of clients, as Twisted services.
+"""The server: serves storages to any number of clients, as Twisted services.
 
-`service` has `StorageServer`. It is made of rooms, each of which may use those before it:
+`service` has `StorageServer`. It uses these packages. Each may import those above it:
 
 - `storage`: one served storage, and what all its clients share: the commit lock, the order of
   transactions, the queue of invalidations.
-- `commit`: one client's transaction.
-- `connections`: one client's connection and session.
+- `commit`: the transaction of one client.
+- `connections`: the connection of one client, and its session.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the arguments of a server have to be."""
+"""The rules for the arguments of a server."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _endpoint(value: Any) -> Any:
 _FLAG = "True or False"
 _SECONDS = "a number of seconds, such as 300"
 
-#: Of `zeotwisted.storageserver.options.ServerOptions`.
+#: The fields of `zeotwisted.storageserver.options.ServerOptions`.
 SERVER_OPTIONS: Table = {
     "read_only": Rule(flag, _FLAG),
     "invalidation_queue_size": Rule(_count, "a number of transactions, 1 or more"),
@@ -94,13 +94,13 @@ SERVER_OPTIONS: Table = {
     "client_timeout": Rule(longest_silence, f"{_SECONDS}, or 0 for ever"),
 }
 
-#: Of `zeotwisted.storageserver.service.StorageServer`.
+#: The arguments of `zeotwisted.storageserver.service.StorageServer`.
 STORAGE_SERVER: Table = {
     "storages": Rule(_storages, "a mapping of names to storages, such as {'1': storage}"),
     "options": Rule(optional(_options), "ServerOptions(transaction_timeout=300), or None"),
 }
 
-#: Of `zeotwisted.storageserver.service.StorageServer.listen`.
+#: The arguments of `zeotwisted.storageserver.service.StorageServer.listen`.
 LISTEN: Table = {
     "endpoint": Rule(
         _endpoint, "an endpoint, such as serverFromString(reactor, 'tcp:8100') returns"

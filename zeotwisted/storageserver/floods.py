@@ -1,7 +1,7 @@
-"""Limits the log lines that one host causes: the first few lines of a kind in a minute are written,
-then one line that counts the others.
+"""Limits the log lines that one host causes.
 
-Lines are counted by host. A hostile client could choose a new label or port each time.
+In each minute the first few lines of a kind are written. One more line then counts the others.
+Lines are counted by host, because a hostile client could use a new label or port for each line.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ __all__ = ["Floods", "Kind", "brief"]
 #: The time in seconds after which all counts start at zero again.
 _WINDOW = 60.0
 
-#: The limit of all hosts together, as a multiple of the limit of one host. It also bounds how many
-#: hosts are remembered.
+#: The limit of all hosts together, as a multiple of the limit of one host. It also limits how many
+#: hosts are kept in memory.
 _HOSTS = 20
 
 
@@ -36,8 +36,10 @@ def brief(thing: object) -> str:
 
 
 class Kind(Enum):
-    """The kinds of lines that clients cause. A value is the name in the line that counts them, and
-    the number of lines of one host that are written in a window."""
+    """The kinds of lines that clients cause.
+
+    A value is the text for the line that counts them, and the limit for one host in a window.
+    """
 
     PROBE = ("connections that ended before they registered for a storage", 5)
     DROPPED = ("clients that were disconnected", 20)
@@ -56,7 +58,7 @@ class Kind(Enum):
 class Floods:
     """Decides which lines to write. Use it only in the reactor's thread.
 
-    A delayed call is pending only while some lines are left out; `close` cancels it.
+    A delayed call is pending only while there are lines that were left out; `close` cancels it.
 
     :param clock: the reactor.
     """
@@ -74,9 +76,10 @@ class Floods:
         self._timer: IDelayedCall | None = None
 
     def admit(self, kind: Kind, host: str, detail: str = "") -> bool:
-        """Return whether to write a line of this kind that `host` has caused; else count it.
+        """Return whether to write a line of this kind that `host` has caused; if not, count it.
 
-        :param detail: one of a few, such as the name of a call; each has an allowance of its own.
+        :param detail: a part of the kind with its own limit, such as the name of a call. It must be
+            one of few values.
         """
         now = self._clock.seconds()
         if now >= self._end:
@@ -94,14 +97,14 @@ class Floods:
         return False
 
     def close(self) -> None:
-        """Say what was left out; leave nothing pending. Lines may still be admitted."""
+        """Log the counts, and cancel the delayed call. `admit` may still be called."""
         if self._timer is not None:
             self._timer.cancel()
             self._over()
 
     def _begin(self, now: float) -> None:
         if self._timer is not None:
-            # The reactor is late with it.
+            # The reactor is late: it has not made the delayed call of the last window yet.
             self._timer.cancel()
             self._over()
         self._end = now + _WINDOW

@@ -1,4 +1,4 @@
-"""What an operator can choose about a server."""
+"""The settings of a server."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ class ServerOptions:
     :raises ValueError: one of them can never work; the text says what to write instead.
     """
 
-    #: Refuse clients that want to write.
+    #: Refuse clients that register for writing.
     read_only: bool = False
-    #: How many of the last transactions are kept for clients that come back, at least.
+    #: Keep the invalidations of at least this many last transactions, for clients that reconnect.
     invalidation_queue_size: int = 100
-    #: How much memory (bytes) each storage may use to keep more of them.
+    #: How much memory (bytes) each storage may use to keep the invalidations of more transactions.
     invalidation_queue_bytes: int = 32 * 1024 * 1024
-    #: For clients that come back later than that: how old (seconds) their last transaction may be
-    #: for the server to look up in the storage what they missed. 0: never. None: a day, if the
-    #: storage can do that fast.
+    #: If the invalidations of a client are not kept any more: how old (seconds) its last
+    #: transaction may be, for the server to read the invalidations from the storage. 0: never read
+    #: them. None: a day, if the storage can do that fast.
     invalidation_age: float | None = None
     #: How long (seconds) a client may hold the commit lock before it is disconnected.
     #: None: for ever.
     transaction_timeout: float | None = None
     #: Let the clients resolve conflicts. The server then needs none of the application's classes.
     client_conflict_resolution: bool = False
-    #: Speak msgpack with ZEO's clients, too.
+    #: Announce msgpack to ZEO's clients, which then use it. zeotwisted's own clients always use it
+    #: with version 6.
     msgpack: bool = False
     #: The highest version of the protocol to announce, 5 or 6.
     protocol_limit: int = 6
-    #: The longest message to accept from a client, in bytes.
+    #: The longest message (bytes) to accept from a client.
     message_limit: int = DEFAULT_LIMIT
-    #: The folder for transactions that are too long to be kept in memory until they are voted.
+    #: The folder for transactions that are too long for the memory until the vote.
     #: None: the system's folder for temporary files.
     spool_dir: str | None = None
-    #: How long (seconds) a connection may take to choose its storage.
+    #: How long (seconds) a connection may take to register for a storage.
     register_timeout: float = 30.0
-    #: The longest silence (seconds) of a registered client, before it is disconnected and what it
-    #: holds is released. It is asked whether it is there before that. ZEO's clients cannot be
-    #: asked, and have 150 seconds at least. 0 or None: no limit.
+    #: How long (seconds) a registered client may be silent. After that it is disconnected, and its
+    #: transaction is aborted. Before that the server sends it a ping, which it answers. ZEO's
+    #: clients do not answer a ping; they have at least 150 seconds. 0 or None: no limit.
     client_timeout: float | None = 60.0
 
     def __post_init__(self) -> None:

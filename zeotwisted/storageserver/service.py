@@ -1,4 +1,4 @@
-"""The daemon as Twisted services, for twistd and for any Twisted application."""
+"""The server as Twisted services, for twistd and for any Twisted application."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class ListeningError(Exception):
 class StorageServer(MultiService):
     """Serves storages; put it into your application's `MultiService`.
 
-    It owns the storages from the moment it starts, and closes them when it stops.
+    It closes the storages when it stops.
 
     :param reactor: runs the server.
     :param storages: objects that provide ZODB's storage interfaces, by the names under which
-        clients ask for them.
+        clients register for them.
     :param options: see `ServerOptions`.
     :raises ValueError: an argument can never work; the text says what to write instead.
-    :raises zeotwisted.storageserver.NotServable: one of the storages cannot be served rightly, such
-        as RelStorage. They are still the caller's then.
+    :raises zeotwisted.storageserver.NotServable: clients of a storage would read old data, as with
+        RelStorage. The caller has to close the storages then.
     """
 
     _log = Logger()
@@ -66,7 +66,7 @@ class StorageServer(MultiService):
         self._pools: list[ThreadPool | CommitThread] = []
 
     def addresses(self) -> list[Any]:
-        """Return where the server listens, as Twisted's address objects."""
+        """Return the addresses at which the server listens, as Twisted's address objects."""
         return [
             service.port.getHost()
             for service in self
@@ -74,10 +74,10 @@ class StorageServer(MultiService):
         ]
 
     def listen(self, endpoint: IStreamServerEndpoint, description: str) -> _Listener:
-        """Add an address to listen at; call it before the start.
+        """Add an address to listen at; call this before the start.
 
-        :param description: what messages call the endpoint.
-        :raises ValueError: `endpoint` is none.
+        :param description: the name of the endpoint in messages.
+        :raises ValueError: `endpoint` is not an endpoint; the text says what to write instead.
         """
         checked(LISTEN, locals())
         listener = _Listener(endpoint, description, self.factory)
@@ -85,7 +85,7 @@ class StorageServer(MultiService):
         return listener
 
     def privilegedStartService(self) -> None:
-        """Begin to serve, then to listen.
+        """Serve the storages, then listen at all addresses, or at none.
 
         :raises ListeningError: an address is in use, or is not one of this machine's.
         """
@@ -106,17 +106,16 @@ class StorageServer(MultiService):
         try:
             super().privilegedStartService()
         except ListeningError:
-            # All addresses or none.
             for service in self:
                 service.stopService()
             raise
 
     def startService(self) -> None:
-        """Begin, unless `privilegedStartService` has done so."""
+        """Start; call `privilegedStartService` first if the application has not done so."""
         if not self.served:
             self.privilegedStartService()
         super().startService()
-        # After the daemon, or the application, which may have other plans for them.
+        # Last: a signal handler that the daemon or the application has installed before is kept.
         handle_signals(self._reactor, [])
         addresses = self.addresses()
         if addresses:
@@ -124,10 +123,10 @@ class StorageServer(MultiService):
 
     def _notify(self, event: Serving | Closed) -> None:
         try:
-            # Applications replace this function of ZODB's.
+            # Look the function up at each call: applications replace it in ZODB's module.
             events.notify(event)
         except Exception:
-            # A subscriber is the application's, and what it does wrong does not end the server.
+            # An error of the application's subscriber must not stop the server.
             self._log.failure("a subscriber to {event} failed", event=type(event).__name__)
 
     async def _stop(self) -> None:
@@ -142,11 +141,17 @@ class StorageServer(MultiService):
         self._notify(Closed(self))
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, disconnect the clients, finish commits, close the storages."""
+        """Stop listening, disconnect the clients, finish commits, close the storages.
+
+        Return a Deferred that fires when all this is done.
+        """
         return Deferred.fromCoroutine(self._stop())
 
     def _stop_pools(self) -> Deferred[None]:
-        """Wait for what runs in threads, which may be a long pack, without blocking the reactor."""
+        """Return a Deferred that fires when all threads of the server have ended.
+
+        Another thread waits for them. A long pack would block the reactor's thread.
+        """
         stopped: Deferred[None] = Deferred()
 
         def stop() -> None:
@@ -170,7 +175,7 @@ class StorageServer(MultiService):
 
 
 def _place(address: Any) -> tuple[str, int] | str:
-    """Return an address of Twisted's as a client takes it."""
+    """Return an address of Twisted's in the form that a client accepts."""
     name = getattr(address, "name", None)
     return (address.host, address.port) if name is None else os.fsdecode(name)
 
@@ -178,8 +183,8 @@ def _place(address: Any) -> tuple[str, int] | str:
 class _Listener(Service):
     """One address at which a server listens.
 
-    Twisted's own StreamServerEndpointService logs an error and goes on without a port; a daemon
-    that nobody can reach must not start.
+    Twisted's StreamServerEndpointService only logs an error if it cannot listen. The daemon would
+    then run without a port.
     """
 
     _log = Logger()
@@ -190,7 +195,7 @@ class _Listener(Service):
         self._endpoint = endpoint
         self._description = description
         self._factory = factory
-        #: What the endpoint gave us, once it listens.
+        #: The port that the endpoint returned; None while it does not listen.
         self.port: IListeningPort | None = None
 
     def privilegedStartService(self) -> None:

@@ -12,10 +12,11 @@ __all__ = ["Turns"]
 
 
 class Turns:
-    """A lock that a loop hands to its waiters.
+    """A lock that its waiters get one after the other, in a loop.
 
-    Twisted's `DeferredLock` starts the next waiter inside `release`. If the waiters finish at once,
-    the stack grows with their number, and a client decides this number.
+    Twisted's `DeferredLock` runs the next waiter inside `release`. If the waiters finish at once,
+    the stack grows with their number. A client chooses this number, so it could exceed the
+    recursion limit.
     """
 
     def __init__(self) -> None:
@@ -28,9 +29,10 @@ class Turns:
         return len(self._waiting)
 
     def acquire(self) -> Deferred[None]:
-        """Return a Deferred that fires when the caller has the lock; `release` it afterwards.
+        """Return a Deferred that fires when the caller has the lock.
 
-        If the Deferred is cancelled before, it leaves the queue.
+        The caller has to `release` the lock. A Deferred that is cancelled before it fires leaves
+        the queue.
         """
         turn: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(turn)
@@ -46,7 +48,7 @@ class Turns:
     def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Call a function with the lock held; return a Deferred of its result.
 
-        If the function returns a Deferred, the lock is held until this has fired.
+        If the function returns a Deferred, the lock is held until this Deferred fires.
         """
         return Deferred.fromCoroutine(self._run(function, args))
 
@@ -59,7 +61,7 @@ class Turns:
 
     def _let_in(self) -> None:
         if self._letting_in:
-            # Called from within the loop below, which goes on.
+            # The loop below is running, and calls this code. It lets the next waiter in.
             return
         self._letting_in = True
         try:

@@ -1,9 +1,9 @@
 """One client's transaction, through the phases of two-phase commit.
 
-`transaction` has the phases. What a client sends before its vote is kept in a `commitlog`, on disk
-(`spool`) where it is long. `storagetransaction` has the steps in the storage; the vote does there
-what the client sent (`operations`).
-Rule: the storage is not touched before this transaction has the commit lock.
+`transaction` has the phases. A `commitlog` keeps the operations that a client sends before its
+vote; long ones are on disk (`spool`). `storagetransaction` has the steps in the storage. The vote
+calls the `operations` in the storage.
+Rule: the storage is not used before this transaction has the commit lock.
 """
 
 from __future__ import annotations

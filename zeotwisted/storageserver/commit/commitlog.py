@@ -1,4 +1,4 @@
-"""What a transaction wants to do, kept until the commit lock is free."""
+"""Keeps the operations of a transaction until it has the commit lock."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["CommitLog"]
 class CommitLog:
     """The operations of one transaction, in the order in which the client sent them.
 
-    Each entry is the name of an operation and its arguments, see `transaction.Operations`.
+    Each entry is the name of an operation and its arguments; see `operations.Operations`.
 
-    :param directory: where a long one goes; None for the system's folder for temporary files.
+    :param directory: the folder for a long log; None for the system's folder for temporary files.
     """
 
     def __init__(self, directory: str | None = None) -> None:
@@ -35,17 +35,17 @@ class CommitLog:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes."""
+        """The size of the log, in bytes, approximately."""
         return self._size
 
     def add(self, operation: str, *args: Any) -> None:
-        """Add an operation; a log that is closed, or has failed, ignores it.
+        """Add an operation; do nothing if the log is closed.
 
-        :raises ZODB.POSException.StorageError: it cannot be written. The log is closed then.
+        :raises ZODB.POSException.StorageError: the entry cannot be written. The log is closed then.
         """
         if self._closed:
             return
-        # 64 is about what Python needs for an object besides the bytes themselves.
+        # 64 is about the size of a Python object without its bytes.
         size = 64 + sum([len(arg) for arg in args if type(arg) is bytes])
         self._size += size
         try:
@@ -59,7 +59,7 @@ class CommitLog:
             ) from error
 
     def add_file(self, operation: str, *args: Any, filename: str) -> None:
-        """Add an operation on a file that is to be removed with the log."""
+        """Add an operation on a file. `close` removes the file."""
         self._files.append(filename)
         self.add(operation, *args, filename)
 
@@ -67,11 +67,11 @@ class CommitLog:
         yield from self._spool
 
     def close(self) -> None:
-        """Forget the operations and remove their files."""
+        """Remove the operations and their files."""
         self._closed = True
         self._spool.close()
         for filename in self._files:
-            # The storage has usually taken it.
+            # The vote usually moves the file into the storage.
             with contextlib.suppress(FileNotFoundError):
                 os.remove(filename)
         self._files.clear()

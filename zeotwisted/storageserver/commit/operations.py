@@ -1,4 +1,4 @@
-"""What a client's transaction does in the storage: one method for each kind of operation."""
+"""The operations of a client's transaction in the storage: one method for each kind."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ __all__ = ["Operations"]
 
 
 class Operations:
-    """What the entries of a commit log mean, and what doing them brought about.
+    """Runs the entries of a commit log in the storage, and keeps the results.
 
-    Each method but the constructor is an operation; it runs where the vote does.
+    Each public method is an operation. It runs in the thread of the vote.
+
+    :param conflicts_to_client: whether the client resolves conflicts.
     """
 
-    #: Those that take no time worth mentioning.
+    #: Operations that are so fast that they may run in the reactor's thread.
     QUICK = frozenset({"store", "deleteObject", "checkCurrentSerialInTransaction"})
 
     def __init__(
@@ -30,9 +32,9 @@ class Operations:
         self._storage = storage
         self._transaction = transaction
         self._conflicts_to_client = conflicts_to_client
-        #: Objects whose caches have to be invalidated.
+        #: The oids to invalidate in the caches of the other clients.
         self.changed: list[bytes] = []
-        #: Objects whose data differs from what the client sent.
+        #: The oids whose stored data differs from the data that the client sent.
         self.resolved: list[bytes] = []
         #: Conflicts for the client to resolve, by oid.
         self.conflicts: dict[bytes, dict[str, Any]] = {}
@@ -53,7 +55,8 @@ class Operations:
                 "files"
             )
         if self._conflicts_to_client:
-            # The storage moves the file. It is needed again if the client resolves a conflict.
+            # The storage moves the file that it gets, so give it a link. The next vote needs the
+            # file again, if the client has to resolve a conflict.
             original, filename = filename, filename + ".taken"
             os.link(original, filename)
         try:
@@ -94,7 +97,7 @@ class Operations:
         self._storage.checkCurrentSerialInTransaction(oid, serial, self._transaction)
 
     def undo(self, transaction_id: bytes) -> None:
-        # A blob's earlier content is copied there.
+        # The storage copies the earlier content of a blob to that folder.
         ensure_temporary_folder(self._storage)
         _, oids = self._storage.undo(transaction_id, self._transaction)
         self.changed.extend(oids)
@@ -110,7 +113,7 @@ class Operations:
             self._add_conflict(error.oid, error, data)
 
     def _stored(self, oid: bytes) -> None:
-        # The client has resolved an earlier conflict by storing the object again.
+        # If an earlier entry for this oid had a conflict, this entry is the client's resolution.
         if self.conflicts:
             self.conflicts.pop(oid, None)
         self.changed.append(oid)

@@ -21,12 +21,12 @@ def _temporary_file(folder: str) -> IO[bytes]:
 
 
 class Spool:
-    """Append entries, then read them back in order, as often as needed.
+    """A list: entries are appended, and can be iterated over more than once.
 
-    The disk is touched only by what does not fit into memory. The file has no name, so that nothing
-    of it outlives the process.
+    Entries are written to disk only when the memory limit is reached. The file has no name, so the
+    system removes it when the process ends.
 
-    :param directory: where the file is; None for the system's folder for temporary files.
+    :param directory: the folder of the file; None for the system's folder for temporary files.
     :param in_memory: how many bytes to keep in memory.
     """
 
@@ -35,7 +35,7 @@ class Spool:
         self._in_memory = in_memory
         self._recent: list[tuple[Any, ...]] = []
         self._recent_size = 0
-        # Without a buffer, so that nothing is left to fail later.
+        # Unbuffered: a write to a full disk fails at once, and not in a later call.
         self._file: IO[bytes] | None = None
         self._file_size = 0
         self._in_file = 0
@@ -46,7 +46,7 @@ class Spool:
     def append(self, entry: tuple[Any, ...], size: int) -> None:
         """Add `entry`, which takes about `size` bytes.
 
-        :raises OSError: the disk is full; the entry is not added.
+        :raises OSError: the file cannot be written, as on a full disk. The entry is not added.
         """
         self._recent.append(entry)
         if self._recent_size + size > self._in_memory:
@@ -80,12 +80,12 @@ class Spool:
             self._file.seek(0)
             with os.fdopen(self._file.fileno(), "rb", closefd=False) as reader:
                 for _ in range(self._in_file):
-                    # These bytes never left this process.
+                    # Safe to unpickle: this process wrote the file, which has no name.
                     yield pickle.load(reader)
         yield from self._recent
 
     def close(self) -> None:
-        """Forget the entries and give the disk space back."""
+        """Remove the entries and the file."""
         self._recent.clear()
         self._recent_size = 0
         if self._file is not None:

@@ -1,8 +1,8 @@
 """One transaction in the storage: its begin, its vote, and its end.
 
-All of this is done while the client's transaction has the commit lock, one step at a time. It runs
-in the storage's commit thread; short votes run in the reactor's thread. What is done when, and
-what it means for the client, is decided in `transaction`.
+The client's transaction has the commit lock meanwhile, and does one step at a time. The steps run
+in the storage's commit thread; short votes run in the reactor's thread. `transaction` decides when
+to do each step.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["StorageTransaction"]
 class StorageTransaction:
     """The steps of two-phase commit in a storage, for one client's transaction.
 
-    :param owner: the client's connection. It is not told of its own commit.
-    :param tid: the transaction id to give to it, when a database is copied; None for a new one.
-    :param status: likewise.
+    :param owner: the client's connection. It is not notified of its own commit.
+    :param tid: the transaction id, if the client copies a database; None for a new one.
+    :param status: the status, if the client copies a database; otherwise a space.
     """
 
     _log = Logger()
@@ -41,23 +41,24 @@ class StorageTransaction:
         self._owner = owner
         self._served = served
         self._metadata = metadata
-        #: Its id, from the vote on; None if the storage takes no ids from this server.
+        #: The transaction id, from the vote on; None if the server cannot choose the storage's ids.
         self.tid = tid if served.tids is not None else None
         self._given_tid = tid
         self._status = status
         self._changed: list[bytes] = []
 
     def vote(self, commit_log: CommitLog) -> Operations:
-        """Begin the transaction, do what the log has, and vote; return what that brought about.
+        """Begin the transaction, do the operations of the log, and vote; return their results.
 
-        After an exception, or with conflicts for the client to resolve, the storage is free again.
+        If this raises, or if there are conflicts for the client to resolve, the transaction is
+        aborted in the storage.
         """
         storage = self._served.storage
         operations = Operations(
             storage, self._metadata, self._served.options.client_conflict_resolution
         )
         try:
-            # A storage may take its own lock, and refuse what it is given then.
+            # Within the try block: `tpc_begin` may acquire the storage's lock and then raise.
             self._begin()
             for name, args in commit_log:
                 getattr(operations, name)(*args)
@@ -79,15 +80,15 @@ class StorageTransaction:
         while True:
             tid = self.tid = tids.next(storage.lastTransaction() or z64)
             self._begin_in_storage(tid)
-            # Who uses the storage past this server may have committed while this waited for the
-            # storage's own lock, and tids must not go backwards.
+            # Other code that uses the storage may have committed while `tpc_begin` waited for the
+            # storage's own lock. Then this tid would be earlier than the last one, so make another.
             if (storage.lastTransaction() or z64) < tid:
                 return
             storage.tpc_abort(self._metadata)
 
     def _begin_in_storage(self, tid: bytes | None) -> None:
         storage = self._served.storage
-        # Not every storage takes a status, nor a tid.
+        # Some storages have no parameter for the status or the tid.
         if self._status != " ":
             storage.tpc_begin(self._metadata, tid, self._status)
         elif tid is not None:
@@ -98,15 +99,15 @@ class StorageTransaction:
     def finish(self) -> tuple[bytes, dict[str, Any]]:
         """Commit; return the tid, and the new sizes of the storage.
 
-        The news has its place among all publications then, and waits there to be published. After
-        an exception the other clients are told of the transaction if it is in the storage.
+        The transaction is then in the queue of publications, and its outcome is known. If this
+        raises, and the transaction is in the storage, all clients are notified of it.
         """
         served = self._served
         storage = served.storage
         publications: list[Publication] = []
 
         def finished(tid: bytes) -> None:
-            # Called under the storage's own lock: this is where the order is made.
+            # The storage calls this under its own lock, so the queue has the storage's order.
             publications.append(served.publications.reserve(tid, self._changed, self._owner))
 
         try:
@@ -115,7 +116,7 @@ class StorageTransaction:
             self._finish_failed(publications)
             raise
         if not publications:
-            # Not every storage keeps to the rule that it has to tell its new transaction id.
+            # Some storages do not call the function, although ZODB's interface requires it.
             finished(storage.lastTransaction())
         for publication in publications:
             served.publications.settle(publication, True)
@@ -129,8 +130,11 @@ class StorageTransaction:
         return publications[-1].tid, sizes
 
     def _finish_failed(self, publications: list[Publication]) -> None:
-        """Nobody knows how far the storage got. If the transaction is there, all have to hear of
-        it, and so has the client that tried, which will get an exception for an answer."""
+        """Set the outcome of a transaction whose `tpc_finish` has raised.
+
+        The transaction may be in the storage all the same. Then all clients are notified, and the
+        client that committed it, too: its answer is an exception.
+        """
         served = self._served
         storage = served.storage
         try:
@@ -146,11 +150,11 @@ class StorageTransaction:
             publication.origin = None
             served.publications.settle(publication, last >= publication.tid)
         try:
-            # It may still hold a lock of its own.
+            # The storage may still hold its own lock for this transaction.
             storage.tpc_abort(self._metadata)
         except Exception:
             self._log.failure("({label}) tpc_abort failed", label=self._owner.label)
 
     def abort(self) -> None:
-        """End the transaction in the storage, which has voted, without a commit."""
+        """Abort the transaction in the storage, after its vote."""
         self._served.storage.tpc_abort(self._metadata)

@@ -1,10 +1,11 @@
 """One client's transaction in one storage, through the phases of two-phase commit.
 
-Up to the vote a transaction only collects what it has to do. The vote waits for the commit lock,
-then does it all in the storage. What takes its time there runs in the storage's commit thread, so
-that no other client has to wait for it: always the finish, which waits for the disk, and all votes
-but those that are over in less time than two threads need to tell each other. What decides runs in
-the reactor's thread.
+Before the vote a transaction only collects operations. The vote waits for the commit lock, then
+does all of them in the storage.
+
+Slow steps run in the storage's commit thread, so that no other client waits for them. The finish is
+always slow, because it waits for the disk. A vote is slow unless it takes less time than the change
+to the commit thread and back. All other code here runs in the reactor's thread.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = ["ALLOWED", "Phase", "ServerTransaction"]
 
 
 class Phase(Enum):
-    """How far a transaction is."""
+    """The phase of a transaction. The value is the text for error messages."""
 
     COLLECTING = "collecting changes"
     WAITING = "waiting for the commit lock"
@@ -41,21 +42,21 @@ class Phase(Enum):
     OVER = "over"
 
 
-#: In which phase the client may ask for what. ``store`` stands for all that is collected. An abort
-#: may come at any time; while finishing it comes too late.
+#: The phase in which a client may make each call. ``store`` means all operations that are
+#: collected. An abort is allowed in any phase; it has no effect while the transaction is finishing.
 ALLOWED: Mapping[str, Phase] = {
     "store": Phase.COLLECTING,
     "vote": Phase.COLLECTING,
     "tpc_finish": Phase.VOTED,
 }
 
-#: How often a vote may end with conflicts for the client to resolve. Stock clients give up after
-#: that many, too, but go on to ``tpc_finish``.
+#: The vote with this number fails if it has conflicts for the client to resolve. Stock clients stop
+#: resolving conflicts after the same number of votes, but they continue with ``tpc_finish``.
 _MAX_VOTES = 9
 
 
-#: How many operations, and bytes, make a vote that is over sooner than two threads can tell each
-#: other of it.
+#: How many operations and bytes a vote in the reactor's thread may have. Such a vote takes less
+#: time than the change to the commit thread and back.
 _QUICK_COUNT = 64
 _QUICK_SIZE = 2**17
 
@@ -63,10 +64,10 @@ _QUICK_SIZE = 2**17
 class ServerTransaction:
     """A transaction from ``tpc_begin`` to its end.
 
-    :param id: the client's name for it.
+    :param id: the client's number for the transaction.
     :param owner: the client's connection.
-    :param tid: the transaction id to give to it, when a database is copied; None for a new one.
-    :param status: likewise.
+    :param tid: the transaction id, if the client copies a database; None for a new one.
+    :param status: the status, if the client copies a database; otherwise a space.
     """
 
     _log = Logger()
@@ -90,31 +91,31 @@ class ServerTransaction:
         self._votes = 0
         self._failure: Exception | None = None
         self._waiting: Deferred[bool] | None = None
-        # An abort has to wait for the step that is being done in the thread.
+        # A lock for the steps in the commit thread: an abort must wait for the step that runs.
         self._step = Turns()
         served.stats.active_txns += 1
 
     @property
     def tid(self) -> bytes | None:
-        """What the client may ask for when it has lost the answer to ``tpc_finish``.
+        """The transaction id, from the vote on; None if the server cannot choose it.
 
-        It is known from the vote on, if at all.
+        A client that has not received the answer to ``tpc_finish`` can ask for the outcome by it.
         """
         return self._in_storage.tid
 
     @property
     def label(self) -> str:
-        """How log lines call it."""
+        """The name of the client in log lines."""
         return self._owner.label
 
     @property
     def over(self) -> bool:
-        """Whether it has ended, one way or the other."""
+        """Whether the transaction is finished or aborted."""
         return self.phase is Phase.OVER
 
     @property
     def has_lock(self) -> bool:
-        """Whether it has the commit lock."""
+        """Whether the transaction has the commit lock."""
         return self._served.lock.holder is self
 
     def admit(self, kind: Kind) -> bool:
@@ -126,11 +127,14 @@ class ServerTransaction:
         self._owner.drop(f"its transaction held the commit lock for more than {seconds} seconds")
 
     def fail(self, error: Exception) -> None:
-        """Note that an operation failed; the client cannot be told of it before the vote."""
+        """Keep the first error of an operation; `vote` raises it.
+
+        The calls of operations have no answers, so the client gets the error only from its vote.
+        """
         self._failure = self._failure or error
 
     def expect(self, what: str) -> None:
-        """Check that the client may ask for `what` now.
+        """Check that the client may make the call `what` in this phase.
 
         :raises StorageTransactionError: it may not.
         """
@@ -138,12 +142,12 @@ class ServerTransaction:
             raise StorageTransactionError(f"{what} is not possible while {self.phase.value}")
 
     async def vote(self) -> list[Any]:
-        """Do the transaction in the storage, up to the point where it can only succeed.
+        """Wait for the commit lock, do the operations in the storage, and vote there.
 
-        Return the oids whose data is not what the client sent, or else, if there are conflicts that
-        the client has to resolve, a dict for each of them.
+        Return the oids whose stored data differs from the data that the client sent. If there are
+        conflicts for the client to resolve, return a dict for each of them instead.
 
-        :raises StorageTransactionError: it was aborted in the meantime.
+        :raises StorageTransactionError: the transaction was aborted while it waited.
         """
         self.expect("vote")
         if self._failure is not None:
@@ -196,7 +200,7 @@ class ServerTransaction:
         return list(operations.resolved)
 
     def _is_quick(self) -> bool:
-        """Return whether the way to the commit thread and back would take longer than the vote."""
+        """Return whether the vote takes less time than the change to the commit thread and back."""
         log = self.commit_log
         return (
             len(log) <= _QUICK_COUNT
@@ -207,10 +211,12 @@ class ServerTransaction:
     async def finish(self) -> tuple[bytes, dict[str, Any]]:
         """Commit. Return the tid, and the new sizes of the storage.
 
-        By then every other client's connection has been given the news, which it sends before
-        anything that it is given later, or when this is `answered`. The commit lock is held
-        until `answered` is called, which must be done in any case: the answer to this client has to
-        be written before anything of the next transaction.
+        The invalidation is then queued for every other client. It is sent before any later message
+        to that client, or by `answered`.
+
+        The caller must write the answer, and then call `answered` in any case, even if the client
+        is gone. The transaction holds the commit lock until then, so the answer is written before
+        any message about the next transaction.
         """
         self.expect("tpc_finish")
         self.phase = Phase.FINISHING
@@ -229,9 +235,10 @@ class ServerTransaction:
         return tid, sizes
 
     def answered(self) -> None:
-        """The answer to ``tpc_finish`` has been written, or there is nobody to write it to.
+        """Release the commit lock, and send the invalidations to the other clients.
 
-        Only now the commit lock moves on, and an abort that came too late is told so.
+        Call this when the answer to ``tpc_finish`` has been written, or the client is gone. An
+        abort that waits for the finish returns then.
         """
         try:
             if self.phase is Phase.FINISHING:
@@ -241,9 +248,9 @@ class ServerTransaction:
             self._served.send_news()
 
     async def abort(self) -> None:
-        """Give up, whatever the phase is; return when the storage and the lock are free of it.
+        """Abort, in any phase; return when the storage has aborted and the lock is released.
 
-        A transaction that is already being finished is finished.
+        If the transaction is finishing, wait for the finish instead.
         """
         if self.phase is Phase.WAITING and self._waiting is not None:
             self._waiting.cancel()
@@ -263,10 +270,11 @@ class ServerTransaction:
             self._step.release()
 
     def settle(self) -> Deferred[None]:
-        """Return a Deferred that fires when it is over.
+        """Return a Deferred that fires when the transaction is finished or aborted.
 
-        Its client asks for the outcome on another connection, so nobody will finish it on this one
-        any more, unless that has begun.
+        The client asks for the outcome on a new connection, so it does not use the old one any
+        more. If the transaction is not finishing yet, the old connection is closed, which aborts
+        the transaction.
         """
         if self.phase is Phase.VOTED:
             self._owner.drop("its client has come back and asks what became of its transaction")

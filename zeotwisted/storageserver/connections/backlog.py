@@ -1,4 +1,4 @@
-"""What has been written to a client but not yet taken by its socket."""
+"""The bytes that were written to a client, and that its socket has not accepted yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zeotwisted.transport import DirectWriter
 
 __all__ = ["Backlog"]
 
-#: How many bytes are held back for those that follow.
+#: How many bytes to collect, after `Backlog.hold`, before they are sent.
 _HOLD = 65536
 
 
@@ -22,16 +22,19 @@ def _nothing(*args: object) -> None:
 
 @implementer(IPushProducer)
 class Backlog:
-    """Keeps one slow client from filling the server's memory.
+    """Limits the memory that one slow client uses in the server.
 
-    The transport says when its buffer is full and when it is empty again. In between the bytes are
-    counted here. Over `pause_at`, no more requests of this client are dealt with. Over `drop_at`,
-    the client is given up; only invalidations, which cannot be held back, bring it there.
+    The transport reports when its buffer is full and when it is empty again. In between, the bytes
+    are counted here. When they exceed `pause_at`, the server stops handling the client's requests.
+    When they exceed `drop_at`, the connection is closed. Only invalidations can exceed it: they are
+    sent without a request.
 
     :param transport: writes the bytes.
-    :param pause_reading: stops dealing with requests, those that have been read included.
-    :param resume_reading: the opposite.
-    :param drop: ends the connection, for the reason that it is given.
+    :param pause_reading: stops the handling of requests, also of those that were read already.
+    :param resume_reading: continues the handling of requests.
+    :param drop: closes the connection; the argument is the reason.
+    :param pause_at: a number of bytes.
+    :param drop_at: a number of bytes.
     """
 
     def __init__(
@@ -53,25 +56,28 @@ class Backlog:
         self._counted = 0
         self._reading = True
         self._waiting: list[Deferred[None]] = []
-        # What is held back, and how many bytes that is.
+        # The data that is held back, and its size in bytes. None: data is sent at once.
         self._held: list[bytes] | None = None
         self._held_size = 0
         transport.registerProducer(self, True)
 
     def hold(self) -> None:
-        """Until `flush`, hold back what is written, so that it leaves together."""
+        """Collect what is written, until `flush`, so that it is sent together."""
         if self._held is None:
             self._held = []
             self._held_size = 0
 
     def flush(self) -> None:
-        """Hold back nothing any more."""
+        """Send what was held back, and end `hold`."""
         held, self._held = self._held, None
         if held:
             self.write(held[0] if len(held) == 1 else b"".join(held))
 
     def write(self, data: bytes) -> None:
-        """Write `data`, in the order of the calls; send it now, or with what is held back."""
+        """Write `data`, in the order of the calls.
+
+        After `hold`, it is sent with the next `flush`, or when enough data is held back.
+        """
         if self._held is None:
             self._writer.write(data)
             if self._full:
@@ -87,7 +93,8 @@ class Backlog:
         before = self._counted
         self._counted += size
         if before > self._drop_at:
-            # One answer may be as long as it likes, but not if nobody takes the one before it.
+            # `before` does not include this message: a single answer may be of any size, but only
+            # if the client reads the messages before it.
             self._counted = 0
             self._drop("it does not read what it is sent")
         elif self._counted > self._pause_at and self._reading:
@@ -95,7 +102,7 @@ class Backlog:
             self._pause_reading()
 
     def writable(self) -> Deferred[None]:
-        """Return a Deferred that fires when there is room."""
+        """Return a Deferred that fires when the transport's buffer is not full."""
         waiter: Deferred[None] = Deferred()
         if self._full:
             self._waiting.append(waiter)
@@ -104,22 +111,22 @@ class Backlog:
         return waiter
 
     def close(self) -> None:
-        """The connection is lost: let everybody go on, and find out."""
+        """Call this when the connection is lost. Fire all Deferreds of `writable`."""
         self._full = False
         self._held = None
-        # They are the connection's, which would hold itself in memory by them.
+        # These methods of the connection would keep it in memory, in a reference cycle.
         self._pause_reading = self._resume_reading = _nothing
         self._drop = _nothing
         self._let_go()
 
     def pauseProducing(self) -> None:
-        """The transport's buffer is full; it says so again at each write."""
+        """See `IPushProducer`: the buffer is full. The transport calls this again at each write."""
         if not self._full:
             self._full = True
             self._counted = 0
 
     def resumeProducing(self) -> None:
-        """The transport's buffer is empty."""
+        """See `IPushProducer`: the transport's buffer is empty."""
         self._full = False
         if not self._reading:
             self._reading = True
@@ -127,7 +134,7 @@ class Backlog:
         self._let_go()
 
     def stopProducing(self) -> None:
-        """The connection is lost."""
+        """See `IPushProducer`: the connection is lost."""
         self.close()
 
     def _let_go(self) -> None:

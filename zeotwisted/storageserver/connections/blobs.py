@@ -1,4 +1,4 @@
-"""Calls that send blobs to a client, and take them from it."""
+"""The calls that send blobs to a client, and receive blobs from it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def _blob_file(client: ServerConnection, oid: bytes, serial: bytes) -> str
     served = client.served
     if served.loads is None:
         return served.storage.loadBlob(oid, serial)
-    # It may have to fetch it first, from where it has its records.
+    # The storage may have to load the blob from another server first.
     return await served.in_thread(served.storage.loadBlob, oid, serial)
 
 
@@ -49,7 +49,7 @@ def remote_storeBlobChunk(client: ServerConnection, chunk: bytes) -> None:
     try:
         client.upload.write(chunk)
     except OSError:
-        # The disk is full, and should not stay so.
+        # Remove the file: the disk is probably full.
         client.cancel_upload()
         raise
 

@@ -1,8 +1,8 @@
-"""What a client may call, and the functions that do it.
+"""The functions for the calls of a client.
 
-A call of the name X is done by the function ``remote_X``. It is given the client's session and the
-call's arguments, which `zeotwisted.protocol.methods` has checked; it returns the result, or a
-Deferred or a coroutine of it. A name that is not in the table there cannot be called.
+The function ``remote_X`` runs for the call X. Its arguments are the client's session and the
+arguments of the call, which `zeotwisted.protocol.methods` has checked. It returns the result, or a
+Deferred or a coroutine of the result. Only the names in the table of that module can be called.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 
 
 def perform(client: ServerConnection, call: Call, args: tuple[Any, ...]) -> Any:
-    """Do what a client asks for: return the result, or a coroutine that will.
+    """Run the function for a call; return the result, or a Deferred or a coroutine of it.
 
-    :raises ZODB.POSException.ReadOnlyError: it writes, and the client registered as a reader.
+    :raises ZODB.POSException.ReadOnlyError: the call writes, and the client is read-only.
     """
     if client.read_only and call.writes:
         raise ReadOnlyError()

@@ -1,4 +1,4 @@
-"""All clients of a server: which are connected, which are still being released, what they share."""
+"""All clients of a server: the connected ones, and those whose resources are being released."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Clients", "Connected"]
 class Connected(Protocol):
     """One connection."""
 
-    #: How log lines call the other end.
+    #: The name of the client in log lines.
     label: str
 
     def let_go(self) -> None:
@@ -31,8 +31,8 @@ class Clients:
 
     :param storages: the served storages by name.
     :param clock: the reactor.
-    :ivar interrupted: the connections that have more to do when others have had their turn.
-    :ivar floods: says which of the lines that clients cause are written to the log.
+    :ivar interrupted: the connections that have messages left for their next turn.
+    :ivar floods: decides which log lines that clients cause are written.
     """
 
     _log = Logger()
@@ -53,11 +53,14 @@ class Clients:
         self._released: Deferred[None] | None = None
 
     def connected(self, connection: Connected) -> None:
-        """A client is there."""
+        """Add a connection."""
         self._connections.add(connection)
 
     def disconnected(self, connection: Connected, released: Deferred[None]) -> None:
-        """A client is gone; `released` fires when it holds nothing any more."""
+        """Remove a connection that is lost.
+
+        :param released: fires when all that the client held is released.
+        """
         self._connections.discard(connection)
         self._leaving.add(released)
         released.addErrback(
@@ -72,7 +75,7 @@ class Clients:
         self._check_released()
 
     def drop_all(self, reason: str) -> None:
-        """End all connections, with one line in the log for all of them."""
+        """Close all connections, with one line in the log for all of them."""
         connections = list(self._connections)
         if connections:
             self._log.info(
@@ -82,7 +85,7 @@ class Clients:
             connection.let_go()
 
     def all_released(self) -> Deferred[None]:
-        """Return a Deferred that fires when no client holds anything."""
+        """Return a Deferred that fires when all connections are lost, and hold nothing any more."""
         released = self._released = Deferred()
         self._check_released()
         return released

@@ -1,4 +1,4 @@
-"""One client's session with one storage: what all of its calls share."""
+"""One client's session with one storage: the state that its calls share."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ __all__ = ["ServerConnection"]
 
 
 class ServerConnection:
-    """One client, from its registration to the end.
+    """The session of one client, from the connection's start to its end.
 
-    The functions in `calls` do what the client asks for, and are given this object.
+    It is the first argument of the functions for the client's calls; see `calls`.
 
     :param storages: the server's storages by name.
-    :ivar peer: the protocol below; a `Gone` when the connection is lost.
-    :ivar label: how log lines call the client.
+    :ivar peer: the protocol of the connection; a `Gone` when the connection is lost.
+    :ivar label: the name of the client in log lines.
     :ivar is_labelled: whether the client has given itself a label.
     :ivar read_only: whether the client may not write.
     :ivar registered: the storage that the client has registered for, or None.
-    :ivar iterators: the client's iterators over transactions; there from the registration on.
-    :ivar downloads: takes turns with the blobs that the client asks for.
-    :ivar transaction: the client's transaction, until it is over.
-    :ivar upload: the blob that the client is sending.
+    :ivar iterators: the client's iterators over transactions; set by the registration.
+    :ivar downloads: a lock, so that one blob is sent to the client at a time.
+    :ivar transaction: the client's transaction until it is finished or aborted, or None.
+    :ivar upload: the blob that the client is sending, or None.
     """
 
     _log = Logger()
@@ -53,7 +53,7 @@ class ServerConnection:
         self.downloads = Turns()
         self.transaction: ServerTransaction | None = None
         self.upload: BlobUpload | None = None
-        # The slow calls of one client are done one after the other.
+        # A lock, so that one client uses one thread at a time for its slow calls.
         self._slow = Turns()
 
     @property
@@ -73,19 +73,23 @@ class ServerConnection:
         return self.served.storage
 
     def in_thread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        """Run a slow function in some thread, after those that this client has asked for before."""
+        """Run a slow function in some thread, after the earlier slow calls of this client.
+
+        Return a Deferred of its result.
+        """
         return self._slow.run(self._run_slow, function, *args)
 
     def _run_slow(self, function: Callable[..., Any], *args: Any) -> Any:
-        # What a client left behind in the queue is not worth a thread.
+        # Skip the calls that a client that is gone has left in the queue.
         return None if self.gone else self.served.in_thread(function, *args)
 
     # The transaction.
 
     def current(self, id: int) -> ServerTransaction:
-        """Return the client's transaction, which has to have this number.
+        """Return the client's transaction, which must have this number.
 
-        :raises ZODB.POSException.StorageTransactionError: it has another one, or none.
+        :raises ZODB.POSException.StorageTransactionError: the client has no transaction, or one
+            with another number.
         """
         transaction = self.transaction
         if transaction is None or transaction.id != id:
@@ -93,24 +97,25 @@ class ServerConnection:
         return transaction
 
     def collecting(self, id: int) -> CommitLog:
-        """Return where the operations of the current transaction go.
+        """Return the log for the operations of the current transaction.
 
-        :raises ZODB.POSException.StorageTransactionError: it is another one, or has voted.
+        :raises ZODB.POSException.StorageTransactionError: the client has no transaction with this
+            number, or the transaction has voted.
         """
         transaction = self.current(id)
         transaction.expect("store")
         return transaction.commit_log
 
     def cancel_upload(self) -> None:
-        """Forget the blob that the client is sending, if it is sending one."""
+        """Remove the blob that the client is sending, if there is one."""
         upload, self.upload = self.upload, None
         if upload is not None:
             upload.cancel()
 
-    # What the protocol says.
+    # The methods that the protocol calls.
 
     def failed(self, error: Exception) -> bool:
-        """A one-way call failed. Return whether the client will hear of it: from its vote."""
+        """Handle the error of a one-way call. Return whether the client's vote will raise it."""
         transaction = self.transaction
         if transaction is None or transaction.phase is not Phase.COLLECTING:
             return False
@@ -118,9 +123,9 @@ class ServerConnection:
         return True
 
     async def lost(self, is_told: bool = False) -> None:
-        """The client is gone: release all that it holds.
+        """Release all that the client holds, when the connection is lost.
 
-        :param is_told: the log says so already, or need not.
+        :param is_told: do not log the end of the connection.
         """
         self.peer = Gone(self.peer)
         if self.registered is None:
@@ -132,7 +137,7 @@ class ServerConnection:
         if self.transaction is not None:
             await self.transaction.abort()
             self.transaction = None
-        # A slow call may be using one.
+        # Wait for the slow calls: one of them may be using an iterator.
         await self._slow.run(self.iterators.close)
 
     def _log_end(self) -> None:
@@ -159,5 +164,5 @@ class ServerConnection:
 
 
 def _held(transaction: ServerTransaction) -> str:
-    """Return what ZEO's log lines call a transaction that has the commit lock, or has not."""
+    """Return the word of ZEO's log for a transaction with or without the commit lock."""
     return "locked" if transaction.has_lock else "unlocked"

@@ -20,7 +20,7 @@ class StorageServerFactory(Factory):
 
     :param storages: the served storages by name.
     :param clock: the reactor.
-    :ivar clients: the connections that there are, and what they share.
+    :ivar clients: the connections, and the state that they share.
     """
 
     noisy = False

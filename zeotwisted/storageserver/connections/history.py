@@ -1,4 +1,4 @@
-"""Calls that read what was committed: histories, undo logs, and iterators over transactions."""
+"""The calls that read past transactions: histories, undo logs, and iterators."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .connection import ServerConnection
 
 
 def remote_history(client: ServerConnection, oid: Any, size: Any = 1) -> Any:
-    # Clients of version 5 may pass None for both: then the storage's error is the answer.
+    # Clients of version 5 may pass None for both. The answer is then the storage's error.
     return client.in_thread(
         lambda: _entries(
             client, metadata.history(client.storage, oid, size), metadata.described_history
@@ -42,7 +42,7 @@ def _entries(
     entries: list[metadata.Entry],
     describe: Callable[[metadata.Entry, bytes], Any],
 ) -> list[Any]:
-    """Return entries of a log as the client takes them: stored, or described in version 5."""
+    """Return entries in the form for the client's version: in version 5, extensions are dicts."""
     if client.peer.is_extended:
         return entries
     return [describe(entry, client.peer.encoding) for entry in entries]

@@ -1,7 +1,7 @@
 """The iterators over transactions that a client holds on the server.
 
-A client reports late, or never, that it has dropped one. So only some are kept open: of the others
-the position is remembered, and they are opened again when they are used.
+A client reports late, or never, that it does not use an iterator any more. So only a few iterators
+are open. For the others only the position is kept; they are opened again when they are used.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from ..storage import stored_extension
 __all__ = ["Iterators"]
 
 
-#: How many iterators of a client are open at a time. Each may keep a file open.
+#: How many iterators of a client are open at the same time. Each may keep a file open.
 _MAX_OPEN = 20
 
-#: How many of them are remembered in all; one that is not open takes some hundred bytes. Clients of
-#: ZEO do not report dropped ones while they iterate, so the one that was used longest ago goes.
+#: How many iterators of a client are kept, open or not. One that is not open takes some hundred
+#: bytes. ZEO's clients do not report dropped iterators while they iterate, so the iterator that has
+#: not been used for the longest time is removed.
 _MAX_REMEMBERED = 100_000
 
 
@@ -34,7 +35,7 @@ def _close(iterator: Any) -> None:
 
 
 class _Transactions:
-    """Iterates over transactions, and can be parked in between."""
+    """Iterates over transactions. `park` closes the storage's iterator, and `next` reopens it."""
 
     __slots__ = ("_start", "_stop", "_storage", "current", "iterator")
 
@@ -42,9 +43,9 @@ class _Transactions:
         self._storage = storage
         self._start = start
         self._stop = stop
-        #: The storage's iterator, while it is open.
+        #: The storage's iterator; None while it is parked.
         self.iterator: Iterator[Any] | None = iter(storage.iterator(start, stop))
-        #: The transaction that it returned last, while it is open.
+        #: The transaction that the storage's iterator returned last; None while it is parked.
         self.current: Any = None
 
     def next(self) -> Any:
@@ -58,14 +59,14 @@ class _Transactions:
         return transaction
 
     def park(self) -> None:
-        """Keep nothing open until the next use."""
+        """Close the storage's iterator until the next use."""
         iterator, self.iterator = self.iterator, None
         self.current = None
         _close(iterator)
 
 
 class _Records:
-    """Iterates over the records of a transaction, and can be parked in between."""
+    """Iterates over the records of a transaction. `park` closes it, and `next` reopens it."""
 
     __slots__ = ("_count", "_last", "_lent", "_owner", "_records", "_source", "_storage", "_tid")
 
@@ -76,8 +77,8 @@ class _Records:
         self._last: bytes | None = None
         self._source: Any = None
         self._records: Iterator[Any] | None = None
-        # A storage may have to search for a transaction, so its records are read with the iterator
-        # that has just returned it, as long as that is open.
+        # A storage may have to search for a transaction. To avoid this, use the iterator that has
+        # just returned the transaction, while that iterator is open.
         self._owner: _Transactions | None = None
         self._lent: Any = None
         if owner is not None and owner.current is not None and owner.current.tid == tid:
@@ -115,7 +116,7 @@ class _Records:
         return record
 
     def park(self) -> None:
-        """Keep nothing open until the next use."""
+        """Close the storage's iterators until the next use."""
         self._owner = self._lent = None
         records, self._records = self._records, None
         source, self._source = self._source, None
@@ -124,23 +125,23 @@ class _Records:
 
 
 class Iterators:
-    """One client's iterators, by number. Its methods are not to be called concurrently."""
+    """One client's iterators, by number. Do not call its methods concurrently."""
 
     def __init__(self, storage: Any) -> None:
         self._storage = storage
         self._numbers = itertools.count()
         self._iterators: dict[int, _Transactions | _Records] = {}
-        # Those that may be open, the one that was used last at the end.
+        # The numbers of the iterators that may be open. The one that was used last is at the end.
         self._open: OrderedDict[int, None] = OrderedDict()
 
     def start(self, start: bytes | None, stop: bytes | None) -> int:
-        """Return the number of a new iterator over the transactions in a range of tids."""
+        """Return the number of a new iterator over the transactions from `start` to `stop`."""
         return self._add(_Transactions(self._storage, start, stop))
 
     def next(self, iid: int) -> tuple[bytes, str, Any, Any, bytes] | None:
         """Return tid, status, user, description and stored extension of the next transaction.
 
-        None at the end, after which the number is free.
+        None at the end; the iterator is then removed.
 
         :raises KeyError: there is no such iterator.
         """
@@ -158,7 +159,8 @@ class Iterators:
     def start_records(self, iid: int, tid: bytes) -> int:
         """Return the number of a new iterator over the records of a transaction.
 
-        :param iid: the iterator that returned it, which may have moved on, or come to its end.
+        :param iid: the number of the iterator that returned the transaction. The iterator may have
+            returned later ones since, or may have been removed.
         :raises KeyError: `iid` is an iterator over records.
         :raises ZODB.POSException.StorageError: there is no such transaction.
         """
@@ -168,7 +170,9 @@ class Iterators:
         return self._add(_Records(self._storage, tid, owner))
 
     def next_record(self, iid: int) -> tuple[bytes, bytes, bytes | None, bytes | None] | None:
-        """Return oid, tid, data and data_txn of the next record; None at the end.
+        """Return oid, tid, data and data_txn of the next record.
+
+        None at the end; the iterator is then removed.
 
         :raises KeyError: there is no such iterator.
         """
@@ -176,7 +180,7 @@ class Iterators:
         return None if record is None else (record.oid, record.tid, record.data, record.data_txn)
 
     def forget(self, iids: Iterable[int]) -> None:
-        """Close iterators; numbers that are not in use are ignored."""
+        """Close and remove iterators; ignore numbers that are not in use."""
         for iid in iids:
             self._open.pop(iid, None)
             iterator = self._iterators.pop(iid, None)
@@ -184,11 +188,11 @@ class Iterators:
                 iterator.park()
 
     def close(self) -> None:
-        """Close them all."""
+        """Close and remove all iterators."""
         self.forget(list(self._iterators))
 
     def _next(self, iid: int, kind: type[_Transactions | _Records]) -> Any:
-        # The one that was used last is at the end.
+        # Move the iterator to the end: `_add` removes the first one when there are too many.
         iterator = self._iterators[iid] = self._iterators.pop(iid)
         if not isinstance(iterator, kind):
             raise KeyError(iid)

@@ -1,4 +1,4 @@
-"""What a client's session needs from the protocol below it, and what takes its place at the end."""
+"""The protocol as a client's session uses it, and its replacement after the connection is lost."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ __all__ = ["Answer", "Gone", "Peer"]
 
 
 class Peer(Protocol):
-    """The protocol below a session."""
+    """The methods of the protocol that a session uses."""
 
-    #: How log lines call the other end.
+    #: The name of the client in log lines.
     label: str
-    #: Returns whether to write one more log line of a kind, which the client has caused.
+    #: Returns whether to write one more log line of a kind about the client.
     admit: Callable[..., bool]
 
     @property
     def is_extended(self) -> bool:
-        """Whether the client is one of ours, too."""
+        """Whether the client uses version 6 of the protocol: a client of zeotwisted does."""
 
     @property
     def encoding(self) -> bytes:
         """The letter of the encoding, see `zeotwisted.protocol.codecs`."""
 
     def registered(self) -> None:
-        """All calls are allowed now."""
+        """Allow all calls: the client has registered."""
 
     def push(self, name: str, *args: Any) -> None:
         """Send a call that is not answered."""
@@ -48,10 +48,9 @@ class Peer(Protocol):
 
 
 class Gone:
-    """Takes the peer's place when the connection is lost, and does nothing.
+    """Replaces the peer when the connection is lost. Its methods do nothing.
 
-    Calls that are still under way have an object to talk to, and do not keep the connection in
-    memory.
+    Calls that are not finished yet use this object. They do not keep the protocol in memory.
     """
 
     def __init__(self, peer: Peer) -> None:
@@ -75,10 +74,11 @@ class Gone:
 
 
 class Answer(NamedTuple):
-    """The answer to a commit, which is written together with the storage's `info`."""
+    """The answer to ``tpc_finish``, which is written together with the storage's sizes."""
 
     value: Any
-    #: The new info. It is sent before the answer: the client may read it once it has the answer.
+    #: The new sizes. They are sent before the answer, so that the client has them when it gets the
+    #: answer.
     info: dict[str, Any]
-    #: What to do as soon as it is written.
+    #: Called as soon as the answer is written.
     then: Callable[[], None]

@@ -1,4 +1,4 @@
-"""The server's end of a TCP connection: the only code here that touches a transport."""
+"""The server's end of a connection. Only this module and `backlog` use the transport."""
 
 from __future__ import annotations
 
@@ -51,28 +51,28 @@ from .peer import Answer
 
 __all__ = ["StorageServerProtocol"]
 
-# Errors that are part of normal life and need no line in the log.
+# Errors that occur in normal operation. They are not logged.
 _USUAL = (ConflictError, POSKeyError, ReadOnlyError, UndoError)
 
 
-#: How long (seconds) a client of version 5 may be silent at least: it cannot be asked whether it is
-#: there, and sends a keep-alive each minute.
+#: The shortest limit (seconds) for the silence of a client of version 5. Such a client does not
+#: answer a ping, but it sends a keep-alive each minute.
 _RETICENT_TIMEOUT = 150.0
 
-#: How many calls of a client may be under way before it is not read from any more, and at how many
-#: it is read from again.
+#: The server stops reading from a client when this many of its calls are not answered yet, and
+#: continues when only the second number are left.
 _MANY_UNDER_WAY = 1000
 _FEW_UNDER_WAY = 500
 
-#: How long (seconds) the messages of one client are dealt with before it is the turn of others: one
-#: read may bring thousands of short ones. Clients that have more to do share this time, and each of
-#: them gets the second one at least.
+#: How long (seconds) the server handles the messages of one client before it handles those of other
+#: clients: one read may return thousands of short messages. Clients that have messages left share
+#: this time. Each of them gets at least the second number of seconds.
 _TURN = 0.02
 _SHORTEST_TURN = 0.002
 
 
 class _Hold(Enum):
-    """Why a client is not read from."""
+    """Why the server does not read from a client."""
 
     BACKLOG = "it does not take what it is sent"
     CALLS = "many of its calls are under way"
@@ -98,18 +98,18 @@ class StorageServerProtocol(protocol.Protocol):
         self._liveness: Liveness | None = None
         self._lost = False
         self._registered = False
-        # Whether the log has a line about its end already, or needs none.
+        # Whether the end of the connection is logged already, or is not to be logged.
         self._end_is_told = False
-        # What has been read, but has to wait: until there is no reason to hold it back any more, or
-        # until others have had their turn. Nothing more is read meanwhile.
+        # The messages that were read and are not handled yet. They wait until `_holds` is empty and
+        # other clients have had their turn. The server does not read from the client meanwhile.
         self._put_off: Iterator[Event] | None = None
         self._holds: set[_Hold] = set()
-        # How many calls will be answered in a later turn.
+        # How many calls have returned a Deferred or a coroutine that has not finished yet.
         self._under_way = 0
-        # Goes on with it.
+        # The delayed call that continues with `_put_off`.
         self._next_turn: IDelayedCall | None = None
 
-    # The transport's side.
+    # The methods that the transport calls.
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
@@ -133,13 +133,13 @@ class StorageServerProtocol(protocol.Protocol):
         if self._liveness is not None:
             self._liveness.silence.heard = True
         if self._holds or self._put_off is not None:
-            # Some of it had been read already when the transport was told to pause.
+            # A transport may deliver data that it had read before it was paused.
             self._put_off = chain(self._put_off or (), self._session.receive(data))
             return
         try:
             alone = self._session.receive_alone(data)
             if alone is None:
-                # There may be many, whose answers leave together.
+                # There may be many messages. Send their answers together.
                 self._backlog.hold()
                 self._deal_with(self._session.receive(data))
             else:
@@ -177,7 +177,8 @@ class StorageServerProtocol(protocol.Protocol):
 
     def _end(self, error: Exception) -> None:
         if isinstance(error, WireError):
-            # What it has been sent may tell it, too, that it is talking to somebody else.
+            # The other end may be another kind of program. What was written, such as the greeting,
+            # may help it to report that.
             self._backlog.flush()
             self.drop(str(error))
         else:
@@ -203,7 +204,7 @@ class StorageServerProtocol(protocol.Protocol):
             transport: Any = self.transport
             transport.resumeProducing()
         else:
-            # The caller may be in the midst of writing something.
+            # Not at once: the caller may have written only a part of its messages.
             self._go_on_later()
 
     def _go_on_later(self) -> None:
@@ -237,14 +238,13 @@ class StorageServerProtocol(protocol.Protocol):
         refused = handshake_error(reason.value, True)
         if refused is not None and self.admit(Kind.PROBE):
             self._log.warn("({label}) {reason}", label=self.label, reason=refused)
-        # Whatever the client held is released in the background; the server waits for it
-        # when it stops.
+        # The server waits for this Deferred when it stops.
         self._clients.disconnected(self, self._release())
 
     def _release(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._connection.lost(self._end_is_told))
 
-    # What a connection needs, see `connection.Peer`.
+    # The methods that the session calls: see `peer.Peer`.
 
     @property
     def is_extended(self) -> bool:
@@ -273,7 +273,7 @@ class StorageServerProtocol(protocol.Protocol):
         )
 
     def _progress(self) -> object:
-        # While it is not read from, its silence says nothing.
+        # While the server does not read from the client, its silence means nothing.
         return object() if _Hold.CALLS in self._holds else unsent(self.transport)
 
     def push(self, name: str, *args: Any) -> None:
@@ -301,7 +301,7 @@ class StorageServerProtocol(protocol.Protocol):
         self.let_go()
 
     def let_go(self) -> None:
-        """End the connection, without a line in the log."""
+        """Close the connection, without a line in the log."""
         transport: Any = self.transport
         if self._lost or transport is None:
             return
@@ -365,13 +365,13 @@ class StorageServerProtocol(protocol.Protocol):
         if type(result) is not Answer:
             if id is not None:
                 self._answer(id, name, result)
-                # News may be held back for those who wait, and this one waits, too.
+                # Broadcasts to this client may be held back, and the client waits for its answer.
                 self._backlog.flush()
             return
         try:
             if id is not None:
                 self._answer(id, name, result.value, self._session.oneway("info", result.info))
-            # What follows allows others to be sent something, which must not overtake the answer.
+            # `then` releases the commit lock and sends broadcasts. The answer must be sent before.
             self._backlog.flush()
         finally:
             result.then()
@@ -394,7 +394,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     def _failed(self, id: MessageId | None, name: str, error: Exception) -> None:
         if id is None and self._connection.failed(error):
-            # However many operations of a transaction fail, the vote tells of it, and once.
+            # The client's vote raises the error. Do not log each operation that fails.
             return
         if not isinstance(error, _USUAL) and self.admit(Kind.CALL, detail=name):
             self._log.warn(
@@ -405,7 +405,8 @@ class StorageServerProtocol(protocol.Protocol):
                 error=brief(error),
             )
         if id is None:
-            # The client does not wait for an answer, and must not go on as if all were well.
+            # A one-way call has no answer. Without the error the client would continue as if the
+            # call had succeeded.
             self.drop(f"{name} failed, and the client cannot be told in any other way")
         elif not self._lost:
             self._backlog.write(self._failure(id, error))
@@ -414,7 +415,8 @@ class StorageServerProtocol(protocol.Protocol):
         try:
             return self._session.failure(id, error)
         except (EncodeError, FrameTooLarge):
-            # The client needs an answer all the same.
+            # The error cannot be sent. Send its name only: a call without an answer would wait for
+            # ever.
             return self._session.failure(id, StorageError(f"{type(error).__name__}"))
 
     def _stop_timers(self) -> None:

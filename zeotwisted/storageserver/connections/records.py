@@ -1,4 +1,4 @@
-"""Calls that read records."""
+"""The calls that read records."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def remote_loadBefore(client: ServerConnection, oid: bytes, tid: bytes) -> Any:
     served.stats.loads += 1
     if served.loads is not None:
         return served.loads.load_before(oid, tid)
-    # In the reactor's thread, and answered in the same turn: nothing that this answer does
-    # not know of can be sent before it.
+    # In the reactor's thread, and answered at once: no invalidation of a later transaction can be
+    # sent before this answer.
     return served.storage.loadBefore(oid, tid)
 
 
@@ -28,7 +28,7 @@ def remote_loadManyBefore(client: ServerConnection, oids: Sequence[bytes], tid: 
     if served.loads is not None:
         answer = Deferred.fromCoroutine(served.loads.load_many_before(oids, tid))
         return answer.addCallback(partial(_count_loads, client))
-    # All in one turn, and answered in it, as a single one is.
+    # In the reactor's thread, for the same reason as in `remote_loadBefore`.
     return _count_loads(client, load_many_before(served.storage.loadBefore, oids, tid))
 
 

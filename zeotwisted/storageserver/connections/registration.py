@@ -1,4 +1,4 @@
-"""Calls with which a session begins: a client registers, and gives itself a label."""
+"""The calls at the start of a session: a client registers, and sets its label."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def remote_register(
 
 
 def remote_set_client_label(client: ServerConnection, label: str | bytes) -> None:
-    # Four bytes make a character at most, and a label may be as long as a message.
+    # Decode only the first 80 characters, of 4 bytes at most: a label may be as long as a message.
     start = label[:320]
     text = start.decode("utf-8", "replace") if isinstance(start, bytes) else start
-    # A line break would let a client write log lines of its own.
+    # With a line break, a client could forge log lines.
     printable = "".join(char if char.isprintable() else "?" for char in text[:80])
     label = f"{printable} {client.peer.label}"
     if label == client.label:

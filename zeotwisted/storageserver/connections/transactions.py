@@ -1,4 +1,4 @@
-"""Calls of a client's transaction, from ``tpc_begin`` to its end."""
+"""The calls of a client's transaction, from ``tpc_begin`` to its end."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def remote_tpc_outcome(
 
 async def remote_tpc_abort(client: ServerConnection, id: int) -> None:
     client.cancel_upload()
-    # Clients abort whatever they were in, and a transaction that failed is over already.
+    # A client may abort a transaction that has failed, and has been removed already.
     transaction = client.transaction
     if transaction is not None and transaction.id == id:
         try:

@@ -1,4 +1,4 @@
-"""The files of blobs on their way to and from a client."""
+"""The files of blobs that are sent to a client, or received from it."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = [
     "shared_file",
 ]
 
-#: How much of a blob goes into one message, in bytes: what ZEO's servers send, and what is fastest
-#: between two of us.
+#: How many bytes of a blob one message contains: ZEO's size for clients of version 5, and the
+#: fastest size for zeotwisted's clients.
 CHUNK_SIZE = 59000
 EXTENDED_CHUNK_SIZE = 2**18
 
-# What a client that shares the blob directory calls the files that it puts there. ZODB makes the
-# beginning of the serial; of one that is a text it takes Python's representation.
+# The names of the files that a client puts into a shared blob directory. ZODB makes the name from
+# the serial. If the serial is a text, the name contains its `repr`.
 _SHARED_NAME = re.compile(r"[A-Za-z0-9_.'\\-]+\.tmp[^/]?", re.ASCII)
 
 
 def require_blobs(storage: Any) -> None:
-    """Check that the storage keeps blobs.
+    """Check that the storage has blobs.
 
-    :raises ZODB.POSException.Unsupported: it does not.
+    :raises ZODB.POSException.Unsupported: it has no blobs.
     """
     if not IBlobStorage.providedBy(storage):
         raise Unsupported("the served storage has no blob directory")
@@ -54,19 +54,19 @@ class BlobUpload:
     def write(self, chunk: bytes) -> None:
         """Append to the file.
 
-        :raises OSError: the disk is full.
+        :raises OSError: the file cannot be written, as on a full disk.
         """
         view = memoryview(chunk)
         while view:
             view = view[os.write(self._file, view) :]
 
     def finish(self) -> str:
-        """Return the name of the complete file, which is the caller's now."""
+        """Close the file and return its name. The caller has to remove the file."""
         os.close(self._file)
         return self._filename
 
     def cancel(self) -> None:
-        """Remove what was received."""
+        """Close and remove the file."""
         os.close(self._file)
         with contextlib.suppress(FileNotFoundError):
             os.remove(self._filename)
@@ -75,8 +75,8 @@ class BlobUpload:
 def shared_file(storage: Any, oid: bytes, name: str) -> str:
     """Return the path of a file that a client has put into the shared blob directory.
 
-    :raises ZODB.POSException.StorageTransactionError: `name` is not one that ZODB makes, or no
-        regular file. A client must not be able to name any other file.
+    :raises ZODB.POSException.StorageTransactionError: ZODB does not make such a name, or it is not
+        the name of a regular file. A client must not be able to name any other file.
     """
     require_blobs(storage)
     if not _SHARED_NAME.fullmatch(name):
@@ -95,7 +95,10 @@ def shared_file(storage: Any, oid: bytes, name: str) -> str:
 
 
 def read_chunks(filename: str, extended: bool) -> Iterator[bytes]:
-    """Yield the content of a blob file, a chunk at a time."""
+    """Yield the content of a blob file in chunks.
+
+    :param extended: whether the client uses version 6 of the protocol.
+    """
     size = EXTENDED_CHUNK_SIZE if extended else CHUNK_SIZE
     with open(filename, "rb", buffering=0) as file:
         while chunk := file.read(size):

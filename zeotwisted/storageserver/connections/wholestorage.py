@@ -1,4 +1,4 @@
-"""Calls about the storage as a whole: facts, changes, new oids, packs."""
+"""The calls about the whole storage: facts, invalidations, new oids, packs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from .connection import ServerConnection
 
 _log = Logger()
 
-#: How far (seconds) the clock of a client may be ahead, which packs up to its present. A later pack
-#: time is a mistake. ZEO's clients may name one, for which ZODB's tests have a case.
+#: How far (seconds) a pack time may be in the future, because the client's clock may be ahead of
+#: the server's. A later pack time is an error. The second number is for ZEO's clients: a test of
+#: ZODB packs to a time in the future.
 _SKEW = 60.0
 _STOCK_SKEW = 86400.0
 
@@ -90,7 +91,7 @@ def _check_may_pack(client: ServerConnection) -> None:
 
 
 def _patience(client: ServerConnection) -> float:
-    """How far (seconds) a pack time may be in the future."""
+    """Return how far (seconds) a pack time of this client may be in the future."""
     return _SKEW if client.peer.is_extended else _STOCK_SKEW
 
 

@@ -1,9 +1,10 @@
 """One served storage, and what all its clients share.
 
-`served` is the centre. Transactions take turns by `commitlock`, run in `committhread`, get their
-ids from `tids` and are made known by `publications`; `invalidations` remembers them, and `changes`
-reads from the storage what is not remembered any more.
-Rule: every commit, of a client or from outside, is made known through `publications`, in order.
+`served` uses all other modules. A transaction gets the `commitlock`, runs in the `committhread`,
+and has a transaction id from `tids`. `publications` notifies the clients of it. `invalidations`
+keeps the oids of the last transactions; `changes` reads older ones from the storage.
+Rule: the clients are notified of every commit through `publications`, in order. This is true of a
+client's commit and of one from outside.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What transactions have changed, read from a storage for a client that was away for long."""
+"""Reads from a storage which objects were changed, for a client that was away for long."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from ZODB.utils import p64, u64
 
 __all__ = ["read_changes", "starts_anywhere"]
 
-#: How long (seconds) to read. The client waits for it, with all of its application, before it uses
-#: the connection; without an answer it has to load again what it needs.
+#: How long (seconds) to read. The client's application waits for the answer before it can use the
+#: connection. Without an answer the client empties its cache.
 _LONGEST = 5.0
 
-#: How many objects may have been changed. Much more than a cache has are of no use.
+#: How many changed objects to return at most. A cache has fewer objects: it is cheaper to empty it.
 _MOST = 2_000_000
 
 
 def starts_anywhere(storage: Any) -> bool:
-    """Return whether an iterator of `storage` finds its start without reading all before it.
+    """Return whether an iterator of `storage` finds its first transaction fast.
 
-    A FileStorage looks for it from the nearer end of its file.
+    Other storages may read all transactions before it. A FileStorage searches from the nearer end
+    of its file.
     """
     if isinstance(storage, BlobStorage):
-        # It passes everything on to the storage that it wraps.
+        # A BlobStorage has the methods of the storage that it wraps.
         return getattr(storage.iterator, "__func__", None) is FileStorage.iterator
     return isinstance(storage, FileStorage)
 
@@ -34,11 +35,11 @@ def starts_anywhere(storage: Any) -> bool:
 def read_changes(
     storage: Any, after: bytes, last: bytes, seconds: Callable[[], float] = monotonic
 ) -> tuple[bytes, bytes] | None:
-    """Return `last` and the oids, joined, that were changed after one tid, up to another.
+    """Return `last`, and the joined oids that were changed after the tid `after`, up to `last`.
 
-    None if that takes too long, or there are too many.
+    None if this takes too long, or if there are too many oids.
 
-    :param seconds: the time.
+    :param seconds: returns the time in seconds.
     """
     end = seconds() + _LONGEST
     oids: set[bytes] = set()

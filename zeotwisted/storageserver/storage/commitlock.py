@@ -19,10 +19,10 @@ class LockOwner(Protocol):
 
     @property
     def label(self) -> str:
-        """How log lines call it."""
+        """The name of the transaction's client in log lines."""
 
     def lock_timed_out(self, seconds: float) -> None:
-        """It held the lock for longer than `seconds` allow, and has to give it back."""
+        """Give up the lock, because it was held for more than `seconds`."""
 
     def admit(self, kind: Kind) -> bool:
         """Return whether to write one more log line of this kind about it."""
@@ -32,7 +32,8 @@ class CommitLock:
     """A fair lock with a time limit.
 
     :param storage_id: the storage's name, for the log.
-    :param timeout: how long (seconds) it may be held; None for ever.
+    :param timeout: how long (seconds) a transaction may hold the lock; None: no limit.
+    :ivar holder: the transaction that holds the lock, or None.
     """
 
     _log = Logger()
@@ -45,19 +46,19 @@ class CommitLock:
         self._passes_on = False
         self._timer: IDelayedCall | None = None
         self.holder: LockOwner | None = None
-        #: When it was taken (seconds since the epoch); None while it is free.
+        #: When the holder got the lock (seconds since the epoch); None while the lock is free.
         self.locked_since: float | None = None
 
     @property
     def waiting(self) -> int:
-        """How many wait for it."""
+        """The number of transactions that wait for the lock."""
         return len(self._queue)
 
     def acquire(self, owner: LockOwner) -> Deferred[bool]:
-        """Return a Deferred that fires when `owner` has the lock: with True.
+        """Return a Deferred that fires with True when `owner` has the lock.
 
-        Cancelled before that, it leaves the queue, and fires with False: the traceback of an
-        exception would keep a client that has left in memory.
+        A Deferred that is cancelled before that leaves the queue, and fires with False. It does not
+        fail: the traceback of an exception would keep a disconnected client in memory.
         """
         acquired: Deferred[bool] = Deferred(self._cancelled)
         if self.holder is None and not self._queue:
@@ -69,7 +70,7 @@ class CommitLock:
         return acquired
 
     def _log_queue(self, owner: LockOwner, what: str) -> None:
-        # The words and levels are those of ZEO's log, which operators' tools look for.
+        # The texts and levels are those of ZEO's log: operators' tools search for them.
         level = LogLevel.debug
         if self.waiting > 3:
             level = LogLevel.critical if self.waiting > 9 else LogLevel.warn
@@ -107,9 +108,9 @@ class CommitLock:
         owner.lock_timed_out(self._timeout)
 
     def release(self, owner: LockOwner) -> None:
-        """Hand the lock to the transaction that has waited longest.
+        """Release the lock. The transaction that has waited longest gets it next.
 
-        :raises ValueError: `owner` does not hold it.
+        :raises ValueError: `owner` does not hold the lock.
         """
         if self.holder is not owner:
             raise ValueError(f"{owner.label} does not hold the commit lock")
@@ -120,8 +121,8 @@ class CommitLock:
         self._pass_on()
 
     def _pass_on(self) -> None:
-        # A transaction that gets the lock may release it at once. A loop, as recursion would fail
-        # where the queue is longer than Python's stack is deep.
+        # A transaction that gets the lock may release it at once, and call this again. A long queue
+        # would then exceed the recursion limit. So only the first call runs the loop.
         if self._passes_on:
             return
         self._passes_on = True

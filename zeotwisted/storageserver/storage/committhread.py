@@ -16,13 +16,13 @@ _Job: TypeAlias = "tuple[Deferred[Any], Callable[..., Any], tuple[Any, ...]]"
 
 
 class CommitThread:
-    """Does one thing after the other, and tells the reactor how each ended.
+    """Runs functions one after the other, and reports each result to the reactor's thread.
 
-    A commit goes to and fro between this thread and the reactor's, so the way there and back is
-    kept short: a pool of threads takes longer for it than a storage for a small vote.
+    Each step of a commit changes from the reactor's thread to this one and back. A thread pool of
+    Twisted takes longer for that than a storage takes for a small vote.
 
-    :param name: the thread's.
-    :param call_from_thread: runs a function in the reactor's thread; may be called in any.
+    :param name: the name of the thread.
+    :param call_from_thread: runs a function in the reactor's thread; may be called in any thread.
     """
 
     def __init__(self, name: str, call_from_thread: Callable[..., Any]) -> None:
@@ -32,7 +32,10 @@ class CommitThread:
         self._thread: Thread | None = None
 
     def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        """Return a Deferred of what `function` returns or raises; in the reactor's thread."""
+        """Run a function in the thread; return a Deferred of its result or exception.
+
+        Call this in the reactor's thread. The Deferred fires there.
+        """
         if self._thread is None:
             self._thread = Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
@@ -43,7 +46,7 @@ class CommitThread:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._do(*job)
-            # Nothing of a transaction is kept until the next one comes.
+            # Otherwise this thread would keep the last transaction in memory until the next one.
             del job
 
     def _do(self, done: Deferred[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
@@ -55,7 +58,10 @@ class CommitThread:
             self._call_from_thread(done.callback, result)
 
     def stop(self) -> None:
-        """Do what there is to do, then end; in any thread but this and the reactor's."""
+        """Run the functions that wait, then end the thread. Wait for the end.
+
+        Do not call this in the reactor's thread, which it would block, or in the commit thread.
+        """
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join()

@@ -1,7 +1,7 @@
-"""What the file of a FileStorage says about transactions, with their extensions as they are stored.
+"""Reads a FileStorage's history and undo log, with the extensions as they are stored.
 
-``FileStorage.history`` and ``undoLog`` load extensions. A daemon that called those would run what
-clients have written into the file. This reads the same records, and loads nothing.
+``FileStorage.history`` and ``undoLog`` unpickle the extensions. Clients wrote these pickles, so the
+daemon would run code of the clients. This module reads the same records, and unpickles nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["history", "undo_log"]
 
 _Entry = tuple[dict[str, Any], bytes]
 
-#: Where the first transaction begins, behind the name of the format.
+#: The position of the first transaction, after the file's magic bytes.
 _START = 4
 
 
@@ -54,10 +54,10 @@ def undo_log(
     """Return transactions that can be undone, newest first.
 
     :param storage: a FileStorage.
-    :param first: how many to pass over.
-    :param last: how many there are to be, with those that are passed over; or, if it is negative,
-        without them.
-    :param wanted: only these are counted.
+    :param first: how many transactions to skip.
+    :param last: the index after the last transaction to return. If it is negative: minus the number
+        of transactions to return.
+    :param wanted: returns whether an entry is wanted. The others are not counted.
     :raises ZODB.POSException.UndoError: the storage is being packed.
     """
     if last < 0:
@@ -68,7 +68,7 @@ def undo_log(
     with storage._lock:
         if storage._pack_is_in_progress:
             raise UndoError("there is no undo log while the storage is packed; try again later")
-        # The file stays what it is, whatever becomes of its name.
+        # An open file stays readable if a pack replaces it after the lock is released.
         end, file = storage._pos, open(storage._file_name, "rb")  # noqa: SIM115
     number = 0
     with file:
@@ -84,9 +84,9 @@ def undo_log(
 
 
 def _backwards(file: IO[bytes], end: int) -> Iterator[_Entry]:
-    """Yield what can be undone, from the end of the file to the last pack."""
+    """Yield the transactions that can be undone, from the end of the file to the last pack."""
     while end > _START:
-        # Behind each transaction there is its length once more.
+        # The file repeats the length of a transaction after it.
         file.seek(end - 8)
         end -= u64(file.read(8)) + 8
         if end < _START:

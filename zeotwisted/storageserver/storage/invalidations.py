@@ -1,4 +1,4 @@
-"""What the last transactions changed, for clients that were away for a while."""
+"""The invalidations of the last transactions, for clients that reconnect."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from itertools import takewhile
 __all__ = ["InvalidationQueue"]
 
 
-#: Later than any transaction.
+#: A tid that is later than all transactions.
 _NEVER = b"\xff" * 8
 
-#: What an entry takes (bytes) besides its oids: a tuple, a tid, and the place in the queue.
+#: The memory (bytes) of an entry besides its oids: a tuple, a tid, and the place in the queue.
 _OVERHEAD = 160
 
 
 class InvalidationQueue:
     """The oids that the last transactions changed, oldest first.
 
-    They are kept joined: clients of ours are sent them so, and a list takes more memory.
+    The oids of a transaction are joined to one byte string: zeotwisted's clients receive them in
+    this form, and a list takes more memory.
 
-    :param size: how many transactions to keep, whatever memory they take.
-    :param most: how much memory (bytes) may be used to keep more of them.
+    :param size: how many transactions to keep at least.
+    :param most: how much memory (bytes) to use for more transactions.
     :param last: the tid of the storage's last transaction.
-    :param recent: what is already known of the last transactions, oldest first.
+    :param recent: the tids and oids of the last transactions, oldest first, as far as the storage
+        has them.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class InvalidationQueue:
         self._most = most
         self._used = 0
         self._entries: deque[tuple[bytes, bytes]] = deque()
-        # The queue has every transaction after this tid.
+        # The queue contains every transaction after this tid.
         self._complete_since = last
         #: The tid of the last transaction that was published.
         self.last = last
@@ -50,13 +52,13 @@ class InvalidationQueue:
         self.last = last
 
     def forget(self) -> None:
-        """What happened up to now is not known any more: nobody can be told what was missed."""
+        """Remove all transactions. `since` returns None until the next one is added."""
         self._entries.clear()
         self._used = 0
         self._complete_since = _NEVER
 
     def append(self, tid: bytes, oids: Sequence[bytes]) -> None:
-        """Add a transaction, which must be later than all before."""
+        """Add a transaction, which must be later than all in the queue."""
         if self._complete_since == _NEVER:
             self._complete_since = tid
         else:
@@ -73,9 +75,10 @@ class InvalidationQueue:
         return any(entry_tid == tid for entry_tid, _ in not_before)
 
     def since(self, tid: bytes) -> tuple[bytes, bytes] | None:
-        """Return the last tid, and the oids that were changed after `tid`, joined.
+        """Return the last tid, and the joined oids that were changed after `tid`.
 
-        An oid occurs as often as it was changed. None if the queue does not reach back that far.
+        An oid occurs once for each transaction that changed it. None if the queue does not contain
+        all transactions after `tid`.
         """
         if tid < self._complete_since:
             return None

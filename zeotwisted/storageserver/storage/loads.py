@@ -1,10 +1,10 @@
 """Loads of many records at a time, and loads from slow storages.
 
-A storage that is a client of another server is slow, for example.
+For example, a storage that is a client of another server is slow.
 
-A load in a thread may finish after a commit that changes the object has been published. Its answer
+A load in a thread may end after a commit that changes the object has been published. Its answer
 would then follow the invalidation, and the client would take the old revision for the current one.
-Therefore such an answer is thrown away, and the load is done again.
+Therefore such an answer is discarded, and the load is repeated.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["Loads", "answers_at_once", "load_many_before"]
 
 Revision: TypeAlias = "tuple[bytes, bytes, bytes | None] | None"
 
-#: After so many bytes of data, or so many seconds, an answer is sent without the remaining records,
-#: because other clients wait meanwhile.
+#: After this many bytes of data, or seconds, an answer is sent without the remaining records:
+#: other clients wait in the meantime.
 _ENOUGH_BYTES = 2**18
 _ENOUGH_TIME = 0.004
 
@@ -44,13 +44,12 @@ def load_many_before(
     tid: bytes,
     seconds: Callable[[], float] = monotonic,
 ) -> list[Revision | bool]:
-    """Return what `load_before` returns for each of `oids`, or for the first few of them.
+    """Return the results of `load_before` for `oids`, or only for the first few of them.
 
-    False means that the object does not exist. A record that is too long to share an answer is sent
-    alone.
+    False means that the object does not exist. A very long record is only returned alone.
 
     :param seconds: returns the time in seconds.
-    :raises Exception: what `load_before` raises for the first one.
+    :raises Exception: `load_before` raises it for the first oid.
     """
     answer: list[Revision | bool] = []
     size = 0
@@ -77,19 +76,19 @@ def load_many_before(
 
 
 class _Load:
-    """One load that is under way."""
+    """One load that a thread is doing."""
 
     __slots__ = ("stale",)
 
     def __init__(self) -> None:
-        #: Whether a change of the object has been published since it began.
+        #: Whether a change of the object has been published since the load began.
         self.stale = False
 
 
 class Loads:
-    """Loads in threads, for one storage. All methods belong to the reactor's thread.
+    """Loads in threads, for one storage. Call all methods in the reactor's thread.
 
-    :param storage: must allow concurrent loads, as ZODB's own databases ask of it.
+    :param storage: must allow concurrent loads, as ZODB's own databases require.
     :param in_thread: runs a function in some thread.
     """
 
@@ -99,7 +98,7 @@ class Loads:
         self._under_way: defaultdict[bytes, set[_Load]] = defaultdict(set)
 
     async def load_before(self, oid: bytes, tid: bytes) -> Revision:
-        """Return what the storage's ``loadBefore`` does; raise what it raises."""
+        """Return the result of the storage's ``loadBefore``, or raise its exception."""
         while True:
             load = _Load()
             self._under_way[oid].add(load)
@@ -111,7 +110,7 @@ class Loads:
                 return revision
 
     async def load_many_before(self, oids: Sequence[bytes], tid: bytes) -> list[Revision | bool]:
-        """Return what the function of this name does."""
+        """Return the results for the first few of `oids`, as the function `load_many_before`."""
         while True:
             loads = [(oid, _Load()) for oid in oids]
             for oid, load in loads:
@@ -128,7 +127,7 @@ class Loads:
 
     def _load_many(self, oids: Sequence[bytes], tid: bytes) -> list[Revision | bool]:
         if IPrefetchStorage.providedBy(self._storage):
-            # It may have a better way than one after the other.
+            # Such a storage may load many objects faster than one after the other.
             self._storage.prefetch(oids, tid)
         return load_many_before(self._storage.loadBefore, oids, tid)
 
@@ -139,7 +138,7 @@ class Loads:
             del self._under_way[oid]
 
     def changed(self, oids: Iterable[bytes]) -> None:
-        """A transaction that changed `oids` is being published."""
+        """Mark the loads of `oids` as stale. Call it when a transaction is published."""
         if not self._under_way:
             return
         for oid in oids:

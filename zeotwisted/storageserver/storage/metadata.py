@@ -1,7 +1,7 @@
-"""What applications say about their transactions, on its way into a storage and back.
+"""The metadata of transactions: user, description, extension. Writes and reads them in a storage.
 
-It comes from the network, or was written by a client some other day. So nothing here loads a
-pickle: see `zeotwisted.protocol.extensions`.
+Metadata come from clients, now or at an earlier time. So nothing here unpickles them: see
+`zeotwisted.protocol.extensions`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from . import filelog
 __all__ = ["Entry", "Metadata", "described_history", "described_undo_log", "history"]
 __all__ += ["shown", "stored_extension", "undo_log"]
 
-#: What a storage says of a revision or a transaction, and the stored extension.
+#: An entry of a history or an undo log: the storage's own keys, and the stored extension.
 Entry: TypeAlias = "tuple[dict[str, Any], bytes]"
 
-#: The keys that storages put beside those of the extension.
+#: The storage's own keys in an entry. The other keys are those of the extension.
 _OWN_KEYS = {"id", "time", "tid", "serial", "user_name", "description", "size"}
 
 
 class StoredExtension(dict[Any, Any]):
-    """An extension for storages that want to have a dict.
+    """An extension for storages that need a dict.
 
-    :ivar stored: what it is made from.
+    :ivar stored: the stored form, from which the dict is made.
     """
 
     def __init__(self, pickle: bytes) -> None:
@@ -43,9 +43,9 @@ class StoredExtension(dict[Any, Any]):
             self._unreadable = error
 
     def items(self) -> Any:
-        """See `dict.items`; the code that sends or stores it uses this.
+        """See `dict.items`; code that sends or stores the extension calls this.
 
-        :raises ZODB.POSException.StorageError: it can be kept, but not be read.
+        :raises ZODB.POSException.StorageError: the stored form cannot be read.
         """
         if self._unreadable is not None:
             raise StorageError(f"the transaction's extension is unreadable: {self._unreadable}")
@@ -58,28 +58,29 @@ class StoredExtension(dict[Any, Any]):
 class Metadata(TransactionMetaData):
     """A transaction's metadata, as a client sends it, for a storage.
 
-    :param extension: a dict, or the stored form, which is never loaded here.
+    :param extension: a dict, or the stored form, which is never unpickled here.
     """
 
     @overridable_property
     def extension(self) -> dict[Any, Any]:
-        """What storages use that do not take ``extension_bytes``."""
+        """The extension for storages that do not use ``extension_bytes``."""
         return StoredExtension(self.extension_bytes)
 
 
 def stored_extension(transaction: Any) -> bytes:
-    """Return the extension of a transaction that a storage's iterator has returned, as stored.
+    """Return the stored form of the extension of a transaction from a storage's iterator.
 
-    An extension that has no such form, as it never was in a file, is left out.
+    The result is empty if the extension cannot be pickled: it has never been in a file.
     """
-    # What a client of another server hides from applications, its own clients look for.
+    # The storage may be a client of another server. Its transactions have the stored form as
+    # `stored_extension`, which applications do not see.
     for name in ("stored_extension", "extension_bytes", "extension"):
         try:
             return _stored(getattr(transaction, name))
         except AttributeError:
             continue
         except Exception:
-            # Whatever an object of the storage's own process may do when it is pickled.
+            # The extension may contain objects of this process. Pickling them may raise anything.
             break
     return b""
 
@@ -91,9 +92,9 @@ def _stored(extension: Any) -> bytes:
 
 
 def shown(extension: bytes, letter: bytes) -> dict[Any, Any]:
-    """Return an extension for clients of version 5: all of it that can be sent.
+    """Return an extension for clients of version 5: the entries that can be sent.
 
-    :param letter: of the encoding.
+    :param letter: the letter of the encoding.
     """
     try:
         return plain(described(extension), letter)
@@ -136,8 +137,9 @@ def undo_log(
 ) -> list[Entry]:
     """Return transactions that can be undone, newest first.
 
-    :param last: an index, or if it is negative a number of transactions.
-    :param specification: what their descriptions have to contain.
+    :param last: the index after the last transaction to return. If it is negative: minus the number
+        of transactions to return.
+    :param specification: keys and values that the entries must have.
     """
     method = storage.undoLog
     if getattr(method, "__func__", None) is FileStorage.undoLog:
@@ -159,7 +161,7 @@ def undo_log(
 def _split(entry: Mapping[Any, Any]) -> Entry:
     own = {key: plain(value, b"M") for key, value in entry.items() if key in _OWN_KEYS}
     rest = {key: value for key, value in entry.items() if key not in _OWN_KEYS}
-    # A MappingStorage has the extension as a whole under a key of its own.
+    # A MappingStorage has the whole extension as the value of one key.
     whole = {key: rest.pop(key) for key, value in entry.items() if type(value) is StoredExtension}
     try:
         extension = stored(rest)

@@ -1,12 +1,11 @@
-"""The queue of new transactions, between a storage's threads and the reactor.
+"""The queue of new transactions, between a storage's threads and the reactor's thread.
 
-A storage reports a new transaction in any thread: in the one that finishes a commit, or in its own
-if it is a client of another server. The order of these reports is the order of the transactions,
-and all clients have to be notified in this order.
+A storage reports a new transaction in any thread. This is the commit thread, or a thread of the
+storage if it is a client of another server. The order of these reports is the order of the
+transactions, and all clients have to be notified in this order.
 
-Therefore the storage's thread takes a place in the queue while it reports the transaction. The
-reactor's thread empties the queue from the front, up to the first transaction whose outcome is not
-known yet.
+Therefore the storage's thread adds the transaction to the queue while it reports it. The reactor's
+thread empties the queue from the front, up to the first transaction whose outcome is not known yet.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ __all__ = ["Publication", "Publications"]
 class Publication:
     """One transaction's place in the queue.
 
-    :ivar origin: the client that committed it, which is not notified; None for one from outside.
+    :ivar origin: the client that committed the transaction, and is not notified. None if the
+        transaction is from outside.
     """
 
     __slots__ = ("oids", "origin", "outcome", "tid")
@@ -39,8 +39,8 @@ class Publications:
     """The queue.
 
     :param publish: called in the reactor's thread with each transaction that is in the storage.
-    :param send: called there when what was published is to leave.
-    :param call_from_thread: runs a function in the reactor's thread; may be called in any.
+    :param send: called in the reactor's thread to send what was published.
+    :param call_from_thread: runs a function in the reactor's thread; may be called in any thread.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Publications:
         self._lock = Lock()
 
     def reserve(self, tid: bytes, oids: Sequence[bytes], origin: object) -> Publication:
-        """Take a place, in any thread, for a transaction whose outcome is not known yet."""
+        """Add a transaction whose outcome is not known yet, in any thread."""
         return self._append(Publication(tid, oids, origin))
 
     def _append(self, publication: Publication) -> Publication:
@@ -65,9 +65,10 @@ class Publications:
         return publication
 
     def settle(self, publication: Publication, committed: bool) -> None:
-        """Set the outcome, in any thread. The caller has `drain` called as soon as possible.
+        """Set the outcome, in any thread.
 
-        This does not do it: the reactor has to be woken for the commit's answer in any case.
+        The caller must then have `publish` or `drain` called in the reactor's thread. `settle` does
+        not wake the reactor for that: the answer to the commit does it in any case.
         """
         publication.outcome = committed
 
@@ -79,14 +80,17 @@ class Publications:
         self._call_from_thread(self.drain)
 
     def drain(self) -> None:
-        """Publish and send all transactions whose turn has come, in the reactor's thread."""
+        """Publish all transactions whose outcome is known, and send them.
+
+        Call this in the reactor's thread. Stop at the first transaction without an outcome.
+        """
         try:
             self.publish()
         finally:
             self._send()
 
     def publish(self) -> None:
-        """Publish all transactions whose turn has come, in the reactor's thread. Send nothing."""
+        """Publish as `drain` does, in the reactor's thread, but send nothing."""
         while True:
             with self._lock:
                 if not self._queue or self._queue[0].outcome is None:

@@ -11,18 +11,18 @@ __all__ = ["NotServable", "check_servable"]
 
 
 class NotServable(ValueError):
-    """A storage cannot be served; the text says why, and what to do, in a line."""
+    """A storage cannot be served; the text says why, and what to do, in one line."""
 
 
 def check_servable(storages: Mapping[str, Any]) -> None:
     """Check that the daemon can serve each of the storages.
 
-    An `IMVCCStorage`, such as RelStorage, shows the database as it was when somebody last called
-    its ``poll_invalidations``, and it tells nobody of other processes' commits. A daemon that reads
-    from it would send its clients old data for as long as it runs.
+    An `IMVCCStorage`, such as RelStorage, shows the database as it was at the last call of its
+    ``poll_invalidations``. It does not report the commits of other processes. A daemon that reads
+    from it would always send old data to its clients.
 
-    :param storages: by the names under which they are to be served.
-    :raises NotServable: there is such a storage among them, or within one of them.
+    :param storages: the storages, by the names under which clients register for them.
+    :raises NotServable: one of the storages is an `IMVCCStorage`, or wraps one.
     """
     for storage_id, storage in storages.items():
         for inner in _all_within(storage):
@@ -41,9 +41,10 @@ def _name(inner: Any, storage: Any) -> str:
 
 
 def _all_within(storage: Any) -> Iterator[Any]:
-    """Yield a storage, and all those that it and they keep as attributes.
+    """Yield a storage, and the storages that it wraps, at any depth.
 
-    Wrappers (blobs, compression, a DemoStorage) keep theirs under different names.
+    Wrappers (blobs, compression, a DemoStorage) use different names for the attribute, so this
+    looks at all attributes.
     """
     seen: set[int] = set()
     waiting = [storage]
@@ -57,5 +58,5 @@ def _all_within(storage: Any) -> Iterator[Any]:
 
 
 def _is_storage(value: Any) -> bool:
-    # `ZODB.blob.BlobStorage` claims no more than the latter when the storage in it cannot restore.
+    # A `ZODB.blob.BlobStorage` provides only IBlobStorage if the storage in it cannot restore.
     return IStorage.providedBy(value) or IBlobStorage.providedBy(value)

@@ -33,8 +33,8 @@ from .tids import TidClock, holds, takes_tids
 
 __all__ = ["Listener", "ServedStorage", "Undecided"]
 
-#: How long (seconds) a client may be away for what it missed to be read from a storage that can do
-#: that fast, unless the operator says otherwise.
+#: The default of `ServerOptions.invalidation_age` (seconds), for storages that can read their last
+#: transactions fast.
 _AGE = 86400.0
 
 
@@ -50,14 +50,14 @@ class Listener(Protocol):
         """Send what is queued."""
 
     def drop(self, reason: str) -> None:
-        """End its connection."""
+        """Log the reason and end the client's connection."""
 
     def admit(self, kind: Kind) -> bool:
-        """Return whether to write one more log line of this kind about it."""
+        """Return whether to write one more log line of this kind about the client."""
 
 
 class Undecided(Protocol):
-    """A transaction that is voted and not over."""
+    """A transaction that has voted, and is neither finished nor aborted yet."""
 
     def settle(self) -> Deferred[None]:
         """Return a Deferred that fires when the transaction is over."""
@@ -87,9 +87,9 @@ class _Database:
 class ServedStorage:
     """One storage of a server, and everything that its clients share.
 
-    All methods belong to the reactor's thread.
+    Call all methods in the reactor's thread, except those that say otherwise.
 
-    :param storage_id: the name by which clients ask for it.
+    :param storage_id: the name under which clients register for the storage.
     :param storage: provides ZODB.interfaces.IStorage.
     """
 
@@ -103,7 +103,7 @@ class ServedStorage:
         threads: Threads,
     ) -> None:
         self.storage_id = storage_id
-        #: A name that no other storage has, whatever address clients reach it by.
+        #: A unique name of this served storage. It does not depend on the server's address.
         self.instance = uuid4().hex
         self.storage = storage
         self.options = options
@@ -114,24 +114,25 @@ class ServedStorage:
         self.stats = StorageStats()
         self.lock = CommitLock(threads.clock, storage_id, options.transaction_timeout)
         self.publications = Publications(self._publish, self.send_news, threads.call_from_thread)
-        #: Makes the tids of transactions; None where the storage has to do it.
+        #: Makes the tids of transactions; None if the storage has to make them.
         self.tids = TidClock() if takes_tids(storage) else None
-        #: Transactions that are voted and not over, by the tids that their clients received.
+        #: The undecided transactions, by the tids that their clients received with the vote.
         self.undecided: dict[bytes, Undecided] = {}
-        #: Loads that need a thread; None where they are done at once.
+        #: Does the loads in threads; None if the storage is fast enough for the reactor's thread.
         self.loads = None if answers_at_once(storage) else Loads(storage, threads.in_thread)
         self._packs = 0
         self._clock = threads.clock
-        # In the order of registration. A dict, because there may be many, and each may be removed.
+        # In the order of registration. A dict, because a list would be slow to remove from.
         self._listeners: dict[Listener, None] = {}
         # The listeners with queued broadcasts that are not sent yet.
         self._told: list[Listener] = []
         with contextlib.suppress(OSError):
-            # Read its permissions before another process removes it.
+            # Read the folder's permissions now. Another process may remove the folder later, and it
+            # is then created with these permissions.
             ensure_temporary_folder(storage)
         storage.registerDB(_Database(self))
         if options.client_conflict_resolution:
-            # ZODB has no other switch for it.
+            # ZODB has no other way to turn off the server's conflict resolution.
             storage.tryToResolveConflict = _leave_conflict_to_client
         self._invalidations = self._known_invalidations()
 
@@ -144,14 +145,14 @@ class ServedStorage:
 
     @property
     def last_transaction(self) -> bytes:
-        """The last transaction that clients have been notified of.
+        """The tid of the last published transaction.
 
-        The storage itself may be ahead of it.
+        The storage may already have later ones.
         """
         return self._invalidations.last
 
     def register(self, listener: Listener) -> bytes:
-        """Add a client. It is notified of every transaction after the returned tid."""
+        """Add a client; return the last tid. The client is notified of every later transaction."""
         self._listeners[listener] = None
         return self.last_transaction
 
@@ -173,10 +174,10 @@ class ServedStorage:
                 self._attempt(listener, listener.tell, news)
 
     def send_news(self) -> None:
-        """Send what was queued for the listeners.
+        """Send the queued broadcasts to the listeners.
 
-        Answers are sent before invalidations: to send takes longer than to commit, and wakes
-        processes that compete for the processor.
+        Answers are sent before invalidations. To send an invalidation to all clients takes longer
+        than the commit, and it wakes their processes, which compete for the processor.
         """
         told, self._told = self._told, []
         for listener in told:
@@ -190,7 +191,10 @@ class ServedStorage:
             listener.drop("it could not be told of a commit")
 
     def lost_track(self) -> None:
-        """The storage does not know what changed: clients have to find out by reconnecting."""
+        """Disconnect all clients, because the storage does not know which objects have changed.
+
+        The clients verify their caches when they reconnect.
+        """
         self._invalidations.forget()
         try:
             self._invalidations = self._known_invalidations()
@@ -200,9 +204,10 @@ class ServedStorage:
             listener.drop("the storage has lost track of changes; the client has to verify")
 
     def known_invalidations(self, tid: bytes) -> tuple[bytes, bytes] | None:
-        """Return ``(last tid, oids changed after tid)``, or None if that is not at hand.
+        """Return ``(last tid, oids changed after tid)`` from the queue of invalidations.
 
-        The oids are joined, and may occur more than once.
+        The oids are joined, and may occur more than once. None if the queue does not contain all
+        transactions after `tid`.
         """
         return self._invalidations.since(tid)
 
@@ -216,45 +221,45 @@ class ServedStorage:
         return bool(self._clock.seconds() - TimeStamp(tid).timeTime() <= age)
 
     def read_changes(self, after: bytes, last: bytes) -> tuple[bytes, bytes] | None:
-        """Find in the storage what was changed after one tid, up to another; in a thread.
+        """Return `last`, and the joined oids that were changed after the tid `after`, up to `last`.
 
-        The oids are joined. None if it takes too long; the client waits meanwhile.
+        None if this takes too long. Call this in a thread: it reads the storage for some seconds.
         """
         return read_changes(self.storage, after, last)
 
     async def outcome(self, tid: bytes, oid: bytes | None) -> bool:
-        """Return whether a transaction is in the storage, as soon as it is over.
+        """Return whether a transaction is in the storage. Wait until it is finished or aborted.
 
         :param tid: the tid that its client received with the vote.
-        :param oid: an object that it changes.
+        :param oid: the oid of an object that the transaction changes.
         """
         transaction = self.undecided.get(tid)
         if transaction is not None:
             await transaction.settle()
         if tid in self._invalidations:
-            # It may have been packed away in the meantime.
+            # A pack may have removed it from the storage in the meantime.
             return True
         committed: bool = await self.in_thread(holds, self.storage, tid, oid)
         return committed
 
     @property
     def votes_at_once(self) -> bool:
-        """Whether short votes may be done in the reactor's thread.
+        """Whether short votes may run in the reactor's thread.
 
-        While it is packed a storage may keep its own lock for long.
+        Not during a pack: the storage may hold its own lock for long, and would block the reactor.
         """
         return self.loads is None and not self._packs
 
     def pack_time(self, time: float, skew: float) -> float:
-        """Return the time, at present or before, up to which to pack.
+        """Return the time up to which to pack. It is not in the future.
 
-        :param time: what a client asks for, in seconds since 1970.
-        :param skew: how many seconds that may be in the future.
-        :raises ZODB.POSException.StorageError: it is later, or no time at all.
+        :param time: the pack time of the client, in seconds since 1970.
+        :param skew: how many seconds `time` may be in the future.
+        :raises ZODB.POSException.StorageError: `time` is later than that, negative, or NaN.
         """
-        # The storage's own transactions may be ahead of a clock that was set back.
+        # If the clock was set back, the last transaction may be later than the clock.
         now = max(wallclock.time(), TimeStamp(self.last_transaction).timeTime())
-        # No comparison with "not a number" is true.
+        # This form also rejects NaN: every comparison with it is false.
         if not time >= 0:
             raise StorageError(f"pack time {time!r} is not a number of seconds since 1970")
         if time > now + skew:
@@ -265,7 +270,7 @@ class ServedStorage:
         return min(time, now)
 
     async def pack(self, time: float) -> None:
-        """Pack, in a thread; then tell all clients how large the storage is."""
+        """Pack, in a thread; then send the new size of the storage to all clients."""
         self._packs += 1
         try:
             await self.in_thread(self.storage.pack, time, referencesf)
@@ -274,7 +279,7 @@ class ServedStorage:
         self._broadcast_sizes()
 
     def sizes(self) -> dict[str, Any]:
-        """Return the part of `info` that every commit changes."""
+        """Return the part of `info` that commits and packs change. Call this in any thread."""
         return {"length": len(self.storage), "size": self.storage.getSize()}
 
     def _broadcast_sizes(self) -> None:
@@ -284,7 +289,7 @@ class ServedStorage:
             listener.send()
 
     def info(self) -> dict[str, Any]:
-        """Return what a client wants to know about the storage before it uses it."""
+        """Return the facts about the storage that a client needs before it can use it."""
         storage = self.storage
         return self.sizes() | {
             "name": storage.getName(),
@@ -303,7 +308,7 @@ class ServedStorage:
         return supports_undo is not None and bool(supports_undo())
 
     def status(self) -> dict[str, Any]:
-        """Return what `server_status` answers."""
+        """Return the answer to the call ``server_status``."""
         return self.stats.report(
             connections=len(self._listeners),
             lock_time=self.lock.locked_since,

@@ -1,4 +1,4 @@
-"""The numbers that `server_status` and ``ruok`` tell, with ZEO's names and in ZEO's order."""
+"""The numbers in the answers to `server_status` and ``ruok``, with ZEO's names and order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["StorageStats"]
 
 @dataclass
 class StorageStats:
-    """What one storage has done since the server started."""
+    """Counts the operations of one storage since the server started."""
 
     loads: int = 0
     stores: int = 0
@@ -43,7 +43,8 @@ class StorageStats:
             "conflicts_resolved": self.conflicts_resolved,
             "start": self.start,
             "waiting": waiting,
-            # ZEO watches the lock from a thread, and reports on it.
+            # ZEO reports its thread for the transaction timeout; "stub" means no timeout. There is
+            # no such thread here.
             "timeout-thread-is-alive": "stub" if timeout is None else True,
             "last-transaction": last_transaction.hex(),
         }

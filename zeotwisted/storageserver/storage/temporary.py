@@ -1,4 +1,4 @@
-"""The folder in which a storage has temporary files of blobs."""
+"""The folder for a storage's temporary files of blobs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["ensure_temporary_folder"]
 
 
 def ensure_temporary_folder(storage: Any) -> None:
-    """Make the storage's folder for temporary files if it is not there any more.
+    """Create the storage's folder for temporary files if it does not exist any more.
 
-    :raises OSError: that is not possible.
+    :raises OSError: the folder cannot be created.
     """
-    # Others say where it is only when it is needed, or make it then.
+    # Storages without an fshelper create the folder themselves when they need it.
     helper = getattr(storage, "fshelper", None)
     if helper is not None and IBlobStorage.providedBy(storage):
         known_folder(helper.temp_dir).ensure()

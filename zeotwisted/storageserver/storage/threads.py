@@ -15,7 +15,7 @@ InThread: TypeAlias = "Callable[..., Deferred[Any]]"
 
 
 class Threads(NamedTuple):
-    """How code gets from one thread to another."""
+    """The functions that run code in another thread."""
 
     #: The reactor, for timers.
     clock: IReactorTime

@@ -1,7 +1,7 @@
-"""Transaction ids that are chosen before the transaction is in the storage.
+"""Transaction ids that the server chooses before the transaction is in the storage.
 
-A client that knows the tid of its transaction before the end can ask for it when the connection is
-lost at the end.
+The client receives the tid with the vote. If the connection is lost during ``tpc_finish``, the
+client can ask whether the transaction with this tid is in the storage.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["TidClock", "holds", "takes_tids"]
 
 
 def takes_tids(storage: Any) -> bool:
-    """Return whether ``storage.tpc_begin`` takes the tid that the transaction is to have.
+    """Return whether the server may choose the tids of `storage`, in ``storage.tpc_begin``.
 
-    For some storages, which are clients of others, that only makes sense when a database is copied.
-    Others pass on the methods of the storage that they wrap; so this looks at where they come from.
+    A storage that is a client of another server accepts a tid only for copies of a database. A
+    wrapper has the methods of the storage that it wraps, so this checks the function itself.
     """
     begin = storage.tpc_begin
     function = getattr(begin, "__func__", None)
@@ -33,19 +33,21 @@ def takes_tids(storage: Any) -> bool:
 
 
 class TidClock:
-    """Makes tids that no transaction has, and none had that was aborted."""
+    """Makes tids. Each is new: no transaction had it, not even one that was aborted."""
 
     def __init__(self) -> None:
         self._last = b""
 
     def next(self, last: bytes) -> bytes:
-        """Return a tid that is later than `last` and than all before."""
+        """Return a tid that is later than `last`, and later than all that this method returned."""
         after = TimeStamp(max(last, self._last))
         now = time.time()
         if not self._last and now <= after.timeTime():
-            # The next possible one may have been promised before the server was started anew, to a
-            # transaction that was aborted then. Of its own ones the server knows; to leave room
-            # before each would take them away from the clock for ever.
+            # The clock is behind the storage. Before a restart, the server may have given the next
+            # tid to a transaction that was aborted then. Its client may still ask for that tid, so
+            # the first tid after a restart is a random distance ahead. The later ones need no such
+            # distance: they follow `_last`. Distances would also move the tids ever further ahead
+            # of the clock.
             now = after.timeTime() + random.random()
         made: bytes = TimeStamp(*time.gmtime(now)[:5], now % 60).laterThan(after).raw()
         self._last = made
@@ -55,7 +57,8 @@ class TidClock:
 def holds(storage: Any, tid: bytes, oid: bytes | None) -> bool:
     """Return whether there is a transaction `tid` in the storage.
 
-    :param oid: an object that it changes, for storages that cannot list transactions.
+    :param oid: the oid of an object that the transaction changes; None if it is not known. It is
+        needed for storages that have no iterator.
     """
     iterator = getattr(storage, "iterator", None)
     if iterator is not None:
