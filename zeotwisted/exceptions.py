@@ -103,8 +103,8 @@ def server_os_error(class_: type[OSError], *args: Any) -> Any:
     """Return an exception for an `OSError` that the server raised.
 
     It is an instance of both `class_` and `ServerException`. It has the errno and the file name of
-    the server's exception. The file is on the server, and a connection error is about one of the
-    server's connections.
+    the server's exception. The file is on the server. A connection error is about a connection of
+    the server, not about the client's connection to it.
     """
     made: Any = _server_class
     return made(class_)(*args)

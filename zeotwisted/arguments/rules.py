@@ -107,7 +107,7 @@ def refuse_unknown(function: Callable[..., Any], called: str, given: Iterable[st
     """Check that `function` has arguments with the names in `given`.
 
     :param called: the function's name in the message.
-    :raises ArgumentError: it has no such argument. The message contains the most similar name.
+    :raises ArgumentError: it has no such argument. The message names a similar argument, or all.
     """
     known = [
         name

@@ -43,7 +43,10 @@ _watch = _Watch()
 
 
 def watch() -> None:
-    """Log a message when ZEO's client is imported for the first time, or if it already is."""
+    """Log a message when ZEO's client is imported, or now if it is already imported.
+
+    It is called when a configuration imports zeotwisted.
+    """
     if _THEIRS in sys.modules:
         _log.info("ZEO's client is loaded in this process, too; %s", _REMEDY)
     elif _watch not in sys.meta_path:

@@ -74,5 +74,8 @@ _known: dict[str, Folder] = {}
 
 
 def known_folder(path: str) -> Folder:
-    """Return this process's `Folder` for a path. There is only one, which knows the permissions."""
+    """Return the `Folder` for a path.
+
+    A process has only one for each path, so that it remembers the permissions.
+    """
     return _known.setdefault(path, Folder(path))

@@ -39,7 +39,8 @@ class Machine:
         self.position = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        # How many bytes and items REDUCE may still copy. Each byte of a message needs one copy.
+        # How many bytes and items REDUCE may still copy. A valid message copies each byte at most
+        # once. Without the limit, a few bytes could cause any number of copies.
         self.uncopied = len(data) + _FREE_GROWTH
 
     def run(self, allowance: Allowance) -> Any:

@@ -119,7 +119,7 @@ class State(Enum):
 
 
 class Input(Enum):
-    """What may happen to a session."""
+    """The kinds of events that may change the state."""
 
     VERSION = "version"
     STATUS = "status request"
@@ -200,8 +200,8 @@ class ClientHandshake:
 
     def received(self, frame: bytes) -> tuple[Input, bytes, bytes]:
         letter, version = frame[:1], frame[1:]
-        # Versions are compared as byte strings, as in stock clients. The lower one is used, so a
-        # newer server may announce a newer version.
+        # Versions are compared as byte strings, as in stock clients. The lower one is used, so that
+        # a client can connect to a server that announces a newer version.
         version = min(version, EXTENDED)
         if letter not in CODECS or version not in (STOCK, EXTENDED):
             raise WireError(

@@ -12,7 +12,7 @@ class Prefix:
 
     Zope puts ``ZopeUndo.Prefix.Prefix`` objects into the specification of ``undoInfo``; the storage
     compares them with the users of its transactions ("``/acl_users admin``").
-    This class replaces it, so that the server needs no Zope package.
+    This class replaces ``ZopeUndo.Prefix.Prefix``, so that the server needs no Zope package.
     """
 
     def __init__(self, parts: list[str]) -> None:

@@ -33,8 +33,8 @@ from .tlserrors import HandshakeError, explain
 
 __all__ = ["TLSFactory", "TLSTransport"]
 
-#: How long (seconds) the whole handshake may take. A ZEO client without TLS waits for the server to
-#: send first, so without this limit both ends would wait for ever.
+#: How long (seconds) a server waits for the end of the handshake. A ZEO client without TLS waits
+#: for the server to send first, so without this limit both ends would wait for ever.
 _HANDSHAKE_TIMEOUT = 10.0
 
 #: The amount to encrypt at a time, in bytes. It keeps large messages from being in memory three
@@ -183,8 +183,10 @@ class TLSTransport(Protocol):
             self._encrypt()
 
     def _read(self, data: bytes) -> tuple[bytes, Exception | None]:
-        """Return the decrypted data, and an exception if TLS fails or the peer ends it; in any
-        thread."""
+        """Decrypt `data`, in any thread.
+
+        Return the decrypted bytes, and the exception if TLS failed or the peer ended it, or None.
+        """
         pieces = []
         problem: Exception | None = None
         with self._lock:
