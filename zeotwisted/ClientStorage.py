@@ -1,7 +1,7 @@
-"""So that old imports need no more than another name of the package.
+"""Supports imports that were written for ZEO, with only the package's name replaced.
 
-``from zeotwisted.ClientStorage import ClientStorage`` finds the class, and so does
-``zeotwisted.ClientStorage``: as an attribute of the package, this name is the class.
+``from zeotwisted.ClientStorage import ClientStorage`` imports the class. The package's attribute
+``zeotwisted.ClientStorage`` is the class too, not this module.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["ClientStorage"]
 
 
 def __getattr__(name: str) -> Any:
-    # The package loads this module, and a daemon has no use for the client.
+    # Imported late: the package imports this module, and a server does not need the client.
     if name == "ClientStorage":
         from .clientstorage import ClientStorage
 

@@ -1,8 +1,8 @@
 """Networked storage for ZODB on Twisted, wire-compatible with ZEO 5 and 6.
 
-`server` and `client` are functions, as in ZEO; the packages behind them are `storageserver` and
-`clientstorage`. `ClientStorage` is the class, and also a module that has it, for imports that were
-written for ZEO.
+`server` and `client` are functions, as in ZEO. The packages `storageserver` and `clientstorage`
+implement them. `ClientStorage` is the class. There is also a module of this name, which contains
+the class, for imports that were written for ZEO.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["DB", "ClientStorage", "__version__", "client", "connection", "server"]
 
 
-# From here on, the name is the class: see `__getattr__`.
+# The import has set this name to the module. Without it, `__getattr__` returns the class.
 del globals()["ClientStorage"]
 
 
 def __getattr__(name: str) -> Any:
-    # A daemon has no use for the client.
+    # Imported late: a server does not need the client.
     if name == "ClientStorage":
         from .clientstorage import ClientStorage
 
@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
 
 
 def client(*args: Any, **kwargs: Any) -> ClientStorage:
-    """Return a `ClientStorage`, made with these arguments.
+    """Return a `ClientStorage` that is created with these arguments.
 
     :raises ValueError: an argument can never work; the text says what to write instead.
     """
@@ -48,9 +48,9 @@ def client(*args: Any, **kwargs: Any) -> ClientStorage:
 
 
 def DB(*args: Any, **kwargs: Any) -> Any:
-    """Return a `ZODB.DB` on a `ClientStorage`, which is made with these arguments.
+    """Return a `ZODB.DB` whose `ClientStorage` is created with these arguments.
 
-    Many clients may do so at the same time, also when the database is empty.
+    Several clients may call this at the same time, even if the database is empty.
     """
     from .clientstorage import open_database
 
@@ -58,7 +58,10 @@ def DB(*args: Any, **kwargs: Any) -> Any:
 
 
 def connection(*args: Any, **kwargs: Any) -> Any:
-    """Return a connection of a new `DB`, made with these arguments, which is closed with it."""
+    """Return a connection of a new `DB` that is created with these arguments.
+
+    Closing the connection closes the `DB`.
+    """
     database = DB(*args, **kwargs)
     try:
         return database.open_then_close_db_when_connection_closes()

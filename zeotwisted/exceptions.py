@@ -1,7 +1,7 @@
 """The public exceptions: those of ``ZEO.Exceptions``, with the same names, and `CommitInDoubt`.
 
-Where ZEO is installed, its classes are the bases of ours, so an ``except`` clause for ZEO's catches
-ours, too. Importing these classes loads nothing else of ZEO.
+If ZEO is installed, these classes are subclasses of ZEO's, so an ``except`` clause for ZEO's class
+catches them too. This module imports only ZEO's exceptions.
 """
 
 from __future__ import annotations
@@ -52,22 +52,22 @@ class ClientStorageError(_ClientStorageError):
 
 
 class UnrecognizedResult(ClientStorageError, _UnrecognizedResult):
-    """The server answered a call with something that the call cannot return."""
+    """The server answered a call with a value that the call cannot return."""
 
 
 class ClientDisconnected(ClientStorageError, _ClientDisconnected):
     """There is no connection to the server.
 
-    It is transient: retry the transaction.
+    The error is transient: retry the transaction.
     """
 
 
 class CommitInDoubt(ClientStorageError):
-    """The connection was lost during a commit, and no server could tell how it ended.
+    """The connection was lost during a commit, and no server could say whether it was committed.
 
-    It is not transient: if the transaction is committed, a retry would commit it twice.
+    The error is not transient: if the transaction is committed, a retry would commit it twice.
 
-    :ivar tid: the id that the transaction has if it is committed; None if that is not known.
+    :ivar tid: the id that the transaction has if it is committed; None if the id is not known.
     :ivar user: the transaction's user.
     :ivar description: its description.
     """
@@ -86,24 +86,25 @@ class CommitInDoubt(ClientStorageError):
 
 
 class ProtocolError(ClientStorageError, _ProtocolError):
-    """The peer does not speak ZEO's protocol, or a version that is not supported."""
+    """The peer does not use ZEO's protocol, or uses a version that is not supported."""
 
 
 class ServerException(ClientStorageError, _ServerException):
-    """The server raised an exception that has no counterpart here.
+    """The server raised an exception whose class the client does not recreate.
 
-    Its arguments are the dotted name of the exception's class on the server, and
-    that exception's arguments or attributes. It has the same attributes itself.
+    Its arguments are the dotted name of the exception's class on the server, and the arguments or
+    attributes of the server's exception. It has the same attributes itself.
 
-    An `OSError` of the server's is an `OSError` here, too, see `server_os_error`.
+    For an `OSError` on the server, the exception is also an `OSError`; see `server_os_error`.
     """
 
 
 def server_os_error(class_: type[OSError], *args: Any) -> Any:
-    """Return an error of the server's operating system.
+    """Return an exception for an `OSError` that the server raised.
 
-    It is a `class_`, with its errno and file name, and a `ServerException`: the file is the
-    server's, and a connection that failed is not ours.
+    It is an instance of both `class_` and `ServerException`. It has the errno and the file name of
+    the server's exception. The file is on the server. A connection error is about a connection of
+    the server, not about the client's connection to it.
     """
     made: Any = _server_class
     return made(class_)(*args)
@@ -117,5 +118,5 @@ def _server_class(class_: Any) -> Any:
 def _reduce_os_error(error: OSError) -> tuple[Any, ...]:
     class_ = type(error).__bases__[1]
     reduced: Any = OSError.__reduce__(error)
-    # ZODB's errors want their arguments in the state, too.
+    # POSError.__setstate__ requires `args` in the state.
     return server_os_error, (class_, *reduced[1]), {**vars(error), "args": error.args}

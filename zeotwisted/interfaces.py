@@ -1,4 +1,4 @@
-"""Events that applications can subscribe to, in ``zope.event.subscribers``."""
+"""Events, which an application can subscribe to with ``zope.event.subscribers``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Closed", "Serving", "StaleCache"]
 
 
 class StaleCache:
-    """A client's cache was dropped, because it may be wrong.
+    """A client's cache was dropped, because it may contain outdated objects.
 
     The event is sent by ``ZODB.event.notify`` in the reactor's thread. A subscriber must not call
     methods of the storage that wait for the server.
@@ -21,14 +21,14 @@ class StaleCache:
 
 
 class Serving:
-    """A server has begun to serve, and listens.
+    """A server has started and listens.
 
-    The event is sent by ``ZODB.event.notify`` in the reactor's thread. ZEO's daemon has a class of
-    its own for it.
+    The event is sent by ``ZODB.event.notify`` in the reactor's thread. ZEO sends an event of its
+    own class instead.
 
     :ivar server: the `zeotwisted.storageserver.service.StorageServer`.
-    :ivar address: where it listens: (host, port), or the path of a Unix socket. Of several
-        addresses it is the first one.
+    :ivar address: the first address at which it listens: (host, port), or the path of a Unix
+        socket.
     """
 
     def __init__(self, server: Any, address: tuple[str, int] | str) -> None:
@@ -37,7 +37,7 @@ class Serving:
 
 
 class Closed:
-    """A server that has served is closed. The event is sent by ``ZODB.event.notify``.
+    """A server has closed, after it had started. The event is sent by ``ZODB.event.notify``.
 
     :ivar server: the `zeotwisted.storageserver.service.StorageServer`.
     """

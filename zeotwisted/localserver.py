@@ -1,4 +1,4 @@
-"""A server for exploration and tests, started by a function call."""
+"""Starts a server by a function call, for exploration and tests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _settings(value: Any) -> str | dict[str, Any]:
     return text(value)
 
 
-#: Of `server`.
+#: The rules for the arguments of `server`.
 _ARGUMENTS: Table = {
     "path": Rule(optional(_path), "the path of a file"),
     "blob_dir": Rule(optional(path), "the path of a folder"),
@@ -65,14 +65,14 @@ def server(
 ) -> tuple[Address, Callable[[], None]]:
     """Start a server; return its address and a function that stops it.
 
-    Without `path` and `storage_conf` the storage is one in memory.
+    Without `path` and `storage_conf`, the storage is in memory.
 
     :param path: a FileStorage's file; ignored if there is a `storage_conf`.
-    :param blob_dir: its blob directory; ignored if there is a `storage_conf`.
+    :param blob_dir: the storage's blob directory; ignored if there is a `storage_conf`.
     :param storage_conf: sections of ZODB's configuration, one for each storage.
     :param zeo_conf: a ``<zeo>`` section, or a dict of its keys (with ``_`` for ``-``).
-    :param port: of 127.0.0.1, if there is no ``<zeo>`` section; 0 for any that is free.
-    :param threaded: run it in a thread of this process; otherwise in a process of its own.
+    :param port: the port at 127.0.0.1, if there is no ``<zeo>`` section; 0 for any free port.
+    :param threaded: run the server in a thread of this process; otherwise in a new process.
     :raises ValueError: an argument can never work; the text says what to write instead.
     :raises zeotwisted.config.server.ConfigurationError: a mistake in the configuration.
     :raises zeotwisted.daemon.StartError: a storage cannot be opened, or the port is in use.
@@ -143,7 +143,7 @@ def _start_process(text: str) -> tuple[Address, Callable[[], None]]:
     from .config import parse_server_config
     from .daemon import StartError
 
-    # A mistake is better found before there is a process.
+    # Raise ConfigurationError here: the child process can only report a text.
     parse_server_config(text)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.Popen(
@@ -167,7 +167,8 @@ def _start_process(text: str) -> tuple[Address, Callable[[], None]]:
     address = started["address"]
 
     def stop() -> None:
-        # The child stops at the end of its input, which also comes when this process ends.
+        # communicate() closes the child's standard input, and then the child stops. The input also
+        # ends when this process ends.
         if process.poll() is None:
             try:
                 process.communicate(timeout=_STOP_TIMEOUT)
@@ -180,7 +181,10 @@ def _start_process(text: str) -> tuple[Address, Callable[[], None]]:
 
 
 def run_child() -> None:
-    """Run in the child process: read the configuration, tell the address, wait for the end."""
+    """Run the server in the child process, until its standard input ends.
+
+    It reads the configuration from standard input, and writes the address to standard output.
+    """
     from .config import ConfigurationError
     from .daemon import StartError
 

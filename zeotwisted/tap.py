@@ -1,4 +1,4 @@
-"""``twistd zeo`` and ``twist zeo``: options, and the service that they describe."""
+"""``twistd zeo`` and ``twist zeo``: the options, and the service."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ _LETTERS = {"read-only": "r", "transaction-timeout": "t"}
 
 
 def _parameter(setting: Setting) -> list[Any]:
-    """Return how `usage.Options` describes the option for a setting."""
+    """Return the option for a setting, as an item of `usage.Options.optParameters`."""
 
     def coerce(text: str) -> Any:
         try:
             value = setting.convert(text)
         except ValueError as error:
             raise usage.UsageError(f"--{setting.key} {text}: {error}")
-        # twistd goes to another folder.
+        # twistd changes the current folder later, so make the path absolute now.
         return os.path.abspath(value) if isinstance(value, str) else value
 
     letter = _LETTERS.get(setting.key)
@@ -89,14 +89,14 @@ class Options(usage.Options):
         super().__init__()
         self["listen"] = []
         self["storages"] = []
-        #: Twisted's log, if it is ours to write.
+        #: Twisted's log, if this process writes it with a `FileLog`; otherwise None.
         self.log: FileLog | None = None
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse the command line.
 
-        :raises SystemExit: there is a mistake in it. Twisted would print all options as well, and
-            the one line that matters after them.
+        :raises SystemExit: there is a mistake in it. For a UsageError, Twisted would print all
+            options before the message.
         """
         problem = unwritable_file(self.parent)
         if problem is not None:
@@ -112,7 +112,7 @@ class Options(usage.Options):
         sys.exit(0)
 
     def parseArgs(self, *args: str) -> None:
-        """Refuse what is not an option."""
+        """Refuse arguments that are not options."""
         if args:
             raise usage.UsageError(f"{args[0]}: there are no arguments but options")
 
@@ -135,7 +135,7 @@ class Options(usage.Options):
     opt_s = opt_storage
 
     def postOptions(self) -> None:
-        """Check what one option says about another, and settle what twistd does about its log."""
+        """Check combinations of options and the pid file, and take over Twisted's log."""
         self._check()
         check_pid_file(self.parent)
         eventlog = self["config"].eventlog if "config" in self else None
@@ -200,7 +200,7 @@ def _certificates(places: list[str]) -> list[str]:
 def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     key = endpoint_files(text).get("privateKey")
     if key is not None and os.path.isfile(key) and is_encrypted(key):
-        # Twisted would ask for its password at the terminal.
+        # Twisted would ask for the key's password at the terminal.
         raise SystemExit(
             f"zeo: --listen {text}: {key} is encrypted; decrypt it, or use --conf with an <ssl> "
             "section that has a password-function"
@@ -210,7 +210,7 @@ def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
     except TypeError:
-        # Twisted's texts are about its own functions.
+        # The text of the exception is about functions of Twisted, which a user does not know.
         reason = "an argument is missing, or is one too many"
     except IndexError:
         reason = "systemd passes no such socket"
@@ -223,7 +223,7 @@ def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
 
 
 def makeService(options: Options) -> IService:
-    """Return the daemon that `options` describe."""
+    """Return the daemon for `options`."""
     from twisted.internet import reactor
 
     if "config" in options:

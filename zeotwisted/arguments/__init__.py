@@ -1,9 +1,8 @@
-"""Checks of what users pass, made before anything is opened.
+"""Checks the arguments of public functions before anything is opened.
 
-`rules` has the checks and how tables of them are applied; `addresses` has the forms of an address.
-The tables are with the functions that they belong to: `clientstorage.arguments`,
-`storageserver.arguments`.
-Rule: an argument that can never work raises `ArgumentError` at once, with the right spelling.
+`rules` has the checks, and applies tables of them. `addresses` parses the forms of an address. The
+tables are in `clientstorage.arguments` and `storageserver.arguments`.
+Rule: an argument that can never work raises `ArgumentError`, which says what to write instead.
 """
 
 from __future__ import annotations

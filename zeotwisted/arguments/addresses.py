@@ -1,4 +1,4 @@
-"""Where a server is: the forms that users write, and what can never be an address."""
+"""Parses the address of a server, and refuses values that can never be an address."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = [
 #: A host and a port, or the path of a Unix socket.
 Address: TypeAlias = "tuple[str, int] | str"
 
-#: The longest path of a Unix socket, in bytes; the system's structure has no room for more.
+#: The longest path of a Unix socket, in bytes: the size of sun_path without the final null byte.
 LONGEST_PATH = 107 if sys.platform.startswith("linux") else 103
 
-#: How a message begins.
+#: The beginning of each error message.
 _WHAT = "addr is not the address of a server"
 
 _FORMS = "write a (host, port) pair, a port, the path of a Unix socket, or a list of such"
@@ -38,11 +38,11 @@ _HOST_AND_PORT = re.compile(r"\[?([^/\[\]]*?)\]?:(\d{1,5})")
 
 
 def parse_address(addr: Any) -> list[Address]:
-    """Return the addresses that `addr` means, in any of the forms that ZEO takes.
+    """Return the list of addresses that `addr` means, in any of the forms that ZEO accepts.
 
     :param addr: a port on this machine, a ``(host, port)`` pair, the path of a Unix socket, or a
         list of such.
-    :raises ArgumentError: it is none of them, or nothing can ever be there.
+    :raises ArgumentError: it is none of them, or no server can ever have this address.
     """
     if not isinstance(addr, Iterable) or _is_single(addr):
         return [_one(addr)]
@@ -55,7 +55,7 @@ def parse_address(addr: Any) -> list[Address]:
 
 
 def _item(item: Any) -> Any:
-    """Return an item of a list, where ZEO also takes paths as bytes, and None for this machine."""
+    """Convert an item of a list: there ZEO also accepts bytes as a path, and None as the host."""
     if isinstance(item, bytes):
         return os.fsdecode(item)
     if isinstance(item, tuple) and len(item) == 2 and item[0] is None:
@@ -68,7 +68,7 @@ def _is_single(addr: Any) -> bool:
 
 
 def _is_pair(addr: Any) -> bool:
-    """Return whether `addr` is meant as a host and a port; two paths are a list."""
+    """Return whether `addr` is meant as a pair of host and port. A tuple of two paths is a list."""
     return (
         isinstance(addr, tuple)
         and len(addr) >= 2
@@ -126,10 +126,10 @@ def _port(host: str, port: Any) -> int:
 
 
 def check_host(host: str, port: int) -> None:
-    """Check that there may be a host of this name.
+    """Check that a host can have this name.
 
-    :param port: for the right spelling.
-    :raises ArgumentError: no host can have it.
+    :param port: is used in the error message.
+    :raises ArgumentError: no host can have this name.
     """
     with_port = _HOST_AND_PORT.fullmatch(host)
     if with_port is not None and not _is_ip_address(host):
@@ -156,7 +156,10 @@ def check_host(host: str, port: int) -> None:
 
 
 def _refuse_host_as_path(path: str) -> None:
-    """Refuse texts that are a host, a port, or both, and would be taken for a socket's path."""
+    """Refuse a string that is a host, a port, or both.
+
+    Without this check, the string would be used as the path of a Unix socket.
+    """
     if _ENDPOINT.match(path):
         raise ArgumentError(
             f"{_WHAT}: {shown(path)} is an endpoint's description or a URI; {_FORMS}, such as "
@@ -206,7 +209,7 @@ def _is_ip_address(host: str) -> bool:
 
 
 def describe(address: Address) -> str:
-    """Return the address as people write it."""
+    """Return the address as users write it, for example ``[::1]:8100``."""
     if isinstance(address, str):
         return address
     host, port = address

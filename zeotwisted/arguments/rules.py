@@ -1,7 +1,8 @@
-"""Arguments that can never work are refused at once, with the right spelling.
+"""Refuses arguments that can never work, and says what to write instead.
 
-What a function takes is a table: each argument's name, the check that returns its value, and what
-to write. The check is given the value and raises `Wrong`, with the spelling if it can tell it.
+A table has a `Rule` for each argument of a function: a check, and the text for the error message.
+The check gets the argument, and returns the value to use or raises `Wrong`. `Wrong` may have a more
+exact text.
 """
 
 from __future__ import annotations
@@ -46,24 +47,24 @@ __all__ = [
 _LONGEST_WAIT = threading.TIMEOUT_MAX
 _LARGEST = 2**63 - 1
 
-#: Numbers from here on are more likely to be meant as ports than as names.
+#: An integer of at least this size, in place of a storage's name, is probably meant as a port.
 _LOWEST_PORT = 1024
 
-#: Units of sizes, as configurations have them.
+#: The units of sizes in configurations.
 _UNITS = {"KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
 
 class ArgumentError(ValueError, TypeError):
-    """An argument can never work; the text says what to write instead, in a line.
+    """An argument can never work. The message is one line, and says what to write instead.
 
-    It is a ValueError, and also a TypeError, as callers expect where the type is wrong.
+    It is a ValueError, and also a TypeError, because callers expect that for a wrong type.
     """
 
 
 class Wrong(Exception):
-    """A value is refused.
+    """A check refuses a value.
 
-    :ivar spelling: what to write instead; None for what the table says.
+    :ivar spelling: what to write instead; None for the text in the table.
     """
 
     def __init__(self, spelling: str | None = None) -> None:
@@ -72,22 +73,22 @@ class Wrong(Exception):
 
 
 class Rule(NamedTuple):
-    """What an argument has to be."""
+    """The rule for one argument."""
 
     #: Returns the value to use; raises `Wrong`.
     check: Callable[[Any], Any]
-    #: What to write, as it follows the word "write" in a message.
+    #: What to write; the text that follows the word "write" in a message.
     spelling: str
 
 
-#: The rules of a function's arguments by name. An argument that is not there may be anything.
+#: The rules of a function's arguments, by name. An argument without a rule may have any value.
 Table = Mapping[str, Rule]
 
 
 def checked(table: Table, given: Mapping[str, Any]) -> Any:
-    """Return an object with the arguments that are in `table`, in the form in which they are used.
+    """Return an object whose attributes are the checked arguments that are in `table`.
 
-    :raises ArgumentError: one of them can never work.
+    :raises ArgumentError: an argument can never work.
     """
     values = {}
     for argument, rule in table.items():
@@ -103,10 +104,10 @@ def checked(table: Table, given: Mapping[str, Any]) -> Any:
 
 
 def refuse_unknown(function: Callable[..., Any], called: str, given: Iterable[str]) -> None:
-    """Check that `function` has arguments of these names.
+    """Check that `function` has arguments with the names in `given`.
 
     :param called: the function's name in the message.
-    :raises ArgumentError: it has not; the nearest spelling is in the text.
+    :raises ArgumentError: it has no such argument. The message names a similar argument, or all.
     """
     known = [
         name
@@ -121,7 +122,7 @@ def refuse_unknown(function: Callable[..., Any], called: str, given: Iterable[st
 
 
 def shown(value: Any) -> str:
-    """Return a short form of a value for a message of one line."""
+    """Return a short repr of a value, without line breaks, for a message."""
     if isinstance(value, (str, bytes)) and len(value) <= 200:
         return repr(value)
     return " ".join(reprlib.repr(value).split())
@@ -131,12 +132,12 @@ def shown(value: Any) -> str:
 
 
 def optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a check that also lets None through."""
+    """Return a check that accepts None, and otherwise applies `check`."""
     return lambda value: None if value is None else check(value)
 
 
 def text(value: Any) -> str:
-    """A text that can be sent."""
+    """A str that can be encoded in UTF-8."""
     if isinstance(value, (bytes, bytearray)):
         raise Wrong(repr(bytes(value).decode("utf-8", "replace")))
     if not isinstance(value, str) or not _is_sendable(value):
@@ -157,19 +158,19 @@ def name(value: Any) -> str:
 
 
 def label(value: Any) -> str | bytes:
-    """A text for the server's log; ZEO's servers take bytes, too."""
+    """A text for the server's log. ZEO's servers also accept bytes."""
     return value if isinstance(value, bytes) else text(value)
 
 
 def flag(value: Any) -> bool:
-    """Whether or not; a text such as "no" would be taken for yes."""
+    """A boolean. A string is refused, because bool("no") is True."""
     if isinstance(value, (str, bytes)):
         raise Wrong
     return bool(value)
 
 
 def seconds(value: Any) -> float:
-    """A length of time."""
+    """A length of time, in seconds."""
     if isinstance(value, str):
         raise Wrong(_number_in(value))
     if not 0 <= number(value) <= _LONGEST_WAIT:
@@ -178,7 +179,7 @@ def seconds(value: Any) -> float:
 
 
 def longest_silence(value: Any) -> float:
-    """A length of time. None and 0 both mean no limit."""
+    """A length of time, in seconds. None and 0 both mean no limit."""
     return seconds(value or 0) if value is None or value is False else seconds(value)
 
 
@@ -192,10 +193,10 @@ def size(value: Any) -> int:
 
 
 def number(value: Any) -> Any:
-    """Any number."""
+    """Any finite number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise Wrong
-    # A whole number may be too large to be asked whether it is finite.
+    # math.isfinite raises OverflowError for very large integers.
     if not isinstance(value, int) and not math.isfinite(value):
         raise Wrong
     return value
@@ -213,9 +214,9 @@ def path(value: Any) -> str:
 
 
 def folder(value: Any) -> str:
-    """The path of a folder, which may be made."""
+    """The path of a folder that exists or can be created later."""
     found = path(value)
-    # The nearest part of the path that is there has to be a folder.
+    # The longest part of the path that exists has to be a folder.
     existing = os.path.abspath(found)
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
@@ -225,7 +226,7 @@ def folder(value: Any) -> str:
 
 
 def existing_folder(value: Any) -> str:
-    """The path of a folder."""
+    """The path of a folder that exists."""
     found = path(value)
     if not os.path.isdir(found):
         raise Wrong(f"the path of a folder that exists, or create {found}")
@@ -233,7 +234,7 @@ def existing_folder(value: Any) -> str:
 
 
 def file_in_folder(value: Any) -> str:
-    """The path of a file, which may be made, in a folder, which may not."""
+    """The path of a file in a folder that exists. The file itself may be created later."""
     found = path(value)
     where = os.path.dirname(os.path.abspath(found))
     if not os.path.isdir(where):
@@ -255,7 +256,7 @@ def instance(class_: type) -> Callable[[Any], Any]:
 
 
 def methods(*names: str) -> Callable[[Any], Any]:
-    """Return a check for objects with methods of these names."""
+    """Return a check for objects that have methods with these names; a class is refused."""
 
     def check(value: Any) -> Any:
         if isinstance(value, type) or not all(callable(getattr(value, n, None)) for n in names):

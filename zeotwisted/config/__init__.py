@@ -1,6 +1,6 @@
 """Configuration files: the ZConfig schemas of the server and of the client storage.
 
-ZConfig's schemas (``*.xml``) are the authority for keys, types and defaults.
+ZConfig's schemas (``*.xml``) define keys, types and defaults.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Notice that ZEO's client is about to be used beside ours.
+"""Warns when a process uses ZEO's client although a configuration imports zeotwisted.
 
-``%import zeotwisted`` does not change what ``<zeoclient>`` means: ZODB defines that section, and it
-opens ZEO's client. A configuration in which the section was left as it was works, with ZEO.
+``%import zeotwisted`` does not change the section ``<zeoclient>``. ZODB defines that section, and
+it opens ZEO's client. So a configuration that still has this section works, but uses ZEO.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ __all__ = ["watch"]
 
 _log = logging.getLogger("zeotwisted.config")
 
-#: The module that ZODB imports to open a <zeoclient>, at that time and not before.
+#: The module that ZODB imports when it opens a <zeoclient>, and not earlier.
 _THEIRS = "ZEO.ClientStorage"
 
 _REMEDY = "for a section <zeoclient>, write <zeotwisted> and </zeotwisted>"
 
 
 class _Watch(MetaPathFinder):
-    """Is asked, as all finders are, where a module is; it knows of none, and takes note."""
+    """A finder of modules that finds none. It logs a warning when ZEO's client is imported."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -43,7 +43,10 @@ _watch = _Watch()
 
 
 def watch() -> None:
-    """A configuration imports zeotwisted: say so when ZEO's client is loaded, the first time."""
+    """Log a message when ZEO's client is imported, or now if it is already imported.
+
+    It is called when a configuration imports zeotwisted.
+    """
     if _THEIRS in sys.modules:
         _log.info("ZEO's client is loaded in this process, too; %s", _REMEDY)
     elif _watch not in sys.meta_path:

@@ -1,6 +1,6 @@
-"""The sections `<zeotwisted>` and `<clientstorage>`, by which a configuration opens a client.
+"""The sections `<zeotwisted>` and `<clientstorage>`, which open a client.
 
-This module is loaded when a configuration has ``%import zeotwisted``, or ``%import
+This module is imported when a configuration has ``%import zeotwisted``, or ``%import
 zeotwisted.config``.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["ClientStorageConfig"]
 
 _log = logging.getLogger("zeotwisted.config")
 
-#: The keys whose values are arguments of `ClientStorage`, by the names of these.
+#: Arguments of `ClientStorage`, and the keys that have their values.
 _ARGUMENTS = {
     "storage": "storage",
     "name": "name",
@@ -32,8 +32,8 @@ _ARGUMENTS = {
     "wait_timeout": "wait-timeout",
 }
 
-#: Those that are given to the storage only where they are set: it has defaults, or ZEO's client,
-#: which takes all the others, does not know them.
+#: Arguments that are passed only if the key is set. Otherwise the storage's default applies. ZEO's
+#: client, which accepts all arguments above, does not know some of these.
 _IF_SET = {
     "blob_cache_size": "blob-cache-size",
     "blob_cache_size_check": "blob-cache-size-check",
@@ -43,7 +43,7 @@ _IF_SET = {
     "var": "var",
 }
 
-#: Keys of ZEO's sections that mean nothing.
+#: Keys of ZEO's sections that have no effect.
 _WITHOUT_EFFECT = (
     "min-disconnect-poll",
     "max-disconnect-poll",
@@ -57,7 +57,7 @@ _WITHOUT_EFFECT = (
 class ClientStorageConfig:
     """A client storage that is configured but not open.
 
-    :ivar name: the section's name, or None; ZODB and the server ask for it.
+    :ivar name: the section's name, or None. ZODB and the server's configuration read it.
     :ivar config: the section's values.
     """
 
@@ -66,9 +66,9 @@ class ClientStorageConfig:
         self.name: str | None = config.getSectionName()
 
     def open(self) -> Any:
-        """Return the storage, once it is connected."""
+        """Open the storage and return it."""
         addresses, options = self.arguments()
-        # A configuration may be read where nothing is opened, and a client brings Twisted along.
+        # Imported late: some programs read a configuration and open nothing. They need no Twisted.
         from zeotwisted.clientstorage import ClientStorage
 
         ignored = [key for key in _WITHOUT_EFFECT if self._value(key) is not None]
@@ -82,9 +82,9 @@ class ClientStorageConfig:
         return ClientStorage(addresses, **options)
 
     def arguments(self) -> tuple[list[Address], dict[str, Any]]:
-        """Return the servers' addresses and the keyword arguments to open the storage with.
+        """Return the servers' addresses, and the keyword arguments of `ClientStorage`.
 
-        :raises ConfigurationError: a file that its section for TLS names cannot be used.
+        :raises ConfigurationError: a file in the section for TLS cannot be used.
         """
         config = self.config
         options = {argument: self._value(key) for argument, key in _ARGUMENTS.items()}
@@ -93,7 +93,7 @@ class ClientStorageConfig:
             if value is not None:
                 options[argument] = value
         if config.read_ahead:
-            # ZEO's client does not know it.
+            # Not passed otherwise, because ZEO's client does not know this argument.
             options["read_ahead"] = True
         if not config.wait:
             options["wait"] = False

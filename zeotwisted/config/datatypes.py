@@ -1,4 +1,4 @@
-"""What the values of keys are converted with: text in, value out, or ValueError.
+"""The data types of keys: functions that convert a text to a value, or raise ValueError.
 
 The messages of these errors end with what to write instead. `loader` adds file and line.
 """
@@ -28,23 +28,29 @@ __all__ = [
     "timeout",
 ]
 
-#: What no name and no address of a host contains.
+#: Characters that no name and no address of a host contains.
 _NO_HOST = re.compile(r"""[\s="'<>]""")
 
-#: An IPv6 address without brackets, with what looks like a port behind it.
+#: An IPv6 address without brackets, followed by something that looks like a port.
 _BARE_IPV6 = re.compile("[0-9a-f]*:[0-9a-f:.]*:[0-9]{2,5}", re.IGNORECASE)
 
-#: Clients send blobs in chunks of about this size. With a smaller limit no client can store any.
+#: Clients send blobs in chunks of about this size. With a smaller limit, they cannot store blobs.
 SMALLEST_MESSAGE_LIMIT = 2**16
 
 
 def binding_address(text: str) -> Address:
-    """Return the address to listen at; no host means all interfaces."""
+    """Return the address to listen at; without a host, the server listens at all interfaces.
+
+    :raises ValueError: `text` is not an address.
+    """
     return _address(datatypes.SocketBindingAddress, text)
 
 
 def connection_address(text: str) -> Address:
-    """Return the address to connect to; no host means this machine."""
+    """Return the address to connect to; without a host, it is this machine.
+
+    :raises ValueError: `text` is not the address of a server.
+    """
     address = _address(datatypes.SocketConnectionAddress, text)
     if address[1] == 0:
         raise ValueError(f"{text!r} is not the address of a server; write a port from 1 to 65535")
@@ -59,8 +65,8 @@ def _address(parse: type, text: str) -> Address:
     if isinstance(address, str) and "://" in address:
         scheme, _, place = address.partition("://")
         raise ValueError(f"{text!r} is not an address; write it without {scheme}://, as in {place}")
-    # A host without a port is either an incomplete address or a path that lacks its slash.
-    # Without a port, a server would listen at a port that no client knows.
+    # Refuse a host without a port: it is an incomplete address, or a path without a slash. A server
+    # would listen at a port that no client knows.
     if isinstance(address, str):
         try:
             check_socket_path(address)

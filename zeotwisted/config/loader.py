@@ -1,4 +1,4 @@
-"""Load ZConfig files, and say in one line what is wrong with one, where, and what to do."""
+"""Loads ZConfig files, and reports an error as one line: the place, the mistake and the remedy."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["ConfigurationError", "Loader", "read_schema"]
 
 
 class ConfigurationError(ValueError):
-    """A configuration cannot be used. The message is one line: where, what, and the remedy."""
+    """A configuration cannot be used. The message is one line: place, mistake and remedy."""
 
 
-#: A key and a value as other formats have them.
+#: A line "key = value", as other formats of configurations have it.
 _ASSIGNED = re.compile(r"\s*([A-Za-z][\w.-]*)\s+=\s(?=\s*\S)")
 
 
@@ -32,11 +32,14 @@ def read_schema(name: str) -> Any:
 
 
 class _Lines:
-    """The lines of one resource as the parser reads them, for ZConfig's errors without a line."""
+    """A file that counts the lines that the parser has read.
+
+    Some of ZConfig's errors have no line number; the last line that was read is the right one.
+    """
 
     def __init__(self, file: TextIO, url: str | None) -> None:
         with file:
-            #: All of it, also what is not read yet.
+            #: The whole text, also the lines that the parser has not read yet.
             self.text = file.read()
         self._file = StringIO(self.text)
         self.url = url
@@ -59,11 +62,11 @@ class _Lines:
 
 
 class Loader(ConfigLoader):
-    """Load one configuration, and remember what its errors need to be placed and explained.
+    """Loads one configuration, and records what it needs to explain errors.
 
     :param schema: name of a schema in this package.
-    :param source: what to call the configuration in errors: its path, as the user wrote it.
-    :param url: the configuration's URL, which relative paths of %include start from.
+    :param source: the configuration's name in errors: its path, as the user wrote it.
+    :param url: the configuration's URL, to which paths of %include are relative.
     """
 
     def __init__(self, schema: str, source: str, url: str | None = None) -> None:
@@ -84,8 +87,8 @@ class Loader(ConfigLoader):
         except ZConfig.ConfigurationError as error:
             raise self._explained(error) from None
         except Exception as error:
-            # Data types of other packages, and packages that fail on import, raise anything.
-            # Their tracebacks are for these packages' authors, so keep them.
+            # Data types of other packages may raise any exception, and so may an import. Keep the
+            # traceback for the authors of these packages.
             what = f"{type(error).__name__}: {_first_line(str(error))}"
             remedy = "correct this line, or the package that it names"
             if isinstance(error, RecursionError):
@@ -98,7 +101,7 @@ class Loader(ConfigLoader):
         matcher = getattr(section, "getSectionMatcher", lambda: None)()
         return self._error(self._starts.get(matcher), what, remedy)
 
-    # What ZConfig's loader offers to be overridden or extended.
+    # Overrides of ZConfig's loader.
 
     def createResource(self, file: TextIO, url: str | None) -> Any:
         lines = _Lines(file, url)
@@ -115,13 +118,13 @@ class Loader(ConfigLoader):
 
     def endSection(self, parent: Any, type_: str, name: str | None, matcher: Any) -> None:
         super().endSection(parent, type_, name, matcher)
-        # Only now: after an error this must still be the section that has it.
+        # After super(): if that raises, the last item must still be the section with the error.
         self._open_sections.pop()
 
     # Errors
 
     def _position(self) -> tuple[str | None, int] | None:
-        """Return URL and number of the line being parsed; None when all is read."""
+        """Return URL and number of the line that is being parsed; None after the last line."""
         for resource in reversed(self._resources):
             if resource.lines and not resource.exhausted:
                 return resource.url, len(resource.lines)
@@ -134,7 +137,7 @@ class Loader(ConfigLoader):
         if isinstance(error, ZConfig.DataConversionError):
             key, expected, remedy = self._conversion(position)
             if "did not match regular expression" in what:
-                # A key's name is converted, too.
+                # ZConfig also converts the key's name. Then the error is not about the value.
                 key, remedy = "", for_message(what)
             if what.startswith(("invalid literal for int", "could not convert string to float")):
                 what = f"{error.value!r} is not {expected}"
@@ -148,7 +151,7 @@ class Loader(ConfigLoader):
         return self._error(position, what, remedy)
 
     def _conversion(self, position: tuple[str | None, int] | None) -> tuple[str, str, str]:
-        """Return the key whose value cannot be converted, what it should be, and what to write."""
+        """Return the key in the line at `position`, the kind of value it needs, and the remedy."""
         if position is None:
             return "", "a number", "correct the value"
         words = self._line(*position).split(None, 1)
@@ -163,7 +166,7 @@ class Loader(ConfigLoader):
         return "", "a number", "correct this line"
 
     def _not_closed(self, what: str) -> tuple[str, str] | None:
-        """Return what is wrong when the end of the open section was forgotten."""
+        """Return mistake and remedy if the end of the open section is missing, otherwise None."""
         if not self._open_sections or not re.search("no matching section|unclosed section", what):
             return None
         matcher = self._open_sections[-1]
@@ -189,10 +192,11 @@ class Loader(ConfigLoader):
         return what, remedy or for_message(what)
 
     def check_lines(self) -> None:
-        """Refuse values that begin with an equals sign: ZConfig takes it for a part of the value,
-        such as of a file's name.
+        """Refuse lines such as ``path = Data.fs``.
 
-        :raises ConfigurationError: there is one.
+        ZConfig makes the equals sign a part of the value, here of the file's name.
+
+        :raises ConfigurationError: there is such a line.
         """
         for resource in self._resources:
             for number, line in enumerate(resource.lines, 1):
@@ -236,7 +240,7 @@ def _path(url: str) -> str:
 
 
 def _misspelt(value: str) -> str | None:
-    """Return what is wrong with a value, whatever its key is."""
+    """Return the remedy for a mistake that is possible with any key; None if there is none."""
     if value.startswith(("=", ": ")):
         return f"write the value without {value[0]}"
     if value[:1] in ('"', "'"):
@@ -247,5 +251,5 @@ def _misspelt(value: str) -> str | None:
 
 
 def _first_line(message: str) -> str:
-    # Some messages bring a traceback along, after their first line.
+    # Some messages contain a traceback after their first line.
     return message.strip().partition("\n")[0].strip().rstrip(".")

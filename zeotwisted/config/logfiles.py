@@ -1,4 +1,4 @@
-"""Checks the files of an <eventlog> section while its mistakes can still be placed in a line."""
+"""Checks the log files of an <eventlog> section, so that an error message can have the line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from zeotwisted.files import unwritable
 
 __all__ = ["unwritable_logs"]
 
-#: What ZConfig takes for a stream of the process.
+#: Paths that mean a stream of the process in ZConfig.
 _STREAMS = ("STDERR", "STDOUT")
 
 
 def unwritable_logs(eventlog: Any) -> Iterator[tuple[Any, str, str]]:
-    """Yield the sections whose log file cannot be written, with what is wrong and the remedy.
+    """Yield (section, mistake, remedy) for each log file that cannot be written.
 
-    :param eventlog: what ZConfig made of the section, or None.
+    :param eventlog: ZConfig's value of the section, or None.
     """
     for factory in getattr(eventlog, "handler_factories", ()):
         section = getattr(factory, "section", None)

@@ -1,4 +1,4 @@
-"""Storages that run the installed reactor in a thread, which the daemon needs for itself."""
+"""Finds storages that run Twisted's reactor in a thread; the daemon runs the same reactor."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 __all__ = ["own_reactor"]
 
-#: The packages whose storages do that.
+#: The packages whose storages run the reactor.
 _PACKAGES = ("zc.zrs",)
 
 
 def own_reactor(section: Any) -> str | None:
-    """Return the name of the first section in `section` whose storage does that, or None.
+    """Return the name of the first section in `section` whose storage runs the reactor, or None.
 
-    :param section: what ZConfig made of a storage's section.
+    :param section: ZConfig's value of a storage's section.
     """
     for each in _all_within(section):
         module = type(each).__module__
@@ -29,7 +29,7 @@ def _all_within(section: Any) -> Iterator[Any]:
     while waiting:
         each = waiting.pop()
         yield each
-        # By convention, whatever opens a storage keeps its section as `config`.
+        # By convention, an object that opens a storage has its section as `config`.
         config = getattr(each, "config", None)
         for name in config.getSectionAttributes() if config is not None else ():
             value = getattr(config, name)

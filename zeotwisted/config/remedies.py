@@ -1,5 +1,4 @@
-"""What to do about ZConfig's errors, whose own texts only say what is wrong. Tables, no code that
-knows a configuration."""
+"""Remedies for ZConfig's errors, whose own texts only say what is wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ import re
 
 __all__ = ["EXPECTED", "for_message", "unknown_key", "unknown_section"]
 
-#: By patterns that the message is searched for.
+#: Patterns of messages, and the remedy for each. The first pattern that is found applies.
 _REMEDIES = [
     (
         "malformed section|unbalanced section|unexpected section|unclosed sections",
@@ -40,7 +39,7 @@ _REMEDIES = [
     ("no replacement for|'\\$|lone '\\$'", "%define the name above, or write $$ for a dollar sign"),
     ("redefine '", "keep one %define of a name"),
     ("not a substitution legal name", "use letters, digits and underscores only"),
-    # The package is there, and needs another one.
+    # The package is installed, but a package that it needs is not.
     (
         r"could not load package ([\w.]+): No module named '(?!\1(?:\.|'))(?!zeotwisted)(\w+)",
         r"install \2, which \1 needs",
@@ -59,8 +58,8 @@ _REMEDIES = [
     ("RecursionError", "a file may not %include itself; remove that line"),
 ]
 
-#: What to write, for data types that are not ours, by their names in a schema: how to call what is
-#: expected, and the remedy.
+#: For data types of ZConfig, by their names in a schema: a name for the expected kind of value, and
+#: the remedy.
 EXPECTED = {
     "boolean": ("a boolean value", "write on or off"),
     "byte-size": ("a number", "write a whole number of bytes, or one with KB, MB or GB behind it"),
@@ -83,7 +82,7 @@ _RETIRED = {
     "authentication-realm": "remove it; an <ssl> section admits clients by their certificates",
 }
 
-#: Which package defines a section.
+#: The packages that define these sections.
 _PACKAGES = {
     "beforestorage": "zc.beforestorage",
     "clientstorage": "zeotwisted",
@@ -104,9 +103,9 @@ def for_message(what: str) -> str:
 
 
 def unknown_key(key: str, section: str, keys: list[str]) -> tuple[str, str]:
-    """Return what to say of a key that a section does not have, and the remedy.
+    """Return the mistake and the remedy for a key that a section does not have.
 
-    :param keys: those that it has.
+    :param keys: the keys that the section has.
     """
     what = f"{key!r} is not a known key name"
     if section == "zeo" and key in _RETIRED:
@@ -118,9 +117,9 @@ def unknown_key(key: str, section: str, keys: list[str]) -> tuple[str, str]:
 
 
 def unknown_section(type_: str, known: list[str]) -> str | None:
-    """Return the remedy for a section of an unknown type, if there is a good guess.
+    """Return the remedy for a section of an unknown type; None if there is no good guess.
 
-    :param known: the types that there are.
+    :param known: the known types.
     """
     if type_ in _PACKAGES:
         return f"add a line %import {_PACKAGES[type_]} above it"

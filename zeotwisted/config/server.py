@@ -1,4 +1,4 @@
-"""The server's configuration: from a file or a text to one checked value."""
+"""Reads the server's configuration from a file or a text, and checks it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
     "storage_section",
 ]
 
-#: The storage's name when its section has none. It is also the default of clients.
+#: The name of a storage whose section has none. Clients use the same default.
 DEFAULT_NAME = "1"
 
 StoragePath = str | os.PathLike[str]
@@ -36,8 +36,8 @@ StoragePath = str | os.PathLike[str]
 class StorageOpener:
     """A storage to serve, which is not open yet.
 
-    :ivar name: the name by which clients ask for the storage.
-    :ivar section: what ZConfig made of the storage's section; anything with an `open()`.
+    :ivar name: the storage's name for clients.
+    :ivar section: ZConfig's value of the storage's section; any object with an `open()`.
     """
 
     name: str
@@ -49,12 +49,12 @@ class StorageOpener:
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """Everything that can be configured about a server.
+    """The whole configuration of a server.
 
     :ivar address: (host, port), or the path of a Unix socket.
     :ivar settings: the values of `settings.server_settings`, by their attributes.
-    :ivar eventlog: sets up logging when called, or None when no logging is configured.
-    :ivar ssl: certificates and settings of TLS, or None to listen without it.
+    :ivar eventlog: a function that sets up logging, or None if no logging is configured.
+    :ivar ssl: certificates and settings of TLS, or None to listen without TLS.
     :ivar certificate: the file of the server's own certificate, if it has one.
     """
 
@@ -74,7 +74,7 @@ def read_server_config(path: StoragePath) -> ServerConfig:
     """
     source = os.fspath(path)
     try:
-        # A byte order mark, as some editors write it, is no part of the first line.
+        # Some editors write a byte order mark. With plain utf-8 it would be part of the first line.
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -127,7 +127,7 @@ def _settings(zeo: Any) -> dict[str, Any]:
 
 
 def parse_storages(text: str) -> tuple[StorageOpener, ...]:
-    """Return the storages in `text`, which has no sections but theirs.
+    """Return the storages in `text`, which may contain only sections of storages.
 
     :raises ConfigurationError: it has any error.
     """
@@ -142,7 +142,7 @@ def _named(loader: Loader, sections: list[Any]) -> tuple[StorageOpener, ...]:
     unnamed = False
     for section in sections:
         if section.name is None:
-            # By convention, whatever opens a storage keeps its section as `config`.
+            # By convention, an object that opens a storage has its section as `config`.
             position = getattr(section, "config", None)
             if unnamed:
                 raise loader.section_error(
@@ -169,9 +169,9 @@ def _named(loader: Loader, sections: list[Any]) -> tuple[StorageOpener, ...]:
 
 
 def storage_section(path: StoragePath | None, blob_dir: StoragePath | None = None) -> str:
-    """Return the section of a file storage at `path`, or in memory when that is None.
+    """Return the section of a FileStorage at `path`, or of a storage in memory if `path` is None.
 
-    :raises ConfigurationError: a path cannot be written down in a configuration.
+    :raises ConfigurationError: a path cannot be written in a configuration.
     """
     if path is not None:
         lines = [f"path {_quoted(path)}"]
@@ -190,13 +190,13 @@ def _section(type_: str, lines: list[str]) -> str:
 
 def _quoted(path: StoragePath) -> str:
     text = os.fspath(path)
-    # A value is one line, stripped of blanks, and nothing can protect it from that.
+    # ZConfig strips blanks from a value, and has no way to quote them or a line break.
     if not text or text != text.strip() or len(text.splitlines()) > 1 or "\0" in text:
         raise ConfigurationError(
             f"the path {text!r} cannot be used: it is empty, has a blank at an end, "
             "or a line break or null character within; rename the file or directory"
         )
-    # Otherwise a leading tilde would stand for a home directory.
+    # Otherwise ZConfig replaces a leading tilde by a home directory.
     if text.startswith("~"):
         text = os.path.join(".", text)
     return text.replace("$", "$$")

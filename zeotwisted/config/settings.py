@@ -1,7 +1,7 @@
 """The settings of a server, as ``server.xml`` describes them.
 
-That file is the one description of a setting: its name, type, default and documentation. The keys
-of ``zeo.conf``, the options of ``twistd zeo`` and the pages about both are made of it.
+That file is the only description of a setting: its name, type, default and documentation. The keys
+of ``zeo.conf``, the options of ``twistd zeo`` and the documentation of both are generated from it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .remedies import EXPECTED
 
 __all__ = ["Setting", "server_settings"]
 
-#: Keys of <zeo> that say where the server is, and not how it treats its clients.
+#: Keys of <zeo> that say where the server listens and writes its process id. They are not settings.
 _PLACES = ("address", "pid-filename")
 
 
@@ -24,11 +24,11 @@ _PLACES = ("address", "pid-filename")
 class Setting:
     """One setting.
 
-    :ivar key: its name in a configuration, and of the option.
+    :ivar key: its name in a configuration, and the option's name.
     :ivar attribute: its name in Python, see `storageserver.ServerOptions`.
-    :ivar default: None if there is none, or if it depends on something else.
-    :ivar is_flag: whether it is on or off.
-    :ivar description: what it does; the first sentence says the most important.
+    :ivar default: None if there is no default, or if the default depends on something else.
+    :ivar is_flag: whether its value is a boolean.
+    :ivar description: what it does; the first sentence is the summary.
     """
 
     key: str
@@ -47,18 +47,18 @@ class Setting:
     def convert(self, text: str) -> Any:
         """Return the value that `text` means.
 
-        :raises ValueError: it stands for none; the message says what to write instead.
+        :raises ValueError: it is not a valid value. The message says what to write instead.
         """
         try:
             return self._datatype(text)
         except ValueError as error:
-            # The messages of our own data types end with that.
+            # The messages of the data types in `datatypes` end with the remedy.
             raise ValueError(self._remedy or str(error).rpartition("; ")[2]) from None
 
 
 @lru_cache
 def server_settings() -> tuple[Setting, ...]:
-    """Return all settings that say how a server treats its clients, in the order of the schema."""
+    """Return all settings of a server, in the order of the schema."""
     whole = read_schema("schema.xml")
     settings = []
     for key, info in whole.gettype("zeo"):

@@ -1,4 +1,4 @@
-"""What an `<ssl>` section means: a context of the standard library's, as ZEO makes it."""
+"""Makes an `ssl.SSLContext` from an `<ssl>` section, with the same meaning as in ZEO."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 
 __all__ = ["ContextError", "client_context", "is_encrypted", "server_context"]
 
-#: How much of a file, in bytes, to search for a certificate.
+#: How much of a file, in bytes, to search for a certificate or a key.
 _LARGEST = 2**20
 
-#: How a certificate begins, or a list of those that are revoked; a private key may lie beside it.
+#: The beginning of a certificate or a revocation list. It does not match a private key, which a
+#: folder may also contain.
 _CERTIFICATE = re.compile(rb"-----BEGIN ((TRUSTED |X509 )?CERTIFICATE|X509 CRL)-----")
 
 
-#: How a private key begins; older formats have a header that says whether it is encrypted.
+#: The beginning of a private key. An older format has a header that says whether it is encrypted.
 _KEY = re.compile(rb"-----BEGIN (\w+ )?PRIVATE KEY-----\s*(Proc-Type:[^\n]*)?")
 
 
@@ -51,14 +52,16 @@ def server_context(section: Any) -> ssl.SSLContext:
             "check-hostname and server-hostname are for clients", "remove these lines"
         )
     context = _context(section, ssl.Purpose.CLIENT_AUTH)
-    # They are for resuming a session, which no client of ours or ZEO's does; each costs time and
-    # memory, as it contains the client's certificate.
+    # Tickets are for resuming a session, which neither our clients nor ZEO's do. Each ticket takes
+    # time and memory, because it contains the client's certificate.
     context.num_tickets = 0
     return context
 
 
 def client_context(section: Any) -> tuple[ssl.SSLContext, str | None]:
-    """Return the context of a client, and the host name that a certificate must be for.
+    """Return the context of a client, and the host name for the check of the server's certificate.
+
+    The name is None if the section has none.
 
     :raises ContextError: a file, or the password function, cannot be used.
     """
@@ -86,8 +89,8 @@ def _trusting(path: str, purpose: ssl.Purpose) -> ssl.SSLContext:
     try:
         if not os.path.isdir(path):
             return ssl.create_default_context(purpose, cafile=path)
-        # OpenSSL looks for files whose names are hashes of what is in them, whenever somebody
-        # connects. The other files are for us to read.
+        # At each connection, OpenSSL reads only the files of the folder that are named by a hash of
+        # the certificate. Load the certificates from all other files here.
         context = ssl.create_default_context(purpose, capath=path)
         for name in sorted(os.listdir(path)):
             file = os.path.join(path, name)
@@ -96,7 +99,7 @@ def _trusting(path: str, purpose: ssl.Purpose) -> ssl.SSLContext:
                 context.load_verify_locations(cafile=file)
         return context
     except OSError as error:
-        # An ssl.SSLError is one, too.
+        # This includes ssl.SSLError.
         raise ContextError(
             f"authenticate: {path}: {_explain(error)}",
             "name a file with certificates in PEM format, or a folder of such",
@@ -144,7 +147,7 @@ def is_encrypted(path: str) -> bool:
 
 def _password(name: str | None) -> Callable[[], str] | str:
     if name is None:
-        # Without any, OpenSSL would ask at the terminal, which a daemon does not have.
+        # With None, OpenSSL would ask for the password at the terminal. A daemon has no terminal.
         return ""
     module, _, attribute = name.rpartition(".")
     try:

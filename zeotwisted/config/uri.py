@@ -1,6 +1,6 @@
-"""``zeotwisted://host:port?...``: the URIs with which zodburi opens our client.
+"""``zeotwisted://host:port?...``: the URIs with which zodburi opens a zeotwisted client.
 
-zodburi finds `resolve` by an entry point. It is not imported here.
+zodburi finds `resolve` by an entry point. This module does not import zodburi.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .loader import ConfigurationError
 
 __all__ = ["resolve"]
 
-#: The port of a URI that has none; zodburi has the same for ZEO.
+#: The port if the URI has none; zodburi uses the same one for ZEO.
 _PORT = 9991
 
 _FLAGS = {"1": True, "yes": True, "on": True, "true": True, "t": True, "y": True} | {
@@ -30,7 +30,8 @@ def _flag(text: str) -> bool:
     return _FLAGS[text.lower()]
 
 
-#: What a URI may say about the client, and how to read it. Anything else is about the database.
+#: Arguments of the client in a URI, and the functions that convert them. All other arguments are
+#: for the database.
 _ARGUMENTS: dict[str, Callable[[str], Any]] = {
     "storage": str,
     "name": str,
@@ -53,7 +54,7 @@ _ARGUMENTS: dict[str, Callable[[str], Any]] = {
     "read_ahead": _flag,
 }
 
-#: What zodburi's ``zeo://`` takes, and what has no effect here.
+#: Arguments of zodburi's ``zeo://`` that have no effect here.
 _WITHOUT_EFFECT = {
     "debug", "min_disconnect_poll", "max_disconnect_poll", "wait_for_server_on_startup",
     "drop_cache_rather_verify", "username", "password", "realm",
@@ -61,11 +62,11 @@ _WITHOUT_EFFECT = {
 
 
 def resolve(uri: str) -> tuple[Callable[[], Any], dict[str, str]]:
-    """Return a function that opens the storage, and what the URI says about the database.
+    """Return a function that opens the storage, and the URI's arguments for the database.
 
     :param uri: ``zeotwisted://host:port?storage=1&wait_timeout=5``, or
         ``zeotwisted:///path/of/socket?...``; the arguments are those of `ClientStorage`.
-    :raises ConfigurationError: it has no meaning.
+    :raises ConfigurationError: the port or an argument of the client is invalid.
     """
     parts = urlsplit(uri)
     try:

@@ -1,4 +1,4 @@
-"""Files and folders of both ends that other programs may remove, or that cannot be written."""
+"""Helpers for files and folders that another process may remove, or that cannot be written."""
 
 from __future__ import annotations
 

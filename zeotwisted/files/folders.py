@@ -15,15 +15,15 @@ _log = logging.getLogger("zeotwisted")
 
 _T = TypeVar("_T")
 
-#: How many attempts `Folder.use` makes, as the folder may be removed before each use.
+#: How many attempts `Folder.use` makes, because the folder may be removed again before each one.
 _TRIES = 5
 
 
 class Folder:
-    """A folder that is made again if it is missing when it is needed.
+    """A folder that is created again if it is missing.
 
-    It gets the permissions that it had when it was last seen. All methods may be called in any
-    thread, and in several processes at a time.
+    A new folder gets the permissions of the previous one. All methods may be called in any thread,
+    and in several processes at the same time.
     """
 
     def __init__(self, path: str) -> None:
@@ -31,9 +31,9 @@ class Folder:
         self._mode: int | None = None
 
     def ensure(self) -> str:
-        """Return the path of the folder, which exists now.
+        """Create the folder if it is missing, and return its path.
 
-        :raises OSError: it cannot be made.
+        :raises OSError: it cannot be created.
         """
         try:
             self._mode = stat.S_IMODE(os.stat(self.path).st_mode)
@@ -53,14 +53,16 @@ class Folder:
             ) from error
         if self._mode is not None:
             _log.warning("%s was removed; it is made again", self.path)
-            # Another process, of another user, may have made it.
+            # chmod fails if a process of another user has created the folder.
             with contextlib.suppress(OSError):
                 os.chmod(self.path, self._mode)
 
     def use(self, use: Callable[[str], _T]) -> _T:
-        """Return what `use` returns. It is called with the path, again if the folder is gone.
+        """Call `use` with the path, and return its result.
 
-        :raises OSError: the folder cannot be made, or `use` raises it.
+        If `use` raises FileNotFoundError, the folder is created again and `use` is called again.
+
+        :raises OSError: the folder cannot be created, or `use` raises it.
         """
         for _ in range(_TRIES - 1):
             with contextlib.suppress(FileNotFoundError):
@@ -72,5 +74,8 @@ _known: dict[str, Folder] = {}
 
 
 def known_folder(path: str) -> Folder:
-    """Return the one `Folder` of this process for a path, which has seen its permissions."""
+    """Return the `Folder` for a path.
+
+    A process has only one for each path, so that it remembers the permissions.
+    """
     return _known.setdefault(path, Folder(path))

@@ -1,4 +1,4 @@
-"""Whether a file can be written, before it is needed: what is wrong, and what to do about it."""
+"""Checks whether a file can be written, before it is needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["unwritable"]
 
 
 def unwritable(path: str | os.PathLike[str]) -> str | None:
-    """Return why a file cannot be written, with the remedy; None if it can be, or be made."""
+    """Return why a file cannot be written, and what to do. None if it can be written or created."""
     name = os.path.abspath(path)
     folder = os.path.dirname(name)
     if not os.path.exists(folder):

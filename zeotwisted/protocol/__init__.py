@@ -1,9 +1,9 @@
 """The wire: bytes in, messages out. ``docs/reference/protocol.rst`` specifies it.
 
-`session` is one end of a connection; `framing`, `codecs` and `pickles` are the layers below it;
-`methods` says which calls there are, `bounds` what decoding one may cost; `errors` and `extensions`
-say how exceptions and application data travel; `frequent` recognises the most frequent messages.
-Rule: nothing here does I/O, reads a clock, starts a thread or knows Twisted.
+`session` is one end of a connection. `framing`, `codecs` and `pickles` are the layers below it.
+`methods` lists the calls, and `bounds` limits the cost of decoding them. `errors` and `extensions`
+encode exceptions and application data. `frequent` recognises the most frequent messages.
+Rule: nothing here does I/O, reads a clock, starts a thread or imports Twisted.
 """
 
 from __future__ import annotations

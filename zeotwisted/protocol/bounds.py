@@ -1,10 +1,10 @@
-"""What decoding a message may cost.
+"""Limits the time and memory that decoding a message takes.
 
-A peer decides how many values a message has, and each of them takes time and memory, many times
-what it takes on the wire: an empty map is one byte there and 64 here. Messages that mean something
-have few values, however long these are, or many object ids. So a message that has more than a few
-values is looked at before they are made: its beginning tells its name, and the name tells how many
-there may be. The numbers are in `methods`.
+The peer decides how many values a message has. A decoded value takes much more memory than its
+encoding: an empty map is one byte on the wire and 64 bytes in memory. A valid message has few
+values, which may be long, or many object ids. So the values of a message with more than a few
+values are counted before they are created. The limit depends on the name of the call, which is at
+the beginning of the message. The limits are in `methods`.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ __all__ = [
     "too_many",
 ]
 
-#: As many values any message may have; all that are sent often have fewer.
+#: Any message may have this many values. All frequent messages have fewer.
 FEW = 256
 
 
 class Allowance(NamedTuple):
-    """What the messages of a peer may cost."""
+    """The limits for the messages of a peer."""
 
-    #: Returns how many values a message may have, by its name and its length in bytes.
+    #: Returns how many values a message may have, given its name and its length in bytes.
     values: Callable[[str, int], int]
-    #: So long a message (bytes) is decoded without counting, as it cannot cost much, whatever is in
-    #: it: some milliseconds, and 72 times as much memory, unless there is a longer array.
+    #: Messages up to this length (bytes) are decoded without counting. At worst that takes some
+    #: milliseconds, and 72 times the message's length in memory.
     short: int = 2**16
-    #: How long an array may be in such a message. Memory for it is taken when it is announced, and
-    #: arrays may be nested a thousand times.
+    #: The greatest length of an array in such a message; a message with a longer array is counted.
+    #: The decoder allocates an array when it reads the length, and a message may nest a thousand
+    #: arrays.
     array: int = FEW
 
 
@@ -44,7 +45,7 @@ ANY = Allowance(lambda name, size: size)
 
 
 class TooMany(ValueError):
-    """A message has more values than its name allows."""
+    """A message has more values than its call allows."""
 
 
 def too_many(name: str, most: int) -> TooMany:
@@ -52,18 +53,19 @@ def too_many(name: str, most: int) -> TooMany:
     return TooMany(f"more than {most} values in a message of the name {name[:40]!r}")
 
 
-# A key that is a tuple would be hashed by recursion, and tuples with the same hash are easily made.
+# No tuples: hashing them is recursive, and a peer can easily make many with the same hash.
 _KEYS = (str, bytes, int, float, bool, type(None))
 
 
 def check_key(key: object) -> Any:
-    """Return `key`, which belongs into a dict or a set.
+    """Return `key`, unchanged, for use in a dict or a set.
 
-    :raises ValueError: hashing it might take long.
+    :raises ValueError: hashing or comparing it might take long.
     """
     if type(key) not in _KEYS:
         raise ValueError(f"{type(key).__name__} cannot be a key")
-    # Long numbers with the same hash are easily made, and a dict of them takes quadratic time.
+    # A peer can easily make many long numbers with the same hash. A dict of them takes quadratic
+    # time.
     if type(key) is int and not -(2**63) <= key < 2**64:
         raise ValueError("the number is too long for a key")
     return key
@@ -79,25 +81,26 @@ _HEAD = re.compile(
     re.DOTALL,
 ).match
 
-# Other first bytes of values than those that contain a number or a length: how many bytes follow;
-# or how long (bytes) a length is, and how many bytes or values follow for each unit of it.
+# The first bytes of msgpack values that do not contain a small number or a length themselves.
+# _FIXED: how many bytes follow. _BYTES: the size of the length field, which counts bytes. _VALUES:
+# the size of the length field, and how many values follow for each unit of it.
 _FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
 _FIXED |= {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
 _BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 _VALUES = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
 
-# A run of object ids is recognised as a whole from this number on.
+# Arrays of at least this many object ids are recognised as a whole. Each oid takes _OID bytes.
 _RUN = 8
 _OID = 10
 
 
 def check_msgpack(data: bytes | bytearray, allowance: Allowance) -> None:
-    """Check how many values there are, those included that are announced and do not come.
+    """Check the number of values in a message, counting those that its arrays and maps announce.
 
-    It takes time in proportion to the number that is allowed.
+    The time is proportional to the number of values that is allowed.
 
-    :raises TooMany: there are more than `allowance` has room for.
-    :raises ValueError: `data` is no message in msgpack.
+    :raises TooMany: there are more values than `allowance` permits.
+    :raises ValueError: `data` is not valid msgpack, or is cut off.
     """
     head = _HEAD(data)
     name = ""
@@ -106,7 +109,7 @@ def check_msgpack(data: bytes | bytearray, allowance: Allowance) -> None:
         name = data[end : end + (data[end - 1] & 31)].decode("ascii", "replace")
     most = allowance.values(name, len(data))
     position = values = 0
-    # How many values are still to come.
+    # How many values are still to be read.
     missing = 1
     try:
         while missing:
@@ -146,7 +149,7 @@ def check_msgpack(data: bytes | bytearray, allowance: Allowance) -> None:
 
 
 def _are_oids(data: bytes | bytearray, position: int, count: int) -> bool:
-    """Return whether nothing but object ids follows, `count` of them."""
+    """Return whether the next `count` values are all object ids."""
     if data[position] != 0xC4:
         return False
     run = data[position : position + count * _OID]

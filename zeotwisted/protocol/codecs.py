@@ -1,7 +1,7 @@
 """Messages to bytes and back, in ZEO's two encodings.
 
-A message is the tuple ``(id, flag, name, args)``; ``docs/reference/protocol.rst`` tells what each
-part means.
+A message is the tuple ``(id, flag, name, args)``. ``docs/reference/protocol.rst`` specifies each
+part.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from .bounds import ANY, FEW, Allowance, check_key, check_msgpack
 
 __all__ = ["CODECS", "LONG", "Codec", "EncodeError", "Message", "MessageId", "UndecodableMessage"]
 
-#: A number, or whatever pair of byte strings the peer uses in its place: stock clients identify
-#: ``loadBefore`` by its arguments.
+#: A number, or a pair of byte strings: stock clients use the arguments of ``loadBefore`` as its id.
 MessageId: TypeAlias = "int | tuple[bytes, bytes]"
 
 #: ``(id, flag, name, args)``
 Message: TypeAlias = "tuple[MessageId, int, str, Any]"
 
-#: How long (bytes) an argument is at least that is worth a piece of its own. As long ones have
-#: 32 bits for their length.
+#: An argument of at least this length (bytes) becomes a piece of its own, to avoid a copy. Its
+#: length does not fit into 16 bits, so msgpack encodes it with a 32-bit length.
 LONG = 65536
 _BIN32 = Struct(">BI")
 
@@ -39,19 +38,19 @@ class EncodeError(ValueError):
 
 
 class Codec(NamedTuple):
-    """One encoding. Both functions may be called from any thread."""
+    """One encoding. All functions may be called from any thread."""
 
-    #: Its letter in the handshake.
+    #: The letter of this encoding in the handshake.
     letter: bytes
     #: Raises `EncodeError`.
     encode: Callable[[Message], bytes]
-    #: Raises `UndecodableMessage`. An `Allowance`, if there is one, bounds the number of values.
+    #: Raises `UndecodableMessage`. An optional `Allowance` limits the number of values.
     decode: Callable[..., Message]
-    #: Makes ``(id, 0, "loadBefore", (oid, tid))`` faster than `encode`. The id has 31 bits at most;
-    #: oid and tid have eight bytes each.
+    #: Encodes ``(id, 0, "loadBefore", (oid, tid))`` faster than `encode`. The id must fit into 31
+    #: bits; oid and tid must have eight bytes each.
     encode_load: Callable[[int, bytes, bytes], bytes]
-    #: Does what `encode` does, and returns the bytes in pieces. Long arguments are pieces of their
-    #: own, which were not copied where the encoding allows for that.
+    #: Like `encode`, but returns a list of pieces. With msgpack, each long argument is a piece of
+    #: its own and is not copied.
     encode_pieces: Callable[[Message], list[bytes]]
 
 
@@ -106,7 +105,7 @@ def _encode_msgpack_pieces(message: Message) -> list[bytes]:
 
 def _decode_msgpack(data: bytes | bytearray, allowance: Allowance = ANY) -> Message:
     try:
-        # What most messages are: a few values, and no other keys than strings.
+        # The fast path. Most messages have few values, and only strings or bytes as keys.
         if len(data) <= allowance.short:
             message = _unpack(
                 data,
@@ -118,7 +117,7 @@ def _decode_msgpack(data: bytes | bytearray, allowance: Allowance = ANY) -> Mess
         else:
             message = _few(data)
     except _MALFORMED:
-        # Or it is one of those that take more care.
+        # Too many values for the fast path, other keys, or not a message at all.
         message = _many(data, allowance)
     return _message(message)
 
@@ -128,12 +127,15 @@ _MALFORMED = (ValueError, TypeError, RecursionError, msgpack.UnpackException)
 
 
 def _few(data: bytes | bytearray) -> Any:
-    """Unpack a long message of a few values, and stop when there are more."""
+    """Unpack a long message that has at most `FEW` values.
+
+    :raises ValueError: there are more.
+    """
     left = FEW
 
     def count(values: tuple[Any, ...] | dict[Any, Any]) -> Any:
         nonlocal left
-        # One more for the container, which may be empty.
+        # One more for the container itself: a message may consist of empty containers.
         left -= 1 + len(values)
         if left < 0:
             raise ValueError("too many")
@@ -152,13 +154,16 @@ def _few(data: bytes | bytearray) -> Any:
 
 
 def _many(data: bytes | bytearray, allowance: Allowance) -> Any:
-    """Unpack any message, after a look at how many values there are."""
+    """Unpack any message, after counting its values.
+
+    :raises UndecodableMessage: it is malformed, or has too many values.
+    """
     try:
         check_msgpack(data, allowance)
-        # It bounds nesting by 1024 levels.
+        # msgpack itself limits nesting to 1024 levels.
         return _unpack(data, use_list=False, strict_map_key=False, object_pairs_hook=_map)
     except _MALFORMED as error:
-        # Not the representation of `error`: it may contain all of the message.
+        # Not repr(error): it may contain the whole message.
         raise UndecodableMessage(f"malformed msgpack: {type(error).__name__}: {error}") from error
 
 
@@ -167,7 +172,7 @@ def _extension(code: int, data: bytes) -> Any:
 
 
 def _map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    # Keys that are numbers occur in the extension of a transaction.
+    # The extension of a transaction may have numbers as keys, which strict_map_key would refuse.
     return {check_key(key): value for key, value in pairs}
 
 

@@ -1,7 +1,8 @@
 """Exceptions on the wire: a class name with arguments or attributes, never an object.
 
-The name is that of the nearest class that the other end knows. What is to be told besides the state
-that this class has, goes with it: attributes of the exception's own, and the name of its own class.
+The name is that of the exception's class or of the nearest base class that the other end knows. The
+message also carries the exception's further attributes and, if a base class is sent, the name of
+the exception's own class.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ __all__ = ["exception_from_wire", "exception_to_wire"]
 
 _CONFLICT = ("message", "oid", "class_name", "serials")
 
-# The keys of a state that are no attributes: the arguments, and the name of the class itself.
+# The keys of a state that are not attributes: the arguments, and the name of the original class.
 _ARGS = "args"
 _CLASS = "class"
 
-# How deep, how much and how long things are that go with an exception.
+# Limits for the values that are sent with an exception: levels of nesting, number of values, length
+# of a string (characters or bytes), length of a repr.
 _DEEPEST = 6
 _MOST = 1000
 _LONGEST = 65536
@@ -81,9 +83,9 @@ def _undos(state: Any) -> Exception:
     return POSException.MultipleUndoErrors([tuple(map(_nested, error)) for error in state["_errs"]])
 
 
-# Each class that crosses the wire as itself: how it is made again, and the attributes that make up
-# its state; None stands for its arguments. Other errors of Python's own are the server's, and an
-# application must not take them for its own.
+# Each class that is sent under its own name: the function that recreates the exception, and the
+# attributes that are its state. None means that its arguments are its state. Python's other
+# exceptions are not here: an application might take a server's bug for a bug of its own.
 _KNOWN: dict[type[BaseException], tuple[_Maker, tuple[str, ...] | None]] = {
     POSException.BTreesConflictError: (_btrees_conflict, ("p1", "p2", "p3", "reason")),
     POSException.ConflictError: (_conflict(POSException.ConflictError), _CONFLICT),
@@ -102,7 +104,7 @@ for _class in (
     transactions.TransactionError,
     transactions.TransactionFailedError,
     transactions.TransientError,
-    # The others of ZODB's are made of arguments.
+    # ZODB's other exceptions are recreated from their arguments.
     *(
         class_
         for class_ in vars(POSException).values()
@@ -133,7 +135,7 @@ _OS_ERRORS = (
 for _os_class in _OS_ERRORS:
     _KNOWN[_os_class] = (_os_error(_os_class), None)
 
-# What ZEO's clients make again: from arguments, which is all that they take, or from attributes.
+# The classes that stock clients recreate. For those in _BARE they accept only arguments.
 _BARE: set[Any] = {
     KeyError,
     TypeError,
@@ -148,7 +150,7 @@ _STOCK: set[Any] = _BARE | {
     POSException.ReadConflictError,
 }
 
-# Attributes that some of Python's errors have outside of their dicts and arguments.
+# Attributes of built-in exceptions that are neither in __dict__ nor in args.
 _OUTSIDE: dict[type[BaseException], tuple[str, ...]] = {
     ImportError: ("name", "path"),
     AttributeError: ("name",),
@@ -166,16 +168,16 @@ _BY_NAME = {_name(class_): make for class_, (make, _) in _KNOWN.items()}
 def exception_to_wire(error: BaseException, extended: bool = True) -> tuple[str, Any]:
     """Return a class name for `error` and its state: a dict of attributes or a tuple.
 
-    It does not fail, whatever `error` is, and is of a size that can be sent.
+    It does not raise, even if methods of `error` do. The result has a limited size.
 
-    :param extended: the peer is one of ours. Another one knows fewer classes, is shown the real
-        names of all others, and takes nothing but arguments for some.
+    :param extended: the connection uses version 6. A stock peer knows fewer classes: for any other
+        class it gets the class's real name, and for some classes it accepts only arguments.
     """
     return _Teller(extended).tell(error, _DEEPEST)
 
 
 class _Teller:
-    """Describes one exception in plain data, and bounds how much that is."""
+    """Describes one exception in plain data of a limited size."""
 
     def __init__(self, extended: bool) -> None:
         self._extended = extended
@@ -184,7 +186,7 @@ class _Teller:
     def tell(self, error: BaseException, depth: int) -> tuple[str, Any]:
         class_ = type(error)
         if issubclass(class_, ServerException):
-            # This server is a client of another server, whose message names the cause.
+            # This server is itself a client of another server. Pass on the original exception.
             arguments = _error_arguments(error)
             if issubclass(class_, OSError):
                 class_ = next(base for base in class_.__mro__ if base in _OS_ERRORS)
@@ -207,9 +209,9 @@ class _Teller:
         return _name(class_ if known is None else known), state or arguments
 
     def plain(self, value: Any, depth: int) -> Any:
-        """Return what both codecs can send of `value`."""
+        """Return a copy of `value` that both codecs can send; the repr of what they cannot send."""
         self._left -= 1
-        # What a value says of its class may be no more true than the rest.
+        # Not isinstance: it trusts value.__class__, which may be wrong.
         kind = type(value)
         if value is None or kind is bool:
             return value
@@ -220,7 +222,7 @@ class _Teller:
         if issubclass(kind, os.PathLike):
             return self.plain(_safely(os.fspath, value, kind.__name__), depth)
         if issubclass(kind, str):
-            # File names may have what is no text.
+            # File names may contain surrogates, which UTF-8 cannot encode.
             return value[:_LONGEST].encode("utf-8", "backslashreplace").decode()
         if issubclass(kind, (bytes, bytearray)):
             return bytes(memoryview(value)[:_LONGEST])
@@ -241,7 +243,10 @@ class _Teller:
 
 
 def _safely(function: Callable[[Any], Any], value: Any, otherwise: Any) -> Any:
-    """Call code of the exception's, which may be no better than what has failed."""
+    """Return ``function(value)``, or `otherwise` if that raises.
+
+    It runs code of the application's exception, which may have bugs.
+    """
     try:
         return function(value)
     except Exception:
@@ -254,13 +259,13 @@ def _attribute(error: BaseException, name: str) -> Any:
 
 def _error_arguments(error: BaseException) -> Any:
     if issubclass(type(error), OSError):
-        # With the names of files, which are no arguments once it is made.
+        # __reduce__ returns the names of files too; OSError removes them from args.
         return _safely(lambda error: OSError.__reduce__(error)[1], error, ())
     return BaseException.args.__get__(error)  # type: ignore[attr-defined]
 
 
 def _other_attributes(error: BaseException, state: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes that are neither in `state` nor arguments."""
+    """Return the attributes of `error` that are not in `state`; the arguments are not included."""
     found: dict[Any, Any] = {}
     for class_ in type(error).__mro__:
         slots = vars(class_).get("__slots__", ())
@@ -281,7 +286,7 @@ def _is_attribute(name: object) -> bool:
         and name.isidentifier()
         and name != _ARGS
         and (not name.startswith("__") or name == "__notes__")
-        # What a class has is not for a peer to replace. Python 3.10 has no add_note yet.
+        # A peer must not replace methods of the class. Python 3.10 has no add_note yet.
         and not hasattr(BaseException, name)
         and name != "add_note"
     )
@@ -290,8 +295,9 @@ def _is_attribute(name: object) -> bool:
 def exception_from_wire(wire: object) -> Exception:
     """Return the exception that a peer described by `wire`.
 
-    What is unknown or malformed becomes a `ServerException` that keeps the peer's words. An
-    exception of another class than the one that was raised has that one's name as `server_class`.
+    If the class is unknown or `wire` is malformed, the result is a `ServerException` that contains
+    what the peer sent. If the peer raised a subclass of the returned exception's class, the
+    attribute `server_class` is the name of that subclass.
     """
     if not (isinstance(wire, tuple) and len(wire) == 2 and isinstance(wire[0], str)):
         return ServerException("malformed error", wire)
@@ -299,7 +305,7 @@ def exception_from_wire(wire: object) -> Exception:
     error: Exception | None = None
     make = _BY_NAME.get(name.replace("exceptions.", "builtins.", 1))
     if make is not None:
-        # A state that the class does not take is reported as it came.
+        # If the class rejects the state, a ServerException reports the state unchanged.
         with suppress(KeyError, TypeError, IndexError, ValueError, AttributeError):
             error = make(state)
     if error is None:
@@ -315,7 +321,7 @@ def exception_from_wire(wire: object) -> Exception:
 
 
 def _nested(value: Any) -> Any:
-    """Return the exception that `value` describes, if it does."""
+    """Return the exception that `value` describes, or `value` if it describes none."""
     if type(value) is tuple and len(value) == 2 and value[0] in _BY_NAME:
         return exception_from_wire(value)
     return value

@@ -1,8 +1,8 @@
-"""A transaction's extension: what an application adds to user and description.
+"""A transaction's extension: the data that an application adds to user and description.
 
-Storages keep it as a pickle, and version 6 carries that pickle as it is. The application that reads
-it loads it. A daemon must not: a pickle that is loaded runs what its author likes. Where a daemon
-has to know what a pickle says, `described` reads it without running anything.
+Storages keep it as a pickle, and version 6 sends that pickle unchanged. The application that reads
+the transaction loads the pickle. The server must not: loading a pickle can run arbitrary code. If
+the server needs the contents, `described` reads the pickle without running any of its code.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ZODB._compat import dumps
 
 __all__ = ["EMPTY", "Unknown", "Unreadable", "described", "plain", "stored", "with_entry"]
 
-#: Longer ones (bytes) are not read; a FileStorage takes 65 535.
+#: `described` refuses longer extensions (bytes). A FileStorage accepts at most 65 535 bytes.
 _LONGEST = 2**17
 
-#: How deep values may be nested, and how much (items, and bytes of strings) a description may take
-#: that is sent in version 5.
+#: Limits for an extension that is sent in version 5: levels of nesting, and the sum of the number
+#: of items and the lengths of strings.
 _MAX_DEPTH = 40
 _ALLOWANCE = 2**17
 
@@ -32,11 +32,11 @@ _LONGEST_TEXT = 1000
 
 
 class Unreadable(ValueError):
-    """A pickle is broken, or says something that cannot be shown."""
+    """A pickle is broken, or contains something that cannot be shown."""
 
 
 class Unknown:
-    """Replaces an object; its representation names the object's class."""
+    """Takes the place of an object that was not loaded; the repr names the object's class."""
 
     def __init__(self, name: str) -> None:
         self._name = name[:_LONGEST_TEXT]
@@ -49,7 +49,7 @@ class Unknown:
 
 
 def stored(extension: Mapping[Any, Any]) -> bytes:
-    """Return the form in which storages keep an extension: a pickle, nothing if it is empty."""
+    """Return `extension` as storages keep it: a pickle, or ``b""`` if it is empty."""
     return dumps(dict(extension), 3) if extension else b""
 
 
@@ -58,9 +58,9 @@ EMPTY = b"\x80\x03}."
 
 
 def with_entry(pickle: bytes, key: str, value: bytes) -> bytes:
-    """Return a stored extension with one more entry, which it must not have yet.
+    """Return a stored extension with one more entry, whose key it must not have yet.
 
-    Neither is loaded; what was there stays as it is, byte for byte.
+    No pickle is loaded, and the existing entries stay the same byte for byte.
 
     :param value: a pickle.
     """
@@ -73,11 +73,11 @@ def _string(text: str) -> bytes:
 
 
 def described(pickle: bytes) -> dict[Any, Any]:
-    """Return what a stored extension says, with `Unknown` objects for what only classes could tell.
+    """Return the contents of a stored extension, with `Unknown` in place of instances of classes.
 
-    Nothing is imported, and nothing is called but constructors of plain values.
+    Nothing is imported, and only constructors of plain values are called.
 
-    :raises Unreadable: it is no pickle of a dict, or too long.
+    :raises Unreadable: it is not a pickle of a dict, or is too long.
     """
     if not pickle:
         return {}
@@ -99,7 +99,10 @@ _SCALARS = (str, bytes, int, float, type(None))
 
 
 def _key(value: Any) -> Any:
-    """Return `value` if it can be a key. To hash others may take any time and any depth."""
+    """Return `value` if it can be a key.
+
+    :raises Unreadable: hashing it might take very long or recurse too deeply.
+    """
     if type(value) is tuple and len(value) <= _MAX_DEPTH and all(map(_is_simple, value)):
         return value
     if not _is_simple(value):
@@ -109,7 +112,7 @@ def _key(value: Any) -> Any:
 
 def _is_simple(value: Any) -> bool:
     if type(value) is int:
-        # Many long ones may have the same hash.
+        # An attacker can make many longer numbers with the same hash.
         return -(2**63) <= value < 2**64
     return isinstance(value, _SCALARS)
 
@@ -129,7 +132,7 @@ def _sequence(value: Any) -> Any:
 
 
 def _bytes(value: Any = b"", encoding: Any = None) -> bytes:
-    # Protocols before 3 have no bytes, and write ``_codecs.encode(text, "latin1")``.
+    # Pickle protocols before 3 have no bytes. They store ``_codecs.encode(text, "latin1")``.
     if type(value) is str and encoding in ("latin1", "latin-1"):
         return value.encode("latin-1")
     if type(value) is not bytes:
@@ -147,7 +150,8 @@ def _pairs(items: list[Any]) -> list[tuple[Any, Any]]:
     return list(zip(items[::2], items[1::2]))  # noqa: B905 - as many
 
 
-#: What is called for which name. Numbers and short strings are all that the last ones are given.
+#: The function that is called for each name. Those that are not in `_PLAIN_ARGUMENTS` get only
+#: numbers, None and short strings.
 _CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "builtins.set": _set,
     "builtins.frozenset": _frozenset,
@@ -171,7 +175,7 @@ _PLAIN_ARGUMENTS = {_set, _frozenset, _dict, _bytes}
 
 
 class _Name:
-    """The name of a class or function, as it stands in a pickle."""
+    """The name of a class or function in a pickle."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -192,15 +196,16 @@ def _is_short(value: Any) -> bool:
 
 
 class _Reader:
-    """The stack machine of pickles, for values only.
+    """Pickle's stack machine, which builds plain values only.
 
-    :param size: of the pickle, in bytes.
+    :param size: the size of the pickle, in bytes.
     """
 
     def __init__(self, size: int) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        # How many items constructors may still copy. A few bytes can ask for any number of copies.
+        # How many items constructors may still copy. Without the limit, a few bytes of a pickle
+        # could cause any number of copies.
         self.uncopied = 4 * size
 
     def read(self, pickle: bytes) -> Any:
@@ -290,7 +295,7 @@ class _Reader:
         self.push(Unknown(class_.name if type(class_) is _Name else "object"))
 
     def build(self, argument: None) -> None:
-        # The state is the object's own business.
+        # An Unknown has no state.
         self.pop(1)
 
     def instance(self, name: str) -> None:
@@ -357,21 +362,20 @@ _STEPS: dict[str, Callable[[_Reader, Any], Any]] = {
 
 
 def plain(value: Any, letter: bytes) -> Any:
-    """Return the nearest to `value` that version 5 can send, and stock peers take.
+    """Return the value most similar to `value` that version 5 can send and stock peers accept.
 
-    What cannot be sent becomes a text that tells what it was. The rest of what is very large, or
-    nested deeply, is left out.
+    A text describes what cannot be sent. Very large or deeply nested values are cut off.
 
-    :param letter: of the encoding.
+    :param letter: the letter of the encoding.
     """
     return _Sendable(msgpack=letter == b"M").value(value, _MAX_DEPTH)
 
 
 class _Sendable:
-    """Makes values such that they can be sent.
+    """Converts values to values that can be sent.
 
-    :param msgpack: which has 64 bits for integers, only UTF-8 in strings, and whose stock readers
-        take strings and bytes as keys.
+    :param msgpack: the encoding is msgpack. Then integers have at most 64 bits, strings are UTF-8,
+        and stock peers accept only strings and bytes as keys.
     """
 
     def __init__(self, msgpack: bool) -> None:

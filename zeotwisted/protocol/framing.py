@@ -35,7 +35,10 @@ def encode_frame(payload: bytes) -> bytes:
 
 
 def frame_pieces(payload: list[bytes]) -> list[bytes]:
-    """Return `payload`, which is in pieces, with its length before it. Raises as `encode_frame`."""
+    """Return the pieces of `payload`, with the total length before them.
+
+    :raises FrameTooLarge: the length does not fit into four bytes.
+    """
     size = sum(map(len, payload))
     if size > MAX_FRAME:
         raise FrameTooLarge(size, MAX_FRAME)
@@ -43,10 +46,9 @@ def frame_pieces(payload: list[bytes]) -> list[bytes]:
 
 
 class FrameDecoder:
-    """Cut a stream into frames, at a cost that is linear in the bytes received.
+    """Cuts a stream into frames, in time that is linear in the number of bytes.
 
-    :ivar limit: the longest frame to accept, in bytes. It may be changed between two frames
-        and holds from the next frame on.
+    :ivar limit: the longest frame to accept, in bytes. A change takes effect with the next frame.
     """
 
     def __init__(self, limit: int) -> None:
@@ -56,10 +58,10 @@ class FrameDecoder:
         self._missing = 0
 
     def whole(self, data: bytes) -> bytes | None:
-        """Return the frame that `data` is, if it is one and nothing else.
+        """Return the contents of the frame if `data` is exactly one frame, otherwise None.
 
-        The fast path of small messages. Otherwise it returns None: pass `data` to `feed`. This
-        method changes no state, and raises nothing.
+        This is the fast path of small messages. If it returns None, pass `data` to `feed`. This
+        method changes no state and does not raise.
         """
         size = len(data) - _HEADER_SIZE
         if self._header or self._body is not None or not 0 <= size <= self.limit:
@@ -71,8 +73,8 @@ class FrameDecoder:
 
         The iterator must be exhausted before the next call, unless the connection ends.
 
-        :raises FrameTooLarge: a length was announced that is over the limit. No memory was
-            reserved for that frame; the stream cannot be read any further.
+        :raises FrameTooLarge: the length of a frame is over the limit. No memory was allocated for
+            it. The rest of the stream cannot be read.
         """
         offset = 0
         available = len(data)

@@ -1,9 +1,9 @@
-"""The messages that come most often, recognised as a whole.
+"""A fast path for the most frequent messages.
 
 These are loads, the answers of stock servers to loads, and the stores of stock clients. They differ
-only in ids, records and numbers, which are at known places. So regular expressions recognise them,
-in a tenth of the time that the stack machine of `pickles` needs. The results equal those of the
-codecs and the tables of calls. Any other message takes the general path.
+only in ids, records and numbers, which are at known positions. Regular expressions recognise them
+in a tenth of the time that `pickles` needs, and the result is the same. Any other message takes the
+general path.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ __all__ = ["LOADS", "Load", "pickled_load", "read"]
 #: The id of a call of ``loadBefore``, and its arguments.
 Load: TypeAlias = "tuple[int | tuple[bytes, bytes], tuple[bytes, bytes]]"
 
-# Picklers that keep a memo note each value, and use the notes only for what occurs twice.
+# Some picklers put each value into the memo. A message that reads the memo takes the general path.
 _NOTE = rb"(?:q.)?"
 
 _EIGHT = rb"C\x08(.{8})" + _NOTE
 
-# A pair of oid and tid, as stock clients have it, or a number of up to 32 bits.
+# A pair of oid and tid, which stock clients use as an id, or a number of up to 31 bits.
 _ID = rb"(?:" + _EIGHT * 2 + rb"\x86" + _NOTE + rb"|K(.)|M(..)|J(...[\x00-\x7f]))"
 
-# How long a record is, which follows.
+# The length of a record; the record follows it.
 _SIZE = rb"(?:C(.)|B(.{4}))"
 
 
@@ -65,7 +65,7 @@ _ANSWER = _pattern(_START, _ID, _ZERO, _text(b".reply"), _SIZE).match
 _ANSWER_END = _pattern(_NOTE, _EIGHT, rb"(?:N|", _EIGHT, rb")\x87", _NOTE, _END).fullmatch
 
 _STORE = _pattern(_START, rb"K\x00", _ONE, _text(b"storea"), rb"\(", _EIGHT * 2, _SIZE).match
-# The transaction is a number, as a rule an address in memory.
+# Stock clients use an address in memory as the transaction's number, so it has many bytes.
 _STORE_END = _pattern(
     _NOTE, rb"(?:\x8a(?:\x05(.{5})|\x06(.{6})|\x07(.{7})|\x08(.{8}))|J(.{4}))t", _NOTE, _END
 ).fullmatch
@@ -77,7 +77,7 @@ _PICKLED_LOAD = Struct("<4si19s8s2s8s3s")
 def pickled_load(id: int, oid: bytes, tid: bytes) -> bytes:
     """Return the pickle of ``(id, 0, "loadBefore", (oid, tid))``.
 
-    :param id: has 31 bits at most.
+    :param id: must fit into 31 bits.
     """
     return _PICKLED_LOAD.pack(
         b"\x80\x03(J", id, b"K\x00X\x0a\x00\x00\x00loadBeforeC\x08", oid, b"C\x08", tid, b"\x86t."
@@ -101,7 +101,8 @@ def _msgpack_load(data: bytes | bytearray) -> Load | None:
     return id, (oid, tid)
 
 
-#: For each encoding, what recognises a call of ``loadBefore``.
+#: For each encoding, the function that decodes a call of ``loadBefore``. It returns None for any
+#: other message.
 LOADS: Mapping[bytes, Callable[[bytes | bytearray], Load | None]] = {
     b"Z": _load,
     b"M": _msgpack_load,
@@ -109,9 +110,9 @@ LOADS: Mapping[bytes, Callable[[bytes | bytearray], Load | None]] = {
 
 
 def read(data: bytes | bytearray) -> Any:
-    """Return the message that `data` is the pickle of, if it is an answer to a load, or a store."""
+    """Return the decoded message if `data` is a pickled answer to a load or a store, else None."""
     if type(data) is not bytes:
-        # A long message, in a bytearray: its bytes cost more than the decoding.
+        # A long message arrives as a bytearray. The fast path does not pay off for it.
         return None
     match = _ANSWER(data)
     if match is not None:

@@ -1,7 +1,7 @@
-"""The closed tables of calls: what a peer may ask, and with which arguments.
+"""The tables of all calls and their arguments.
 
-`SERVER_CALLS` are those that a client may send, `CLIENT_CALLS` those that a server may send.
-A name that is not here does not exist; an argument of the wrong kind never reaches a storage.
+A client may send the calls in `SERVER_CALLS`, a server those in `CLIENT_CALLS`. A call that is not
+in the table is an error. Arguments are checked before a storage gets them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ __all__ = [
     "allowance",
 ]
 
-#: How many records may be asked for at a time.
+#: How many records one call may load.
 MOST_LOADED = 1000
 
-#: How many values a call may have that carries data of the application's, or a list that the client
-#: is free to collect. A transaction's extension has 65535 bytes at most in ZODB's file storages.
+#: How many values a call may have if it carries an application's data, or a list of any length. In
+#: a FileStorage, a transaction's extension has at most 65535 bytes.
 _MANY = 2**16
 
-#: How many values a server's message may have, and how many bytes there are for each of those
-#: beyond. An object id has ten, and the entries of an undo log six on average.
+#: A server's message may have _MANY_TOLD values, and one more for each _TOLD_SIZE bytes of its
+#: length. On the wire an object id has ten bytes, and a value in an undo log has six on average.
 _MANY_TOLD = 2**20
 _TOLD_SIZE = 4
 
@@ -45,26 +45,26 @@ class Call(NamedTuple):
     """One call that the peer may make."""
 
     name: str
-    #: What each argument has to be.
+    #: For each argument, a function that returns whether the value is acceptable.
     kinds: tuple[_Kind, ...]
-    #: How many of them have to be there.
+    #: How many arguments are required; the others are optional.
     required: int
-    #: Sent without waiting for an answer.
+    #: Whether the caller may send it without waiting for an answer.
     oneway: bool
-    #: Refused when the client registered as a reader.
+    #: Whether it is refused if the client registered as a reader.
     writes: bool
-    #: The first version of the protocol that has it.
+    #: The first version of the protocol that has this call.
     version: bytes = b"5"
-    #: How many values it may have.
+    #: How many values the message may have.
     values: int = FEW
-    #: What arguments have to be in version 5, where that is less: stock servers check nothing.
+    #: The `kinds` for version 5 if they are less strict: stock servers check nothing.
     stock_kinds: tuple[_Kind, ...] = ()
 
     def check(self, args: Any, extended: bool = True) -> None:
         """Check the arguments.
 
         :param extended: the connection uses version 6.
-        :raises BadArguments: their number or their kinds are wrong.
+        :raises BadArguments: the number or the type of the arguments is wrong.
         """
         if type(args) is not tuple or not self.required <= len(args) <= len(self.kinds):
             raise BadArguments(f"{self.name}: wrong number of arguments")
@@ -92,7 +92,7 @@ def oid_or_none(value: Any) -> bool:
 
 
 def serial(value: Any) -> bool:
-    """A tid that is only compared. ZODB's tests, and old code, pass texts where there is none."""
+    """A tid that is only compared. ZODB's tests and old code pass a str if there is no tid."""
     return value is None or (type(value) in (bytes, str) and len(value) <= _LONGEST_SERIAL)
 
 
@@ -137,7 +137,7 @@ def mapping_or_none(value: Any) -> bool:
 
 
 def extension(value: Any) -> bool:
-    # The stored form, which clients of version 6 send.
+    # The stored form is bytes; clients of version 6 send it.
     return type(value) is dict or type(value) is bytes
 
 
@@ -153,7 +153,7 @@ def integers(value: Any) -> bool:
     return type(value) in (tuple, list) and all(map(integer, value))
 
 
-#: A transaction's name on the wire, chosen by the client.
+#: The number of a transaction on the wire; the client chooses it.
 transaction = integer
 
 
@@ -286,12 +286,12 @@ def _from_server(name: str, size: int) -> int:
     return _MANY_TOLD + size // _TOLD_SIZE
 
 
-#: What a client's messages may cost, and a server's. Servers answer with some hundred records at a
-#: time, which a client has asked for, so that it need not be as careful.
+# The limits for a server's messages are higher: an answer may contain hundreds of records, which
+# the client has requested.
 _CLIENTS = Allowance(_from_client)
 _SERVERS = Allowance(_from_server, short=2**19, array=4 * MOST_LOADED)
 
 
 def allowance(calls: Mapping[str, Call]) -> Allowance:
-    """Return what bounds the messages of a peer that may make `calls`."""
+    """Return the limits for the messages of a peer that may send `calls`."""
     return _CLIENTS if calls is SERVER_CALLS else _SERVERS

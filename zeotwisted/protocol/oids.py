@@ -1,4 +1,4 @@
-"""Many oids as one byte string, one after the other."""
+"""Many oids, joined to one byte string."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _OID = Struct("8s")
 
 
 def are_joined(value: Any) -> bool:
-    """Return whether this is what ``b"".join(oids)`` returns."""
+    """Return whether `value` can be the result of ``b"".join(oids)``."""
     return type(value) is bytes and len(value) % _OID.size == 0
 
 
 def split(joined: bytes) -> list[bytes]:
-    """Return the oids, as often and in the order in which they occur."""
+    """Return the oids in their order, duplicates included."""
     return [oid for (oid,) in _OID.iter_unpack(joined)]
 
 

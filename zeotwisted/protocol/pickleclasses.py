@@ -1,6 +1,6 @@
-"""The names that a pickle may contain, and what is made in their place.
+"""The names of classes that a pickle may contain, and the functions that replace these classes.
 
-Nothing is imported because a message names it: a name that is not in these tables is refused.
+Any other name is refused. A message cannot cause an import.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _dict(items: object = ()) -> dict[Any, Any]:
 
 
 class Global:
-    """A class's name as it stood in the message."""
+    """The name of a class in the message."""
 
     __slots__ = ("key",)
 
@@ -61,17 +61,17 @@ class Global:
 
 
 def _exception(class_: object, state: object) -> tuple[str, Any]:
-    """Return what `exception_from_wire` takes, for an exception within an exception."""
+    """Return the argument of `exception_from_wire` for an exception within an exception."""
     if type(class_) is not Global or class_.key not in EXCEPTIONS or type(state) is not dict:
         raise PickleError("this exception is not allowed")
     attributes = {name: value for name, value in state.items() if name != "args"}
     return ".".join(class_.key), attributes or state.get("args", ())
 
 
-# Exceptions that others may contain; they become plain data like all else.
+# Exceptions that other exceptions may contain. They are decoded as plain data.
 EXCEPTIONS = {("ZODB.POSException", "UndoError"), ("ZODB.POSException", "POSKeyError")}
 
-# The exact names that a message may contain, and what is called in their place.
+# The functions to call in place of these names.
 CALLABLES: dict[tuple[str, str], Callable[..., Any]] = {
     ("builtins", "set"): _set,
     ("builtins", "frozenset"): _frozenset,
@@ -88,7 +88,7 @@ INSTANCES: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
 
 
 class Instance:
-    """An instance whose state has not been seen yet."""
+    """An instance whose state the machine has not read yet."""
 
     __slots__ = ("make",)
 

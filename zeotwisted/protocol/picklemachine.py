@@ -1,7 +1,7 @@
-"""The stack machine of pickle, with the opcodes that build plain data and no others.
+"""Pickle's stack machine, with only the opcodes that build plain data.
 
-The opcodes are specified in the standard library's ``pickletools``. No allocation is larger than
-the message itself.
+The standard library's ``pickletools`` specifies the opcodes. No allocation is larger than the
+message itself.
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ _U4 = Struct("<I")
 _I4 = Struct("<i")
 _F8 = Struct(">d")
 
-# How deep values may be nested. It bounds the recursion of code that walks over the result.
+# The maximum number of nested levels. It prevents a RecursionError in code that walks the result.
 _MAX_DEPTH = 100
 
-# A message may name a value more than once, so a few bytes can stand for any amount of data. What
-# it unfolds to may be this many times as long as the message, and this many bytes longer.
+# A message may refer to a value more than once, so a few bytes can describe any amount of data. The
+# expanded size may be at most _MAX_GROWTH times the size of the message, plus _FREE_GROWTH bytes.
 _MAX_GROWTH = 16
 _FREE_GROWTH = 65536
 
 
 class Machine:
-    """The stack machine that pickle is defined by."""
+    """The state of the machine while it reads one pickle."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.position = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        # What may still be copied out of `data`: each byte once.
+        # How many bytes and items REDUCE may still copy. A valid message copies each byte at most
+        # once. Without the limit, a few bytes could cause any number of copies.
         self.uncopied = len(data) + _FREE_GROWTH
 
     def run(self, allowance: Allowance) -> Any:
         if self.take_steps(FEW):
             return self.stack[0]
-        # It is a long one, and what has been done tells its name.
+        # After the first steps, the name of the call is on the stack.
         name = self.name()
         most = allowance.values(name, len(self.data))
         if self.take_steps(most - FEW):
@@ -53,7 +54,7 @@ class Machine:
         raise too_many(name, most)
 
     def take_steps(self, count: int) -> bool:
-        """Return whether the end was reached with so many opcodes or less."""
+        """Run at most `count` opcodes; return whether the end was reached."""
         data = self.data
         size = len(data)
         opcodes = _OPCODES
@@ -74,7 +75,7 @@ class Machine:
         return False
 
     def name(self) -> str:
-        """Return the name of the message, if all of it but its arguments is on the stack."""
+        """Return the name of the call if id, flag and name are on the stack, otherwise ``""``."""
         head = self.stack[:4]
         return head[3] if len(head) == 4 and head[0] is _MARK and type(head[3]) is str else ""
 
@@ -284,15 +285,17 @@ _TOO_MUCH = "the pickle unfolds to much more than its own length"
 
 
 def _size(value: object) -> int:
-    """Return about how many bytes `value` adds to a copy, without what is nested in it."""
+    """Return the approximate cost of copying `value`, not of the values that it contains."""
     return 1 + len(value) if isinstance(value, (bytes, str, list, tuple)) else 1
 
 
 def _check(value: object, allowance: int) -> None:
-    """Refuse what the machine leaves behind but no message can mean, and shared or deep nesting.
+    """Refuse unfinished values, values that are nested too deeply, and too large ones.
 
-    A value that is used twice may unfold to any size once somebody copies or prints it, therefore
-    all that it unfolds to is counted.
+    A value that is used many times takes little memory, but may become very large when it is copied
+    or printed. So each use counts.
+
+    :raises PickleError: the value is refused.
     """
     level = [value]
     for _depth in range(_MAX_DEPTH):

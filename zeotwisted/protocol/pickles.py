@@ -1,9 +1,9 @@
 """The part of pickle that the wire needs, and nothing else.
 
-A pickle is a program, and general unpicklers run whatever a peer sends: they import modules,
-call what they find there, and allocate what the program claims to need. `loads` interprets only
-the opcodes that build plain data (`picklemachine`), and looks up names of classes in one literal
-table (`pickleclasses`). A message cannot change the tables.
+A pickle is a program. The standard unpickler runs whatever a peer sends: it imports modules, calls
+their functions, and allocates as much memory as the pickle requests. `loads` interprets only the
+opcodes that build plain data (`picklemachine`). It looks up names of classes in constant tables
+(`pickleclasses`), which a message cannot change.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ def loads(data: bytes | bytearray, allowance: Allowance = ANY) -> Any:
     """Return the plain value that `data` describes.
 
     :param allowance: limits the number of opcodes, which is about the number of values.
-    :raises PickleError: `data` is cut off, malformed, nested too deeply, or contains anything but
-        ``None``, booleans, numbers, strings, bytes, tuples, lists, dicts, sets, and the classes
-        in this module's tables; or too much of that.
+    :raises PickleError: `data` is cut off, malformed, too large or nested too deeply, or contains
+        anything but ``None``, booleans, numbers, strings, bytes, tuples, lists, dicts, sets, and
+        the classes in `pickleclasses`.
     """
     try:
         return Machine(bytes(data)).run(allowance)
     except PickleError:
         raise
     except (IndexError, KeyError, TypeError, ValueError, StructError) as error:
-        # Not the representation of `error`: it may contain all of the message.
+        # Not repr(error): it may contain the whole message.
         raise PickleError(f"malformed pickle: {type(error).__name__}: {error}") from error
 
 
 class _Pickler(pickle.Pickler):
-    """Refuses what no peer would accept."""
+    """Refuses objects that no peer accepts."""
 
     def reducer_override(self, obj: Any) -> Any:
         # The pickler calls this with the object, and then with the object's class.
@@ -56,7 +56,7 @@ def dumps(value: Any) -> bytes:
     """
     output = io.BytesIO()
     pickler = _Pickler(output, 3)
-    # No memo: messages are trees, and their strings are short.
+    # No memo: messages contain no cycles, and the values that occur twice are short.
     pickler.fast = True
     try:
         pickler.dump(value)

@@ -1,8 +1,8 @@
 """One end of a connection: the handshake, then calls and answers.
 
-`Session` decodes the bytes that arrive into events, and encodes the bytes to send. It does no I/O.
-The table `TRANSITIONS` says what is allowed in each state. After an error the session is closed,
-because the rest of the stream cannot be understood.
+`Session` decodes received bytes to events, and encodes the bytes to send. It does no I/O. The table
+`TRANSITIONS` says what is allowed in each state. After an error the session is closed, because the
+rest of the stream cannot be decoded.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ EXTENDED = b"6"
 #: What a monitoring client sends in place of a version.
 STATUS_REQUEST = b"ruok"
 
-#: Limit in bytes for frames before `Session.registered`; nothing long belongs there.
+#: Limit in bytes for frames before `Session.registered`. All valid frames are short then.
 _UNREGISTERED_LIMIT = 4096
 
 #: Default limit in bytes for frames after `Session.registered`.
@@ -62,33 +62,33 @@ _LOAD_BEFORE = SERVER_CALLS["loadBefore"]
 _REPLY = ".reply"
 _KEEP_ALIVE = -1
 
-#: The first id that is no short one.
+#: Smaller ids fit into 31 bits, as `Codec.encode_load` requires.
 _SMALL_ID = 2**31
 
 
 class WireError(Exception):
-    """The peer broke the protocol; the text says how. The connection cannot be used any more."""
+    """The peer violated the protocol. The connection cannot be used any more."""
 
 
 class HandshakeDone(NamedTuple):
-    """Both ends know the encoding and the version."""
+    """The two ends have agreed on encoding and version."""
 
-    #: For example ``b"M6"``
+    #: For example ``b"M6"``.
     protocol: bytes
 
 
 class StatusRequested(NamedTuple):
-    """A monitoring client wants one status frame and then the end of the connection."""
+    """A monitoring client requests a status frame. Send it, then close the connection."""
 
 
 class Called(NamedTuple):
-    """The peer calls. Its arguments have been checked against the table of calls."""
+    """The peer calls. The arguments have been checked against the table of calls."""
 
-    #: None if the peer waits for no answer.
+    #: None if the peer does not wait for an answer.
     id: MessageId | None
     call: Call
     args: tuple[Any, ...]
-    #: Set when the arguments are not what the call takes; `args` is empty then.
+    #: Set if the arguments are wrong; `args` is empty then.
     error: BadArguments | None
 
 
@@ -119,7 +119,7 @@ class State(Enum):
 
 
 class Input(Enum):
-    """What may happen to a session."""
+    """The kinds of events that may change the state."""
 
     VERSION = "version"
     STATUS = "status request"
@@ -130,10 +130,10 @@ class Input(Enum):
     ERROR = "error"
 
 
-#: Answers, and calls except `register`, do not change this state. `register` is an error in it.
+#: In this state, `register` is an error. Other calls and answers do not change the state.
 _OPEN = State.OPEN
 
-#: What is not in this table is an error.
+#: The next state. A pair that is not in this table is an error.
 TRANSITIONS: Mapping[tuple[State, Input], State] = {
     (State.HANDSHAKE, Input.VERSION): State.UNREGISTERED,
     (State.HANDSHAKE, Input.STATUS): State.CLOSED,
@@ -153,20 +153,20 @@ class Handshake(Protocol):
         """The calls that the peer may make."""
 
     def opening(self) -> bytes | None:
-        """Return the first frame's content, or None if the peer has to begin."""
+        """Return the contents of the first frame to send, or None if the peer sends first."""
 
     def received(self, frame: bytes) -> tuple[Input, bytes, bytes | None]:
-        """Return what happened, the protocol that is agreed upon, and what to send.
+        """Return the kind of input, the agreed protocol, and the contents of the frame to send.
 
         :raises WireError: there is no protocol that both ends know.
         """
 
 
 class ServerHandshake:
-    """The server announces the best that it can; the client answers with its choice.
+    """The server announces its newest protocol; the client answers with its choice.
 
-    :param msgpack: announce msgpack to stock clients, which follow the announcement.
-    :param extended: announce version 6; stock clients choose 5 then.
+    :param msgpack: announce msgpack. Stock clients use the encoding that the server announces.
+    :param extended: announce version 6. Stock clients then choose 5.
     """
 
     calls = SERVER_CALLS
@@ -191,7 +191,7 @@ class ServerHandshake:
 
 
 class ClientHandshake:
-    """The client waits for the announcement and answers with the best that both know."""
+    """The client waits for the announcement and answers with the newest protocol of both ends."""
 
     calls = CLIENT_CALLS
 
@@ -200,7 +200,8 @@ class ClientHandshake:
 
     def received(self, frame: bytes) -> tuple[Input, bytes, bytes]:
         letter, version = frame[:1], frame[1:]
-        # ZEO compares versions as byte strings; both ends have to choose the same one.
+        # Versions are compared as byte strings, as in stock clients. The lower one is used, so that
+        # a client can connect to a server that announces a newer version.
         version = min(version, EXTENDED)
         if letter not in CODECS or version not in (STOCK, EXTENDED):
             raise WireError(
@@ -212,7 +213,7 @@ class ClientHandshake:
 
 
 def _quoted(data: bytes) -> str:
-    # An alert or a greeting of TLS.
+    # The first bytes of a TLS alert or of a TLS handshake message.
     tls = data[:2] in (b"\x15\x03", b"\x16\x03")
     return f"{data[:40]!r}" + (", which is TLS; both ends have to use it, or none" if tls else "")
 
@@ -227,7 +228,7 @@ class Broadcast:
         self._frames: dict[bytes, bytes] = {}
 
     def frame(self, codec: Codec) -> bytes:
-        """Return the frame that a peer is sent. Raises as `Session.call` does."""
+        """Return the frame in this encoding. Raises the same exceptions as `Session.call`."""
         frame = self._frames.get(codec.letter)
         if frame is None:
             frame = self._frames[codec.letter] = encode_frame(codec.encode(self._message))
@@ -237,8 +238,8 @@ class Broadcast:
 class Session:
     """One end of a connection.
 
-    The methods that return bytes to send may be called from any thread once the handshake is done;
-    `receive` belongs to one thread.
+    After the handshake, the methods that return bytes to send may be called from any thread. Only
+    one thread at a time may call `receive`.
 
     :param limit: the longest frame to accept once registered, in bytes.
     """
@@ -254,7 +255,7 @@ class Session:
         self._frames = FrameDecoder(min(_UNREGISTERED_LIMIT, limit))
         self._version = b""
         self._extended = False
-        # Recognises the call that comes most often; None while it is not allowed.
+        # Decodes ``loadBefore``, the most frequent call; None while calls are not allowed.
         self._load: Callable[[bytes | bytearray], Load | None] | None = None
         self._codec: Codec = CODECS[b"Z"]
         #: The bytes to send first. The owner sends them and clears this.
@@ -264,15 +265,16 @@ class Session:
             self.greeting = encode_frame(opening)
 
     def receive(self, data: bytes) -> Iterator[Event]:
-        """Yield what `data` means, in the order of the wire.
+        """Yield the events that `data` completes, in the order of the wire.
 
-        The iterator must be exhausted before the next call, unless the connection ends. It looks
-        at a message when all before it have been dealt with.
+        The iterator must be exhausted before the next call, unless the connection ends. It decodes
+        a message only after the caller has handled the events before it, because these may change
+        the state.
 
-        :raises WireError: the peer broke the protocol.
+        :raises WireError: the peer violated the protocol.
         """
         if self.state is State.CLOSED:
-            # After an error the stream cannot be cut into frames any more.
+            # After an error the position of the next frame is unknown.
             return
         try:
             for frame in self._frames.feed(data):
@@ -288,12 +290,12 @@ class Session:
             raise WireError(str(error)) from error
 
     def receive_alone(self, data: bytes) -> tuple[Event, ...] | None:
-        """Return what `receive` would yield, if `data` is one message and the last one was whole.
+        """Return the events of `data` if it is exactly one frame, otherwise None.
 
-        The fast path of calls and answers. If it returns None, no state has changed: pass `data`
-        to `receive`.
+        This is the fast path of calls and answers. If it returns None, no state has changed: pass
+        `data` to `receive`.
 
-        :raises WireError: the peer broke the protocol.
+        :raises WireError: the peer violated the protocol.
         """
         if self.state is not _OPEN:
             return None
@@ -304,9 +306,10 @@ class Session:
         return () if event is None else (event,)
 
     def answer(self, data: bytes) -> tuple[MessageId, Any] | None:
-        """Return the id and the value of the answer that `data` is, if it is just that.
+        """Return the id and the value if `data` is exactly one answer, otherwise None.
 
-        The fast path of a thread that waits for an answer. Pass anything else to `receive`.
+        This is the fast path of a thread that waits for an answer. If it returns None, no state has
+        changed: pass `data` to `receive`.
         """
         frame = self._frames.whole(data) if self.state is _OPEN else None
         if frame is None:
@@ -318,19 +321,19 @@ class Session:
         return None if flag or name != _REPLY or id == _KEEP_ALIVE else (id, value)
 
     def close(self) -> None:
-        """The connection is lost: forget what has been received of a message."""
+        """Close the session and discard an incomplete message; call it when the connection ends."""
         self._to(Input.ERROR)
         self._frames = FrameDecoder(0)
 
     def registered(self) -> None:
-        """A storage has been chosen: all calls are allowed, and long frames."""
+        """Allow all calls and long frames; call it when the client has chosen a storage."""
         self._to(Input.REGISTERED)
         if self._calls.get("loadBefore") is _LOAD_BEFORE:
             self._load = LOADS[self._codec.letter]
         self._frames.limit = self._limit
 
     def call(self, id: MessageId, name: str, *args: Any) -> bytes:
-        """Return the frame that calls `name` and wants an answer.
+        """Return the frame that calls `name` and requests an answer.
 
         :raises EncodeError: an argument cannot be sent.
         :raises FrameTooLarge: the arguments are longer than a frame can be.
@@ -338,25 +341,31 @@ class Session:
         return encode_frame(self._codec.encode((id, 0, name, args)))
 
     def load(self, id: int, oid: bytes, tid: bytes) -> bytes:
-        """Return what ``call(id, "loadBefore", oid, tid)`` means; the fast path of loads."""
+        """Return a frame equivalent to ``call(id, "loadBefore", oid, tid)``, but faster."""
         if len(oid) == 8 == len(tid) and id < _SMALL_ID:
             return encode_frame(self._codec.encode_load(id, oid, tid))
         return self.call(id, "loadBefore", oid, tid)
 
     def oneway(self, name: str, *args: Any) -> bytes:
-        """Return the frame that calls `name` and wants no answer. Raises as `call` does."""
+        """Return the frame that calls `name` without an answer.
+
+        Raises the same exceptions as `call`.
+        """
         return encode_frame(self._codec.encode((0, 1, name, args)))
 
     def broadcast(self, call: Broadcast) -> bytes:
-        """Return the frame of a one-way call that others are sent, too. Raises as `call` does."""
+        """Return the frame of `call` in this session's encoding.
+
+        Raises the same exceptions as `call`.
+        """
         return call.frame(self._codec)
 
     def oneway_pieces(self, name: str, *args: Any) -> list[bytes]:
-        """Return what `oneway` returns, in pieces; long arguments are not copied, if possible."""
+        """Like `oneway`, but return a list of pieces; long arguments are not copied if possible."""
         return frame_pieces(self._codec.encode_pieces((0, 1, name, args)))
 
     def reply(self, id: MessageId, value: Any) -> bytes:
-        """Return the frame that answers a call. Raises as `call` does."""
+        """Return the frame that answers a call. Raises the same exceptions as `call`."""
         return encode_frame(self._codec.encode((id, 0, _REPLY, value)))
 
     def failure(self, id: MessageId, error: BaseException) -> bytes:
@@ -366,7 +375,7 @@ class Session:
         )
 
     def keep_alive(self) -> bytes:
-        """Return a frame without meaning, which shows that this end is alive."""
+        """Return a frame that the peer ignores; it shows that this end is alive."""
         return encode_frame(self._codec.encode((_KEEP_ALIVE, 0, _REPLY, None)))
 
     def _to(self, input: Input) -> None:

@@ -1,4 +1,4 @@
-"""Zope's search term for the undo log, the one object that stock clients send by class."""
+"""Zope's search term for the undo log, the only class instance that stock clients send."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Prefix:
 
     Zope puts ``ZopeUndo.Prefix.Prefix`` objects into the specification of ``undoInfo``; the storage
     compares them with the users of its transactions ("``/acl_users admin``").
-    This class stands in for it, so that a daemon needs no Zope package.
+    This class replaces ``ZopeUndo.Prefix.Prefix``, so that the server needs no Zope package.
     """
 
     def __init__(self, parts: list[str]) -> None:
@@ -35,7 +35,7 @@ class Prefix:
         if not isinstance(other, str):
             return NotImplemented
         parts = other.split("/")
-        # The last part carries the name of the user, behind a blank.
+        # The last part ends with a blank and the name of the user.
         before, blank, _name = parts[-1].rpartition(" ")
         if blank:
             parts[-1] = before

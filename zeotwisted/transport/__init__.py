@@ -1,8 +1,9 @@
-"""What both ends need between the protocol and the socket.
+"""The layer between the protocol and the socket, for clients and servers.
 
-`sockets` sends without a detour through the reactor and tunes a socket, `tls` encrypts, `tlserrors`
-explains why that fails, `liveness` notices a dead peer, `unixsocket` listens at a path.
-Rule: nothing here knows what a message means.
+`sockets` sets the options of sockets and sends directly, without waiting for the reactor. `tls`
+encrypts, and `tlserrors` explains TLS errors. `liveness` notices a dead peer. `unixsocket` listens
+at a path.
+Rule: nothing here decodes a message.
 """
 
 from __future__ import annotations

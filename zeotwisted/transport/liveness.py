@@ -1,9 +1,9 @@
 """Notices that a peer is gone although the connection is not closed.
 
 After a power cut, or when a firewall drops packets or the peer's process is stopped, the connection
-stays open. The only sign is silence. Silence is counted in ticks of a timer, not measured with a
-clock. If this process was stopped, or the machine's clock was set, only one tick passes, and the
-bytes that arrived meanwhile are read before the next tick.
+stays open. The only sign is that nothing is received. This time is counted in ticks of a timer, not
+measured with a clock. So if this process was stopped, or the machine's clock was set, only one tick
+passes, and the reactor reads the bytes that arrived meanwhile before the next tick.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _PROBE = 2
 class Manners(Enum):
     """How many ticks a peer may be silent while this end waits for its answer."""
 
-    #: It always answers at once. True of zeotwisted's own ends.
+    #: It always answers at once, as zeotwisted's clients and servers do.
     PROMPT = 5
-    #: It does one thing at a time. A stock server is silent to all of its clients while it votes or
-    #: finishes a transaction. Closing the connection then would lose that transaction.
+    #: It may block. A stock server answers no client while it votes or finishes a transaction, and
+    #: closing the connection then would lose that transaction.
     BUSY = 9
-    #: It cannot be asked for an answer. True of stock clients.
+    #: It cannot be asked for an answer, as stock clients cannot.
     RETICENT = _TICKS
 
 
 class Verdict(Enum):
-    """What a silence means."""
+    """The conclusion from a silence."""
 
     FINE = "it is there"
     PROBE = "ask whether it is there"
@@ -45,7 +45,8 @@ class Verdict(Enum):
 class Silence:
     """Counts how long a peer has been silent.
 
-    :ivar heard: to be set whenever the peer shows that it is there; that is all that it costs.
+    :ivar heard: set this to True whenever the peer shows that it is alive. Setting an attribute is
+        all that is done for each message.
     """
 
     def __init__(self, manners: Manners) -> None:
@@ -56,7 +57,7 @@ class Silence:
         self._waited = 0
 
     def tick(self, waiting: bool) -> Verdict:
-        """Some time has passed.
+        """Count one tick of the timer, and return what to do.
 
         :param waiting: whether a caller at this end waits for the peer.
         """
@@ -66,24 +67,24 @@ class Silence:
             return Verdict.FINE
         self.ticks += 1
         can_be_asked = self._manners is not Manners.RETICENT
-        # Once it has been asked, we wait for it.
+        # After the probe, this end waits for an answer too.
         if can_be_asked and (waiting or self.ticks > _PROBE):
             self._waited += 1
-        # The silence began within a tick, not with it.
+        # The silence is up to one tick longer than the count, and must not exceed the timeout.
         if self._waited == self._manners.value or self.ticks == _TICKS - 1:
             return Verdict.GONE
         return Verdict.PROBE if can_be_asked and self.ticks == _PROBE else Verdict.FINE
 
 
 class Liveness:
-    """Watches over a peer, in the reactor's thread.
+    """Monitors a peer, in the reactor's thread.
 
     :param clock: the reactor.
     :param timeout: the longest silence, in seconds.
-    :param waiting: whether a caller at this end waits for the peer.
-    :param progress: a value that changes when the peer takes some of what waits to be sent, which
-        shows that it is there although it says nothing.
-    :param probe: asks the peer to say something.
+    :param waiting: returns whether a caller at this end waits for the peer.
+    :param progress: returns a value that changes when the socket accepts waiting data. The peer is
+        alive then, even if it sends nothing.
+    :param probe: sends the peer a message that it answers.
     :param gone: is called once, with the length of the silence in seconds.
     :ivar silence: counts the ticks without a message from the peer.
     """
@@ -122,13 +123,13 @@ class Liveness:
         if verdict is Verdict.GONE:
             self._gone(self.silence.ticks * self._interval)
             return
-        # It may be the end of the connection.
+        # Start the timer first: the probe may end the connection and call `stop`.
         self._wait()
         if verdict is Verdict.PROBE:
             self._probe()
 
     def stop(self) -> None:
-        """The connection has ended."""
+        """Stop the timer, because the connection has ended."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""What Twisted's transports do not offer: to send without a detour, and to notice dead peers."""
+"""Extends Twisted's transports: sends without waiting for the reactor, and sets TCP options."""
 
 from __future__ import annotations
 
@@ -22,41 +22,43 @@ __all__ = [
     "unsent",
 ]
 
-#: macOS has another name for it.
+#: macOS calls it TCP_KEEPALIVE.
 _TCP_KEEPIDLE = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
 
-#: Linux takes no more seconds than that for some of its options; it is as good as for ever.
+#: The largest number of seconds that Linux accepts for some TCP options.
 _LONGEST = 32767.0
 
-#: What fits into a socket's buffer, in bytes. The rest of anything longer would have to be copied.
+#: Only messages up to this length (bytes) are sent directly. Longer ones do not fit into a socket's
+#: buffer, and the rest of the message would have to be copied.
 _SMALL = 65536
 
-#: How much (bytes) to read at a time, usually and when much comes; and how much is much. It is less
-#: than what is read usually, as TLS needs some of it.
+#: The size of a read, in bytes: usually, and while much data arrives.
 SMALL_READ = 65536
 LARGE_READ = 2**18
+#: A read of at least this size (bytes) is "much data". It is less than SMALL_READ, because data is
+#: shorter after decryption.
 _MUCH = 2**15
 
-#: How many pieces to send at a time; systems have limits, of 1024 or less.
+#: How many pieces to pass to one system call. Systems have a limit, of 1024 or less.
 _MOST_PIECES = 16
 
 
 def bottom(transport: Any) -> Any:
-    """Return the transport that has the socket; others, such as TLS, are stacked on it."""
+    """Return the lowest transport, which has the socket; a TLS transport, for example, is above."""
     while (below := getattr(transport, "transport", None)) is not None:
         transport = below
     return transport
 
 
 def set_tcp_options(transport: Any, timeout: float) -> None:
-    """Tune a TCP connection for messages, and have the operating system look for dead hosts.
+    """Set the options of a TCP connection: no delay and keep-alive. Ignore other transports.
 
-    :param timeout: after how many seconds to give up a host from which nothing comes, or that does
-        not take what it is sent; 0 for the system's own limits, which are hours. It is kept where
-        the platform has the options for it. Other transports than TCP are left alone.
+    :param timeout: after how many seconds the operating system closes a connection to a host that
+        does not respond, if the platform has options for that. 0 means the system's own limits,
+        which are hours.
     """
     transport = bottom(transport)
-    # Twisted's Unix sockets are TCP's by inheritance.
+    # Twisted's transports of Unix sockets inherit ITCPTransport.
     if not ITCPTransport.providedBy(transport) or IUNIXTransport.providedBy(transport):
         return
     tcp: Any = transport
@@ -67,7 +69,8 @@ def set_tcp_options(transport: Any, timeout: float) -> None:
     if not timeout or not isinstance(handle, socket.socket):
         return
     timeout = min(timeout, _LONGEST)
-    # Asked when half of the time is over, and then as often as it can be lost without harm.
+    # The first probe is sent after half of the timeout. There are three probes, because packets may
+    # be lost.
     options = (
         (_TCP_KEEPIDLE, max(1, int(timeout / 2))),
         (getattr(socket, "TCP_KEEPINTVL", None), max(1, int(timeout / 8))),
@@ -76,19 +79,19 @@ def set_tcp_options(transport: Any, timeout: float) -> None:
     )
     for option, value in options:
         if option is not None:
-            # The peer's silence is counted as well; the options are there to be sooner.
+            # An option that fails is no error: `liveness` also notices a dead peer.
             with suppress(OSError):
                 handle.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class ReadSize:
-    """Has a transport read more at a time while much comes.
+    """Makes a transport use larger reads while much data arrives.
 
-    Much less than half of the time that a long message takes is spent in the system then. For short
-    ones it would be in vain: the memory is taken for each of them.
+    This saves system calls for long messages. For short messages it would waste time, because each
+    read allocates a buffer of the full size.
 
-    :param transport: reads; those that are no sockets do as they like.
-    :ivar size: how much (bytes) to read at a time now.
+    :param transport: a transport without a socket does not change.
+    :ivar size: the current size of a read, in bytes.
     """
 
     __slots__ = ("_below", "_large", "size")
@@ -100,7 +103,7 @@ class ReadSize:
         self.size = SMALL_READ
 
     def received(self, size: int) -> None:
-        """So many bytes were received."""
+        """Adapt the size of reads; call it with the number of bytes that were received."""
         if (size >= _MUCH) is not self._large:
             self._large = not self._large
             self.size = LARGE_READ if self._large else SMALL_READ
@@ -109,19 +112,20 @@ class ReadSize:
 
 
 def unsent(transport: Any) -> tuple[int, int]:
-    """Return a value that changes when the socket takes some of what it could not take at once."""
+    """Return a value that changes when the socket accepts some of the data that waits for it."""
     below = bottom(transport)
     return len(getattr(below, "dataBuffer", b"")), getattr(below, "offset", 0)
 
 
 def sender(transport: Any) -> Callable[[], None]:
-    """Return a function that sends at once what was written to `transport`.
+    """Return a function that immediately sends the data that was written to `transport`.
 
-    Twisted's transports wait for the reactor's next turn, to find out whether the socket takes
-    anything. It usually does, and somebody waits for a message at the other end. What it does not
-    take, and any error, is left to the reactor; transports that are no sockets send as they like.
+    Without it, Twisted's transports send only after the reactor has found that the socket is
+    writable. It usually is, and the peer waits for the message. The reactor sends the data that
+    the socket does not accept, and handles any error. For a transport without a socket, the
+    function does nothing.
 
-    The function is to be called in the reactor's thread.
+    The function must be called in the reactor's thread.
     """
     below = bottom(transport)
     if not IWriteDescriptor.providedBy(below):
@@ -129,8 +133,8 @@ def sender(transport: Any) -> Callable[[], None]:
     descriptor: Any = below
 
     def send() -> None:
-        # Once it is closing, only the reactor may find that all has been sent; and the thread
-        # that sends may not know yet that it is closed.
+        # While the transport closes, only the reactor may call doWrite(): the result of that call
+        # ends the connection. A closed transport has no socket.
         if descriptor.connected and not descriptor.disconnecting:
             descriptor.doWrite()
 
@@ -138,16 +142,16 @@ def sender(transport: Any) -> Callable[[], None]:
 
 
 def _nothing() -> None:
-    """The transport sends on its own."""
+    """Do nothing, because the transport sends without help."""
 
 
 class DirectWriter:
-    """Writes to a transport, in the reactor's thread, and sends at once what the socket takes.
+    """Writes to a transport, in the reactor's thread, and sends immediately if possible.
 
-    A transport would keep it, and ask the reactor to find out whether the socket takes anything:
-    two system calls more for each message. What the socket does not take, and any error, is left
-    to the transport; and until that has sent everything, all that follows goes the same way, behind
-    it. Transports that are not plain sockets send as they like.
+    The transport's own `write` buffers the data until the reactor finds that the socket is
+    writable. That costs two more system calls for each message. Here the transport gets only the
+    data that the socket does not accept, and handles errors. Until it has sent that data, it also
+    gets all further data, which keeps the order. If it is not a plain socket, it gets all data.
 
     No other code may write to the transport.
     """
@@ -159,10 +163,11 @@ class DirectWriter:
         self._socket = _plain_socket(transport)
 
     def write(self, data: bytes) -> None:
-        """Write `data`, in the order of the calls."""
+        """Write `data`. The order of calls is kept."""
         transport = self._transport
         handle = self._socket
-        # Once it is closing, only the reactor may find that everything has been sent.
+        # While the transport closes, only the reactor may call doWrite(): the result of that call
+        # ends the connection.
         if handle is None or transport.dataBuffer or transport.disconnecting:
             transport.write(data)
             return
@@ -171,18 +176,18 @@ class DirectWriter:
             try:
                 sent = handle.send(data)
             except OSError:
-                # It is full, or broken, and the reactor will find out.
+                # The buffer is full, or the connection is broken. The reactor handles both.
                 sent = 0
         if sent < len(data):
             transport.write(data[sent:])
-            # This also moves it to the buffer that tells that something waits. The thread that
-            # sends may not know yet that it is closed.
+            # doWrite() moves the data to dataBuffer, which the next call checks. Without that, the
+            # next call would send its data first. A closed transport has no socket.
             if transport.connected:
                 transport.doWrite()
 
 
 def _plain_socket(transport: Any) -> socket.socket | None:
-    """Return the socket of a transport that has nothing between itself and the socket."""
+    """Return the socket if `transport` writes directly to one, otherwise None."""
     if bottom(transport) is not transport or not IWriteDescriptor.providedBy(transport):
         return None
     handle = getattr(transport, "getHandle", lambda: None)()
@@ -190,29 +195,32 @@ def _plain_socket(transport: Any) -> socket.socket | None:
 
 
 class DirectSender:
-    """Sends past a transport, in any thread. The caller has to see to the order.
+    """Sends to a transport's socket, in any thread. The caller must keep the order of messages.
 
-    It has a file descriptor of its own: the transport may close its own at any moment, and the
-    number may be another file's when the operating system gets it.
+    It uses a duplicate of the file descriptor. The transport may close its own descriptor at any
+    moment, and the system may reuse the number, so the data would go to another file.
     """
 
     def __init__(self, handle: socket.socket) -> None:
         self._socket = handle.dup()
         #: How many bytes `send_waiting` has sent so far.
         self.sent = 0
-        # What is true of the transport's socket is true of its copy.
+        # The duplicate shares this flag with the transport's socket, which is non-blocking too.
         self._socket.setblocking(False)
 
     def send(self, data: bytes) -> int:
-        """Return how many bytes of `data` were sent; none if there is any trouble."""
+        """Return how many bytes of `data` were sent; 0 after any error."""
         try:
             return self._socket.send(data)
         except OSError:
-            # It is full, or broken, and the reactor will find out.
+            # The buffer is full, or the connection is broken. The reactor handles both.
             return 0
 
     def send_waiting(self, pieces: Sequence[bytes]) -> bytes:
-        """Send `pieces` as the socket takes them; return what is left if there is any trouble."""
+        """Send `pieces`, and block until the socket accepts all of them.
+
+        Return ``b""``, or the rest of the data after an error.
+        """
         waiting = deque(memoryview(piece) for piece in pieces if piece)
         try:
             while waiting:
@@ -224,7 +232,7 @@ class DirectSender:
                         waiting.appendleft(piece[sent:])
                     sent -= min(sent, len(piece))
         except OSError:
-            # It is broken, and the reactor will find out.
+            # The connection is broken. The reactor handles that.
             pass
         return b"".join(waiting)
 
@@ -241,17 +249,17 @@ class DirectSender:
         ready.poll()
 
     def shut_down(self) -> None:
-        """End the connection, so that a thread that sends finds out."""
+        """End the connection, which wakes a thread that waits in `send_waiting`."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the descriptor; must not be called while another thread sends."""
+        """Close the descriptor. No other thread may be sending."""
         self._socket.close()
 
 
 class EncryptingSender:
-    """Does what a `DirectSender` does, where there is TLS.
+    """Does the same as a `DirectSender` for a connection with TLS.
 
     :param encrypt: see `tls.TLSTransport.encrypt`.
     """
@@ -262,11 +270,11 @@ class EncryptingSender:
         self.sent = 0
 
     def send(self, data: bytes) -> int:
-        """Return how many bytes of `data` are on their way; none if the reactor has to see."""
+        """Return how many bytes of `data` were encrypted; 0 if the reactor has to send `data`."""
         return self._encrypt(data, self._direct.send)
 
     def send_waiting(self, pieces: Sequence[bytes]) -> bytes:
-        """Send as much of `pieces` as the socket takes; return what is left."""
+        """Send as much of `pieces` as the socket accepts; return the rest."""
         waiting = deque(memoryview(piece) for piece in pieces if piece)
         while waiting:
             piece = waiting.popleft()
@@ -288,7 +296,10 @@ class EncryptingSender:
 
 
 def direct_sender(transport: Any) -> DirectSender | EncryptingSender | None:
-    """Return a way past `transport`, if there is a plain socket, or TLS of our own on one."""
+    """Return a sender for the socket of `transport`, or None.
+
+    There is one if `transport` is a plain socket, or a `tls.TLSTransport` on a plain socket.
+    """
     below = bottom(transport)
     handle = _plain_socket(below)
     if handle is None:

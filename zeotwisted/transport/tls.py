@@ -1,8 +1,8 @@
 """TLS between a protocol and its transport, with the standard library's contexts.
 
-Twisted's own TLS takes pyOpenSSL's contexts only, and its default clock is the global reactor. Here
-an `ssl.SSLContext` does the same through memory: what comes from the network is put into one
-buffer, and what is to be sent is taken out of another.
+Twisted's own TLS accepts only pyOpenSSL's contexts, and its default clock is the global reactor.
+This module uses an `ssl.SSLContext` with two buffers in memory: received data is written to one,
+and the data to send is read from the other.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ from .tlserrors import HandshakeError, explain
 
 __all__ = ["TLSFactory", "TLSTransport"]
 
-#: How long (seconds) a client may take to begin and end the handshake. One that knows nothing of
-#: TLS waits for the server to speak first, so that both would wait for ever.
+#: How long (seconds) a server waits for the end of the handshake. A ZEO client without TLS waits
+#: for the server to send first, so without this limit both ends would wait for ever.
 _HANDSHAKE_TIMEOUT = 10.0
 
-#: What is encrypted at a time, in bytes: large messages need not be in memory three times.
+#: The amount to encrypt at a time, in bytes. It keeps large messages from being in memory three
+#: times.
 _PIECE = 2**18
 
-#: The alert "handshake failure", as TLS has it for a peer that has not said anything yet.
+#: The TLS alert "handshake failure", for a peer that has sent nothing yet.
 _ALERT = b"\x15\x03\x01\x00\x02\x02\x28"
 
 
@@ -55,11 +56,11 @@ class _State(Enum):
 class TLSTransport(Protocol):
     """The transport of `wrappedProtocol`, and the protocol of the transport below.
 
-    As with Twisted's own, the wrapped protocol is connected at once, and what it writes waits for
-    the end of the handshake. If that fails, the protocol's connection is lost with a
-    `HandshakeError`.
+    As in Twisted's own TLS, the wrapped protocol is connected immediately, and the data that it
+    writes is sent after the handshake. If the handshake fails, the protocol's `connectionLost` gets
+    a `HandshakeError`.
 
-    All belongs to the reactor's thread, but `decrypt` and `encrypt`.
+    Only `decrypt` and `encrypt` may be called outside of the reactor's thread.
     """
 
     def __init__(
@@ -76,20 +77,20 @@ class TLSTransport(Protocol):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, is_server, hostname)
-        # What is encrypted, and was not taken by the socket.
+        # Encrypted data that the socket has not accepted yet.
         self._left = b""
-        # Guards the four above, and the order of what is sent; threads may use them once the
-        # handshake is done.
+        # Protects the four attributes above and the order of the sent data. After the handshake,
+        # other threads use them too.
         self._lock = threading.RLock()
         self._state = _State.HANDSHAKE
         self._unsent: deque[memoryview] = deque()
         self._encrypting = False
-        # The producer, and whether it is a streaming one, until the handshake is done.
+        # The producer that is registered after the handshake, and whether it is a streaming one.
         self._producer: tuple[Any, bool] | None = None
-        # Whether anything has come, and whether any of it was more than the handshake.
+        # Whether any data was received, and whether any application data was received.
         self._heard = False
         self._confirmed = False
-        # Whether there is a producer that has to be asked each time.
+        # Whether the registered producer is a pull producer.
         self._pulls = False
         self._reason: Exception | None = None
         self._deadline: IDelayedCall | None = None
@@ -118,8 +119,11 @@ class TLSTransport(Protocol):
             self._has_read(problem)
 
     def decrypt(self, data: bytes) -> bytes:
-        """Return what `data` from the network means, in any thread. It takes the place of
-        `dataReceived` where somebody else than the reactor reads."""
+        """Return the decrypted `data`, in any thread.
+
+        A thread that reads the socket itself calls this instead of `dataReceived`. The reactor's
+        thread handles errors and the end of the connection later.
+        """
         plain, problem = self._read(data)
         if problem is not None or self._outgoing.pending:
             self._clock.callFromThread(self._has_read, problem)
@@ -137,23 +141,25 @@ class TLSTransport(Protocol):
         producer, self._producer = self._producer, None
         if producer is not None:
             producer[0].stopProducing()
-        # It has this object for its transport, and both would hold each other in memory.
+        # Break the reference cycle: the wrapped protocol has this object as its transport.
         wrapped, self.wrappedProtocol = self.wrappedProtocol, None
         wrapped.connectionLost(reason if error is None else Failure(error))
 
     def _given_up(self) -> Exception:
-        """Return what to say of a connection that has ended during the handshake."""
+        """Return the error for a connection that ended during the handshake."""
         if self._is_server and self._heard:
             return HandshakeError(
                 "the client closed the connection; it may not accept the certificate of the server"
             )
-        # The server has just been stopped, or a monitor only checked that the port is open.
+        # Not a HandshakeError. At a client: the server may just have been stopped. At a server: a
+        # monitor may only have checked that the port is open.
         return ConnectionLost("it was closed during the TLS handshake")
 
     def _cut_off(self) -> Exception:
-        """Return what to say of a connection that has ended without TLS's notice of the end."""
+        """Return the error for a connection that ended without close_notify."""
         if not (self._confirmed or self._is_server):
-            # ZEO's servers do that. They may have been stopped just now, though.
+            # A ZEO server does this if it rejects the certificate. It is not a HandshakeError,
+            # because the server may also just have been stopped.
             return ConnectionLost(
                 "the server closed it right after the TLS handshake; it may not accept the "
                 "client's certificate, or miss one"
@@ -177,7 +183,10 @@ class TLSTransport(Protocol):
             self._encrypt()
 
     def _read(self, data: bytes) -> tuple[bytes, Exception | None]:
-        """Return what `data` means, and what is wrong or the end; in any thread."""
+        """Decrypt `data`, in any thread.
+
+        Return the decrypted bytes, and the exception if TLS failed or the peer ended it, or None.
+        """
         pieces = []
         problem: Exception | None = None
         with self._lock:
@@ -202,14 +211,14 @@ class TLSTransport(Protocol):
         elif problem is not None:
             self._fail(self._read_failed(problem))
         else:
-            # It may have had to do with keys.
+            # The data may have belonged to a renegotiation: send the answer, then waiting data.
             self._flush()
             if self._unsent:
                 self._encrypt()
 
     def _read_failed(self, error: Exception) -> Exception:
         text = explain(error, self._is_server)
-        # With TLS 1.3 a client learns only now that the server does not accept its certificate.
+        # In TLS 1.3, a server rejects a certificate only after the client's handshake is done.
         if not self._confirmed and not self._is_server:
             return HandshakeError(text)
         return ConnectionLost(f"TLS failed: {text}")
@@ -227,7 +236,7 @@ class TLSTransport(Protocol):
         self._fail(HandshakeError(text))
 
     def _fail(self, reason: Exception) -> None:
-        """End the connection; the alert that tells the peer why is sent before."""
+        """End the connection, after sending the TLS alert that tells the peer the reason."""
         self._reason = reason
         self._state = _State.LOST
         self._cancel_deadline()
@@ -254,24 +263,26 @@ class TLSTransport(Protocol):
         """Send `data`; see `ITransport`."""
         if data and not self.disconnecting:
             self._unsent.append(memoryview(data))
-            # A producer may be asked for more, and write it, in the midst of that.
+            # _encrypt() may call a producer, which calls write() again. The running _encrypt() then
+            # sends that data too.
             if self._state is _State.OPEN and not self._encrypting:
                 self._encrypt()
             if self._pulls:
-                # What was sent at once, past the transport below, lets it ask nobody for more.
+                # The data did not pass through the transport below, so it would not ask the pull
+                # producer for more.
                 self._below.startWriting()
 
     def writeSequence(self, data: Any) -> None:
-        """Send what `data` consists of, in as few records as possible."""
+        """Send the items of `data`, in as few TLS records as possible."""
         self.write(b"".join(data))
 
     def encrypt(self, data: bytes, send: Callable[[bytes], int]) -> int:
-        """Have `data` sent at once, in any thread; return how many bytes of it are on their way.
+        """Encrypt `data` and send it immediately, in any thread; return how many bytes were taken.
 
-        They are none while anything else is to be sent before, or is wrong; the reactor has to
-        write `data` then, and finds out.
+        The number is 0 if other data has to be sent first, or after an error. Then `data` has to be
+        passed to `write` in the reactor's thread, which handles errors.
 
-        :param send: sends what it can and returns how many bytes that was.
+        :param send: sends some of the encrypted bytes and returns their number.
         """
         with self._lock:
             if not self._is_free():
@@ -306,7 +317,7 @@ class TLSTransport(Protocol):
                 else:
                     unsent[0] = data[written:]
         except ssl.SSLWantReadError:
-            # New keys are being agreed on. It goes on when the peer's are there.
+            # TLS renegotiates. `_has_read` continues when the peer has answered.
             self._flush()
         except ssl.SSLError as error:
             self._fail(ConnectionLost(f"TLS failed: {explain(error, self._is_server)}"))
@@ -376,11 +387,11 @@ class TLSTransport(Protocol):
             self._below.unregisterProducer()
 
     def pauseProducing(self) -> None:
-        """Read nothing for the time being."""
+        """Stop reading until `resumeProducing` is called."""
         self._below.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Read on."""
+        """Continue reading."""
         self._below.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -389,12 +400,12 @@ class TLSTransport(Protocol):
 
 
 class TLSFactory(Factory):
-    """Puts TLS below the protocols that another factory makes.
+    """Puts TLS below the protocols that another factory builds.
 
-    :param context: certificates and all other settings.
+    :param context: has the certificates and all other settings.
     :param clock: the reactor.
-    :param is_server: at which end.
-    :param hostname: for clients: the server's name, if it has one.
+    :param is_server: True at the server, False at the client.
+    :param hostname: at a client: the server's name for the check of its certificate, or None.
     """
 
     noisy = False

@@ -1,4 +1,4 @@
-"""Why TLS did not work, in words for the person who has to correct it."""
+"""Explains TLS errors to the administrator who has to correct the configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["HandshakeError", "explain", "handshake_error"]
 
 
 class HandshakeError(ClientDisconnected):
-    """The two ends of a connection do not agree on TLS. To try again does not help."""
+    """The two ends of a connection do not agree on TLS. Another attempt does not help."""
 
     def __str__(self) -> str:
         return f"TLS handshake failed: {super().__str__()}"
@@ -58,10 +58,10 @@ _REASONS = {
 
 
 def explain(error: BaseException, is_server: bool) -> str:
-    """Return why TLS failed, in a line without a full stop.
+    """Return why TLS failed, as one line without a full stop.
 
-    :param error: an `ssl.SSLError`, or what pyOpenSSL or service-identity have raised.
-    :param is_server: at which end.
+    :param error: an `ssl.SSLError`, or an exception of pyOpenSSL or service-identity.
+    :param is_server: True at the server, False at the client.
     """
     peer, self = ("client", "server") if is_server else ("server", "client")
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -80,7 +80,10 @@ def _not_accepted(peer: str, why: str) -> str:
 
 
 def _last_reason(error: Any) -> str | None:
-    """Return the reason in an error of pyOpenSSL's, which lists (library, function, reason)."""
+    """Return the reason from an error of pyOpenSSL, which is a list of (library, function, reason).
+
+    None if there is no reason in it.
+    """
     try:
         reason = error.args[0][-1][2]
     except (IndexError, TypeError):
@@ -89,9 +92,9 @@ def _last_reason(error: Any) -> str | None:
 
 
 def handshake_error(error: BaseException | None, is_server: bool) -> HandshakeError | None:
-    """Return what ended a connection as a `HandshakeError`, if TLS has; else None.
+    """Return the `HandshakeError` for the error that ended a connection; None if it is not TLS's.
 
-    Twisted's own TLS hands on what pyOpenSSL and service-identity raise.
+    Twisted's own TLS passes on the exceptions of pyOpenSSL and service-identity.
     """
     if error is None or isinstance(error, HandshakeError):
         return error

@@ -1,8 +1,9 @@
 """Unix sockets: removes one that a killed daemon left, and refuses one that is in use.
 
-A daemon that is killed leaves its socket in the file system. Twisted checks by process id whether
-the socket is in use, but in a container each daemon has the same id. Here, a file lock shows it,
-which the system releases when the process ends, and a connection, which a stale socket refuses.
+A daemon that is killed leaves its socket in the file system. To check whether a socket is in use,
+Twisted looks for a process with the id of the daemon that made it. In a container this fails,
+because each daemon has the same process id. This module uses two other checks: a file lock, which
+the system releases when the process ends, and a connection, which an unused socket refuses.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _ANSWER = 5.0
 class UnixSocketEndpoint:
     """Listens at a path, where another daemon may have left a socket.
 
-    :param mode: of the socket's file.
+    :param mode: the permissions of the socket's file.
     """
 
     def __init__(self, reactor: Any, path: str, backlog: int, mode: int) -> None:
@@ -40,7 +41,7 @@ class UnixSocketEndpoint:
         self._mode = mode
 
     def listen(self, protocolFactory: Any) -> Deferred[Any]:
-        """Return a Deferred of the port.
+        """Return a Deferred, which fires with the port.
 
         It fails with an `OSError` if the path is in use, or cannot be used.
         """
@@ -73,7 +74,7 @@ class _Port:
         return maybeDeferred(self._port.stopListening).addBoth(self._let_go)
 
     def _let_go(self, result: Any) -> Any:
-        # The file stays: another daemon may have put its own in this place.
+        # Do not remove the lock's file: another daemon may have locked it meanwhile.
         self._lock.close()
         return result
 
@@ -83,7 +84,7 @@ class _Port:
 
 def _lock(path: str) -> zc.lockfile.LockFile:
     with contextlib.suppress(FileNotFoundError):
-        # Twisted's lock is a link with a number for a target.
+        # Twisted's lock is a symbolic link, whose target is a process id.
         if os.path.islink(path):
             os.remove(path)
     try:
@@ -115,7 +116,7 @@ def _remove_left_behind(path: str) -> None:
             # The backlog of the listening socket is full.
             pass
         except OSError as error:
-            # It is a socket of another type, such as a datagram socket.
+            # EPROTOTYPE: another program listens with another type of socket, such as datagrams.
             if error.errno != errno.EPROTOTYPE:
                 raise
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
@@ -124,9 +125,9 @@ def _remove_left_behind(path: str) -> None:
 def unix_endpoint(reactor: Any, description: str, backlog: int) -> UnixSocketEndpoint | None:
     """Return the endpoint for a Twisted description such as ``unix:/run/zeo.sock:mode=660``.
 
-    None if it describes another kind of endpoint, or in a way that Twisted itself has to judge.
+    None if it describes another kind of endpoint, or has a mistake that Twisted itself reports.
 
-    :param backlog: how many connections may wait to be accepted, unless it says so itself.
+    :param backlog: how many connections may wait to be accepted, if `description` has no backlog.
     """
     kind, *arguments = (
         re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", description)

@@ -1,12 +1,11 @@
-"""ZEO's words, ``<clientstorage>`` and ``<ssl>``, for configurations that ``%import zeotwisted``.
+"""ZEO's sections ``<clientstorage>`` and ``<ssl>``, for configurations that ``%import zeotwisted``.
 
-ZEO's component has types of these names, too, and ZConfig takes one type of a name. A configuration
-that imports both packages, in any order, has ours.
+ZEO's component defines types with these names too, and ZConfig allows only one type for a name. A
+configuration that imports both packages, in any order, gets the types of this package.
 
-ZConfig asks a package's loader for its component, and tells it nothing about the schema. So the
-loader of this package looks for the schema in the frames of its callers. If it finds none, because
-ZConfig has changed, our types are added as those of any package are, and only one of the two
-packages can be imported.
+ZConfig calls a package's loader to read its component, but does not pass the schema. So the loader
+of this package searches the stack frames of its callers for the schema. If it finds none, because
+ZConfig has changed, a configuration can import only one of the two packages.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from typing import Any
 
 __all__: list[str] = []
 
-#: What ZConfig calls ZEO's component, and the types in it.
+#: ZConfig's name for ZEO's component, and the types in it.
 _ZEO = "package:ZEO:component.xml"
 _ZEOS_TYPES = ("clientstorage", "ssl")
 
 
 class _Loader:
-    """Reads the files of this package; makes room in the schema that is being extended."""
+    """Reads the files of this package, and first removes ZEO's types from the caller's schema."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -49,12 +48,12 @@ def _schema_of_caller() -> Any:
 
 
 def _make_room(schema: Any) -> None:
-    # The schema is one configuration's own, as %import makes a copy.
+    # %import has copied the schema, so this does not change other configurations.
     if schema.hasComponent(_ZEO):
         for name in _ZEOS_TYPES:
             schema._types.pop(name, None)
     else:
-        # An %import that follows finds that it has been done.
+        # A later %import of ZEO finds its component in the schema, and does nothing.
         schema.addComponent(_ZEO)
 
 
