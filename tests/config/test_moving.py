@@ -13,6 +13,7 @@ import ZConfig
 import ZODB.config
 
 import zeotwisted
+from tests.config.zopeschema import ZOPE_SCHEMA
 from zeotwisted.config.client import ClientStorageConfig
 
 #: As plone.recipe.zope2instance writes it when all of its options for ZEO are given.
@@ -45,16 +46,6 @@ RECIPE_MADE = """\
 </zodb_db>
 """
 
-SCHEMA = """\
-<schema>
-  <import package="ZODB"/>
-  <sectiontype name="zodb_db" extends="zodb">
-    <multikey name="mount-point" attribute="mount_points"/>
-  </sectiontype>
-  <multisection type="zodb_db" name="*" attribute="databases"/>
-</schema>
-"""
-
 
 def read_storage(imports: str, section: str) -> Any:
     text = "\n".join([*(f"%import {name}" for name in imports.split()), section])
@@ -64,7 +55,7 @@ def read_storage(imports: str, section: str) -> Any:
 
 def test_a_recipe_made_file_with_three_lines_changed() -> None:
     changed = "%import zeotwisted\n" + RECIPE_MADE.replace("zeoclient>", "zeotwisted>")
-    schema = ZConfig.loadSchemaFile(StringIO(SCHEMA))
+    schema = ZConfig.loadSchemaFile(StringIO(ZOPE_SCHEMA))
     config, _ = ZConfig.loadConfigFile(schema, StringIO(changed))
     section = config.databases[0].config.storage
     assert isinstance(section, ClientStorageConfig)

@@ -27,6 +27,7 @@ import ZConfig
 import ZODB.config
 import zodburi
 
+from tests.config.zopeschema import ZOPE_SCHEMA
 from zeotwisted.config import parse_server_config
 from zeotwisted.config.client import ClientStorageConfig
 
@@ -36,17 +37,6 @@ SCRIPTS = Path(sys.executable).parent
 
 #: How long (seconds) a program may take.
 TIMEOUT = 60
-
-#: The sections of Zope's configuration that have to do with databases.
-_ZOPE = """\
-<schema>
-  <import package="ZODB"/>
-  <sectiontype name="zodb_db" extends="zodb">
-    <multikey name="mount-point" attribute="mount_points"/>
-  </sectiontype>
-  <multisection type="zodb_db" name="*" attribute="databases"/>
-</schema>
-"""
 
 #: Where a daemon listens, of zeotwisted and of ZEO.
 _LISTENING = re.compile(
@@ -169,7 +159,7 @@ class Session:
     def _parse_client(self, text: str) -> list[Any]:
         """Return the storages that a configuration of an application has."""
         if "<zodb_db" in text:
-            schema = ZConfig.loadSchemaFile(StringIO(_ZOPE))
+            schema = ZConfig.loadSchemaFile(StringIO(ZOPE_SCHEMA))
         elif "<zodb>" in text:
             schema = ZODB.config.getDbSchema()
         else:
