@@ -30,7 +30,8 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "protocol": ("exceptions",),
     "reactor": ("exceptions",),
     "transport": ("exceptions",),
-    "storageserver": _COMMON,
+    "access": ("protocol", "transport"),
+    "storageserver": (*_COMMON, "access"),
     "clientstorage": _COMMON,
     "config": ("arguments", "clientstorage", "exceptions", "files", "protocol"),
     "daemon": ("config", "files", "interfaces", "logs", "reactor", "storageserver", "transport")
@@ -48,14 +49,15 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     + ("clientstorage.connection", "clientstorage.records"),
     "clientstorage.history": (*_COMMON, "clientstorage.calls", "clientstorage.commit")
     + ("clientstorage.connection",),
-    "storageserver.arguments": ("arguments", "protocol"),
+    "storageserver.arguments": ("access", "arguments", "protocol"),
     "storageserver.floods": (),
     "storageserver.turns": (),
     "storageserver.options": ("arguments", "protocol", "storageserver.arguments"),
     "storageserver.storage": (*_COMMON, "storageserver.floods", "storageserver.options"),
     "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.storage")
     + ("storageserver.turns",),
-    "storageserver.connections": (*_COMMON, "storageserver.commit", "storageserver.floods")
+    "storageserver.connections": (*_COMMON, "access", "storageserver.commit")
+    + ("storageserver.floods",)
     + ("storageserver.options", "storageserver.storage", "storageserver.turns"),
 }
 

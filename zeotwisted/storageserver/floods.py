@@ -42,6 +42,7 @@ class Kind(Enum):
     """
 
     PROBE = ("connections that ended before they registered for a storage", 5)
+    REFUSED = ("calls that were refused", 10)
     DROPPED = ("clients that were disconnected", 20)
     CAME_OR_WENT = ("clients with labels that came or went", 100)
     RELABELLED = ("labels that were changed", 5)

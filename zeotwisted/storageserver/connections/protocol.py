@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, StorageError, UndoError
 
+from zeotwisted.access import OPEN, Access, Identity, peer_identity
 from zeotwisted.protocol import (
     EXTENDED,
     Broadcast,
@@ -83,7 +84,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     _log = Logger()
 
-    def __init__(self, clients: Clients, address: IAddress | None) -> None:
+    def __init__(self, clients: Clients, address: IAddress | None, access: Access = OPEN) -> None:
         self._clients = clients
         self.label = _label(address)
         host: str = getattr(address, "host", None) or "this machine"
@@ -93,7 +94,7 @@ class StorageServerProtocol(protocol.Protocol):
         self._session = Session(
             ServerHandshake(options.msgpack, options.protocol_limit >= 6), options.message_limit
         )
-        self._connection = ServerConnection(self, clients.storages)
+        self._connection = ServerConnection(self, clients.storages, access)
         self._deadline: IDelayedCall | None = None
         self._liveness: Liveness | None = None
         self._lost = False
@@ -253,6 +254,9 @@ class StorageServerProtocol(protocol.Protocol):
     @property
     def encoding(self) -> bytes:
         return self._session.protocol[:1]
+
+    def identity(self) -> Identity:
+        return peer_identity(self.transport)
 
     def registered(self) -> None:
         self._stop_timers()
