@@ -1,4 +1,4 @@
-"""The names that a configuration gives roles to, such as ``user:anna`` or ``unix-user:www-data``."""
+"""The names that a configuration gives roles to, such as ``user:anna`` or ``unix-user:zope``."""
 
 from __future__ import annotations
 
