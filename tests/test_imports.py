@@ -30,11 +30,20 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "protocol": ("exceptions",),
     "reactor": ("exceptions",),
     "transport": ("exceptions",),
-    "access": ("protocol", "transport"),
+    "access": ("protocol",),
     "storageserver": (*_COMMON, "access"),
     "clientstorage": _COMMON,
-    "config": ("arguments", "clientstorage", "exceptions", "files", "protocol"),
-    "daemon": ("config", "files", "interfaces", "logs", "reactor", "storageserver", "transport")
+    "config": ("access", "arguments", "clientstorage", "exceptions", "files", "protocol"),
+    "daemon": (
+        "access",
+        "config",
+        "files",
+        "interfaces",
+        "logs",
+        "reactor",
+        "storageserver",
+        "transport",
+    )
     + ("version",),
     "ClientStorage": ("clientstorage",),
     "Exceptions": ("exceptions",),

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, StorageError, UndoError
 
-from zeotwisted.access import OPEN, Access, Identity, peer_identity
+from zeotwisted.access import OPEN, Access, Identity
 from zeotwisted.protocol import (
     EXTENDED,
     Broadcast,
@@ -49,6 +49,7 @@ from .calls import perform
 from .clients import Clients
 from .connection import ServerConnection
 from .peer import Answer
+from .proof import peer_identity
 
 __all__ = ["StorageServerProtocol"]
 

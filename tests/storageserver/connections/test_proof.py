@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from tests.tls.certificates import Authority
-from zeotwisted.access.peers import certificate_names, process_names
+from zeotwisted.storageserver.connections.proof import certificate_names, process_names
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MY_GROUP = grp.getgrgid(os.getgid()).gr_name

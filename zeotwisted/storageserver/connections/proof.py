@@ -15,9 +15,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 from twisted.internet.interfaces import IUNIXTransport
 
+from zeotwisted.access import ANONYMOUS, Identity
 from zeotwisted.transport import bottom, peer_certificate
-
-from .identity import ANONYMOUS, Identity
 
 __all__ = ["certificate_names", "peer_identity", "process_names"]
 
@@ -35,7 +34,8 @@ def peer_identity(transport: Any) -> Identity:
         return Identity.of(*certificate_names(certificate))
     lowest = bottom(transport)
     if IUNIXTransport.providedBy(lowest):
-        handle = lowest.getHandle()
+        unix: Any = lowest
+        handle = unix.getHandle()
         if isinstance(handle, socket.socket) and hasattr(socket, "SO_PEERCRED"):
             return Identity.of(*process_names(handle))
     return ANONYMOUS
