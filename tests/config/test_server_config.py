@@ -157,8 +157,8 @@ def test_configuration_cannot_be_changed() -> None:
             "'adress' is not a known key name; <zeo> has the keys address, read-only, "
             "invalidation-queue-size, invalidation-queue-bytes, invalidation-age, "
             "transaction-timeout, client-timeout, "
-            "pid-filename, client-conflict-resolution, msgpack, protocol-limit, spool-dir, "
-            "message-limit",
+            "accounts, realm, pid-filename, client-conflict-resolution, msgpack, protocol-limit, "
+            "spool-dir, message-limit",
         ),
         ("address 8101", "'address' does not support multiple values; keep one of these lines"),
         (
@@ -254,9 +254,13 @@ def test_error_in_a_line(line: str, message: str) -> None:
             (
                 f"authentication-{what} x",
                 f"'authentication-{what}' is a key of earlier versions of ZEO, without a meaning "
-                "now; remove it; an <ssl> section admits clients by their certificates",
+                f"now; {remedy}",
             )
-            for what in ("protocol", "database", "realm")
+            for what, remedy in {
+                "protocol": "remove it; the key accounts and <access> sections admit clients",
+                "database": "write accounts, with a file that zeotwisted user has made",
+                "realm": "write realm",
+            }.items()
         ),
         (
             "read-only = on",

@@ -64,6 +64,8 @@ _BOTH: Table = {
     "liveness_timeout": Rule(longest_silence, f"{_SECONDS}, or 0 for ever"),
     "refuse_older_server": Rule(flag, _FLAG),
     "ssl_server_hostname": Rule(optional(text), "the name of a host"),
+    "password_file": Rule(optional(path), "the path of a file"),
+    "realm": Rule(optional(text), "a text"),
 }
 
 #: Of `zeotwisted.clientstorage.storage.ClientStorage`.

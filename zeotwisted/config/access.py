@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from zeotwisted.access import Access, Policy
+from zeotwisted.access import Access, AccountFile, AccountFileError, Policy
 from zeotwisted.protocol import Role
 
 __all__ = ["AccessMistake", "access_from", "policy_from"]
@@ -29,20 +30,27 @@ class AccessMistake(ValueError):
         self.remedy = remedy
 
 
-def access_from(
-    sections: Iterable[Any], groups: Iterable[Any], storages: Collection[str]
-) -> Access | None:
-    """Return the roles that the sections give; None if there are no <access> sections.
+def access_from(zeo: Any, storages: Collection[str]) -> Access | None:
+    """Return the roles that the sections of <zeo> give; None if there are no <access> sections.
 
+    :param zeo: the value of the section <zeo>.
     :param storages: the names of the storages that are served.
-    :raises AccessMistake: a section names a group or a storage that does not exist.
+    :raises AccessMistake: a section names a group or a storage that does not exist, or the file
+        with the accounts cannot be used.
     """
-    sections = list(sections)
-    members = {group.getSectionName(): _union(group.members) for group in groups}
-    by_name = {group.getSectionName(): group for group in groups}
+    accounts = _accounts(zeo)
+    sections = zeo.access
+    members = {group.getSectionName(): _union(group.members) for group in zeo.groups}
+    by_name = {group.getSectionName(): group for group in zeo.groups}
     for name, names in members.items():
         _check_groups(by_name[name], names, members)
     if not sections:
+        if accounts is not None:
+            raise AccessMistake(
+                zeo,
+                "accounts: nobody needs an account, as there is no section <access>",
+                "add one that gives roles, as in write user:zope",
+            )
         return None
     # A storage that has no policy is closed, if any other has one.
     default: Policy | None = None
@@ -69,10 +77,20 @@ def access_from(
             )
         else:
             policies[storage] = policy_from(policy)
-    return Access(default or {}, policies, members)
+    return Access(default or {}, policies, members, accounts, zeo.realm or "")
 
 
-def policy_from(roles: Mapping[Role, frozenset[str]]) -> Policy:
+def _accounts(zeo: Any) -> AccountFile | None:
+    if zeo.accounts is None:
+        return None
+    try:
+        return AccountFile(os.path.abspath(os.path.expanduser(zeo.accounts)))
+    except AccountFileError as error:
+        what, _, remedy = str(error).rpartition("; ")
+        raise AccessMistake(zeo, f"accounts: {what}", remedy) from None
+
+
+def policy_from(roles: Mapping[Any, frozenset[str]]) -> Policy:
     """Return `roles` without those that no client has."""
     return {role: names for role, names in roles.items() if names}
 

@@ -41,6 +41,10 @@ _IF_SET = {
     "liveness_timeout": "liveness-timeout",
     "client": "client",
     "var": "var",
+    "username": "username",
+    "password": "password",
+    "password_file": "password-file",
+    "realm": "realm",
 }
 
 #: Keys of ZEO's sections that have no effect.
@@ -48,9 +52,6 @@ _WITHOUT_EFFECT = (
     "min-disconnect-poll",
     "max-disconnect-poll",
     "drop-cache-rather-verify",
-    "username",
-    "password",
-    "realm",
 )
 
 

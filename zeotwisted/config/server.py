@@ -115,7 +115,7 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
             raise loader.section_error(zeo.ssl, f"<ssl>: {error.what}", error.remedy) from None
     storages = _named(loader, config.storages)
     try:
-        access = access_from(zeo.access, zeo.groups, {storage.name for storage in storages})
+        access = access_from(zeo, {storage.name for storage in storages})
     except AccessMistake as mistake:
         raise loader.section_error(mistake.section, mistake.what, mistake.remedy) from None
     return ServerConfig(

@@ -37,7 +37,7 @@ from zeotwisted.storageserver import (
 from zeotwisted.transport import TLSFactory, UnixSocketEndpoint
 from zeotwisted.version import __version__
 
-from .certificates import warn_of_dates
+from .certificates import first_certificate, warn_of_dates
 from .reactorwatch import ReactorTaken, ReactorWatch
 from .terminal import Terminal
 
@@ -168,13 +168,23 @@ def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpo
 class _Secured:
     """An endpoint that uses TLS."""
 
-    def __init__(self, reactor: Any, place: IStreamServerEndpoint, context: SSLContext) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        place: IStreamServerEndpoint,
+        context: SSLContext,
+        certificate: bytes | None,
+    ) -> None:
         self._reactor = reactor
         self._place = place
         self._context = context
+        self._certificate = certificate
 
     def listen(self, protocolFactory: Any) -> Any:
-        return self._place.listen(TLSFactory(protocolFactory, self._context, self._reactor, True))
+        factory = TLSFactory(
+            protocolFactory, self._context, self._reactor, True, certificate=self._certificate
+        )
+        return self._place.listen(factory)
 
 
 class Daemon(MultiService):
@@ -300,7 +310,8 @@ def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
     description = where if isinstance(where, str) else "{}:{}".format(*where)
     place = endpoint(reactor, where)
     if config.ssl is not None:
-        place = _Secured(reactor, place, config.ssl)
+        certificate = None if config.certificate is None else first_certificate(config.certificate)
+        place = _Secured(reactor, place, config.ssl, certificate)
     daemon = Daemon(
         reactor,
         config.storages,

@@ -194,6 +194,8 @@ def _stock(call: Call, *kinds: _Kind) -> Call:
 SERVER_CALLS = _table(
     # The opening.
     _any("capabilities", name, capabilities)._replace(version=b"6", opening=True),
+    _any("authenticate", name, name)._replace(version=b"6", opening=True),
+    _any("authenticate_final", name)._replace(version=b"6", opening=True),
     _any("register", name, flag)._replace(opening=True),
     # The storage as a whole.
     _any("get_info"),

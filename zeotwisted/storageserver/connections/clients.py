@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from ..floods import Floods
 from ..options import ServerOptions
 from ..storage import ServedStorage
+from .logins import Logins
 
 __all__ = ["Clients", "Connected"]
 
@@ -33,6 +34,7 @@ class Clients:
     :param clock: the reactor.
     :ivar interrupted: the connections that have messages left for their next turn.
     :ivar floods: decides which log lines that clients cause are written.
+    :ivar logins: slows down hosts that guess passwords.
     """
 
     _log = Logger()
@@ -48,6 +50,7 @@ class Clients:
         self.clock = clock
         self.interrupted: set[Connected] = set()
         self.floods = Floods(clock)
+        self.logins = Logins(clock)
         self._connections: set[Connected] = set()
         self._leaving: set[Deferred[None]] = set()
         self._released: Deferred[None] | None = None

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from ZODB.POSException import StorageTransactionError
 
-from zeotwisted.access import ANONYMOUS, OPEN, Access
+from zeotwisted.access import ANONYMOUS, OPEN, Access, Login
 from zeotwisted.protocol import Broadcast, Capabilities, Role
 
 from ..commit import CommitLog, Phase, ServerTransaction
@@ -17,6 +17,7 @@ from ..floods import Kind
 from ..storage import ServedStorage
 from ..turns import Turns
 from .iterators import Iterators
+from .logins import Logins
 from .peer import Gone, Peer
 from .uploads import BlobUpload
 
@@ -30,6 +31,7 @@ class ServerConnection:
 
     :param storages: the server's storages by name.
     :param access: the roles of clients at the address to which this one is connected.
+    :param logins: slows down hosts that guess passwords.
     :ivar peer: the protocol of the connection; a `Gone` when the connection is lost.
     :ivar label: the name of the client in log lines.
     :ivar where: the identity and the address of the client; the label begins with what the client
@@ -37,6 +39,7 @@ class ServerConnection:
     :ivar is_labelled: whether the client has given itself a label.
     :ivar capabilities: what this end and the client have agreed on, see
         `zeotwisted.protocol.capabilities`.
+    :ivar login: the attempt of the client to prove its user name that is under way, or None.
     :ivar identity: who the client is; known when it registers.
     :ivar roles: what the client may do. Before the registration it has only `Role.NONE`.
     :ivar read_only: whether the client may not write.
@@ -52,11 +55,17 @@ class ServerConnection:
     iterators: Iterators
 
     def __init__(
-        self, peer: Peer, storages: Mapping[str, ServedStorage], access: Access = OPEN
+        self,
+        peer: Peer,
+        storages: Mapping[str, ServedStorage],
+        logins: Logins,
+        access: Access = OPEN,
     ) -> None:
         self.peer = peer
         self.storages = storages
+        self.logins = logins
         self.access = access
+        self.login: Login | None = None
         self.identity = ANONYMOUS
         self.roles = frozenset({Role.NONE})
         self.where = self.label = peer.label

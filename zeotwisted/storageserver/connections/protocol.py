@@ -39,6 +39,7 @@ from zeotwisted.transport import (
     Manners,
     ReadSize,
     handshake_error,
+    own_certificate,
     set_tcp_options,
     unsent,
 )
@@ -88,14 +89,14 @@ class StorageServerProtocol(protocol.Protocol):
     def __init__(self, clients: Clients, address: IAddress | None, access: Access = OPEN) -> None:
         self._clients = clients
         self.label = _label(address)
-        host: str = getattr(address, "host", None) or "this machine"
+        self.host: str = getattr(address, "host", None) or "this machine"
         #: Returns whether to write one more log line of a kind; see `Floods.admit`.
-        self.admit: Callable[..., bool] = partial(clients.floods.admit, host=host)
+        self.admit: Callable[..., bool] = partial(clients.floods.admit, host=self.host)
         options = clients.options
         self._session = Session(
             ServerHandshake(options.msgpack, options.protocol_limit >= 6), options.message_limit
         )
-        self._connection = ServerConnection(self, clients.storages, access)
+        self._connection = ServerConnection(self, clients.storages, clients.logins, access)
         self._deadline: IDelayedCall | None = None
         self._liveness: Liveness | None = None
         self._lost = False
@@ -258,6 +259,9 @@ class StorageServerProtocol(protocol.Protocol):
 
     def identity(self) -> Identity:
         return peer_identity(self.transport)
+
+    def certificate(self) -> bytes | None:
+        return own_certificate(self.transport)
 
     def registered(self) -> None:
         self._stop_timers()
