@@ -5,6 +5,7 @@ ZConfig's schemas (``*.xml``) define keys, types and defaults.
 
 from __future__ import annotations
 
+from .access import access_from_lines
 from .server import (
     ConfigurationError,
     ServerConfig,
@@ -22,6 +23,7 @@ __all__ = [
     "ServerConfig",
     "Setting",
     "StorageOpener",
+    "access_from_lines",
     "is_encrypted",
     "parse_server_config",
     "parse_storages",

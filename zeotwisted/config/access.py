@@ -6,10 +6,10 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from zeotwisted.access import Access, AccountFile, AccountFileError, Policy
+from zeotwisted.access import Access, AccountFile, AccountFileError, Policy, parse_names
 from zeotwisted.protocol import Role
 
-__all__ = ["AccessMistake", "access_from", "policy_from"]
+__all__ = ["AccessMistake", "access_from", "access_from_lines", "policy_from"]
 
 #: The keys of an <access> section.
 GIVEN_ROLES = tuple(role for role in Role if role is not Role.NONE)
@@ -78,6 +78,58 @@ def access_from(zeo: Any, storages: Collection[str]) -> Access | None:
         else:
             policies[storage] = policy_from(policy)
     return Access(default or {}, policies, members, accounts, zeo.realm or "")
+
+
+def access_from_lines(
+    lines: Iterable[str], accounts: str | None, realm: str | None, storages: Collection[str]
+) -> Access | None:
+    """Return the roles that command line options give; None if there are none.
+
+    :param lines: each is ``ROLE NAMES`` for all storages, or ``STORAGE/ROLE NAMES``; the names are
+        those of an <access> section.
+    :param accounts: the path of a file of accounts, or None.
+    :raises ValueError: one of them cannot be used; the text says what to write instead.
+    """
+    policies: dict[str | None, dict[Role, frozenset[str]]] = {None: {}}
+    for line in lines:
+        storage, role, names = _parsed(line, storages)
+        policy = policies.setdefault(storage, {})
+        policy[role] = policy.get(role, frozenset()) | names
+    known = None if accounts is None else AccountFile(os.path.abspath(accounts))
+    if not lines:
+        if known is not None:
+            raise ValueError("--accounts: nobody needs an account; add --allow 'write user:NAME'")
+        return None
+    default = policies.pop(None)
+    return Access(
+        default, {str(name): policy for name, policy in policies.items()}, {}, known, realm or ""
+    )
+
+
+def _parsed(line: str, storages: Collection[str]) -> tuple[str | None, Role, frozenset[str]]:
+    what, _, text = line.partition(" ")
+    storage, slash, word = what.rpartition("/")
+    roles = {role.value: role for role in GIVEN_ROLES}
+    if word not in roles or not text.strip():
+        raise ValueError(
+            f"--allow {line!r}: write ROLE NAMES, for example 'write user:zope'; the roles are "
+            f"{', '.join(roles)}"
+        )
+    if slash and storage not in storages:
+        raise ValueError(
+            f"--allow {line!r}: there is no storage {storage!r}; name one of those that are "
+            f"served, {', '.join(sorted(storages))}"
+        )
+    try:
+        names = parse_names(text)
+    except ValueError as error:
+        raise ValueError(f"--allow {line!r}: {error}") from None
+    groups = sorted(name for name in names if name.startswith("group:"))
+    if groups:
+        raise ValueError(
+            f"--allow {line!r}: {groups[0]}: groups are defined in a configuration file; use --conf"
+        )
+    return storage if slash else None, roles[word], names
 
 
 def _accounts(zeo: Any) -> AccountFile | None:

@@ -24,15 +24,7 @@ _MODULES = (registration, authentication, wholestorage, records, history, blobs,
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     name.removeprefix("remote_"): function
-    for module in (
-        registration,
-        authentication,
-        wholestorage,
-        records,
-        history,
-        blobs,
-        transactions,
-    )
+    for module in _MODULES
     for name, function in vars(module).items()
     if name.startswith("remote_")
 }
