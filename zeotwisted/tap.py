@@ -27,6 +27,7 @@ from .config import (
 from .daemon import (
     UNACCEPTED,
     Daemon,
+    Place,
     Terminal,
     check_pid_file,
     configured_daemon,
@@ -257,7 +258,7 @@ def makeService(options: Options) -> IService:
             reactor,
             _storages(options),
             ServerOptions(**_settings(options)),
-            [(text, _endpoint(reactor, text)) for text in places],
+            [Place(text, _endpoint(reactor, text)) for text in places],
             certificates=_certificates(places),
             access=options.access(),
         )

@@ -281,3 +281,25 @@ class _Section:
         self.authenticate = str(authenticate)
         self.password_function = self.server_hostname = None
         self.check_hostname = True
+
+
+def test_roles_of_one_address(serve: Serve, tmp_path: Path) -> None:
+    """At TCP everybody may read; at the socket, one user may write."""
+    stop: Callable[[], None]
+    lines = (
+        "address 127.0.0.1:0",
+        *access("read everybody"),
+        "<listen>",
+        f"address {tmp_path}/zeo",
+        *access(f"write unix-user:{ME}"),
+        "</listen>",
+    )
+    address, stop = zeotwisted.server(zeo_conf="\n".join(["<zeo>", *lines, "</zeo>"]))
+    try:
+        commit(zeotwisted.ClientStorage(f"{tmp_path}/zeo"))
+        with pytest.raises(StorageError, match="everybody may not write"):
+            zeotwisted.ClientStorage(address)
+        with closing(zeotwisted.ClientStorage(address, read_only=True)) as storage:
+            storage.load(b"\0" * 8)
+    finally:
+        stop()

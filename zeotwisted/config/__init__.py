@@ -6,6 +6,7 @@ ZConfig's schemas (``*.xml``) define keys, types and defaults.
 from __future__ import annotations
 
 from .access import access_from_lines
+from .listeners import Listener
 from .server import (
     ConfigurationError,
     ServerConfig,
@@ -20,6 +21,7 @@ from .tls import is_encrypted
 
 __all__ = [
     "ConfigurationError",
+    "Listener",
     "ServerConfig",
     "Setting",
     "StorageOpener",

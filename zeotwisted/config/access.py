@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from zeotwisted.access import Access, AccountFile, AccountFileError, Policy, parse_names
 from zeotwisted.protocol import Role
 
-__all__ = ["AccessMistake", "access_from", "access_from_lines", "policy_from"]
+__all__ = ["AccessMistake", "AccessReader", "access_from_lines"]
 
 #: The keys of an <access> section.
 GIVEN_ROLES = tuple(role for role in Role if role is not Role.NONE)
@@ -30,54 +30,77 @@ class AccessMistake(ValueError):
         self.remedy = remedy
 
 
-def access_from(zeo: Any, storages: Collection[str]) -> Access | None:
-    """Return the roles that the sections of <zeo> give; None if there are no <access> sections.
+class AccessReader:
+    """Reads the <access> sections of a configuration.
 
-    :param zeo: the value of the section <zeo>.
+    :param zeo: the value of the section <zeo>, which has the groups and the accounts.
     :param storages: the names of the storages that are served.
-    :raises AccessMistake: a section names a group or a storage that does not exist, or the file
-        with the accounts cannot be used.
+    :raises AccessMistake: a group names one that does not exist, or the file with the accounts
+        cannot be used.
     """
-    accounts = _accounts(zeo)
-    sections = zeo.access
-    members = {group.getSectionName(): _union(group.members) for group in zeo.groups}
-    by_name = {group.getSectionName(): group for group in zeo.groups}
-    for name, names in members.items():
-        _check_groups(by_name[name], names, members)
-    if not sections:
-        if accounts is not None:
+
+    def __init__(self, zeo: Any, storages: Collection[str]) -> None:
+        self._zeo = zeo
+        self._storages = storages
+        self._accounts = _accounts(zeo)
+        self._groups = {group.getSectionName(): _union(group.members) for group in zeo.groups}
+        for group in zeo.groups:
+            _check_groups(group, self._groups[group.getSectionName()], self._groups)
+
+    def of_server(self) -> Access | None:
+        """Return the roles that the sections of <zeo> give; None if there are none.
+
+        :raises AccessMistake: a section names a group or a storage that does not exist, or nothing
+            needs the accounts.
+        """
+        sections = [self._zeo, *self._zeo.listeners]
+        if self._accounts is not None and not any(section.access for section in sections):
             raise AccessMistake(
-                zeo,
+                self._zeo,
                 "accounts: nobody needs an account, as there is no section <access>",
                 "add one that gives roles, as in write user:zope",
             )
-        return None
-    # A storage that has no policy is closed, if any other has one.
-    default: Policy | None = None
-    policies: dict[str, Policy] = {}
-    for section in sections:
-        policy = {role: _union(getattr(section, role.value)) for role in GIVEN_ROLES}
-        for names in policy.values():
-            _check_groups(section, names, members)
-        storage = section.getSectionName()
-        if storage is None:
-            if default is not None:
+        return self.of(self._zeo)
+
+    def of(self, section: Any) -> Access | None:
+        """Return the roles that the <access> sections in a section give; None if there are none.
+
+        :raises AccessMistake: one of them names a group or a storage that does not exist.
+        """
+        if not section.access:
+            return None
+        # A storage that has no policy is closed, if any other has one.
+        default: Policy | None = None
+        policies: dict[str, Policy] = {}
+        for each in section.access:
+            policy = self._policy(each)
+            storage = each.getSectionName()
+            if storage is not None:
+                policies[storage] = policy
+            elif default is None:
+                default = policy
+            else:
                 raise AccessMistake(
-                    section,
+                    each,
                     "a second <access> without a name",
                     "name the storage that it is for, as in <access 1>, or join the two",
                 )
-            default = policy_from(policy)
-        elif storage not in storages:
-            known = ", ".join(sorted(storages))
+        realm = self._zeo.realm or ""
+        return Access(default or {}, policies, self._groups, self._accounts, realm)
+
+    def _policy(self, section: Any) -> Policy:
+        storage = section.getSectionName()
+        if storage is not None and storage not in self._storages:
+            known = ", ".join(sorted(self._storages))
             raise AccessMistake(
                 section,
                 f"<access {storage}>: there is no storage of that name",
                 f"name one of the storages, which are {known}, or none for all others",
             )
-        else:
-            policies[storage] = policy_from(policy)
-    return Access(default or {}, policies, members, accounts, zeo.realm or "")
+        policy = {role: _union(getattr(section, role.value)) for role in GIVEN_ROLES}
+        for names in policy.values():
+            _check_groups(section, names, self._groups)
+        return {role: names for role, names in policy.items() if names}
 
 
 def access_from_lines(
@@ -140,11 +163,6 @@ def _accounts(zeo: Any) -> AccountFile | None:
     except AccountFileError as error:
         what, _, remedy = str(error).rpartition("; ")
         raise AccessMistake(zeo, f"accounts: {what}", remedy) from None
-
-
-def policy_from(roles: Mapping[Any, frozenset[str]]) -> Policy:
-    """Return `roles` without those that no client has."""
-    return {role: names for role, names in roles.items() if names}
 
 
 def _union(values: Iterable[frozenset[str]]) -> frozenset[str]:
