@@ -24,6 +24,7 @@ EXTENSIONS = {
     "loadManyBefore",
     "restoreBlobEnd",
     "tpc_outcome",
+    "vote_within",
 }
 
 CALLS: dict[str, list[tuple[Any, ...]]] = {
@@ -78,6 +79,7 @@ CALLS: dict[str, list[tuple[Any, ...]]] = {
 #: Calls of version 6.
 EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
     "authenticate": [("SCRAM-SHA-256", "n,,n=anna,r=x")],
+    "vote_within": [(TXN, 10), (TXN, 0.5)],
     "authenticate_final": [("c=biws,r=xy,p=AA==",)],
     "capabilities": [("1", {}), ("1", {"tid-at-vote": {}, "unknown": {"size": 7}})],
     "loadManyBefore": [((OID, OID), TID), ((OID,) * 1000, TID)],

@@ -161,6 +161,7 @@ ROLES = {
         "storeBlobEnd",
         "storeBlobShared",
         "vote",
+        "vote_within",
         "tpc_finish",
         "tpc_abort",
     },

@@ -81,6 +81,7 @@ CLIENT_STORAGE: Table = {
     "client_label": Rule(optional(label), "a text"),
     "wait": Rule(flag, _FLAG),
     "server_sync": Rule(flag, _FLAG),
+    "commit_lock_timeout": Rule(optional(seconds), f"{_SECONDS}, or None for ever"),
     "read_ahead": Rule(flag, _FLAG),
     "reactor": Rule(
         optional(methods("callFromThread", "callLater")),

@@ -111,6 +111,9 @@ class ClientStorage(ConflictResolvingStorage):
         some of the next records together with the requested one. It needs a zeotwisted server.
     :param password_file: the path of a file whose first line is the password. Without it and
         `password`, the environment variable ``ZEO_PASSWORD`` has the password.
+    :param commit_lock_timeout: how long (seconds) a transaction may wait for its turn to commit,
+        while other clients commit. After that, `tpc_vote` raises `TransactionTimeout`, which names
+        the client that blocks it. None: for ever. It needs a zeotwisted server.
     :raises AccessDenied: the server does not admit this client, or the password is wrong.
     :raises ClientDisconnected: no server, or none that accepts this client, within `wait_timeout`.
     :raises ProtocolError: the peer is not a ZEO server.
@@ -159,6 +162,7 @@ class ClientStorage(ConflictResolvingStorage):
         refuse_older_server: bool = False,
         read_ahead: bool = False,
         password_file: str | None = None,
+        commit_lock_timeout: float | None = None,
     ) -> None:
         given = locals()
         for argument, what in _NOT_YET.items():
@@ -180,6 +184,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._wait_timeout = 30.0 if wait_timeout is None else valid.wait_timeout
         self._client_label = client_label
         self._server_sync = valid.server_sync
+        self._commit_lock_timeout = valid.commit_lock_timeout
         self._reads_ahead = valid.read_ahead
         self._own_reactor = reactor
         self._db: Any = None
@@ -224,7 +229,13 @@ class ClientStorage(ConflictResolvingStorage):
             self._reads_ahead,
         )
         self._committing = Committing(
-            self._link, self._coherence, self._info, self._blobs, self._cache_size, self.__name__
+            self._link,
+            self._coherence,
+            self._info,
+            self._blobs,
+            self._cache_size,
+            self._commit_lock_timeout,
+            self.__name__,
         )
 
     def forked(self) -> None:

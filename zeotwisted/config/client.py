@@ -45,6 +45,7 @@ _IF_SET = {
     "password": "password",
     "password_file": "password-file",
     "realm": "realm",
+    "commit_lock_timeout": "commit-lock-timeout",
 }
 
 #: Keys of ZEO's sections that have no effect.

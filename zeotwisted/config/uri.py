@@ -52,6 +52,7 @@ _ARGUMENTS: dict[str, Callable[[str], Any]] = {
     "server_sync": _flag,
     "refuse_older_server": _flag,
     "read_ahead": _flag,
+    "commit_lock_timeout": float,
     "username": str,
     "password": str,
     "password_file": str,

@@ -279,6 +279,7 @@ SERVER_CALLS = _table(
         version=b"6"
     ),
     _write("vote", transaction),
+    _write("vote_within", transaction, number)._replace(version=b"6"),
     _write("tpc_finish", transaction),
     _write("tpc_abort", transaction),
     _read("tpc_outcome", tid, oid_or_none)._replace(version=b"6"),

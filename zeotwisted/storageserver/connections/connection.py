@@ -182,6 +182,10 @@ class ServerConnection:
     def drop(self, reason: str) -> None:
         self.peer.drop(reason)
 
+    @property
+    def takes_timeouts(self) -> bool:
+        return self.peer.is_extended
+
     def admit(self, kind: Kind) -> bool:
         return self.peer.admit(kind)
 
