@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .certificates import endpoint_files
 from .daemon import UNACCEPTED, Daemon, Place, StartError, configured_daemon
+from .exitcode import end_with_failure
 from .launcher import check_pid_file, take_over_log
 from .terminal import Terminal
 from .twistdfiles import goes_to_background, unwritable_file
@@ -20,6 +21,7 @@ __all__ = [
     "Terminal",
     "check_pid_file",
     "configured_daemon",
+    "end_with_failure",
     "endpoint_files",
     "goes_to_background",
     "take_over_log",
