@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import IService
@@ -19,6 +20,7 @@ from .config import (
     StorageOpener,
     access_from_lines,
     is_encrypted,
+    parse_levels,
     parse_storages,
     read_server_config,
     server_settings,
@@ -37,7 +39,7 @@ from .daemon import (
     take_over_log,
     unwritable_file,
 )
-from .logs import FileLog, show_in_twisted_log, writes_to_terminal
+from .logs import FileLog, LogStyle, show_in_twisted_log, writes_to_terminal
 from .reactor import handle_signals, stop_with_success
 from .storageserver import ServerOptions
 from .transport import unix_endpoint
@@ -67,6 +69,13 @@ def _parameter(setting: Setting) -> list[Any]:
     return [setting.key, letter, setting.default, setting.summary, coerce]
 
 
+def _levels(text: str) -> Mapping[str, str]:
+    try:
+        return parse_levels(text)
+    except ValueError as error:
+        raise usage.UsageError(f"--log-level {text}: {error}")
+
+
 class Options(usage.Options):
     """Serve ZODB storages to zeotwisted and ZEO clients.
 
@@ -81,11 +90,19 @@ class Options(usage.Options):
         ["blob-dir", "b", None, "Its blob directory [default: blobs, if --file is not given]"],
         ["accounts", None, None, "Admit the users in this file, which zeotwisted user makes"],
         ["realm", None, None, "The name of the accounts, which clients may ask for"],
+        [
+            "log-level",
+            None,
+            None,
+            "Log lines of this level; PART=LEVEL for parts [default: info]",
+        ],
         ["conf", "C", None, "Read a zeo.conf; no other option is allowed with it"],
         *(_parameter(setting) for setting in server_settings() if not setting.is_flag),
     ]
 
     optFlags = [
+        ["log-json", None, "Write the log as lines of JSON"],
+    ] + [
         [setting.key, _LETTERS.get(setting.key), setting.summary]
         for setting in server_settings()
         if setting.is_flag
@@ -152,7 +169,13 @@ class Options(usage.Options):
         check_pid_file(self.parent)
         eventlog = self["config"].eventlog if "config" in self else None
         quiet = eventlog is not None and writes_to_terminal(eventlog)
-        self.log = take_over_log(self.parent, quiet)
+        self.log = take_over_log(self.parent, quiet, self._style())
+
+    def _style(self) -> LogStyle:
+        """Return the form of the log: options, or else the configuration."""
+        if "config" in self:
+            return LogStyle(self["config"].log_json, self["config"].log_levels)
+        return LogStyle(bool(self["log-json"]), _levels(self["log-level"] or "info"))
 
     def _check(self) -> None:
         if self["conf"] is None:

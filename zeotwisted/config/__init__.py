@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .access import access_from_lines
 from .listeners import Listener
+from .loglevels import parse_levels
 from .server import (
     ConfigurationError,
     ServerConfig,
@@ -27,6 +28,7 @@ __all__ = [
     "StorageOpener",
     "access_from_lines",
     "is_encrypted",
+    "parse_levels",
     "parse_server_config",
     "parse_storages",
     "read_server_config",

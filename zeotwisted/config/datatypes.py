@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 from ZConfig import datatypes
 
 from zeotwisted.access import parse_names
 from zeotwisted.arguments import LONGEST_PATH, Address, ArgumentError, check_host, check_socket_path
 from zeotwisted.protocol import MAX_FRAME
+
+from .loglevels import parse_levels
 
 __all__ = [
     "Address",
@@ -23,6 +26,7 @@ __all__ = [
     "client_names",
     "connection_address",
     "duration_or_none",
+    "log_levels",
     "message_size",
     "protocol_version",
     "queue_bytes",
@@ -151,6 +155,10 @@ def at_stop(text: str) -> str:
     if text not in ("interrupt", "wait"):
         raise ValueError(f"{text!r} cannot be done; write interrupt or wait")
     return text
+
+
+def log_levels(text: str) -> Mapping[str, str]:
+    return parse_levels(text)
 
 
 def seconds(text: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from .access import AccessMistake, AccessReader
 from .listeners import Listener, TLSMistake, listeners_from
 from .loader import ConfigurationError, Loader
 from .logfiles import unwritable_logs
+from .loglevels import parse_levels
 from .reactors import own_reactor
 from .settings import server_settings
 
@@ -55,6 +56,8 @@ class ServerConfig:
     :ivar listeners: where the server listens; at least one place.
     :ivar settings: the values of `settings.server_settings`, by their attributes.
     :ivar eventlog: a function that sets up logging, or None if no logging is configured.
+    :ivar log_json: write the daemon's own log as lines of JSON.
+    :ivar log_levels: see `loglevels.parse_levels`.
     :ivar access: the roles of clients, or None if every client may do everything.
     """
 
@@ -64,6 +67,8 @@ class ServerConfig:
     pid_filename: str | None = None
     eventlog: Callable[[], Any] | None = None
     access: Access | None = None
+    log_json: bool = False
+    log_levels: Mapping[str, str] = field(default_factory=lambda: parse_levels("info"))
 
 
 def read_server_config(path: StoragePath) -> ServerConfig:
@@ -119,6 +124,8 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
         pid_filename=zeo.pid_filename,
         eventlog=config.eventlog,
         access=of_server,
+        log_json=zeo.log_json,
+        log_levels=zeo.log_level,
     )
 
 
