@@ -16,6 +16,7 @@ from ..commit import CommitLog, Phase, ServerTransaction
 from ..floods import Kind
 from ..storage import ServedStorage
 from ..turns import Turns
+from .credlogin import CredLogin
 from .iterators import Iterators
 from .logins import Logins
 from .peer import Gone, Peer
@@ -65,7 +66,7 @@ class ServerConnection:
         self.storages = storages
         self.logins = logins
         self.access = access
-        self.login: Login | None = None
+        self.login: Login | CredLogin | None = None
         self.identity = ANONYMOUS
         self.roles = frozenset({Role.NONE})
         self.where = self.label = peer.label
