@@ -52,11 +52,14 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "storageserver.floods": (),
     "storageserver.turns": (),
     "storageserver.options": ("arguments", "protocol", "storageserver.arguments"),
-    "storageserver.storage": (*_COMMON, "storageserver.floods", "storageserver.options"),
-    "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.storage")
-    + ("storageserver.turns",),
+    "storageserver.limits": ("storageserver.options",),
+    "storageserver.storage": (*_COMMON, "storageserver.floods", "storageserver.limits")
+    + ("storageserver.options",),
+    "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.limits")
+    + ("storageserver.storage", "storageserver.turns"),
     "storageserver.connections": (*_COMMON, "storageserver.commit", "storageserver.floods")
-    + ("storageserver.options", "storageserver.storage", "storageserver.turns"),
+    + ("storageserver.limits", "storageserver.options", "storageserver.storage")
+    + ("storageserver.turns",),
 }
 
 #: What is not ours, and may not be imported.

@@ -19,6 +19,9 @@ __all__ = [
     "binding_address",
     "cache_size",
     "connection_address",
+    "count",
+    "duration",
+    "memory_size",
     "message_size",
     "protocol_version",
     "queue_bytes",
@@ -105,6 +108,20 @@ def queue_size(text: str) -> int:
     return int(number)
 
 
+def count(text: str) -> int:
+    number = _number(int, text)
+    if number is None or number < 1:
+        raise ValueError(f"{text!r} is not a limit; write a whole number from 1 upwards")
+    return int(number)
+
+
+def memory_size(text: str) -> int:
+    number = _number(datatypes.stock_datatypes["byte-size"], text)
+    if number is None or number < SMALLEST_MESSAGE_LIMIT:
+        raise ValueError(f"{text!r} is not a limit; write a size of 64KB or more, such as 500MB")
+    return int(number)
+
+
 def queue_bytes(text: str) -> int:
     number = _number(datatypes.stock_datatypes["byte-size"], text)
     if number is None or number < 0:
@@ -126,6 +143,13 @@ def timeout(text: str) -> float:
             f"{text!r} is not a timeout; write a number of seconds above 0, "
             "or leave it out for no timeout"
         )
+    return number
+
+
+def duration(text: str) -> float:
+    number = _number(float, text)
+    if number is None or number <= 0:
+        raise ValueError(f"{text!r} is not a length of time; write a number of seconds above 0")
     return number
 
 

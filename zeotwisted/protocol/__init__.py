@@ -29,6 +29,7 @@ from .session import (
     Session,
     StatusRequested,
     WireError,
+    refusal,
 )
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "methods",
     "numbers",
     "plain",
+    "refusal",
     "split",
     "stored",
     "with_entry",

@@ -41,6 +41,7 @@ __all__ = [
     "State",
     "StatusRequested",
     "WireError",
+    "refusal",
 ]
 
 #: The version of ZEO 5 and 6.
@@ -56,6 +57,14 @@ _UNREGISTERED_LIMIT = 4096
 
 #: Default limit in bytes for frames after `Session.registered`.
 DEFAULT_LIMIT = 2**30
+
+#: The beginning of what a server sends in place of its announcement if it refuses a connection; the
+#: reason follows. To a client of ZEO, this is a version that it does not know, and it logs all of
+#: it.
+_REFUSAL = b"Z0 refused: "
+
+#: How many bytes of a reason are sent.
+_LONGEST_REASON = 500
 
 _LOAD_BEFORE = SERVER_CALLS["loadBefore"]
 
@@ -199,6 +208,9 @@ class ClientHandshake:
         return None
 
     def received(self, frame: bytes) -> tuple[Input, bytes, bytes]:
+        if frame.startswith(_REFUSAL):
+            reason = frame[len(_REFUSAL) :].decode("utf-8", "replace")
+            raise WireError(f"the server accepts no connection: {reason}")
         letter, version = frame[:1], frame[1:]
         # Versions are compared as byte strings, as in stock clients. The lower one is used, so that
         # a client can connect to a server that announces a newer version.
@@ -210,6 +222,11 @@ class ClientHandshake:
             )
         protocol = b"M6" if version == EXTENDED else letter + version
         return Input.VERSION, protocol, protocol
+
+
+def refusal(reason: str) -> bytes:
+    """Return the frame for a client that is refused before the handshake."""
+    return encode_frame(_REFUSAL + reason.encode("utf-8", "replace")[:_LONGEST_REASON])
 
 
 def _quoted(data: bytes) -> str:
@@ -263,6 +280,11 @@ class Session:
         opening = handshake.opening()
         if opening is not None:
             self.greeting = encode_frame(opening)
+
+    @property
+    def incomplete(self) -> int:
+        """How many bytes of a message that has not arrived completely are in memory."""
+        return self._frames.incomplete
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """Yield the events that `data` completes, in the order of the wire.

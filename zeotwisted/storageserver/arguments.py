@@ -24,6 +24,10 @@ from zeotwisted.protocol import MAX_FRAME
 __all__ = ["LISTEN", "SERVER_OPTIONS", "STORAGE_SERVER"]
 
 
+#: The lowest limit for bytes: a message of a blob has to fit.
+_FEWEST_BYTES = 2**16
+
+
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise Wrong
@@ -44,6 +48,12 @@ def _version(value: Any) -> int:
 
 def _message_size(value: Any) -> int:
     if not 0 < size(value) <= MAX_FRAME:
+        raise Wrong
+    return size(value)
+
+
+def _some_bytes(value: Any) -> int:
+    if size(value) < _FEWEST_BYTES:
         raise Wrong
     return size(value)
 
@@ -77,6 +87,8 @@ def _endpoint(value: Any) -> Any:
 
 _FLAG = "True or False"
 _SECONDS = "a number of seconds, such as 300"
+_COUNT = "a number, 1 or more"
+_BYTES = "a number of bytes from 2**16 upwards, such as 32 * 1024**2"
 
 #: The fields of `zeotwisted.storageserver.options.ServerOptions`.
 SERVER_OPTIONS: Table = {
@@ -91,6 +103,13 @@ SERVER_OPTIONS: Table = {
     "message_limit": Rule(_message_size, "a number of bytes below 2**32, such as 2**30"),
     "spool_dir": Rule(optional(existing_folder), "the path of a folder"),
     "register_timeout": Rule(_more_than_none, _SECONDS),
+    "register_bytes": Rule(_some_bytes, _BYTES),
+    "connection_limit": Rule(optional(_count), f"{_COUNT}, or None"),
+    "address_limit": Rule(optional(_count), f"{_COUNT}, or None"),
+    "unregistered_limit": Rule(optional(_count), f"{_COUNT}, or None"),
+    "message_memory": Rule(_some_bytes, _BYTES),
+    "send_limit": Rule(_some_bytes, _BYTES),
+    "send_memory": Rule(_some_bytes, _BYTES),
     "client_timeout": Rule(longest_silence, f"{_SECONDS}, or 0 for ever"),
 }
 

@@ -48,6 +48,8 @@ class Kind(Enum):
     CALL = ("calls that failed", 10)
     COMMIT = ("commits that failed", 10)
     PACK = ("packs", 10)
+    REFUSED = ("connections that were refused", 5)
+    LIMIT = ("limits that were reached", 5)
     LOCK = ("waits for the commit lock", 20)
 
     def __init__(self, things: str, limit: int) -> None:

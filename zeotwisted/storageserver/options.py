@@ -46,6 +46,24 @@ class ServerOptions:
     spool_dir: str | None = None
     #: How long (seconds) a connection may take to register for a storage.
     register_timeout: float = 30.0
+    #: How many bytes a connection may send before it has registered for a storage.
+    register_bytes: int = 64 * 1024
+    #: How many connections there may be. None: a half of the file descriptors of the process.
+    connection_limit: int | None = None
+    #: How many of them may come from one address. Unix sockets are one address, and so are the IPv6
+    #: addresses of one /64 network. None: a half of all.
+    address_limit: int | None = None
+    #: How many of them may be connections that have not registered for a storage. None: a half of
+    #: all.
+    unregistered_limit: int | None = None
+    #: How much memory (bytes) messages may take that have not arrived completely. If all clients
+    #: together exceed it, the one that holds the most is disconnected. At least `message_limit`.
+    message_memory: int = 2**30
+    #: How many bytes may wait for a client that does not take what it is sent.
+    send_limit: int = 256 * 1024 * 1024
+    #: How many bytes may wait for all such clients together. After that, the client for which the
+    #: most bytes wait is disconnected.
+    send_memory: int = 2**30
     #: How long (seconds) a registered client may be silent. After that it is disconnected, and its
     #: transaction is aborted. Before that the server sends it a ping, which it answers. ZEO's
     #: clients do not answer a ping; they have at least 150 seconds. 0 or None: no limit.

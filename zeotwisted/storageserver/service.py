@@ -22,6 +22,7 @@ from zeotwisted.reactor import handle_signals
 
 from .arguments import LISTEN, STORAGE_SERVER
 from .connections import StorageServerFactory
+from .limits import Limits
 from .options import ServerOptions
 from .storage import CommitThread, ServedStorage, Threads, check_servable
 
@@ -62,7 +63,9 @@ class StorageServer(MultiService):
         self.options = options or ServerOptions()
         #: The served storages by name, while the server runs.
         self.served: dict[str, ServedStorage] = {}
-        self.factory = StorageServerFactory(self.served, self.options, reactor)
+        #: What clients may have, and how much of it they have.
+        self.limits = Limits(self.options, reactor)
+        self.factory = StorageServerFactory(self.served, self.options, reactor, self.limits)
         self._pools: list[ThreadPool | CommitThread] = []
 
     def addresses(self) -> list[Any]:

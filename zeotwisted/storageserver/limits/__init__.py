@@ -1,0 +1,28 @@
+"""What clients may have, each of them and all together, and how much of it they have.
+
+`limits` has all limits of a server. A `budget` counts one thing; `shares` counts memory that is
+filled before anyone can refuse, and finds the client that has to give way. `connections` decides
+which connections are let in. `descriptors` divides the file descriptors of the process.
+Rule: this room only counts. The rooms that hold something take it from a budget, and give it back
+when it is gone.
+"""
+
+from __future__ import annotations
+
+from .budget import Budget, LimitReached, Usage
+from .connections import Admission
+from .descriptors import raise_descriptors
+from .hosts import host_of
+from .limits import Limits
+from .shares import Shares
+
+__all__ = [
+    "Admission",
+    "Budget",
+    "LimitReached",
+    "Limits",
+    "Shares",
+    "Usage",
+    "host_of",
+    "raise_descriptors",
+]
