@@ -32,6 +32,7 @@ from zeotwisted.protocol.session import (
     Session,
 )
 from zeotwisted.storageserver.connections import StorageServerFactory
+from zeotwisted.storageserver.limits import Limits
 from zeotwisted.storageserver.options import ServerOptions
 from zeotwisted.storageserver.storage import ServedStorage, Threads
 
@@ -110,8 +111,9 @@ class Server:
         threads = Threads(
             self.clock, self.reactor.call_from_thread, self.commits.run, self.slow.run
         )
-        self.served = ServedStorage("1", self.storage, settings, threads)
-        self.factory = StorageServerFactory({"1": self.served}, settings, self.clock)
+        self.limits = Limits(settings, self.clock)
+        self.served = ServedStorage("1", self.storage, settings, threads, self.limits)
+        self.factory = StorageServerFactory({"1": self.served}, settings, self.clock, self.limits)
 
     def client(self, register: bool = True, protocol: bytes = b"") -> PuppetClient:
         """Return a client, registered unless told otherwise.

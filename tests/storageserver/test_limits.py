@@ -25,7 +25,7 @@ from .test_hostile import still_serves
 
 
 def usage(server: Server, key: str) -> Usage:
-    return server.factory.clients.limits.report()[key]
+    return server.limits.report()[key]
 
 
 # Connections.

@@ -110,6 +110,12 @@ SERVER_OPTIONS: Table = {
     "message_memory": Rule(_some_bytes, _BYTES),
     "send_limit": Rule(_some_bytes, _BYTES),
     "send_memory": Rule(_some_bytes, _BYTES),
+    "spool_memory": Rule(size, _BYTES),
+    "spool_limit": Rule(_some_bytes, _BYTES),
+    "disk_reserve": Rule(size, "a number of bytes, such as 256 * 1024**2, or 0"),
+    "file_limit": Rule(optional(_count), f"{_COUNT}, or None"),
+    "transaction_limit": Rule(_some_bytes, _BYTES),
+    "operation_limit": Rule(_count, _COUNT),
     "client_timeout": Rule(longest_silence, f"{_SECONDS}, or 0 for ever"),
 }
 

@@ -104,6 +104,7 @@ class StorageServer(MultiService):
                     self._commit_thread(storage_id),
                     slow,
                 ),
+                self.limits,
             )
             self._log.info("serving {name} as {id!r}", name=storage.getName(), id=storage_id)
         try:

@@ -28,8 +28,9 @@ def test_soft_limit_is_raised(soft: int, hard: int) -> None:
 def test_some_are_left(number: int) -> None:
     share = allot(number)
     assert min(share) > 0
+    assert share.files > share.connections // 2 * 2
     assert sum(share) <= max(number, 128) - 64
 
 
 def test_usual_limit() -> None:
-    assert allot(1024) == (480, 240, 120)
+    assert allot(1024) == (288, 384, 96)

@@ -10,10 +10,16 @@ from typing import IO, Any
 
 from zeotwisted.files import known_folder
 
+from ..limits import LimitReached, TransactionLimits
+
 __all__ = ["Spool"]
 
 #: Default number of bytes that a spool keeps in memory.
 _IN_MEMORY = 4 * 1024 * 1024
+
+#: A spool may keep this number of bytes in memory even if all spools together take too much, so
+#: that small transactions never wait for the disk.
+_ALWAYS = 64 * 1024
 
 
 def _temporary_file(folder: str) -> IO[bytes]:
@@ -28,10 +34,20 @@ class Spool:
 
     :param directory: the folder of the file; None for the system's folder for temporary files.
     :param in_memory: how many bytes to keep in memory.
+    :param limits: what all spools may take together; None for no limits.
     """
 
-    def __init__(self, directory: str | None = None, in_memory: int = _IN_MEMORY) -> None:
-        self._folder = known_folder(directory or tempfile.gettempdir())
+    def __init__(
+        self,
+        directory: str | None = None,
+        in_memory: int = _IN_MEMORY,
+        limits: TransactionLimits | None = None,
+    ) -> None:
+        self._path = directory or tempfile.gettempdir()
+        self._folder = known_folder(self._path)
+        self._limits = limits or TransactionLimits.unlimited()
+        # How many bytes of the limit of the disk this spool has taken.
+        self._on_disk = 0
         self._in_memory = in_memory
         self._recent: list[tuple[Any, ...]] = []
         self._recent_size = 0
@@ -47,22 +63,43 @@ class Spool:
         """Add `entry`, which takes about `size` bytes.
 
         :raises OSError: the file cannot be written, as on a full disk. The entry is not added.
+        :raises LimitReached: all spools together take too much. The entry is not added.
         """
         self._recent.append(entry)
-        if self._recent_size + size > self._in_memory:
+        after = self._recent_size + size
+        memory = self._limits.memory
+        if after > self._in_memory or (after > _ALWAYS and not memory.fits(size)):
+            if after <= self._in_memory:
+                memory.strike()
             try:
-                self._spill()
-            except OSError:
+                self._spill(after)
+            except (OSError, LimitReached):
                 self._recent.pop()
                 raise
-            self._recent.clear()
-            self._recent_size = 0
+            self._forget_recent()
         else:
-            self._recent_size += size
+            self._recent_size = after
+            memory.add(size)
 
-    def _spill(self) -> None:
+    def _forget_recent(self) -> None:
+        self._recent.clear()
+        self._limits.memory.add(-self._recent_size)
+        self._recent_size = 0
+
+    def _open(self) -> IO[bytes]:
+        self._limits.files.take("there are too many long transactions at the same time")
+        try:
+            return self._folder.use(_temporary_file)
+        except BaseException:
+            self._limits.files.add(-1)
+            raise
+
+    def _spill(self, size: int) -> None:
         if self._file is None:
-            self._file = self._folder.use(_temporary_file)
+            self._file = self._open()
+        self._limits.reserve.check(self._file.fileno(), size, self._path)
+        self._limits.disk.take("transactions take too much room on the server's disk", size)
+        self._on_disk += size
         self._file.seek(self._file_size)
         try:
             for entry in self._recent:
@@ -86,9 +123,11 @@ class Spool:
 
     def close(self) -> None:
         """Remove the entries and the file."""
-        self._recent.clear()
-        self._recent_size = 0
+        self._forget_recent()
+        self._limits.disk.add(-self._on_disk)
+        self._on_disk = 0
         if self._file is not None:
             self._file.close()
             self._file = None
+            self._limits.files.add(-1)
         self._file_size = self._in_file = 0

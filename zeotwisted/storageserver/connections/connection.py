@@ -12,7 +12,8 @@ from ZODB.POSException import StorageTransactionError
 from zeotwisted.protocol import Broadcast
 
 from ..commit import CommitLog, Phase, ServerTransaction
-from ..floods import Kind
+from ..floods import Kind, brief
+from ..limits import LimitReached
 from ..storage import ServedStorage
 from ..turns import Turns
 from .iterators import Iterators
@@ -120,6 +121,12 @@ class ServerConnection:
         if transaction is None or transaction.phase is not Phase.COLLECTING:
             return False
         transaction.fail(error)
+        if isinstance(error, LimitReached) and self.admit(Kind.LIMIT):
+            self._log.warn(
+                "({label}) a limit of its transaction is reached: {error}",
+                label=self.label,
+                error=brief(error),
+            )
         return True
 
     async def lost(self, is_told: bool = False) -> None:

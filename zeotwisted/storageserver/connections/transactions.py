@@ -8,9 +8,14 @@ from typing import Any
 from ZODB.POSException import StorageTransactionError
 
 from ..commit import ServerTransaction
+from ..limits import LimitReached
 from ..storage import metadata
 from .connection import ServerConnection
 from .peer import Answer
+
+#: How many bytes user, description and extension of a transaction may have. A FileStorage takes
+#: 65535 bytes of each.
+_LONGEST_METADATA = 2**18
 
 
 def remote_tpc_begin(
@@ -27,7 +32,19 @@ def remote_tpc_begin(
     if isinstance(status, bytes):
         status = status.decode("ascii", "replace")
     about = metadata.Metadata(user, description, extension)
+    too_long = _length(about) > _LONGEST_METADATA
+    if too_long:
+        about = metadata.Metadata("", "", {})
     client.transaction = ServerTransaction(id, client, client.served, about, tid, status)
+    if too_long:
+        raise LimitReached(
+            "user, description and extension of the transaction have more than "
+            f"{_LONGEST_METADATA} bytes"
+        )
+
+
+def _length(about: metadata.Metadata) -> int:
+    return len(about.user) + len(about.description) + len(about.extension_bytes)
 
 
 def remote_storea(

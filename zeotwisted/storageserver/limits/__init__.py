@@ -2,7 +2,8 @@
 
 `limits` has all limits of a server. A `budget` counts one thing; `shares` counts memory that is
 filled before anyone can refuse, and finds the client that has to give way. `connections` decides
-which connections are let in. `descriptors` divides the file descriptors of the process.
+which connections are let in. `transactions` has what transactions take before they are voted.
+`descriptors` divides the file descriptors of the process.
 Rule: this room only counts. The rooms that hold something take it from a budget, and give it back
 when it is gone.
 """
@@ -15,6 +16,7 @@ from .descriptors import raise_descriptors
 from .hosts import host_of
 from .limits import Limits
 from .shares import Shares
+from .transactions import TransactionLimits
 
 __all__ = [
     "Admission",
@@ -22,6 +24,7 @@ __all__ = [
     "LimitReached",
     "Limits",
     "Shares",
+    "TransactionLimits",
     "Usage",
     "host_of",
     "raise_descriptors",

@@ -11,6 +11,7 @@ from .budget import Budget, Usage
 from .connections import Admission
 from .descriptors import allot, descriptor_limit
 from .shares import Shares
+from .transactions import DiskReserve, TransactionLimits
 
 __all__ = ["Limits"]
 
@@ -22,6 +23,7 @@ class Limits:
     :ivar admission: which connections are let in.
     :ivar messages: the bytes of messages that have not arrived completely.
     :ivar unsent: the bytes that clients have not taken from the server.
+    :ivar transactions: what transactions and blobs take before they are voted.
     """
 
     def __init__(
@@ -40,6 +42,15 @@ class Limits:
         memory = max(options.message_memory, options.message_limit)
         self.messages: Shares[Any] = Shares(self._budget("message-memory", memory))
         self.unsent: Shares[Any] = Shares(self._budget("send-memory", options.send_memory))
+
+        self.transactions = TransactionLimits(
+            memory=self._budget("spool-memory", options.spool_memory),
+            disk=self._budget("spool-limit", options.spool_limit),
+            files=self._budget("file-limit", options.file_limit or share.files),
+            size=self._budget("transaction-limit", options.transaction_limit),
+            operations=self._budget("operation-limit", options.operation_limit),
+            reserve=DiskReserve(self._budget("disk-reserve", options.disk_reserve)),
+        )
 
     def _budget(self, key: str, most: int) -> Budget:
         budget = self._budgets[key] = Budget(key, most)

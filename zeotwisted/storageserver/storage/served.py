@@ -20,6 +20,7 @@ from zope.interface import implementer, providedBy
 from zeotwisted.protocol import Broadcast
 
 from ..floods import Kind
+from ..limits import Limits
 from ..options import ServerOptions
 from .changes import read_changes, starts_anywhere
 from .commitlock import CommitLock
@@ -91,6 +92,7 @@ class ServedStorage:
 
     :param storage_id: the name under which clients register for the storage.
     :param storage: provides ZODB.interfaces.IStorage.
+    :param limits: what clients may have; None to make the limits of `options`.
     """
 
     _log = Logger()
@@ -101,7 +103,9 @@ class ServedStorage:
         storage: Any,
         options: ServerOptions,
         threads: Threads,
+        limits: Limits | None = None,
     ) -> None:
+        self.limits = limits or Limits(options, threads.clock)
         self.storage_id = storage_id
         #: A unique name of this served storage. It does not depend on the server's address.
         self.instance = uuid4().hex
