@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 from zeotwisted.storageserver.connections.connection import ServerConnection
 from zeotwisted.storageserver.connections.history import remote_history
+from zeotwisted.storageserver.connections.iterators import Iterators
 from zeotwisted.storageserver.connections.registration import remote_register
+from zeotwisted.storageserver.limits import Limits
+from zeotwisted.storageserver.options import ServerOptions
 from zeotwisted.storageserver.turns import Turns
 
 MANY = 20_000
@@ -86,6 +90,7 @@ class _Served:
 
     read_only = False
     storage = None
+    limits = Limits(ServerOptions(), Clock())
 
     def __init__(self) -> None:
         self.first: Deferred[None] = Deferred()
@@ -118,10 +123,10 @@ def test_slow_calls_of_a_client_are_all_answered() -> None:
     assert len(answers) == served.calls == 900
 
 
-def test_a_client_that_leaves_with_slow_calls_waiting() -> None:
+def test_a_client_that_leaves_with_slow_calls_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     connection, served, answers = _waiting_calls(900)
     closed: list[bool] = []
-    connection.iterators.close = lambda: closed.append(True)  # type: ignore[method-assign]
+    monkeypatch.setattr(Iterators, "close", lambda self: closed.append(True))
     released = Deferred.fromCoroutine(connection.lost())
     assert not closed
     served.first.callback(None)

@@ -76,6 +76,16 @@ class ServerOptions:
     #: How many files of long transactions and of blobs may be open. None: four tenths of the file
     #: descriptors of the process.
     file_limit: int | None = None
+    #: How many iterators of clients may have a file open. None: a tenth of the file descriptors of
+    #: the process. Past it, clients have equal shares. The others are opened again for their next
+    #: use.
+    iterator_files: int | None = None
+    #: How many iterators clients may have. Past it, clients have equal shares, and those that they
+    #: have not used for the longest time are removed.
+    iterator_limit: int = 200_000
+    #: How long (seconds) an iterator that is not used keeps its file open. The next use opens it
+    #: again.
+    iterator_timeout: float = 60.0
     #: How long (bytes) a transaction may be, with its blobs.
     transaction_limit: int = 16 * 2**30
     #: How many operations a transaction may have.

@@ -16,7 +16,7 @@ from ..floods import Kind, brief
 from ..limits import LimitReached
 from ..storage import ServedStorage
 from ..turns import Turns
-from .iterators import Iterators
+from .iteration import Iteration
 from .peer import Gone, Peer
 from .uploads import BlobUpload
 
@@ -34,7 +34,8 @@ class ServerConnection:
     :ivar is_labelled: whether the client has given itself a label.
     :ivar read_only: whether the client may not write.
     :ivar registered: the storage that the client has registered for, or None.
-    :ivar iterators: the client's iterators over transactions; set by the registration.
+    :ivar iteration: the client's iterators over transactions; set by the registration.
+    :ivar slow: a lock, so that one client uses one thread at a time for its slow calls.
     :ivar downloads: a lock, so that one blob is sent to the client at a time.
     :ivar transaction: the client's transaction until it is finished or aborted, or None.
     :ivar upload: the blob that the client is sending, or None.
@@ -42,7 +43,7 @@ class ServerConnection:
 
     _log = Logger()
 
-    iterators: Iterators
+    iteration: Iteration
 
     def __init__(self, peer: Peer, storages: Mapping[str, ServedStorage]) -> None:
         self.peer = peer
@@ -54,8 +55,7 @@ class ServerConnection:
         self.downloads = Turns()
         self.transaction: ServerTransaction | None = None
         self.upload: BlobUpload | None = None
-        # A lock, so that one client uses one thread at a time for its slow calls.
-        self._slow = Turns()
+        self.slow = Turns()
 
     @property
     def gone(self) -> bool:
@@ -78,7 +78,7 @@ class ServerConnection:
 
         Return a Deferred of its result.
         """
-        return self._slow.run(self._run_slow, function, *args)
+        return self.slow.run(self._run_slow, function, *args)
 
     def _run_slow(self, function: Callable[..., Any], *args: Any) -> Any:
         # Skip the calls that a client that is gone has left in the queue.
@@ -144,8 +144,8 @@ class ServerConnection:
         if self.transaction is not None:
             await self.transaction.abort()
             self.transaction = None
-        # Wait for the slow calls: one of them may be using an iterator.
-        await self._slow.run(self.iterators.close)
+        # This waits for the slow calls: one of them may be using an iterator.
+        await self.iteration.close()
 
     def _log_end(self) -> None:
         transaction = self.transaction

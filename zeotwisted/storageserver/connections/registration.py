@@ -7,7 +7,7 @@ from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
 from ..floods import Kind
 from .connection import ServerConnection
-from .iterators import Iterators
+from .iteration import Iteration
 
 _log = Logger()
 
@@ -25,7 +25,7 @@ def remote_register(
         raise ReadOnlyError(f"storage {storage_id!r} is served read-only")
     client.read_only = bool(read_only) or served.read_only
     client.registered = served
-    client.iterators = Iterators(served.storage)
+    client.iteration = Iteration(served, client.slow)
     client.peer.registered()
     _log.debug("({label}) uses storage {id!r}", label=client.label, id=storage_id)
     return served.register(client)

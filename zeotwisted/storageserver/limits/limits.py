@@ -10,6 +10,7 @@ from ..options import ServerOptions
 from .budget import Budget, Usage
 from .connections import Admission
 from .descriptors import allot, descriptor_limit
+from .iterators import IteratorLimits
 from .shares import Shares
 from .transactions import DiskReserve, TransactionLimits
 
@@ -24,6 +25,7 @@ class Limits:
     :ivar messages: the bytes of messages that have not arrived completely.
     :ivar unsent: the bytes that clients have not taken from the server.
     :ivar transactions: what transactions and blobs take before they are voted.
+    :ivar iterators: how many iterators clients may have.
     """
 
     def __init__(
@@ -50,6 +52,11 @@ class Limits:
             size=self._budget("transaction-limit", options.transaction_limit),
             operations=self._budget("operation-limit", options.operation_limit),
             reserve=DiskReserve(self._budget("disk-reserve", options.disk_reserve)),
+        )
+
+        self.iterators = IteratorLimits(
+            self._budget("iterator-files", options.iterator_files or share.iterators),
+            self._budget("iterator-limit", options.iterator_limit),
         )
 
     def _budget(self, key: str, most: int) -> Budget:

@@ -125,7 +125,8 @@ class ServedStorage:
         #: Does the loads in threads; None if the storage is fast enough for the reactor's thread.
         self.loads = None if answers_at_once(storage) else Loads(storage, threads.in_thread)
         self._packs = 0
-        self._clock = threads.clock
+        #: The reactor, for timers.
+        self.clock = threads.clock
         # In the order of registration. A dict, because a list would be slow to remove from.
         self._listeners: dict[Listener, None] = {}
         # The listeners with queued broadcasts that are not sent yet.
@@ -222,7 +223,7 @@ class ServedStorage:
             age = _AGE if starts_anywhere(self.storage) else 0.0
         if not age or tid == z64:
             return False
-        return bool(self._clock.seconds() - TimeStamp(tid).timeTime() <= age)
+        return bool(self.clock.seconds() - TimeStamp(tid).timeTime() <= age)
 
     def read_changes(self, after: bytes, last: bytes) -> tuple[bytes, bytes] | None:
         """Return `last`, and the joined oids that were changed after the tid `after`, up to `last`.
