@@ -21,6 +21,7 @@ from ZODB.MappingStorage import MappingStorage
 from zeotwisted.clientstorage.calls.waiter import Waiter
 from zeotwisted.clientstorage.records.loads import into_cache
 from zeotwisted.clientstorage.storage import ClientStorage
+from zeotwisted.protocol.capabilities import TID_AT_VOTE, Capabilities
 from zeotwisted.protocol.methods import CLIENT_CALLS
 from zeotwisted.protocol.session import (
     Called,
@@ -122,7 +123,7 @@ class Server:
         """
         client = PuppetClient(self, protocol)
         if register:
-            client.ask("register", "1", False)
+            client.register()
         return client
 
 
@@ -152,6 +153,12 @@ class PuppetClient:
         self._ids = iter(range(1, 1_000_000))
         self._receive()
         self.protocol.dataReceived(self._session.greeting)
+
+    def register(self, read_only: bool = False) -> bytes:
+        """Exchange capabilities and register; return the server's last tid."""
+        if self._session.protocol == b"M6":
+            self.ask("capabilities", "1", {TID_AT_VOTE: {}})
+        return self.ask("register", "1", read_only)
 
     def _receive(self) -> list[Any]:
         data = self.transport.value()
@@ -280,7 +287,13 @@ class Client:
 class PuppetServer:
     """The other end of a client's protocol."""
 
-    def __init__(self, client: Client, handshake: ServerHandshake | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        handshake: ServerHandshake | None = None,
+        capabilities: Capabilities = {},  # noqa: B006 - it is not changed
+    ) -> None:
+        self.capabilities = capabilities
         _, _, factory, _, _ = client.reactor.tcpClients.pop()
         self.transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 1))
         self.protocol = factory.buildProtocol(None)
@@ -294,7 +307,11 @@ class PuppetServer:
         data = self.transport.value()
         self.transport.clear()
         for event in self._session.receive(data):
-            if type(event) is Called:
+            if type(event) is not Called:
+                continue
+            if event.call.name == "capabilities":
+                self.deliver(self._session.reply(event.id, self.capabilities))
+            else:
                 self._calls.append(event)
 
     def next(self, name: str) -> Called:

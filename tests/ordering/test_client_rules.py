@@ -277,7 +277,7 @@ def test_commit_is_seen_as_a_whole(client: Client, server: PuppetServer) -> None
     thread, voted = in_thread(storage.tpc_vote, txn)
     wait_for_call(server, "tpc_begin")
     server.next("storea")
-    server.deliver(server.answer(server.next("vote"), ([], None)))
+    server.deliver(server.answer(server.next("vote"), []))
     thread.join(5)
     assert voted == [None]
     seen: list[Any] = []
@@ -318,7 +318,7 @@ def test_object_stored_twice_is_cached_as_it_was_stored_last(
     wait_for_call(server, "tpc_begin")
     for _ in range(2):
         server._calls.pop(0)
-    server.deliver(server.answer(server.next("vote"), ([], None)))
+    server.deliver(server.answer(server.next("vote"), []))
     thread.join(5)
     thread, finished = in_thread(storage.tpc_finish, txn)
     server.deliver(server.answer(wait_for_call(server, "tpc_finish"), T1))
@@ -433,7 +433,7 @@ def test_failing_callback_of_a_commit_ends_the_connection(
     storage.tpc_begin(txn)
     thread, _ = in_thread(storage.tpc_vote, txn)
     wait_for_call(server, "tpc_begin")
-    server.deliver(server.answer(server.next("vote"), ([], None)))
+    server.deliver(server.answer(server.next("vote"), []))
     thread.join(5)
 
     def callback(tid: bytes) -> None:

@@ -58,6 +58,7 @@ class Wire:
         self._session = Session(ServerHandshake())
         self._calls = []
         self._socket.sendall(self._session.greeting)
+        self.send(self.answer(self.call("capabilities"), {}))
         id = self.call("register")
         self._session.registered()
         self.send(self.answer(id, T0))

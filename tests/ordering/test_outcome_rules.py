@@ -9,6 +9,8 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.MappingStorage import MappingStorage
 from ZODB.utils import newTid, z64
 
+from zeotwisted.protocol.capabilities import TID_AT_VOTE
+
 from .puppets import OID_A, OID_B, Server
 
 
@@ -16,7 +18,7 @@ def test_vote_tells_the_tid_that_the_transaction_gets() -> None:
     client = Server().client()
     client.begin(1, OID_A)
     _, tid = client.ask("vote", 1)
-    assert client.ask("get_info")["tid_at_vote"] is True
+    assert TID_AT_VOTE in client.protocol._connection.capabilities
     assert client.ask("tpc_finish", 1) == tid
     assert client.ask("tpc_outcome", tid, OID_A) is True
     assert client.ask("tpc_outcome", newTid(tid), OID_A) is False
@@ -40,8 +42,8 @@ def test_storage_that_chooses_tids_itself() -> None:
 
     client = Server(Elsewhere()).client()
     client.begin(1, OID_A)
-    assert client.ask("get_info")["tid_at_vote"] is False
-    assert client.ask("vote", 1) == ((), None)
+    assert not client.protocol._connection.capabilities
+    assert client.ask("vote", 1) == ()
 
 
 def test_tids_go_forward_when_others_use_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from zeotwisted.protocol import methods
-from zeotwisted.protocol.methods import CLIENT_CALLS, SERVER_CALLS, BadArguments
+from zeotwisted.protocol.methods import CLIENT_CALLS, SERVER_CALLS, BadArguments, Call
+from zeotwisted.protocol.roles import ALL_ROLES, Role, expanded
 
 from . import examples
 
@@ -35,6 +36,16 @@ KINDS: dict[str, tuple[list[Any], list[Any]]] = {
     "mapping_or_none": ([{}, None], [(), 0]),
     "oids": ([(), [], (OID,), [OID, OID]], [None, OID, {OID}, (b"x",), [None]]),
     "few_oids": ([(OID,), [OID] * 1000], [(), [], (OID,) * 1001, None, OID, (b"x",), [None]]),
+    "capabilities": (
+        [
+            {},
+            {"a": {}, "b": {"c": (1, {"d": b"e"})}},
+            {"a" * 100: {}},
+            {str(n): {} for n in range(100)},
+        ],
+        [None, (), {"a": None}, {"a": ()}, {b"a": {}}, {"a": {b"b": 1}}, {1: {}}, {"a" * 101: {}}]
+        + [{str(n): {} for n in range(101)}],
+    ),
     "integers": ([(), [], (1,), [1, 2]], [None, 1, ("x",), [1.0], [True]]),
 }
 
@@ -88,7 +99,6 @@ def test_pushes(name: str) -> None:
     args = () if name in examples.EXTENSIONS else examples.PUSHES[name]
     call.check(args)
     assert call.oneway
-    assert not call.writes
     with pytest.raises(BadArguments):
         call.check(args[:-1] if args else (None,))
     for index in range(len(args)):
@@ -108,17 +118,42 @@ def test_the_calls_are_those_of_a_stock_server() -> None:
     assert set(CLIENT_CALLS) - examples.EXTENSIONS == set(Protocol.client_methods)
 
 
-def test_calls_that_write() -> None:
-    assert {name for name, call in SERVER_CALLS.items() if call.writes} == {
+#: The role that each call needs.
+ROLES = {
+    Role.NONE: {
+        "capabilities",
+        "register",
+        "get_info",
+        "lastTransaction",
+        "server_status",
+        "ping",
+        "set_client_label",
+    },
+    Role.READ: {
+        "getInvalidations",
+        "loadBefore",
+        "loadManyBefore",
+        "loadSerial",
+        "getTid",
+        "history",
+        "record_iternext",
+        "sendBlob",
+        "undoLog",
+        "undoInfo",
+        "iterator_start",
+        "iterator_next",
+        "iterator_record_start",
+        "iterator_record_next",
+        "iterator_gc",
+        "tpc_outcome",
+    },
+    Role.WRITE: {
         "new_oid",
         "new_oids",
         "tpc_begin",
-        "restoreBlobEnd",
         "storea",
-        "restorea",
         "deleteObject",
         "checkCurrentSerialInTransaction",
-        "undoa",
         "storeBlobStart",
         "storeBlobChunk",
         "storeBlobEnd",
@@ -126,7 +161,33 @@ def test_calls_that_write() -> None:
         "vote",
         "tpc_finish",
         "tpc_abort",
-    }
+    },
+    Role.UNDO: {"undoa"},
+    Role.PACK: {"pack"},
+    Role.ADMINISTER: {"restorea", "restoreBlobEnd"},
+}
+
+
+def test_each_call_needs_the_role_that_it_should() -> None:
+    assert set(ROLES) == set(Role)
+    for role, names in ROLES.items():
+        assert {name for name, call in SERVER_CALLS.items() if call.role is role} == names, role
+
+
+def test_a_call_without_a_role_cannot_be_added() -> None:
+    with pytest.raises(TypeError, match="role"):
+        Call("new", (), 0, False)  # type: ignore[call-arg]
+    for call in SERVER_CALLS.values():
+        assert type(call.role) is Role, call.name
+
+
+def test_roles_include_others() -> None:
+    assert expanded(()) == {Role.NONE}
+    assert expanded({Role.READ}) == {Role.NONE, Role.READ}
+    assert expanded({Role.PACK}) == {Role.NONE, Role.PACK}
+    assert expanded({Role.WRITE}) == {Role.NONE, Role.READ, Role.WRITE}
+    assert expanded({Role.UNDO}) == {Role.NONE, Role.READ, Role.WRITE, Role.UNDO}
+    assert expanded({Role.ADMINISTER}) == ALL_ROLES == set(Role)
 
 
 def test_version_5_takes_more() -> None:

@@ -89,7 +89,7 @@ def apply(session: Session, input: Input) -> list[Any]:
     frames = {
         Input.VERSION: encode_frame(b"M5"),
         Input.STATUS: encode_frame(b"ruok"),
-        Input.REGISTER: encode(protocol, 1, 0, "register", ("1", False)),
+        Input.OPENING: encode(protocol, 1, 0, "register", ("1", False)),
         Input.CALL: encode(protocol, 2, 0, "ping", ()),
         Input.ANSWER: encode(protocol, 3, 0, ".reply", None),
         Input.ERROR: encode_frame(b"\xc1"),
@@ -119,7 +119,7 @@ def test_every_input_in_every_state(state: State, input: Input) -> None:
         assert [type(event) for event in events] == {
             Input.VERSION: [HandshakeDone],
             Input.STATUS: [StatusRequested],
-            Input.REGISTER: [Called],
+            Input.OPENING: [Called],
             Input.REGISTERED: [],
             Input.CALL: [Called],
             Input.ANSWER: [Replied],
@@ -143,7 +143,7 @@ def test_the_table_in_words() -> None:
     assert {key: value for key, value in TRANSITIONS.items() if key[1] is not i.ERROR} == {
         (s.HANDSHAKE, i.VERSION): s.UNREGISTERED,
         (s.HANDSHAKE, i.STATUS): s.CLOSED,
-        (s.UNREGISTERED, i.REGISTER): s.UNREGISTERED,
+        (s.UNREGISTERED, i.OPENING): s.UNREGISTERED,
         (s.UNREGISTERED, i.ANSWER): s.UNREGISTERED,
         (s.UNREGISTERED, i.REGISTERED): s.OPEN,
         (s.OPEN, i.CALL): s.OPEN,
@@ -277,12 +277,29 @@ both = pytest.mark.parametrize("protocol", [b"Z5", b"M5", b"M6"])
 @both
 def test_a_call_before_register(protocol: bytes) -> None:
     for name, call in SERVER_CALLS.items():
-        if name == "register" or call.version > protocol[1:]:
+        if call.opening or call.version > protocol[1:]:
             continue
         session = server(State.UNREGISTERED, protocol)
         with pytest.raises(WireError, match="call while waiting for the storage"):
             list(session.receive(encode(protocol, 1, 0, name, ())))
         assert session.state is State.CLOSED
+
+
+def test_calls_of_the_opening_come_before_the_registration_only() -> None:
+    offer = ("1", {"tid-at-vote": {}})
+    session = server(State.UNREGISTERED, b"M6")
+    (called,) = session.receive(encode(b"M6", 1, 0, "capabilities", offer))
+    assert isinstance(called, Called)
+    assert called.args == offer
+    session.registered()
+    with pytest.raises(WireError, match="call of the opening while open"):
+        list(session.receive(encode(b"M6", 2, 0, "capabilities", offer)))
+
+
+def test_version_5_has_no_capabilities() -> None:
+    session = server(State.UNREGISTERED, b"M5")
+    with pytest.raises(WireError, match="unknown call"):
+        list(session.receive(encode(b"M5", 1, 0, "capabilities", ("1", {}))))
 
 
 @both
@@ -294,7 +311,7 @@ def test_register_may_be_tried_again_until_it_succeeds(protocol: bytes) -> None:
     assert isinstance(second, Called)
     assert (first.args, second.args) == (("1", False), ("1", True))
     session.registered()
-    with pytest.raises(WireError, match="register"):
+    with pytest.raises(WireError, match="opening while open"):
         list(session.receive(encode(protocol, 3, 0, "register", ("1", True))))
     assert session.state is State.CLOSED
 

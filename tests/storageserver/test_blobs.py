@@ -127,7 +127,7 @@ def test_abort_ends_an_upload(address: Any, blobs: Path) -> None:
     peer.socket.sendall(send("tpc_begin", 2, "", "", {}))
     peer.socket.sendall(send("storeBlobStart") + send("storeBlobChunk", CONTENT))
     peer.socket.sendall(send("storeBlobEnd", b"\0" * 7 + b"\7", z64, b"data", 2))
-    resolved, _ = peer.ask("vote", 2)
+    resolved = peer.ask("vote", 2)
     assert not resolved
     peer.ask("tpc_finish", 2)
     assert len(files(blobs)) == len(before) + 1

@@ -12,7 +12,7 @@ from ZODB.utils import maxtid
 
 from zeotwisted.arguments import checked
 from zeotwisted.exceptions import ClientStorageError
-from zeotwisted.protocol import SERVER_CALLS, WireError
+from zeotwisted.protocol import SERVER_CALLS, WRITING, WireError
 from zeotwisted.reactor import OwnReactor
 
 from .arguments import STORAGE_CLIENT
@@ -29,8 +29,10 @@ Revision = tuple[bytes, bytes, "bytes | None"]
 
 #: The calls that `StorageClient.call` refuses: they belong to the connection, change the storage,
 #: or would bypass the cache.
-_NOT_FOR_CALL = {"register", "loadBefore", "loadManyBefore", "sendBlob", "tpc_outcome"} | {
-    name for name, call in SERVER_CALLS.items() if call.writes and not name.startswith("new_oid")
+_NOT_FOR_CALL = {"loadBefore", "loadManyBefore", "sendBlob", "tpc_outcome"} | {
+    name
+    for name, call in SERVER_CALLS.items()
+    if call.opening or (call.role in WRITING and not name.startswith("new_oid"))
 }
 
 #: How many records `StorageClient.prefetch` asks for at a time.

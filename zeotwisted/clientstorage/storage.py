@@ -262,7 +262,6 @@ class ClientStorage(ConflictResolvingStorage):
         :param info: what the server says about the storage.
         """
         self.protocol_version = conn.version
-        conn.tells_tids = bool(info.get("tid_at_vote"))
         self._info.connected(conn, info, self._link.target.storage_id)
         for interface in self._info.provided(with_blobs=self.blob_dir is not None):
             alsoProvides(self, interface)

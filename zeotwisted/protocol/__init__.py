@@ -1,20 +1,23 @@
 """The wire: bytes in, messages out. ``docs/reference/protocol.rst`` specifies it.
 
 `session` is one end of a connection. `framing`, `codecs` and `pickles` are the layers below it.
-`methods` lists the calls, and `bounds` limits the cost of decoding them. `errors` and `extensions`
-encode exceptions and application data. `frequent` recognises the most frequent messages.
+`methods` lists the calls with the `roles` that they need, and `bounds` limits the cost of decoding
+them. `capabilities` is what both ends agree on. `errors` and `extensions` encode exceptions and
+application data. `frequent` recognises the most frequent messages.
 Rule: nothing here does I/O, reads a clock, starts a thread or imports Twisted.
 """
 
 from __future__ import annotations
 
 from . import methods
+from .capabilities import TID_AT_VOTE, Capabilities, agreed
 from .codecs import LONG, EncodeError, MessageId
 from .extensions import EMPTY, Unreadable, described, plain, stored, with_entry
 from .framing import MAX_FRAME, FrameTooLarge, encode_frame
 from .methods import SERVER_CALLS, Call
 from .oids import are_joined, numbers, split
 from .pickles import PickleError, dumps
+from .roles import ALL_ROLES, WRITING, Role, expanded
 from .session import (
     DEFAULT_LIMIT,
     EXTENDED,
@@ -33,15 +36,19 @@ from .session import (
 )
 
 __all__ = [
+    "ALL_ROLES",
     "DEFAULT_LIMIT",
     "EMPTY",
     "EXTENDED",
     "LONG",
     "MAX_FRAME",
     "SERVER_CALLS",
+    "TID_AT_VOTE",
+    "WRITING",
     "Broadcast",
     "Call",
     "Called",
+    "Capabilities",
     "ClientHandshake",
     "EncodeError",
     "Event",
@@ -51,15 +58,18 @@ __all__ = [
     "MessageId",
     "PickleError",
     "Replied",
+    "Role",
     "ServerHandshake",
     "Session",
     "StatusRequested",
     "Unreadable",
     "WireError",
+    "agreed",
     "are_joined",
     "described",
     "dumps",
     "encode_frame",
+    "expanded",
     "methods",
     "numbers",
     "plain",

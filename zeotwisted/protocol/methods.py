@@ -7,9 +7,12 @@ in the table is an error. Arguments are checked before a storage gets them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from .bounds import FEW, Allowance
+from .capabilities import are_capabilities
+from .roles import Role
 
 __all__ = [
     "CLIENT_CALLS",
@@ -51,14 +54,17 @@ class Call(NamedTuple):
     required: int
     #: Whether the caller may send it without waiting for an answer.
     oneway: bool
-    #: Whether it is refused if the client registered as a reader.
-    writes: bool
+    #: The role that the client needs for it.
+    role: Role
     #: The first version of the protocol that has this call.
     version: bytes = b"5"
     #: How many values the message may have.
     values: int = FEW
     #: The `kinds` for version 5 if they are less strict: stock servers check nothing.
     stock_kinds: tuple[_Kind, ...] = ()
+    #: Whether it may be made only before the client has registered. Other calls may be made only
+    #: after that.
+    opening: bool = False
 
     def check(self, args: Any, extended: bool = True) -> None:
         """Check the arguments.
@@ -149,6 +155,10 @@ def few_oids(value: Any) -> bool:
     return oids(value) and 0 < len(value) <= MOST_LOADED
 
 
+def capabilities(value: Any) -> bool:
+    return are_capabilities(value)
+
+
 def integers(value: Any) -> bool:
     return type(value) in (tuple, list) and all(map(integer, value))
 
@@ -161,33 +171,39 @@ def _table(*calls: Call) -> dict[str, Call]:
     return {call.name: call for call in calls}
 
 
-def _read(name: str, *kinds: _Kind, required: int | None = None) -> Call:
-    return Call(name, kinds, len(kinds) if required is None else required, False, False)
+def _call(
+    role: Role, name: str, *kinds: _Kind, required: int | None = None, oneway: bool = False
+) -> Call:
+    return Call(name, kinds, len(kinds) if required is None else required, oneway, role)
 
 
-def _write(name: str, *kinds: _Kind, required: int | None = None, oneway: bool = False) -> Call:
-    return Call(name, kinds, len(kinds) if required is None else required, oneway, True)
+_any = partial(_call, Role.NONE)
+_read = partial(_call, Role.READ)
+_write = partial(_call, Role.WRITE)
+_undo = partial(_call, Role.UNDO)
+_pack = partial(_call, Role.PACK)
+_administer = partial(_call, Role.ADMINISTER)
+#: A call of the server's. The client does not answer it.
+_push = partial(_call, Role.NONE, oneway=True)
 
 
 def _stock(call: Call, *kinds: _Kind) -> Call:
     return call._replace(stock_kinds=kinds)
 
 
-def _push(name: str, *kinds: _Kind) -> Call:
-    return Call(name, kinds, len(kinds), True, False)
-
-
 SERVER_CALLS = _table(
-    _read("register", name, flag),
+    # The opening.
+    _any("capabilities", name, capabilities)._replace(version=b"6", opening=True),
+    _any("register", name, flag)._replace(opening=True),
     # The storage as a whole.
-    _read("get_info"),
-    _read("lastTransaction"),
+    _any("get_info"),
+    _any("lastTransaction"),
     _read("getInvalidations", tid),
-    _read("server_status"),
-    _read("ping"),
-    _push("set_client_label", text),
+    _any("server_status"),
+    _any("ping"),
+    _any("set_client_label", text, oneway=True),
     # A pack is not a commit: ZEO's tools for packing register as readers.
-    _read("pack", number, flag, required=1),
+    _pack("pack", number, flag, required=1),
     # Records.
     _read("loadBefore", oid, tid),
     _read("loadManyBefore", few_oids, tid)._replace(version=b"6", values=2 * MOST_LOADED),
@@ -203,7 +219,7 @@ SERVER_CALLS = _table(
     _read("iterator_next", integer),
     _read("iterator_record_start", integer, tid),
     _read("iterator_record_next", integer),
-    _push("iterator_gc", integers)._replace(values=_MANY),
+    _read("iterator_gc", integers, oneway=True)._replace(values=_MANY),
     # New objects.
     _write("new_oid"),
     _write("new_oids", integer, required=0),
@@ -226,7 +242,7 @@ SERVER_CALLS = _table(
         data,
         transaction,
     ),
-    _write("restorea", oid, tid, data_or_none, tid_or_none, transaction, oneway=True),
+    _administer("restorea", oid, tid, data_or_none, tid_or_none, transaction, oneway=True),
     _stock(
         _write("deleteObject", oid, tid, transaction, oneway=True),
         oid,
@@ -239,7 +255,7 @@ SERVER_CALLS = _table(
         serial,
         transaction,
     ),
-    _write("undoa", data, transaction, oneway=True),
+    _undo("undoa", data, transaction, oneway=True),
     _write("storeBlobStart", oneway=True),
     _write("storeBlobChunk", data, oneway=True),
     _stock(
@@ -257,7 +273,7 @@ SERVER_CALLS = _table(
         name,
         transaction,
     ),
-    _write("restoreBlobEnd", oid, tid, data, tid_or_none, transaction, oneway=True)._replace(
+    _administer("restoreBlobEnd", oid, tid, data, tid_or_none, transaction, oneway=True)._replace(
         version=b"6"
     ),
     _write("vote", transaction),

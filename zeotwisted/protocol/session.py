@@ -132,21 +132,21 @@ class Input(Enum):
 
     VERSION = "version"
     STATUS = "status request"
-    REGISTER = "call of register"
+    OPENING = "call of the opening"
     REGISTERED = "registration"
     CALL = "call"
     ANSWER = "answer"
     ERROR = "error"
 
 
-#: In this state, `register` is an error. Other calls and answers do not change the state.
+#: In this state, a call of the opening is an error. Other calls and answers do not change it.
 _OPEN = State.OPEN
 
 #: The next state. A pair that is not in this table is an error.
 TRANSITIONS: Mapping[tuple[State, Input], State] = {
     (State.HANDSHAKE, Input.VERSION): State.UNREGISTERED,
     (State.HANDSHAKE, Input.STATUS): State.CLOSED,
-    (State.UNREGISTERED, Input.REGISTER): State.UNREGISTERED,
+    (State.UNREGISTERED, Input.OPENING): State.UNREGISTERED,
     (State.UNREGISTERED, Input.ANSWER): State.UNREGISTERED,
     (State.UNREGISTERED, Input.REGISTERED): State.OPEN,
     (State.OPEN, Input.CALL): State.OPEN,
@@ -452,8 +452,8 @@ class Session:
         call = self._calls.get(name)
         if call is None or call.version > self._version:
             raise WireError(f"unknown call: {name[:40]!r}")
-        if self.state is not _OPEN or name == "register":
-            self._to(Input.REGISTER if name == "register" else Input.CALL)
+        if self.state is not _OPEN or call.opening:
+            self._to(Input.OPENING if call.opening else Input.CALL)
         if flag and not call.oneway:
             raise WireError(f"{name} must wait for its answer")
         try:

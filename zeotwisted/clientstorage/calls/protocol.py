@@ -21,7 +21,9 @@ from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, Protoc
 from zeotwisted.protocol import (
     DEFAULT_LIMIT,
     EXTENDED,
+    TID_AT_VOTE,
     Called,
+    Capabilities,
     ClientHandshake,
     EncodeError,
     Event,
@@ -77,8 +79,7 @@ class ClientProtocol(protocol.Protocol):
     :ivar ready: fires when the handshake is done; fails if the connection ends before that.
     :ivar lost: fires with the reason (an exception) when the connection has ended.
     :ivar read_only: whether the client has registered as a reader.
-    :ivar tells_tids: whether the server answers a vote with the tid of the transaction, and can
-        report its outcome (``tpc_outcome``).
+    :ivar capabilities: what both ends have agreed on, see `zeotwisted.protocol.capabilities`.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class ClientProtocol(protocol.Protocol):
         self.ready: Deferred[None] = Deferred()
         self.lost: Deferred[Exception] = Deferred()
         self.read_only = False
-        self.tells_tids = False
+        self.capabilities: Capabilities = {}
         self._clock = access.reactor
         self._is_reactor_thread = access.is_current
         self._push = push
@@ -115,6 +116,14 @@ class ClientProtocol(protocol.Protocol):
     def is_extended(self) -> bool:
         """Whether the connection uses version 6 of the protocol, which ZEO does not have."""
         return self.version[1:] == EXTENDED
+
+    @property
+    def tells_tids(self) -> bool:
+        """Whether the server answers a vote with the tid of the transaction.
+
+        It can then report the outcome of a transaction (``tpc_outcome``).
+        """
+        return TID_AT_VOTE in self.capabilities
 
     @property
     def is_open(self) -> bool:

@@ -281,7 +281,7 @@ class ClientTransaction:
 
     def _vote(self) -> list[dict[str, Any]]:
         result = self._call("vote", self._id)
-        if self._protocol.is_extended:
+        if self._protocol.tells_tids:
             try:
                 result, tid = result
             except (TypeError, ValueError):

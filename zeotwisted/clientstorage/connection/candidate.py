@@ -6,14 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from ZODB.POSException import ReadOnlyError
 from ZODB.utils import z64
 
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
-from zeotwisted.protocol import methods
+from zeotwisted.protocol import TID_AT_VOTE, Capabilities, agreed, methods
 
 from ..calls import ClientProtocol, Push
 from .address import Address, describe, endpoints
@@ -24,6 +24,9 @@ __all__ = ["Candidate", "reach"]
 #: How long (seconds) an attempt to connect, and the handshake and registration after it, may take.
 _CONNECT_TIMEOUT = 10.0
 _REGISTER_TIMEOUT = 30.0
+
+#: What this end offers; see `zeotwisted.protocol.capabilities`.
+_OFFERED: Capabilities = {TID_AT_VOTE: {}}
 
 
 class Candidate:
@@ -65,6 +68,24 @@ class Candidate:
         for name, args in held:
             if name != "invalidateTransaction" or args[0] > after:
                 receive(name, args)
+
+    def exchange_capabilities(self, storage_id: str) -> Deferred[None]:
+        """Send what this end can do; the Deferred fires when the server has answered.
+
+        In version 5 it fires at once: there are no capabilities.
+        """
+        if not self.protocol.is_extended:
+            return succeed(None)
+        answer: Deferred[Any] = Deferred()
+
+        def told(theirs: Any) -> None:
+            if not methods.capabilities(theirs):
+                raise UnrecognizedResult("capabilities", theirs)
+            self.protocol.capabilities = agreed(_OFFERED, theirs)
+
+        answer.addCallback(told)
+        self.protocol.call(answer, "capabilities", storage_id, _OFFERED)
+        return answer
 
     async def register(self, storage_id: str, wanted: Wanted) -> None:
         """Register for a storage.
@@ -136,7 +157,15 @@ async def _introduce(reactor: IReactorTime, target: Target, candidate: Candidate
     )
     try:
         await protocol.ready
-        await candidate.register(target.storage_id, target.wanted)
+        # The registration does not depend on the answer, so it is sent in the same round trip.
+        exchanged = candidate.exchange_capabilities(target.storage_id)
+        try:
+            await candidate.register(target.storage_id, target.wanted)
+        except BaseException:
+            # The connection is closed, and nothing else handles this failure.
+            exchanged.addErrback(lambda failure: None)
+            raise
+        await exchanged
     except CancelledError:
         protocol.close(ClientDisconnected("another server was chosen"))
         raise

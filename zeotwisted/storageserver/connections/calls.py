@@ -12,7 +12,7 @@ from typing import Any
 
 from ZODB.POSException import ReadOnlyError
 
-from zeotwisted.protocol import Call
+from zeotwisted.protocol import WRITING, Call
 
 from . import blobs, history, records, registration, transactions, wholestorage
 from .connection import ServerConnection
@@ -32,6 +32,6 @@ def perform(client: ServerConnection, call: Call, args: tuple[Any, ...]) -> Any:
 
     :raises ZODB.POSException.ReadOnlyError: the call writes, and the client is read-only.
     """
-    if client.read_only and call.writes:
+    if client.read_only and call.role in WRITING:
         raise ReadOnlyError()
     return _FUNCTIONS[call.name](client, *args)

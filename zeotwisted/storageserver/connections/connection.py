@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from ZODB.POSException import StorageTransactionError
 
-from zeotwisted.protocol import Broadcast
+from zeotwisted.protocol import Broadcast, Capabilities
 
 from ..commit import CommitLog, Phase, ServerTransaction
 from ..floods import Kind, brief
@@ -32,6 +32,8 @@ class ServerConnection:
     :ivar peer: the protocol of the connection; a `Gone` when the connection is lost.
     :ivar label: the name of the client in log lines.
     :ivar is_labelled: whether the client has given itself a label.
+    :ivar capabilities: what this end and the client have agreed on, see
+        `zeotwisted.protocol.capabilities`.
     :ivar read_only: whether the client may not write.
     :ivar registered: the storage that the client has registered for, or None.
     :ivar iteration: the client's iterators over transactions; set by the registration.
@@ -50,6 +52,7 @@ class ServerConnection:
         self.storages = storages
         self.label = peer.label
         self.is_labelled = False
+        self.capabilities: Capabilities = {}
         self.read_only = False
         self.registered: ServedStorage | None = None
         self.downloads = Turns()

@@ -1,15 +1,33 @@
-"""The calls at the start of a session: a client registers, and sets its label."""
+"""The calls at the start of a session: capabilities, the registration, and the client's label."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from twisted.logger import Logger
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
+from zeotwisted.protocol import TID_AT_VOTE, Capabilities, agreed
+
 from ..floods import Kind
+from ..storage import ServedStorage
 from .connection import ServerConnection
 from .iteration import Iteration
 
 _log = Logger()
+
+
+def remote_capabilities(
+    client: ServerConnection, storage_id: str, offered: Capabilities
+) -> dict[str, Any]:
+    ours = _capabilities(client.storages.get(storage_id))
+    client.capabilities = agreed(ours, offered)
+    return ours
+
+
+def _capabilities(served: ServedStorage | None) -> dict[str, Any]:
+    """Return what this server offers to a client of a storage, which may be unknown."""
+    return {TID_AT_VOTE: {}} if served is not None and served.tids is not None else {}
 
 
 def remote_register(

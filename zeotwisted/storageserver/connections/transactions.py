@@ -7,6 +7,8 @@ from typing import Any
 
 from ZODB.POSException import StorageTransactionError
 
+from zeotwisted.protocol import TID_AT_VOTE
+
 from ..commit import ServerTransaction
 from ..limits import LimitReached
 from ..storage import metadata
@@ -89,7 +91,7 @@ async def remote_vote(client: ServerConnection, id: int) -> Any:
         result = await transaction.vote()
     finally:
         _forget_if_over(client, transaction)
-    return (result, transaction.tid) if client.peer.is_extended else result
+    return (result, transaction.tid) if TID_AT_VOTE in client.capabilities else result
 
 
 async def remote_tpc_finish(client: ServerConnection, id: int) -> Answer:

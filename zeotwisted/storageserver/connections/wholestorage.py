@@ -27,7 +27,6 @@ _STOCK_SKEW = 86400.0
 def remote_get_info(client: ServerConnection) -> dict[str, Any]:
     info = client.served.info()
     if client.peer.is_extended:
-        info["tid_at_vote"] = client.served.tids is not None
         info["instance"] = client.served.instance
     return info
 

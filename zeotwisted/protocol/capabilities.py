@@ -1,0 +1,47 @@
+"""The exchange of capabilities: what two ends can do beyond version 6 itself.
+
+Before it registers, a client sends the capabilities that it offers, and the server answers with
+its own. A capability is a name with parameters. Both ends use what both have named. An end ignores
+a name that it does not know, and a parameter that it does not know. So an extension of the protocol
+is one more name here, and needs no new version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+__all__ = ["TID_AT_VOTE", "Capabilities", "agreed", "are_capabilities"]
+
+#: The parameters of each capability.
+Capabilities: TypeAlias = "Mapping[str, Mapping[str, Any]]"
+
+#: The answer to ``vote`` has the tid of the transaction, and ``tpc_outcome`` reports its outcome.
+TID_AT_VOTE = "tid-at-vote"
+
+#: Limits for what a peer sends: how many capabilities, and how many characters a name has.
+_MOST = 100
+_LONGEST = 100
+
+
+def are_capabilities(value: Any) -> bool:
+    """Return whether a value from a peer has the form of capabilities.
+
+    The values of the parameters are not checked: each capability checks its own.
+    """
+    return (
+        type(value) is dict
+        and len(value) <= _MOST
+        and all(
+            type(name) is str
+            and len(name) <= _LONGEST
+            and type(parameters) is dict
+            and all(type(key) is str for key in parameters)
+            for name, parameters in value.items()
+        )
+    )
+
+
+def agreed(ours: Capabilities, theirs: Capabilities) -> Capabilities:
+    """Return the capabilities that both ends have named, with the parameters of the other end."""
+    return {name: theirs[name] for name in ours if name in theirs}
