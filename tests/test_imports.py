@@ -54,7 +54,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "storageserver.options": ("arguments", "protocol", "storageserver.arguments"),
     "storageserver.limits": ("storageserver.options",),
     "storageserver.storage": (*_COMMON, "storageserver.floods", "storageserver.limits")
-    + ("storageserver.options",),
+    + ("storageserver.options", "storageserver.turns"),
     "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.limits")
     + ("storageserver.storage", "storageserver.turns"),
     "storageserver.connections": (*_COMMON, "storageserver.commit", "storageserver.floods")

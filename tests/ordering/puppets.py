@@ -109,9 +109,8 @@ class Server:
         self.slow = Thread(self.reactor.call_from_thread)
         self.storage = MappingStorage() if storage is None else storage
         settings = ServerOptions(**options)
-        threads = Threads(
-            self.clock, self.reactor.call_from_thread, self.commits.run, self.slow.run
-        )
+        call_from_thread, slow = self.reactor.call_from_thread, self.slow.run
+        threads = Threads(self.clock, call_from_thread, self.commits.run, slow, slow)
         self.limits = Limits(settings, self.clock)
         self.served = ServedStorage("1", self.storage, settings, threads, self.limits)
         self.factory = StorageServerFactory({"1": self.served}, settings, self.clock, self.limits)

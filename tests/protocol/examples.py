@@ -16,7 +16,9 @@ DATA = b"\x80\x03cpersistent.mapping\nPersistentMapping\nq\x00.}q\x01s."
 TXN = 139_876_543_210_000
 
 #: Calls that stock peers do not know: they belong to version 6.
-EXTENSIONS = {"capabilities", "ping", "loadManyBefore", "restoreBlobEnd", "tpc_outcome"}
+EXTENSIONS = {"capabilities", "ping", "loadManyBefore", "restoreBlobEnd", "server_limits"} | {
+    "tpc_outcome"
+}
 
 CALLS: dict[str, list[tuple[Any, ...]]] = {
     "register": [("1", False), ("main", True)],
@@ -73,6 +75,7 @@ EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
     "loadManyBefore": [((OID, OID), TID), ((OID,) * 1000, TID)],
     "restoreBlobEnd": [(OID, TID, DATA, None, TXN), (OID, TID, DATA, NEXT, TXN)],
     "tpc_outcome": [(TID, OID), (TID, None)],
+    "server_limits": [()],
 }
 
 ONEWAY = {

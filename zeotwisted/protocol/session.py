@@ -418,7 +418,7 @@ class Session:
             id, flag, name, args = self._codec.decode(frame, self._allowance)
             if name == _REPLY:
                 return self._answered(id, flag, args)
-            return self._called(id, flag, name, args)
+            return self._called(id, flag, name, args, len(frame))
         except UndecodableMessage as error:
             self._to(Input.ERROR)
             raise WireError(f"undecodable message: {error}") from error
@@ -448,7 +448,7 @@ class Session:
             return Failed(id, exception_from_wire(args))
         return Replied(id, args)
 
-    def _called(self, id: MessageId, flag: int, name: str, args: Any) -> Event:
+    def _called(self, id: MessageId, flag: int, name: str, args: Any, size: int) -> Event:
         call = self._calls.get(name)
         if call is None or call.version > self._version:
             raise WireError(f"unknown call: {name[:40]!r}")
@@ -457,6 +457,8 @@ class Session:
         if flag and not call.oneway:
             raise WireError(f"{name} must wait for its answer")
         try:
+            if size > call.longest:
+                raise BadArguments(f"{name}: more than {call.longest} bytes")
             call.check(args, self._extended)
         except BadArguments as error:
             return Called(None if flag else id, call, (), error)

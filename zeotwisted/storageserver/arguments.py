@@ -114,6 +114,8 @@ SERVER_OPTIONS: Table = {
     "spool_limit": Rule(_some_bytes, _BYTES),
     "disk_reserve": Rule(size, "a number of bytes, such as 256 * 1024**2, or 0"),
     "file_limit": Rule(optional(_count), f"{_COUNT}, or None"),
+    "call_limit": Rule(_count, _COUNT),
+    "call_total": Rule(_count, _COUNT),
     "iterator_files": Rule(optional(_count), f"{_COUNT}, or None"),
     "iterator_limit": Rule(_count, _COUNT),
     "iterator_timeout": Rule(_more_than_none, _SECONDS),

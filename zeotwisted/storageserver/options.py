@@ -86,6 +86,12 @@ class ServerOptions:
     #: How long (seconds) an iterator that is not used keeps its file open. The next use opens it
     #: again.
     iterator_timeout: float = 60.0
+    #: How many calls of a client may be under way. The server then reads no more from the client
+    #: until a half of them are answered.
+    call_limit: int = 1000
+    #: How many calls of all clients may be under way. The server then reads no more from clients
+    #: that have more than a few.
+    call_total: int = 20_000
     #: How long (bytes) a transaction may be, with its blobs.
     transaction_limit: int = 16 * 2**30
     #: How many operations a transaction may have.

@@ -24,7 +24,7 @@ from .arguments import LISTEN, STORAGE_SERVER
 from .connections import StorageServerFactory
 from .limits import Limits
 from .options import ServerOptions
-from .storage import CommitThread, ServedStorage, Threads, check_servable
+from .storage import MOST_LOADS, CommitThread, ServedStorage, Threads, check_servable
 
 __all__ = ["ListeningError", "StorageServer"]
 
@@ -93,6 +93,8 @@ class StorageServer(MultiService):
         :raises ListeningError: an address is in use, or is not one of this machine's.
         """
         slow = self._pool("slow calls", _SLOW_CALLS)
+        # Threads start when they are needed, so this costs nothing if all storages are fast.
+        loads = self._pool("loads", MOST_LOADS * len(self._storages))
         for storage_id, storage in self._storages.items():
             self.served[storage_id] = ServedStorage(
                 storage_id,
@@ -103,6 +105,7 @@ class StorageServer(MultiService):
                     self._reactor.callFromThread,
                     self._commit_thread(storage_id),
                     slow,
+                    loads,
                 ),
                 self.limits,
             )

@@ -60,10 +60,8 @@ _USUAL = (ConflictError, POSKeyError, ReadOnlyError, UndoError)
 #: answer a ping, but it sends a keep-alive each minute.
 _RETICENT_TIMEOUT = 150.0
 
-#: The server stops reading from a client when this many of its calls are not answered yet, and
-#: continues when only the second number are left.
-_MANY_UNDER_WAY = 1000
-_FEW_UNDER_WAY = 500
+#: If all clients together have too many calls under way, a client may still have this number.
+_FEW_UNDER_WAY = 10
 
 #: How long (seconds) the server handles the messages of one client before it handles those of other
 #: clients: one read may return thousands of short messages. Clients that have messages left share
@@ -110,6 +108,8 @@ class StorageServerProtocol(protocol.Protocol):
         self._holds: set[_Hold] = set()
         # How many calls have returned a Deferred or a coroutine that has not finished yet.
         self._under_way = 0
+        # With how many of them the server reads on, after there were too many.
+        self._enough_under_way = 0
         # The delayed call that continues with `_put_off`.
         self._next_turn: IDelayedCall | None = None
 
@@ -391,16 +391,30 @@ class StorageServerProtocol(protocol.Protocol):
             if id is not None:
                 self._answer(id, call.name, result)
             return
-        self._under_way += 1
-        if self._under_way >= _MANY_UNDER_WAY:
-            self._hold(_Hold.CALLS)
+        self._begin_call()
         result.addBoth(self._no_longer_under_way)
         result.addCallback(self._answered_later, id, call.name)
         result.addErrback(self._failed_later, id, call.name)
 
+    def _begin_call(self) -> None:
+        """Count one more call under way. If there are too many, wait until a half of them is left.
+
+        That is no error: the client is only slowed down.
+        """
+        self._under_way += 1
+        calls = self._clients.limits.calls
+        calls.add(1)
+        if self._under_way >= self._clients.options.call_limit or (
+            self._under_way >= _FEW_UNDER_WAY and not calls.fits(0)
+        ):
+            calls.strike()
+            self._enough_under_way = self._under_way // 2
+            self._hold(_Hold.CALLS)
+
     def _no_longer_under_way(self, result: Any) -> Any:
         self._under_way -= 1
-        if _Hold.CALLS in self._holds and self._under_way <= _FEW_UNDER_WAY:
+        self._clients.limits.calls.add(-1)
+        if _Hold.CALLS in self._holds and self._under_way <= self._enough_under_way:
             self._let_go(_Hold.CALLS)
         return result
 

@@ -111,7 +111,7 @@ async def remote_tpc_finish(client: ServerConnection, id: int) -> Answer:
 def remote_tpc_outcome(
     client: ServerConnection, tid: bytes, oid: bytes | None
 ) -> Coroutine[Any, Any, bool]:
-    return client.served.outcome(tid, oid)
+    return client.served.outcome(tid, oid, client.in_thread)
 
 
 async def remote_tpc_abort(client: ServerConnection, id: int) -> None:

@@ -26,6 +26,7 @@ class Limits:
     :ivar unsent: the bytes that clients have not taken from the server.
     :ivar transactions: what transactions and blobs take before they are voted.
     :ivar iterators: how many iterators clients may have.
+    :ivar calls: the calls under way.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Limits:
             self._budget("iterator-files", options.iterator_files or share.iterators),
             self._budget("iterator-limit", options.iterator_limit),
         )
+
+        self.calls = self._budget("call-total", options.call_total)
 
     def _budget(self, key: str, most: int) -> Budget:
         budget = self._budgets[key] = Budget(key, most)

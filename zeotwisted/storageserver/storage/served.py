@@ -29,7 +29,7 @@ from .loads import Loads, answers_at_once
 from .publications import Publication, Publications
 from .status import StorageStats
 from .temporary import ensure_temporary_folder
-from .threads import Threads
+from .threads import InThread, Threads
 from .tids import TidClock, holds, takes_tids
 
 __all__ = ["Listener", "ServedStorage", "Undecided"]
@@ -123,7 +123,7 @@ class ServedStorage:
         #: The undecided transactions, by the tids that their clients received with the vote.
         self.undecided: dict[bytes, Undecided] = {}
         #: Does the loads in threads; None if the storage is fast enough for the reactor's thread.
-        self.loads = None if answers_at_once(storage) else Loads(storage, threads.in_thread)
+        self.loads = None if answers_at_once(storage) else Loads(storage, threads.load_in_thread)
         self._packs = 0
         #: The reactor, for timers.
         self.clock = threads.clock
@@ -164,6 +164,8 @@ class ServedStorage:
     def unregister(self, listener: Listener) -> None:
         """Remove a client."""
         del self._listeners[listener]
+        if self.loads is not None:
+            self.loads.leave(listener)
 
     def _publish(self, publication: Publication) -> None:
         tid, oids = publication.tid, publication.oids
@@ -232,11 +234,12 @@ class ServedStorage:
         """
         return read_changes(self.storage, after, last)
 
-    async def outcome(self, tid: bytes, oid: bytes | None) -> bool:
+    async def outcome(self, tid: bytes, oid: bytes | None, in_thread: InThread) -> bool:
         """Return whether a transaction is in the storage. Wait until it is finished or aborted.
 
         :param tid: the tid that its client received with the vote.
         :param oid: the oid of an object that the transaction changes.
+        :param in_thread: runs a slow function for the client.
         """
         transaction = self.undecided.get(tid)
         if transaction is not None:
@@ -244,7 +247,7 @@ class ServedStorage:
         if tid in self._invalidations:
             # A pack may have removed it from the storage in the meantime.
             return True
-        committed: bool = await self.in_thread(holds, self.storage, tid, oid)
+        committed: bool = await in_thread(holds, self.storage, tid, oid)
         return committed
 
     @property
