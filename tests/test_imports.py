@@ -30,10 +30,20 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "protocol": ("exceptions",),
     "reactor": ("exceptions",),
     "transport": ("exceptions",),
-    "storageserver": _COMMON,
+    "access": ("protocol",),
+    "storageserver": (*_COMMON, "access"),
     "clientstorage": _COMMON,
-    "config": ("arguments", "clientstorage", "exceptions", "files", "protocol"),
-    "daemon": ("config", "files", "interfaces", "logs", "reactor", "storageserver", "transport")
+    "config": ("access", "arguments", "clientstorage", "exceptions", "files", "protocol"),
+    "daemon": (
+        "access",
+        "config",
+        "files",
+        "interfaces",
+        "logs",
+        "reactor",
+        "storageserver",
+        "transport",
+    )
     + ("version",),
     "ClientStorage": ("clientstorage",),
     "Exceptions": ("exceptions",),
@@ -48,7 +58,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     + ("clientstorage.connection", "clientstorage.records"),
     "clientstorage.history": (*_COMMON, "clientstorage.calls", "clientstorage.commit")
     + ("clientstorage.connection",),
-    "storageserver.arguments": ("arguments", "protocol"),
+    "storageserver.arguments": ("access", "arguments", "protocol"),
     "storageserver.floods": (),
     "storageserver.turns": (),
     "storageserver.options": ("arguments", "protocol", "storageserver.arguments"),
@@ -57,8 +67,13 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     + ("storageserver.options", "storageserver.turns"),
     "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.limits")
     + ("storageserver.storage", "storageserver.turns"),
-    "storageserver.connections": (*_COMMON, "storageserver.commit", "storageserver.floods")
-    + ("storageserver.limits", "storageserver.options", "storageserver.storage")
+    "storageserver.connections": (*_COMMON, "access", "storageserver.commit")
+    + (
+        "storageserver.floods",
+        "storageserver.limits",
+        "storageserver.options",
+        "storageserver.storage",
+    )
     + ("storageserver.turns",),
 }
 

@@ -1,4 +1,4 @@
-"""The public exceptions: those of ``ZEO.Exceptions``, with the same names, and `CommitInDoubt`.
+"""The public exceptions: those of ``ZEO.Exceptions`` with the same names, and our own ones.
 
 If ZEO is installed, these classes are subclasses of ZEO's, so an ``except`` clause for ZEO's class
 catches them too. This module imports only ZEO's exceptions.
@@ -15,6 +15,7 @@ from ZODB.POSException import StorageError
 from ZODB.utils import tid_repr
 
 __all__ = [
+    "AccessDenied",
     "ClientDisconnected",
     "ClientStorageError",
     "CommitInDoubt",
@@ -59,6 +60,13 @@ class ClientDisconnected(ClientStorageError, _ClientDisconnected):
     """There is no connection to the server.
 
     The error is transient: retry the transaction.
+    """
+
+
+class AccessDenied(ClientStorageError):
+    """The server refuses something, because this client does not have the role for it.
+
+    The text says what was refused to which client.
     """
 
 

@@ -18,6 +18,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from ZODB.MappingStorage import MappingStorage
 
+from zeotwisted.access import OPEN, Access
 from zeotwisted.clientstorage.calls.waiter import Waiter
 from zeotwisted.clientstorage.records.loads import into_cache
 from zeotwisted.clientstorage.storage import ClientStorage
@@ -102,7 +103,7 @@ class Reactor:
 class Server:
     """A real server, as far as its factory goes, of one storage."""
 
-    def __init__(self, storage: Any = None, **options: Any) -> None:
+    def __init__(self, storage: Any = None, access: Access = OPEN, **options: Any) -> None:
         self.clock = Clock()
         self.reactor = Reactor()
         self.commits = Thread(self.reactor.call_from_thread)
@@ -113,7 +114,9 @@ class Server:
         threads = Threads(self.clock, call_from_thread, self.commits.run, slow, slow)
         self.limits = Limits(settings, self.clock)
         self.served = ServedStorage("1", self.storage, settings, threads, self.limits)
-        self.factory = StorageServerFactory({"1": self.served}, settings, self.clock, self.limits)
+        self.factory = StorageServerFactory(
+            {"1": self.served}, settings, self.clock, access, self.limits
+        )
 
     def client(self, register: bool = True, protocol: bytes = b"") -> PuppetClient:
         """Return a client, registered unless told otherwise.

@@ -6,6 +6,7 @@ It is a folder, as some file systems take ``Exceptions.py`` and ``exceptions.py`
 from __future__ import annotations
 
 from zeotwisted.exceptions import (
+    AccessDenied,
     ClientDisconnected,
     ClientStorageError,
     CommitInDoubt,
@@ -15,6 +16,7 @@ from zeotwisted.exceptions import (
 )
 
 __all__ = [
+    "AccessDenied",
     "ClientDisconnected",
     "ClientStorageError",
     "CommitInDoubt",

@@ -18,6 +18,7 @@ from zope.interface import alsoProvides, implementer
 from zeotwisted.arguments import checked
 from zeotwisted.exceptions import ClientDisconnected
 from zeotwisted.interfaces import StaleCache
+from zeotwisted.protocol import EXTENDED
 from zeotwisted.reactor import call_after_fork
 
 from .arguments import CLIENT_STORAGE
@@ -397,8 +398,10 @@ class ClientStorage(ConflictResolvingStorage):
         :param days: to be subtracted from `t`.
         :raises ZODB.POSException.ReadOnlyError: this client, or the server, is read-only.
         :raises ZODB.POSException.StorageError: `t` is in the future.
+        :raises AccessDenied: this client does not have the role pack at the server.
         """
-        if self.is_read_only():
+        # A server of zeotwisted may let a client pack that has no right to write.
+        if self.is_read_only() and self.protocol_version[1:] != EXTENDED:
             raise ReadOnlyError("this client is read-only; open it for writing to pack")
         self._link.call("pack", (time.time() if t is None else t) - days * 86400, bool(wait))
 

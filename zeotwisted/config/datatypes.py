@@ -10,6 +10,7 @@ import re
 
 from ZConfig import datatypes
 
+from zeotwisted.access import parse_names
 from zeotwisted.arguments import LONGEST_PATH, Address, ArgumentError, check_host, check_socket_path
 from zeotwisted.protocol import MAX_FRAME
 
@@ -18,6 +19,7 @@ __all__ = [
     "age",
     "binding_address",
     "cache_size",
+    "client_names",
     "connection_address",
     "count",
     "duration",
@@ -58,6 +60,14 @@ def connection_address(text: str) -> Address:
     if address[1] == 0:
         raise ValueError(f"{text!r} is not the address of a server; write a port from 1 to 65535")
     return address
+
+
+def client_names(text: str) -> frozenset[str]:
+    """Return names of clients, see `zeotwisted.access.names`.
+
+    :raises ValueError: one of them is not a name.
+    """
+    return parse_names(text)
 
 
 def _address(parse: type, text: str) -> Address:

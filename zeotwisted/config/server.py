@@ -9,6 +9,9 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Any
 
+from zeotwisted.access import Access
+
+from .access import AccessMistake, access_from
 from .datatypes import Address
 from .loader import ConfigurationError, Loader
 from .logfiles import unwritable_logs
@@ -54,6 +57,7 @@ class ServerConfig:
     :ivar address: (host, port), or the path of a Unix socket.
     :ivar settings: the values of `settings.server_settings`, by their attributes.
     :ivar eventlog: a function that sets up logging, or None if no logging is configured.
+    :ivar access: the roles of clients, or None if every client may do everything.
     :ivar ssl: certificates and settings of TLS, or None to listen without TLS.
     :ivar certificate: the file of the server's own certificate, if it has one.
     """
@@ -65,6 +69,7 @@ class ServerConfig:
     eventlog: Callable[[], Any] | None = None
     ssl: SSLContext | None = None
     certificate: str | None = None
+    access: Access | None = None
 
 
 def read_server_config(path: StoragePath) -> ServerConfig:
@@ -108,14 +113,20 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
             context = server_context(zeo.ssl)
         except ContextError as error:
             raise loader.section_error(zeo.ssl, f"<ssl>: {error.what}", error.remedy) from None
+    storages = _named(loader, config.storages)
+    try:
+        access = access_from(zeo.access, zeo.groups, {storage.name for storage in storages})
+    except AccessMistake as mistake:
+        raise loader.section_error(mistake.section, mistake.what, mistake.remedy) from None
     return ServerConfig(
         address=zeo.address,
-        storages=_named(loader, config.storages),
+        storages=storages,
         settings=_settings(zeo),
         pid_filename=zeo.pid_filename,
         eventlog=config.eventlog,
         ssl=context,
         certificate=None if context is None else os.path.expanduser(zeo.ssl.certificate),
+        access=access,
     )
 
 

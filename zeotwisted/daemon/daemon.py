@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from zope.interface import implementer
 
+from zeotwisted.access import Access
 from zeotwisted.config import ServerConfig, StorageOpener
 from zeotwisted.logs import EventLog, FileLog
 from zeotwisted.storageserver import (
@@ -188,6 +189,7 @@ class Daemon(MultiService):
     :param listen: pairs of a name for messages, and the endpoint to listen at.
     :param pid_filename: the file for the process id, or None.
     :param certificates: the files of the daemon's own certificates.
+    :param access: the roles of clients; by default, every client may do everything.
     :ivar terminal: the terminal for the error of a failed start, if twistd runs in the background.
     """
 
@@ -201,6 +203,7 @@ class Daemon(MultiService):
         listen: Sequence[tuple[str, IStreamServerEndpoint]],
         pid_filename: str | None = None,
         certificates: Sequence[str] = (),
+        access: Access | None = None,
     ) -> None:
         super().__init__()
         self.terminal: Terminal | None = None
@@ -210,6 +213,7 @@ class Daemon(MultiService):
         self._options = options
         self._listen = listen
         self._pid_filename = pid_filename
+        self._access = access
         #: The server; None until the daemon starts.
         self.server: StorageServer | None = None
         #: The logs whose threads start with the daemon.
@@ -243,7 +247,7 @@ class Daemon(MultiService):
         warn_of_dates(self._certificates)
         self._raise_descriptors()
         storages = open_storages(self._openers, ReactorWatch(self._reactor))
-        self.server = StorageServer(self._reactor, storages, self._options)
+        self.server = StorageServer(self._reactor, storages, self._options, self._access)
         for description, place in self._listen:
             self.server.listen(_Explaining(place), description)
         self.server.setServiceParent(self)
@@ -316,6 +320,7 @@ def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
         [(description, place)],
         config.pid_filename,
         [] if config.certificate is None else [config.certificate],
+        config.access,
     )
     if config.eventlog is not None:
         try:

@@ -17,7 +17,7 @@ from transaction import interfaces as transactions
 from ZODB import POSException
 from ZODB.interfaces import BlobError
 
-from zeotwisted.exceptions import ServerException, server_os_error
+from zeotwisted.exceptions import AccessDenied, ServerException, server_os_error
 
 __all__ = ["exception_from_wire", "exception_to_wire"]
 
@@ -33,6 +33,9 @@ _DEEPEST = 6
 _MOST = 1000
 _LONGEST = 65536
 _LONGEST_REPR = 1000
+
+#: The module of Python 2's built-in exceptions, which ZEO's clients know, too.
+_OLD_BUILTINS = "exceptions."
 
 _Maker = Callable[[Any], Exception]
 
@@ -95,6 +98,7 @@ _KNOWN: dict[type[BaseException], tuple[_Maker, tuple[str, ...] | None]] = {
     POSException.UndoError: (_undo, ("_reason", "_oid")),
 }
 for _class in (
+    AccessDenied,
     KeyError,
     TypeError,
     BlobError,
@@ -303,13 +307,15 @@ def exception_from_wire(wire: object) -> Exception:
         return ServerException("malformed error", wire)
     name, state = wire
     error: Exception | None = None
-    make = _BY_NAME.get(name.replace("exceptions.", "builtins.", 1))
+    if name.startswith(_OLD_BUILTINS):
+        name = f"builtins.{name.removeprefix(_OLD_BUILTINS)}"
+    make = _BY_NAME.get(name)
     if make is not None:
         # If the class rejects the state, a ServerException reports the state unchanged.
         with suppress(KeyError, TypeError, IndexError, ValueError, AttributeError):
             error = make(state)
     if error is None:
-        error = ServerException(name, state)
+        error = ServerException(*wire)
     if isinstance(state, dict):
         own = vars(error)
         for key, value in state.items():

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from zeotwisted.access import Access
 from zeotwisted.arguments import (
     Rule,
     Table,
@@ -77,6 +78,12 @@ def _options(value: Any) -> Any:
     return value
 
 
+def _access(value: Any) -> Any:
+    if not isinstance(value, Access):
+        raise Wrong
+    return value
+
+
 def _endpoint(value: Any) -> Any:
     if isinstance(value, str):
         raise Wrong(f"twisted.internet.endpoints.serverFromString(reactor, {value!r})")
@@ -89,6 +96,7 @@ _FLAG = "True or False"
 _SECONDS = "a number of seconds, such as 300"
 _COUNT = "a number, 1 or more"
 _BYTES = "a number of bytes from 2**16 upwards, such as 32 * 1024**2"
+_ACCESS = "a zeotwisted.access.Access, or None"
 
 #: The fields of `zeotwisted.storageserver.options.ServerOptions`.
 SERVER_OPTIONS: Table = {
@@ -128,6 +136,7 @@ SERVER_OPTIONS: Table = {
 STORAGE_SERVER: Table = {
     "storages": Rule(_storages, "a mapping of names to storages, such as {'1': storage}"),
     "options": Rule(optional(_options), "ServerOptions(transaction_timeout=300), or None"),
+    "access": Rule(optional(_access), _ACCESS),
 }
 
 #: The arguments of `zeotwisted.storageserver.service.StorageServer.listen`.
@@ -135,4 +144,5 @@ LISTEN: Table = {
     "endpoint": Rule(
         _endpoint, "an endpoint, such as serverFromString(reactor, 'tcp:8100') returns"
     ),
+    "access": Rule(optional(_access), _ACCESS),
 }

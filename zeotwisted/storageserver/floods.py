@@ -42,13 +42,14 @@ class Kind(Enum):
     """
 
     PROBE = ("connections that ended before they registered for a storage", 5)
+    REFUSED = ("calls that were refused", 10)
     DROPPED = ("clients that were disconnected", 20)
     CAME_OR_WENT = ("clients with labels that came or went", 100)
     RELABELLED = ("labels that were changed", 5)
     CALL = ("calls that failed", 10)
     COMMIT = ("commits that failed", 10)
     PACK = ("packs", 10)
-    REFUSED = ("connections that were refused", 5)
+    NO_ROOM = ("connections that were refused", 5)
     LIMIT = ("limits that were reached", 5)
     LOCK = ("waits for the commit lock", 20)
 

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from ZODB import event as events
 
+from zeotwisted.access import OPEN, Access
 from zeotwisted.arguments import checked
 from zeotwisted.interfaces import Closed, Serving
 from zeotwisted.reactor import handle_signals
@@ -45,6 +46,8 @@ class StorageServer(MultiService):
     :param storages: objects that provide ZODB's storage interfaces, by the names under which
         clients register for them.
     :param options: see `ServerOptions`.
+    :param access: the roles of clients, see `zeotwisted.access`. By default, every client may do
+        everything.
     :raises ValueError: an argument can never work; the text says what to write instead.
     :raises zeotwisted.storageserver.NotServable: clients of a storage would read old data, as with
         RelStorage. The caller has to close the storages then.
@@ -53,7 +56,11 @@ class StorageServer(MultiService):
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, storages: Mapping[str, Any], options: ServerOptions | None = None
+        self,
+        reactor: Any,
+        storages: Mapping[str, Any],
+        options: ServerOptions | None = None,
+        access: Access | None = None,
     ) -> None:
         super().__init__()
         checked(STORAGE_SERVER, locals())
@@ -65,7 +72,9 @@ class StorageServer(MultiService):
         self.served: dict[str, ServedStorage] = {}
         #: What clients may have, and how much of it they have.
         self.limits = Limits(self.options, reactor)
-        self.factory = StorageServerFactory(self.served, self.options, reactor, self.limits)
+        self.factory = StorageServerFactory(
+            self.served, self.options, reactor, access or OPEN, self.limits
+        )
         self._pools: list[ThreadPool | CommitThread] = []
 
     def addresses(self) -> list[Any]:
@@ -76,14 +85,18 @@ class StorageServer(MultiService):
             if isinstance(service, _Listener) and service.port is not None
         ]
 
-    def listen(self, endpoint: IStreamServerEndpoint, description: str) -> _Listener:
+    def listen(
+        self, endpoint: IStreamServerEndpoint, description: str, access: Access | None = None
+    ) -> _Listener:
         """Add an address to listen at; call this before the start.
 
         :param description: the name of the endpoint in messages.
+        :param access: the roles of the clients at this address; by default, those of the server.
         :raises ValueError: `endpoint` is not an endpoint; the text says what to write instead.
         """
         checked(LISTEN, locals())
-        listener = _Listener(endpoint, description, self.factory)
+        factory = self.factory if access is None else self.factory.with_access(access)
+        listener = _Listener(endpoint, description, factory)
         listener.setServiceParent(self)
         return listener
 

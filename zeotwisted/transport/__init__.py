@@ -1,14 +1,15 @@
 """The layer between the protocol and the socket, for clients and servers.
 
 `sockets` sets the options of sockets and sends directly, without waiting for the reactor. `tls`
-encrypts, and `tlserrors` explains TLS errors. `liveness` notices a dead peer. `unixsocket` listens
-at a path.
+encrypts, `peercertificate` reads what a peer has shown, and `tlserrors` explains TLS errors.
+`liveness` notices a dead peer. `unixsocket` listens at a path.
 Rule: nothing here decodes a message.
 """
 
 from __future__ import annotations
 
 from .liveness import Liveness, Manners, Silence
+from .peercertificate import peer_certificate
 from .sockets import (
     DirectSender,
     DirectWriter,
@@ -38,6 +39,7 @@ __all__ = [
     "bottom",
     "direct_sender",
     "handshake_error",
+    "peer_certificate",
     "sender",
     "set_tcp_options",
     "unix_endpoint",

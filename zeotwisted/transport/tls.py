@@ -368,6 +368,12 @@ class TLSTransport(Protocol):
         """Return the address of this end."""
         return self._below.getHost()
 
+    def peer_certificate(self) -> bytes | None:
+        """Return the verified certificate of the other end (DER); None if it has shown none."""
+        if self._tls.context.verify_mode is ssl.CERT_NONE:
+            return None
+        return self._tls.getpeercert(binary_form=True)
+
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Register `producer`, which is resumed when there is room; see `IConsumer`."""
         if self._state is _State.HANDSHAKE:

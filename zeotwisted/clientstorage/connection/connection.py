@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from ZODB.POSException import POSError, ReadOnlyError
 
 from zeotwisted.exceptions import (
+    AccessDenied,
     ClientDisconnected,
     ClientStorageError,
     ProtocolError,
@@ -51,7 +52,14 @@ _LONGEST_PAUSE = 2.0
 _STABLE = 5.0
 
 #: Failures that a second attempt does not change.
-_REFUSALS = (ProtocolError, ReadOnlyError, ServerException, ServerIsOlder, HandshakeError)
+_REFUSALS = (
+    AccessDenied,
+    ProtocolError,
+    ReadOnlyError,
+    ServerException,
+    ServerIsOlder,
+    HandshakeError,
+)
 
 
 #: The calls by which a server sends a blob.
@@ -163,12 +171,14 @@ class ClientConnection:
         if self.state is State.CLOSED:
             return ClientDisconnected(self._end)
         failure = self.failure
-        if not (fail_fast and isinstance(failure, NoServer)):
+        if not isinstance(failure, NoServer):
             return None
         reasons = [why for _, why in failure.failures]
-        if not all(isinstance(why, _REFUSALS) for why in reasons):
+        # A server that denies access does so until its administrator changes something.
+        refusals = _REFUSALS if fail_fast else AccessDenied
+        if not all(isinstance(why, refusals) for why in reasons):
             return None
-        if len(reasons) == 1 and isinstance(reasons[0], ProtocolError):
+        if len(reasons) == 1 and isinstance(reasons[0], (ProtocolError, AccessDenied)):
             return reasons[0]
         return ClientDisconnected(f"{self.where()} refuses us: {self.explanation()}")
 
@@ -347,7 +357,7 @@ class ClientConnection:
         level = logging.INFO
         if failure.includes(ServerIsOlder):
             level = logging.CRITICAL
-        elif failure.includes(HandshakeError):
+        elif failure.includes(HandshakeError) or failure.includes(AccessDenied):
             level = logging.WARNING
         _log.log(level, "%s: no connection: %s%s", self._name, failure, end)
 

@@ -15,6 +15,7 @@ from ZODB.POSException import ReadOnlyError
 from zeotwisted.protocol import WRITING, Call
 
 from . import blobs, history, records, registration, transactions, wholestorage
+from .admission import refusal
 from .connection import ServerConnection
 
 __all__ = ["perform"]
@@ -31,7 +32,10 @@ def perform(client: ServerConnection, call: Call, args: tuple[Any, ...]) -> Any:
     """Run the function for a call; return the result, or a Deferred or a coroutine of it.
 
     :raises ZODB.POSException.ReadOnlyError: the call writes, and the client is read-only.
+    :raises AccessDenied: the client does not have the role that the call needs.
     """
+    if call.role not in client.roles:
+        raise refusal(client, call)
     if client.read_only and call.role in WRITING:
         raise ReadOnlyError()
     return _FUNCTIONS[call.name](client, *args)

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from ZODB.POSException import StorageTransactionError
 
-from zeotwisted.protocol import Broadcast, Capabilities
+from zeotwisted.access import ANONYMOUS, OPEN, Access
+from zeotwisted.protocol import Broadcast, Capabilities, Role
 
 from ..commit import CommitLog, Phase, ServerTransaction
 from ..floods import Kind, brief
@@ -29,11 +30,16 @@ class ServerConnection:
     It is the first argument of the functions for the client's calls; see `calls`.
 
     :param storages: the server's storages by name.
+    :param access: the roles of clients at the address to which this one is connected.
     :ivar peer: the protocol of the connection; a `Gone` when the connection is lost.
     :ivar label: the name of the client in log lines.
+    :ivar where: the identity and the address of the client; the label begins with what the client
+        calls itself.
     :ivar is_labelled: whether the client has given itself a label.
     :ivar capabilities: what this end and the client have agreed on, see
         `zeotwisted.protocol.capabilities`.
+    :ivar identity: who the client is; known when it registers.
+    :ivar roles: what the client may do. Before the registration it has only `Role.NONE`.
     :ivar read_only: whether the client may not write.
     :ivar registered: the storage that the client has registered for, or None.
     :ivar iteration: the client's iterators over transactions; set by the registration.
@@ -47,10 +53,15 @@ class ServerConnection:
 
     iteration: Iteration
 
-    def __init__(self, peer: Peer, storages: Mapping[str, ServedStorage]) -> None:
+    def __init__(
+        self, peer: Peer, storages: Mapping[str, ServedStorage], access: Access = OPEN
+    ) -> None:
         self.peer = peer
         self.storages = storages
-        self.label = peer.label
+        self.access = access
+        self.identity = ANONYMOUS
+        self.roles = frozenset({Role.NONE})
+        self.where = self.label = peer.label
         self.is_labelled = False
         self.capabilities: Capabilities = {}
         self.read_only = False

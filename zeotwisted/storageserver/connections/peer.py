@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
+from zeotwisted.access import ANONYMOUS, Identity
 from zeotwisted.protocol import Broadcast
 
 __all__ = ["Answer", "Gone", "Peer"]
@@ -27,6 +28,9 @@ class Peer(Protocol):
     @property
     def encoding(self) -> bytes:
         """The letter of the encoding, see `zeotwisted.protocol.codecs`."""
+
+    def identity(self) -> Identity:
+        """Return who the client is, as far as its connection proves it."""
 
     def registered(self) -> None:
         """Allow all calls: the client has registered."""
@@ -58,6 +62,9 @@ class Gone:
         self.is_extended = peer.is_extended
         self.encoding = peer.encoding
         self.admit = peer.admit
+
+    def identity(self) -> Identity:
+        return ANONYMOUS
 
     def registered(self) -> None: ...
 

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, StorageError, UndoError
 
+from zeotwisted.access import OPEN, Access, Identity
 from zeotwisted.protocol import (
     EXTENDED,
     Broadcast,
@@ -49,6 +50,7 @@ from .calls import perform
 from .clients import Clients
 from .connection import ServerConnection
 from .peer import Answer
+from .proof import peer_identity
 
 __all__ = ["StorageServerProtocol"]
 
@@ -82,7 +84,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     _log = Logger()
 
-    def __init__(self, clients: Clients, address: IAddress | None) -> None:
+    def __init__(self, clients: Clients, address: IAddress | None, access: Access = OPEN) -> None:
         self._clients = clients
         self.label = _label(address)
         #: The address of the client, without the port.
@@ -93,7 +95,7 @@ class StorageServerProtocol(protocol.Protocol):
         self._session = Session(
             ServerHandshake(options.msgpack, options.protocol_limit >= 6), options.message_limit
         )
-        self._connection = ServerConnection(self, clients.storages)
+        self._connection = ServerConnection(self, clients.storages, access)
         self._deadline: IDelayedCall | None = None
         self._liveness: Liveness | None = None
         self._lost = False
@@ -298,6 +300,9 @@ class StorageServerProtocol(protocol.Protocol):
     @property
     def encoding(self) -> bytes:
         return self._session.protocol[:1]
+
+    def identity(self) -> Identity:
+        return peer_identity(self.transport)
 
     def registered(self) -> None:
         self._stop_timers()

@@ -37,7 +37,7 @@ class Refusals:
     def refuse(self, address: IAddress | None, reason: str) -> Refusal | None:
         """Return a protocol that sends the reason; None to close the connection at once."""
         host = host_of(address)
-        if self._clients.floods.admit(Kind.REFUSED, host):
+        if self._clients.floods.admit(Kind.NO_ROOM, host):
             self._log.warn("({host}) connection refused: {reason}", host=host, reason=reason)
         if len(self._open) >= _MOST:
             return None

@@ -11,6 +11,7 @@ from zeotwisted.protocol import TID_AT_VOTE, Capabilities, agreed
 
 from ..floods import Kind
 from ..storage import ServedStorage
+from .admission import check_admitted, check_may_write, identify
 from .connection import ServerConnection
 from .iteration import Iteration
 
@@ -35,12 +36,18 @@ def remote_register(
 ) -> bytes:
     if client.registered is not None:
         raise StorageTransactionError("this client has registered already")
+    identify(client)
+    roles = client.access.roles(client.identity, storage_id)
+    check_admitted(client, roles, storage_id)
     served = client.storages.get(storage_id)
     if served is None:
         names = ", ".join(repr(name) for name in sorted(client.storages))
         raise ValueError(f"unknown storage: {storage_id!r}; this server has {names}")
     if served.read_only and not read_only:
         raise ReadOnlyError(f"storage {storage_id!r} is served read-only")
+    if not read_only:
+        check_may_write(client, roles, storage_id)
+    client.roles = roles
     client.read_only = bool(read_only) or served.read_only
     client.registered = served
     client.iteration = Iteration(served, client.slow)
@@ -55,7 +62,7 @@ def remote_set_client_label(client: ServerConnection, label: str | bytes) -> Non
     text = start.decode("utf-8", "replace") if isinstance(start, bytes) else start
     # With a line break, a client could forge log lines.
     printable = "".join(char if char.isprintable() else "?" for char in text[:80])
-    label = f"{printable} {client.peer.label}"
+    label = f"{printable} {client.where}"
     if label == client.label:
         return
     client.label = label
@@ -65,6 +72,6 @@ def remote_set_client_label(client: ServerConnection, label: str | bytes) -> Non
         _log.info(
             "({label}) connected: {peer} is {name}",
             label=label,
-            peer=client.peer.label,
+            peer=client.where,
             name=printable,
         )

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from ZODB.POSException import ReadOnlyError
 
-from zeotwisted.protocol import split
+from zeotwisted.protocol import Role, split
 
 from ..floods import Kind
 from .connection import ServerConnection
@@ -91,8 +91,9 @@ def _pack_failed(client: ServerConnection, failure: Failure) -> None:
 def _check_may_pack(client: ServerConnection) -> None:
     if client.served.read_only:
         raise ReadOnlyError(f"storage {client.served.storage_id!r} is served read-only")
-    # ZEO's tools for packing register as readers.
-    if client.read_only and client.peer.is_extended:
+    # ZEO's tools for packing register as readers. A client that has the role pack, and not write,
+    # cannot register for writing.
+    if client.read_only and client.peer.is_extended and Role.WRITE in client.roles:
         raise ReadOnlyError("this client is read-only; open it for writing to pack")
 
 
