@@ -60,6 +60,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     + ("clientstorage.connection",),
     "storageserver.arguments": ("access", "arguments", "protocol"),
     "storageserver.floods": (),
+    "storageserver.threadpool": (),
     "storageserver.turns": (),
     "storageserver.options": ("arguments", "protocol", "storageserver.arguments"),
     "storageserver.limits": ("storageserver.options",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -15,6 +16,11 @@ __all__ = ["Outcome", "Siege", "eventually"]
 
 #: How long (seconds) an attack may take to stand, and the daemon to free what it held.
 _PATIENCE = 60.0
+
+#: How long (seconds) the daemon may take to end threads and to give memory back, and how much more
+#: memory it may need afterwards.
+_REST = 30.0
+_GROWTH = 1.1
 
 #: The limits whose `used` has to be the same when an attacker has gone.
 _WORKLOAD_USES = {"connection-limit", "unregistered-limit", "address-limit", "spool-memory"}
@@ -47,9 +53,12 @@ class Outcome(NamedTuple):
         }
 
 
-def eventually(what: str, condition: Callable[[], _T]) -> _T:
-    """Wait until a condition is true; return its value."""
-    end = time.monotonic() + _PATIENCE
+def eventually(what: str, condition: Callable[[], _T], seconds: float = _PATIENCE) -> _T:
+    """Wait until a condition is true; return its value.
+
+    :raises TimeoutError: it is not true after so many seconds.
+    """
+    end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
@@ -109,6 +118,7 @@ class Siege:
             f"{name}: there are more descriptors than before",
             lambda: self.victim.state().descriptors <= idle.descriptors + 1,
         )
+        self._wait_for_rest(idle)
         struck = {
             key: limit["struck"] - counted[key]["struck"]
             for key, limit in self.victim.limits().items()
@@ -122,6 +132,18 @@ class Siege:
             self.victim.state(),
             {key: number for key, number in struck.items() if number},
         )
+
+    def _wait_for_rest(self, idle: State) -> None:
+        """Wait until threads have ended and memory is given back, if that happens."""
+        with suppress(TimeoutError):
+            eventually(
+                "",
+                lambda: (
+                    self.victim.state().threads <= idle.threads
+                    and self.victim.state().memory <= idle.memory * _GROWTH
+                ),
+                _REST,
+            )
 
     def end(self) -> float:
         """Stop all; return how long (seconds) the daemon took to stop."""

@@ -6,6 +6,7 @@ For each line that it reads, it writes what has happened since the last one, as 
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import threading
@@ -22,7 +23,8 @@ from zeotwisted.clientstorage import ClientStorage
 
 _ROOT = Path(__file__).parents[2]
 
-#: How long (seconds) each client rests between its calls: the daemon is busy, and not overloaded.
+#: How long (seconds) each client rests between its calls, on average. The daemon is busy, and not
+#: overloaded.
 _REST = 0.005
 
 #: How many objects there are.
@@ -88,7 +90,9 @@ class Clients:
 
     def _repeat(self, kind: str) -> None:
         step = {"load": self._load, "commit": self._commit, "connect": self._connect}[kind]
-        while not self._over.wait(_REST if kind != "connect" else 20 * _REST):
+        longest = 2 * _REST if kind != "connect" else 40 * _REST
+        # At random, so that no client keeps step with another one.
+        while not self._over.wait(random.uniform(0, longest)):
             began = time.perf_counter()
             try:
                 step()

@@ -171,6 +171,7 @@ class _Served:
     def __init__(self) -> None:
         self.first: Deferred[None] = Deferred()
         self.calls = 0
+        self.slow_turns = FairTurns(2)
 
     def register(self, connection: object) -> bytes:
         return bytes(8)
@@ -180,7 +181,7 @@ class _Served:
 
     def in_thread(self, function: Any, *args: Any) -> Any:
         self.calls += 1
-        return self.first if self.calls == 1 else "done"
+        return self.first if self.calls == 1 else succeed("done")
 
 
 def _waiting_calls(number: int) -> tuple[ServerConnection, _Served, list[Any]]:

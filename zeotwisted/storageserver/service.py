@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from threading import Thread
 from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 from ZODB import event as events
 
 from zeotwisted.access import OPEN, Access
@@ -26,6 +23,7 @@ from .connections import StorageServerFactory
 from .limits import Limits
 from .options import ServerOptions
 from .storage import MOST_LOADS, CommitThread, ServedStorage, Threads, check_servable
+from .threadpool import IdlingPool
 
 __all__ = ["ListeningError", "StorageServer"]
 
@@ -75,7 +73,8 @@ class StorageServer(MultiService):
         self.factory = StorageServerFactory(
             self.served, self.options, reactor, access or OPEN, self.limits
         )
-        self._pools: list[ThreadPool | CommitThread] = []
+        self._pools: list[IdlingPool | CommitThread] = []
+        self._idling: list[IdlingPool] = []
 
     def addresses(self) -> list[Any]:
         """Return the addresses at which the server listens, as Twisted's address objects."""
@@ -154,6 +153,7 @@ class StorageServer(MultiService):
         self.factory.clients.drop_all("the server stops")
         await self.factory.clients.all_released()
         self.factory.clients.floods.close()
+        self.limits.trimmer.close()
         await self._stop_pools()
         for storage in self._storages.values():
             storage.close()
@@ -173,6 +173,8 @@ class StorageServer(MultiService):
         Another thread waits for them. A long pack would block the reactor's thread.
         """
         stopped: Deferred[None] = Deferred()
+        for idling in self._idling:
+            idling.prepare_stop()
 
         def stop() -> None:
             for pool in self._pools:
@@ -188,10 +190,10 @@ class StorageServer(MultiService):
         return thread.run
 
     def _pool(self, name: str, threads: int) -> Callable[..., Deferred[Any]]:
-        pool = ThreadPool(0, threads, name=f"zeotwisted {name}")
-        pool.start()
+        pool = IdlingPool(self._reactor, f"zeotwisted {name}", threads)
         self._pools.append(pool)
-        return partial(deferToThreadPool, self._reactor, pool)
+        self._idling.append(pool)
+        return pool.run
 
 
 def _place(address: Any) -> tuple[str, int] | str:

@@ -85,6 +85,7 @@ class Clients:
 
     def _left(self, _: object, released: Deferred[None]) -> None:
         self._leaving.discard(released)
+        self.limits.trimmer.client_left()
         self._check_released()
 
     def drop_all(self, reason: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from ZODB.POSException import StorageTransactionError
 
@@ -96,7 +96,12 @@ class ServerConnection:
 
     def _run_slow(self, function: Callable[..., Any], *args: Any) -> Any:
         # Skip the calls that a client that is gone has left in the queue.
-        return None if self.gone else self.served.in_thread(function, *args)
+        if self.gone:
+            return None
+        return self.served.slow_turns.run(self, self._begin_slow, function, *args)
+
+    def _begin_slow(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        return succeed(None) if self.gone else self.served.in_thread(function, *args)
 
     # The transaction.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -47,12 +47,17 @@ class Iteration:
     async def _run(self, call: Callable[[Iterators], Any]) -> Any:
         if self._closed:
             return None
-        self._iterators.most = self._served.limits.iterators.allowance(self._counted)
         try:
-            return await self._served.in_thread(call, self._iterators)
+            return await self._served.slow_turns.run(self, self._begin, call)
         finally:
             self._count()
             self._set_timer()
+
+    def _begin(self, call: Callable[[Iterators], Any]) -> Deferred[Any]:
+        if self._closed:
+            return succeed(None)
+        self._iterators.most = self._served.limits.iterators.allowance(self._counted)
+        return self._served.in_thread(call, self._iterators)
 
     def _count(self) -> None:
         count = self._iterators.count

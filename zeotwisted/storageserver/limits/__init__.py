@@ -4,7 +4,7 @@
 filled before anyone can refuse, and finds the client that has to give way. `connections` decides
 which connections are let in. `transactions` has what transactions take before they are voted.
 `iterators` divides iterators between clients, and `descriptors` divides the descriptors of the
-process.
+process. `trimming` gives memory back to the system.
 Rule: this room only counts. The rooms that hold something take it from a budget, and give it back
 when it is gone.
 """

@@ -13,6 +13,7 @@ from .descriptors import allot, descriptor_limit
 from .iterators import IteratorLimits
 from .shares import Shares
 from .transactions import DiskReserve, TransactionLimits
+from .trimming import Trimmer
 
 __all__ = ["Limits"]
 
@@ -27,6 +28,7 @@ class Limits:
     :ivar transactions: what transactions and blobs take before they are voted.
     :ivar iterators: how many iterators clients may have.
     :ivar calls: the calls under way.
+    :ivar trimmer: gives memory back to the system when clients have gone that held much.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Limits:
             self._budget("iterator-limit", options.iterator_limit),
         )
 
+        self.trimmer = Trimmer(clock)
         self.calls = self._budget("call-total", options.call_total)
 
     def _budget(self, key: str, most: int) -> Budget:

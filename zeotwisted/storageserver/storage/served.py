@@ -22,6 +22,7 @@ from zeotwisted.protocol import Broadcast
 from ..floods import Kind
 from ..limits import Limits
 from ..options import ServerOptions
+from ..turns import FairTurns
 from .changes import read_changes, starts_anywhere
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
@@ -37,6 +38,11 @@ __all__ = ["Listener", "ServedStorage", "Undecided"]
 #: The default of `ServerOptions.invalidation_age` (seconds), for storages that can read their last
 #: transactions fast.
 _AGE = 86400.0
+
+#: How many slow calls of clients (undo logs, iterations) run at the same time: if the storage is in
+#: this process, and if it waits for another one.
+_FEW_SLOW_CALLS = 2
+_MANY_SLOW_CALLS = 8
 
 
 class Listener(Protocol):
@@ -124,6 +130,9 @@ class ServedStorage:
         self.undecided: dict[bytes, Undecided] = {}
         #: Does the loads in threads; None if the storage is fast enough for the reactor's thread.
         self.loads = None if answers_at_once(storage) else Loads(storage, threads.load_in_thread)
+        #: Lets a few slow calls of clients run at a time. A thread that computes slows down the
+        #: reactor's thread; a thread that waits for a slow storage does not.
+        self.slow_turns = FairTurns(_FEW_SLOW_CALLS if self.loads is None else _MANY_SLOW_CALLS)
         self._packs = 0
         #: The reactor, for timers.
         self.clock = threads.clock
