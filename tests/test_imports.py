@@ -31,8 +31,10 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "reactor": ("exceptions",),
     "transport": ("exceptions",),
     "access": ("protocol",),
+    "commands": ("access", "version"),
+    "__main__": ("commands",),
     "storageserver": (*_COMMON, "access"),
-    "clientstorage": _COMMON,
+    "clientstorage": (*_COMMON, "access"),
     "config": ("access", "arguments", "clientstorage", "exceptions", "files", "protocol"),
     "daemon": (
         "access",
@@ -52,7 +54,12 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "clientstorage.cache": _COMMON,
     "clientstorage.calls": _COMMON,
     "clientstorage.records": (*_COMMON, "clientstorage.calls"),
-    "clientstorage.connection": (*_COMMON, "clientstorage.calls", "clientstorage.records"),
+    "clientstorage.connection": (
+        *_COMMON,
+        "access",
+        "clientstorage.calls",
+        "clientstorage.records",
+    ),
     "clientstorage.blobs": (*_COMMON, "clientstorage.calls"),
     "clientstorage.commit": (*_COMMON, "clientstorage.blobs", "clientstorage.calls")
     + ("clientstorage.connection", "clientstorage.records"),

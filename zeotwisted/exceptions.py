@@ -21,6 +21,7 @@ __all__ = [
     "CommitInDoubt",
     "ProtocolError",
     "ServerException",
+    "TransactionTimeout",
     "UnrecognizedResult",
 ]
 
@@ -91,6 +92,15 @@ class CommitInDoubt(ClientStorageError):
         self.tid = tid
         self.user = user
         self.description = description
+
+
+class TransactionTimeout(ClientStorageError, TransientError):
+    """The transaction is aborted, because it took too long.
+
+    Either it waited for the commit lock for longer than `commit_lock_timeout`, or it held the lock
+    for longer than the server's ``transaction-timeout``. The text says which, and who blocked it.
+    The error is transient: retry the transaction.
+    """
 
 
 class ProtocolError(ClientStorageError, _ProtocolError):

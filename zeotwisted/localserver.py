@@ -111,7 +111,8 @@ def _start_thread(text: str) -> tuple[Address, Callable[[], None]]:
     def start() -> Address:
         daemon.startService()
         assert daemon.server is not None
-        (host,) = daemon.server.addresses()
+        # The first one: the function returns one address.
+        host = daemon.server.addresses()[0]
         name = getattr(host, "name", None)
         return (host.host, host.port) if name is None else os.fsdecode(name)
 

@@ -12,10 +12,12 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
+from .access import Access
 from .config import (
     ConfigurationError,
     Setting,
     StorageOpener,
+    access_from_lines,
     is_encrypted,
     parse_storages,
     read_server_config,
@@ -25,6 +27,7 @@ from .config import (
 from .daemon import (
     UNACCEPTED,
     Daemon,
+    Place,
     Terminal,
     check_pid_file,
     configured_daemon,
@@ -75,6 +78,8 @@ class Options(usage.Options):
     optParameters = [
         ["file", "f", None, "Serve this FileStorage, as storage 1 [default: Data.fs]"],
         ["blob-dir", "b", None, "Its blob directory [default: blobs, if --file is not given]"],
+        ["accounts", None, None, "Admit the users in this file, which zeotwisted user makes"],
+        ["realm", None, None, "The name of the accounts, which clients may ask for"],
         ["conf", "C", None, "Read a zeo.conf; no other option is allowed with it"],
         *(_parameter(setting) for setting in server_settings() if not setting.is_flag),
     ]
@@ -89,6 +94,7 @@ class Options(usage.Options):
         super().__init__()
         self["listen"] = []
         self["storages"] = []
+        self["allow"] = []
         #: Twisted's log, if this process writes it with a `FileLog`; otherwise None.
         self.log: FileLog | None = None
 
@@ -122,6 +128,11 @@ class Options(usage.Options):
         self["listen"].append(description)
 
     opt_l = opt_listen
+
+    def opt_allow(self, line: str) -> None:
+        """Let clients do something, as in 'write user:zope' or 'temp/read everybody', where temp is
+        a storage; without this option, every client may do everything; repeatable."""
+        self["allow"].append(line)
 
     def opt_storage(self, value: str) -> None:
         """Serve a FileStorage under a name: NAME=PATH; repeatable."""
@@ -157,6 +168,19 @@ class Options(usage.Options):
         try:
             self["config"] = read_server_config(self["conf"])
         except ConfigurationError as error:
+            raise SystemExit(f"zeo: {error}")
+
+    def access(self) -> Access | None:
+        """Return the roles of clients; None if every client may do everything.
+
+        :raises SystemExit: a mistake in the options for them.
+        """
+        names = {name for name, _ in self["storages"]}
+        if self["file"] is not None or not names:
+            names.add("1")
+        try:
+            return access_from_lines(self["allow"], self["accounts"], self["realm"], names)
+        except ValueError as error:
             raise SystemExit(f"zeo: {error}")
 
     def _defaults(self) -> dict[str, Any]:
@@ -234,8 +258,9 @@ def makeService(options: Options) -> IService:
             reactor,
             _storages(options),
             ServerOptions(**_settings(options)),
-            [(text, _endpoint(reactor, text)) for text in places],
+            [Place(text, _endpoint(reactor, text)) for text in places],
             certificates=_certificates(places),
+            access=options.access(),
         )
     show_in_twisted_log()
     if options.log is not None:

@@ -42,7 +42,7 @@ def main(names: list[str]) -> None:
         alone.limits()
         quick = alone.stop()
     with tempfile.TemporaryDirectory() as folder:
-        siege = Siege(Path(folder), 1.0, _SECONDS)
+        siege = Siege(Path(folder), _SECONDS)
         print(_HEAD)
         try:
             for name in names or ATTACKS:

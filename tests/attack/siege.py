@@ -71,13 +71,13 @@ def eventually(what: str, condition: Callable[[], _T], seconds: float = _PATIENC
 class Siege:
     """A daemon, and clients that work.
 
-    :param scale: the size of the attacks; 1 is the full one.
     :param seconds: for how long to watch the clients, before and during each attack.
+    :param rest: for how long (seconds) to wait for threads that end, and for memory.
     """
 
-    def __init__(self, folder: Path, scale: float, seconds: float) -> None:
-        self._scale = scale
+    def __init__(self, folder: Path, seconds: float, rest: float = _REST) -> None:
         self._seconds = seconds
+        self._rest = rest
         self.victim = Victim(folder)
         self._workload = Workload(self.victim.socket)
         self.victim.limits()
@@ -91,14 +91,15 @@ class Siege:
         limits = self.victim.limits()
         return {key: limit["used"] for key, limit in limits.items() if key not in _WORKLOAD_USES}
 
-    def attack(self, name: str) -> Outcome:
+    def attack(self, name: str, scale: float = 1.0) -> Outcome:
         """Mount an attack, and wait until nothing is left of it.
 
+        :param scale: the size of the attack; 1 is the full one.
         :raises TimeoutError: something is left.
         """
         before = self._watch()
         idle, held, counted = self.victim.state(), self._held(), self.victim.limits()
-        attacker = Attacker(name, self.victim.address, self._scale)
+        attacker = Attacker(name, self.victim.address, scale)
         try:
             attacker.wait(_PATIENCE)
             during = self._watch()
@@ -142,7 +143,7 @@ class Siege:
                     self.victim.state().threads <= idle.threads
                     and self.victim.state().memory <= idle.memory * _GROWTH
                 ),
-                _REST,
+                self._rest,
             )
 
     def end(self) -> float:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from zeotwisted.access import ANONYMOUS, Identity
+from zeotwisted.config import access_from_lines
 from zeotwisted.config.server import ConfigurationError, parse_server_config
 from zeotwisted.protocol import Role
 
@@ -12,7 +16,7 @@ ANNA, BEN = Identity.of("user:anna"), Identity.of("user:ben")
 STORAGES = "<mappingstorage 1>\n</mappingstorage>\n<mappingstorage temp>\n</mappingstorage>\n"
 
 
-def parsed(sections: str) -> object:
+def parsed(sections: str) -> Any:
     return parse_server_config(f"<zeo>\naddress 127.0.0.1:0\n{sections}\n</zeo>\n{STORAGES}").access
 
 
@@ -74,3 +78,45 @@ def test_mistakes(sections: str, message: str) -> None:
         parsed(sections)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def from_lines(*lines: str, accounts: str | None = None) -> Any:
+    return access_from_lines(lines, accounts, None, {"1", "temp"})
+
+
+def test_roles_from_options() -> None:
+    assert from_lines() is None
+    access = from_lines("write user:anna", "write user:ben", "temp/read everybody")
+    write = {Role.NONE, Role.READ, Role.WRITE}
+    assert access.roles(ANNA, "1") == access.roles(BEN, "1") == write
+    assert access.roles(ANONYMOUS, "1") == {Role.NONE}
+    assert access.roles(ANONYMOUS, "temp") == {Role.NONE, Role.READ}
+    assert from_lines("temp/read everybody").roles(ANNA, "1") == {Role.NONE}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("write", "write ROLE NAMES, for example 'write user:zope'; the roles are read, write"),
+        ("none everybody", "the roles are read"),
+        ("fly everybody", "the roles are read"),
+        ("main/read everybody", "there is no storage 'main'; name one of those"),
+        ("read anna", "'anna' is not a name of clients; write user:NAME"),
+        ("read group:team", "groups are defined in a configuration file; use --conf"),
+    ],
+)
+def test_mistakes_in_options(line: str, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        from_lines(line)
+    assert message in str(caught.value)
+    assert f"--allow {line!r}" in str(caught.value)
+
+
+def test_accounts_from_options(tmp_path: Path) -> None:
+    path = tmp_path / "accounts"
+    path.write_text("")
+    assert from_lines("read user:anna", accounts=str(path)).accounts.path == str(path)
+    with pytest.raises(ValueError, match="--accounts: nobody needs an account"):
+        from_lines(accounts=str(path))
+    with pytest.raises(ValueError, match="zeotwisted user add"):
+        from_lines("read user:anna", accounts=str(tmp_path / "missing"))

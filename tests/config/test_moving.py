@@ -76,6 +76,9 @@ def test_a_recipe_made_file_with_three_lines_changed() -> None:
             "read_only_fallback": False,
             "server_sync": False,
             "wait_timeout": 30,
+            "username": "jane",
+            "password": "secret",
+            "realm": "ZEO",
         },
     )
 
@@ -134,14 +137,13 @@ def test_keys_without_effect_are_named_in_one_line(
         "server 127.0.0.1:1",
         "wait off",
         "min-disconnect-poll 5",
-        "username jane",
-        "realm ZEO",
+        "max-disconnect-poll 9",
     ]
     section = read_storage("zeotwisted", "\n".join([f"<{name}>", *lines, f"</{name}>"]))
     with caplog.at_level(logging.WARNING, "zeotwisted.config"):
         section.open().close()
     assert caplog.messages == [
-        f"<{name}>: min-disconnect-poll, username, realm: no effect; remove these lines"
+        f"<{name}>: min-disconnect-poll, max-disconnect-poll: no effect; remove these lines"
     ]
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 
+from zeotwisted.config import Listener
 from zeotwisted.config.client import ClientStorageConfig
 from zeotwisted.config.server import (
     ConfigurationError,
@@ -32,7 +33,7 @@ DEFAULTS = {
     "invalidation_queue_size": 100,
     "invalidation_queue_bytes": 32 * 1024 * 1024,
     "invalidation_age": None,
-    "transaction_timeout": None,
+    "transaction_timeout": 60.0,
     "client_timeout": 60.0,
     "client_conflict_resolution": False,
     "msgpack": False,
@@ -68,13 +69,12 @@ def test_defaults() -> None:
     config = parse_server_config(server_text())
     (opener,) = config.storages
     assert config == ServerConfig(
-        address=("", 8100),
+        listeners=(Listener(("", 8100)),),
         storages=(opener,),
         settings=DEFAULTS,
         pid_filename=None,
         eventlog=None,
-        ssl=None,
-        certificate=None,
+        access=None,
     )
     assert opener.name == "1"
 
@@ -89,6 +89,7 @@ def test_defaults() -> None:
         ("invalidation-age 86400.5", {"invalidation_age": 86400.5}),
         ("transaction-timeout 30", {"transaction_timeout": 30.0}),
         ("transaction-timeout 0.5", {"transaction_timeout": 0.5}),
+        ("transaction-timeout 0", {"transaction_timeout": 0.0}),
         ("client-timeout 0", {"client_timeout": 0.0}),
         ("client-timeout 2.5", {"client_timeout": 2.5}),
         ("client-conflict-resolution on", {"client_conflict_resolution": True}),
@@ -106,7 +107,7 @@ def test_a_value(line: str, expected: dict[str, object]) -> None:
     (name,) = expected
     settings = DEFAULTS | expected if name in DEFAULTS else DEFAULTS
     others = {} if name in DEFAULTS else expected
-    assert config == ServerConfig(("", 8100), config.storages, settings, **others)
+    assert config == ServerConfig((Listener(("", 8100)),), config.storages, settings, **others)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,37 @@ def test_a_value(line: str, expected: dict[str, object]) -> None:
     ],
 )
 def test_address(text: str, expected: object) -> None:
-    assert parse_server_config(f"<zeo>\naddress {text}\n</zeo>\n{MEMORY}").address == expected
+    config = parse_server_config(f"<zeo>\naddress {text}\n</zeo>\n{MEMORY}")
+    assert [listener.address for listener in config.listeners] == [expected]
+
+
+def test_more_places_to_listen() -> None:
+    config = parse_server_config(
+        server_text(
+            "<listen>",
+            "address /run/zeo.sock",
+            "<access>",
+            "write unix-user:zope",
+            "</access>",
+            "</listen>",
+            "<listen>",
+            "address 127.0.0.1:0",
+            "</listen>",
+        )
+    )
+    assert [listener.address for listener in config.listeners] == [
+        ("", 8100),
+        "/run/zeo.sock",
+        ("127.0.0.1", 0),
+    ]
+    assert config.access is None
+    assert [listener.access is None for listener in config.listeners] == [True, False, True]
+
+
+def test_an_address_is_not_needed_beside_a_section() -> None:
+    text = f"<zeo>\n<listen>\naddress 127.0.0.1:0\n</listen>\n</zeo>\n{MEMORY}"
+    (listener,) = parse_server_config(text).listeners
+    assert listener.address == ("127.0.0.1", 0)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +174,7 @@ def test_environment_decides_on_msgpack_only_when_the_key_is_missing(
 def test_configuration_cannot_be_changed() -> None:
     config = parse_server_config(server_text())
     with pytest.raises(AttributeError):
-        config.address = "x"  # type: ignore[misc]
+        config.listeners = ()  # type: ignore[misc]
 
 
 # Errors
@@ -157,8 +188,8 @@ def test_configuration_cannot_be_changed() -> None:
             "'adress' is not a known key name; <zeo> has the keys address, read-only, "
             "invalidation-queue-size, invalidation-queue-bytes, invalidation-age, "
             "transaction-timeout, client-timeout, "
-            "pid-filename, client-conflict-resolution, msgpack, protocol-limit, spool-dir, "
-            "message-limit",
+            "accounts, realm, pid-filename, client-conflict-resolution, msgpack, protocol-limit, "
+            "spool-dir, message-limit",
         ),
         ("address 8101", "'address' does not support multiple values; keep one of these lines"),
         (
@@ -254,9 +285,13 @@ def test_error_in_a_line(line: str, message: str) -> None:
             (
                 f"authentication-{what} x",
                 f"'authentication-{what}' is a key of earlier versions of ZEO, without a meaning "
-                "now; remove it; an <ssl> section admits clients by their certificates",
+                f"now; {remedy}",
             )
-            for what in ("protocol", "database", "realm")
+            for what, remedy in {
+                "protocol": "remove it; the key accounts and <access> sections admit clients",
+                "database": "write accounts, with a file that zeotwisted user has made",
+                "realm": "write realm",
+            }.items()
         ),
         (
             "read-only = on",
@@ -397,11 +432,11 @@ def test_bad_age(value: str) -> None:
     )
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "30s"])
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "30s"])
 def test_bad_timeout(value: str) -> None:
     assert message_of(server_text(f"transaction-timeout {value}")) == (
         f"configuration, line 3: transaction-timeout: {value!r} is not a timeout; "
-        "write a number of seconds above 0, or leave it out for no timeout"
+        "write a number of seconds, or 0 for no timeout"
     )
 
 
@@ -481,7 +516,7 @@ def test_mistakes_in_ssl(lines: list[str], message: str) -> None:
         ),
         (
             f"<zeo>\n</zeo>\n{MEMORY}",
-            "configuration, line 2: no values for 'address'; 1 required; "
+            "configuration, line 1: no values for 'address'; 1 required; "
             "add a line that begins with address",
         ),
         (
@@ -655,7 +690,7 @@ def test_file_like_the_documentations(tmp_path: Path) -> None:
     config = read_server_config(path)
 
     assert config == ServerConfig(
-        address=("localhost", 8100),
+        listeners=(Listener(("localhost", 8100)),),
         storages=config.storages,
         settings=DEFAULTS | {"invalidation_queue_size": 1000, "transaction_timeout": 300.0},
         pid_filename=f"{tmp_path}/var/ZEO.pid",
@@ -725,7 +760,7 @@ def test_error_in_an_included_file(tmp_path: Path) -> None:
         read_server_config(path)
     assert str(caught.value).startswith(f"{included}, line 3: msgpack: not a valid boolean")
     included.write_text(server_text())
-    assert read_server_config(path).address == ("", 8100)
+    assert read_server_config(path).listeners[0].address == ("", 8100)
 
 
 def test_missing_included_file_is_reported_where_it_is_included(tmp_path: Path) -> None:
@@ -763,14 +798,14 @@ def test_file_in_another_encoding(tmp_path: Path) -> None:
 def test_file_with_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "zeo.conf"
     path.write_bytes(b"\xef\xbb\xbf" + server_text().replace("\n", "\r\n").encode())
-    assert read_server_config(path).address == ("", 8100)
+    assert read_server_config(path).listeners[0].address == ("", 8100)
 
 
 @pytest.mark.parametrize("name", ["a:b.conf", "a#b.conf", "a%20b.conf", "a b.conf"])
 def test_file_with_an_odd_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).write_text(server_text())
-    assert read_server_config(name).address == ("", 8100)
+    assert read_server_config(name).listeners[0].address == ("", 8100)
 
 
 # Storages alone

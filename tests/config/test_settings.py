@@ -62,7 +62,7 @@ def test_an_option_and_a_file_mean_the_same(key: str, text: str, value: Any) -> 
 @pytest.mark.parametrize(
     ("key", "text", "remedy"),
     [
-        ("transaction-timeout", "0", "write a number of seconds above 0, or leave it out"),
+        ("transaction-timeout", "-1", "write a number of seconds, or 0 for no timeout"),
         ("spool-dir", "nowhere", "create the directory, or correct the path"),
         ("protocol-limit", "7", "write 5 or 6"),
     ],

@@ -197,7 +197,7 @@ def test_corrupt_file(folder: Path) -> None:
         ("--invalidation-queue-size 0", "--invalidation-queue-size 0: write a whole number"),
         ("--invalidation-age -1", "--invalidation-age -1: write a number of seconds"),
         ("--invalidation-age inf", "--invalidation-age inf: write a number of seconds"),
-        ("--transaction-timeout 0", "--transaction-timeout 0: write a number of seconds"),
+        ("--transaction-timeout -1", "--transaction-timeout -1: write a number of seconds"),
         ("-t nan", "--transaction-timeout nan: write a number of seconds"),
         ("--client-timeout -1", "--client-timeout -1: write a number of seconds"),
         ("--message-limit 3", "--message-limit 3: write a size from 64KB"),

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from persistent.mapping import PersistentMapping
 from ZODB.POSException import ConflictError, ReadOnlyError
 
 import zeotwisted
-from zeotwisted.exceptions import ClientDisconnected
+from zeotwisted.exceptions import ClientDisconnected, TransactionTimeout
 from zeotwisted.protocol.oids import split
 
 from .conftest import (
@@ -201,16 +200,20 @@ def test_transaction_timeout(daemon: Daemon) -> None:
     running = daemon(*ANYWHERE, "--transaction-timeout", "0.2")
     with opened(running.address) as connection:
         storage = connection.db().storage
-        protocol = storage._link.protocol()
-        lost = threading.Event()
-        storage._link.thread.reactor.callFromThread(
-            lambda: protocol.lost.addBoth(lambda _: lost.set())
-        )
+        other = zeotwisted.ClientStorage(running.address)
         txn = transaction.TransactionManager().begin()
         storage.tpc_begin(txn)
         storage.tpc_vote(txn)
-        assert lost.wait(TIMEOUT)
+        # It gets the commit lock when the first transaction is aborted.
+        second = transaction.TransactionManager().begin()
+        other.tpc_begin(second)
+        other.tpc_vote(second)
+        other.tpc_finish(second)
+        other.close()
+        with pytest.raises(TransactionTimeout, match=r"for more than 0.2 seconds after its vote"):
+            storage.tpc_finish(txn)
         storage.tpc_abort(txn)
+        assert storage.is_connected()
     running.stop()
     assert "Transaction timeout after 0.2 seconds" in running.output
 

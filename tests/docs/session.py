@@ -282,6 +282,8 @@ class Session:
                 self._finish(self._popen([str(SCRIPTS / tool), *rest]), command)
             else:
                 self._start([tool, *rest])
+        elif tool == "zeotwisted":
+            self._finish(self._popen([sys.executable, "-m", "zeotwisted", *rest]), command)
         elif tool == "pip":
             self._accepted(["-c", _PARSE_PIP, *rest], command)
             self._check_packages(rest)

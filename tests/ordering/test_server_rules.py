@@ -939,8 +939,9 @@ def test_queue_of_votes_that_fail_may_be_long() -> None:
 
 
 def test_lock_has_a_timeout() -> None:
+    """A client of version 5 loses its connection, as nothing else tells it."""
     server = Server(transaction_timeout=10)
-    slow, other = server.client(), server.client()
+    slow, other = server.client(protocol=b"M5"), server.client()
     slow.begin(1, OID_A)
     slow.ask("vote", 1)
     other.begin(2, OID_B)

@@ -16,8 +16,16 @@ DATA = b"\x80\x03cpersistent.mapping\nPersistentMapping\nq\x00.}q\x01s."
 TXN = 139_876_543_210_000
 
 #: Calls that stock peers do not know: they belong to version 6.
-EXTENSIONS = {"capabilities", "ping", "loadManyBefore", "restoreBlobEnd", "server_limits"} | {
-    "tpc_outcome"
+EXTENSIONS = {
+    "authenticate",
+    "authenticate_final",
+    "capabilities",
+    "ping",
+    "loadManyBefore",
+    "restoreBlobEnd",
+    "server_limits",
+    "tpc_outcome",
+    "vote_within",
 }
 
 CALLS: dict[str, list[tuple[Any, ...]]] = {
@@ -71,6 +79,9 @@ CALLS: dict[str, list[tuple[Any, ...]]] = {
 
 #: Calls of version 6.
 EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
+    "authenticate": [("SCRAM-SHA-256", "n,,n=anna,r=x")],
+    "vote_within": [(TXN, 10), (TXN, 0.5)],
+    "authenticate_final": [("c=biws,r=xy,p=AA==",)],
     "capabilities": [("1", {}), ("1", {"tid-at-vote": {}, "unknown": {"size": 7}})],
     "loadManyBefore": [((OID, OID), TID), ((OID,) * 1000, TID)],
     "restoreBlobEnd": [(OID, TID, DATA, None, TXN), (OID, TID, DATA, NEXT, TXN)],

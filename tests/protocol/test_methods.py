@@ -124,6 +124,8 @@ def test_the_calls_are_those_of_a_stock_server() -> None:
 #: The role that each call needs.
 ROLES = {
     Role.NONE: {
+        "authenticate",
+        "authenticate_final",
         "capabilities",
         "register",
         "get_info",
@@ -163,6 +165,7 @@ ROLES = {
         "storeBlobEnd",
         "storeBlobShared",
         "vote",
+        "vote_within",
         "tpc_finish",
         "tpc_abort",
     },

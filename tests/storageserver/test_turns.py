@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from zeotwisted.storageserver.connections.connection import ServerConnection
 from zeotwisted.storageserver.connections.history import remote_history
 from zeotwisted.storageserver.connections.iterators import Iterators
+from zeotwisted.storageserver.connections.logins import Logins
 from zeotwisted.storageserver.connections.registration import remote_register
 from zeotwisted.storageserver.limits import Limits
 from zeotwisted.storageserver.options import ServerOptions
@@ -186,7 +187,11 @@ class _Served:
 
 def _waiting_calls(number: int) -> tuple[ServerConnection, _Served, list[Any]]:
     served = _Served()
-    connection = ServerConnection(_Peer(), {"1": served})  # type: ignore[arg-type,dict-item]
+    connection = ServerConnection(
+        _Peer(),  # type: ignore[arg-type]
+        {"1": served},  # type: ignore[dict-item]
+        Logins(Clock()),
+    )
     remote_register(connection, "1", False)
     answers: list[Any] = []
     for _ in range(number):

@@ -15,7 +15,7 @@ from twisted.internet import ssl as twisted_ssl
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests.clientstorage.support import SOON, World, wait_until
-from zeotwisted.config import server as config_server
+from zeotwisted.config import listeners as config_listeners
 from zeotwisted.exceptions import ClientDisconnected, ProtocolError
 from zeotwisted.transport import tls
 
@@ -144,14 +144,14 @@ def test_expired_server(world: World, certificates: Certificates) -> None:
 def test_no_version_in_common(
     world: World, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = config_server.server_context
+    made = config_listeners.server_context
 
     def modern(section: Any) -> ssl.SSLContext:
         own = made(section)
         own.minimum_version = V1_3
         return own
 
-    monkeypatch.setattr(config_server, "server_context", modern)
+    monkeypatch.setattr(config_listeners, "server_context", modern)
     server = world.server("zeotwisted", *certificates.server_section)
     with logged() as lines:
         with pytest.raises(ClientDisconnected, match="no version of TLS in common"):

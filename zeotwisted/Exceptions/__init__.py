@@ -12,6 +12,7 @@ from zeotwisted.exceptions import (
     CommitInDoubt,
     ProtocolError,
     ServerException,
+    TransactionTimeout,
     UnrecognizedResult,
 )
 
@@ -22,5 +23,6 @@ __all__ = [
     "CommitInDoubt",
     "ProtocolError",
     "ServerException",
+    "TransactionTimeout",
     "UnrecognizedResult",
 ]

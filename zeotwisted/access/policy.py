@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from zeotwisted.protocol import ALL_ROLES, Role, expanded
 
+from .accounts import Accounts
 from .identity import Identity
 from .names import EVERYBODY
 
@@ -25,11 +26,15 @@ class Access:
     :ivar default: for storages that have no policy of their own.
     :ivar storages: the policies of storages, by their names.
     :ivar groups: the members of each group, which may be names of other kinds, also of groups.
+    :ivar accounts: the users that can prove their names with a password; None if there are none.
+    :ivar realm: a name of the accounts, which a client can ask for; empty for none.
     """
 
     default: Policy = field(default_factory=lambda: _EVERYTHING)
     storages: Mapping[str, Policy] = field(default_factory=dict)
     groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    accounts: Accounts | None = None
+    realm: str = ""
 
     @property
     def is_open(self) -> bool:

@@ -64,6 +64,8 @@ _BOTH: Table = {
     "liveness_timeout": Rule(longest_silence, f"{_SECONDS}, or 0 for ever"),
     "refuse_older_server": Rule(flag, _FLAG),
     "ssl_server_hostname": Rule(optional(text), "the name of a host"),
+    "password_file": Rule(optional(path), "the path of a file"),
+    "realm": Rule(optional(text), "a text"),
 }
 
 #: Of `zeotwisted.clientstorage.storage.ClientStorage`.
@@ -79,6 +81,7 @@ CLIENT_STORAGE: Table = {
     "client_label": Rule(optional(label), "a text"),
     "wait": Rule(flag, _FLAG),
     "server_sync": Rule(flag, _FLAG),
+    "commit_lock_timeout": Rule(optional(seconds), f"{_SECONDS}, or None for ever"),
     "read_ahead": Rule(flag, _FLAG),
     "reactor": Rule(
         optional(methods("callFromThread", "callLater")),

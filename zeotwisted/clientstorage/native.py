@@ -18,7 +18,7 @@ from zeotwisted.reactor import OwnReactor
 from .arguments import STORAGE_CLIENT
 from .cache import open_cache
 from .calls import ClientProtocol
-from .connection import ClientConnection, Target, Wanted, client_security
+from .connection import ClientConnection, Target, Wanted, client_security, credentials_from
 from .history import READERS
 from .records import Coherence, load
 
@@ -71,6 +71,7 @@ class StorageClient:
     :param wait_timeout: in seconds.
     :param liveness_timeout: the longest silence of a server, in seconds; 0 for any.
     :param refuse_older_server, ssl, ssl_server_hostname: see `ClientStorage`.
+    :param username, password, password_file, realm: see `ClientStorage`.
     :param name: the name of this client in log lines; by default its address.
     :raises ValueError: an argument cannot work; the message says what to write instead.
     """
@@ -92,6 +93,10 @@ class StorageClient:
         ssl: Any = None,
         ssl_server_hostname: str | None = None,
         name: str = "",
+        username: str | None = None,
+        password: str | None = None,
+        password_file: str | None = None,
+        realm: str | None = None,
     ) -> None:
         valid = checked(STORAGE_CLIENT, locals())
         wanted = Wanted.EITHER if valid.read_only_fallback else Wanted.WRITABLE
@@ -102,6 +107,7 @@ class StorageClient:
             valid.refuse_older_server,
             valid.liveness_timeout,
             client_security(ssl, valid.ssl_server_hostname),
+            credentials_from(username, password, valid.password_file, valid.realm),
         )
         #: What the server says about the storage. It is updated when the client connects, after
         #: its commits, and after a pack. ``call("get_info")`` returns current values.

@@ -26,7 +26,14 @@ from .blobs import client_blobs, open_blob
 from .cache import ClientCache, open_cache, statistics_of
 from .calls import ClientProtocol
 from .commit import Committing
-from .connection import Link, Target, Wanted, client_security, parse_address
+from .connection import (
+    Link,
+    Target,
+    Wanted,
+    client_security,
+    credentials_from,
+    parse_address,
+)
 from .history import (
     Entry,
     copy_transactions,
@@ -89,6 +96,9 @@ class ClientStorage(ConflictResolvingStorage):
     :param wait: wait for the connection before returning.
     :param server_sync: `sync`, which begins each transaction, makes a round trip. The transaction
         then sees everything that was committed before.
+    :param username: the name of this client's account, if the server has accounts.
+    :param password: its password. It does not cross the wire.
+    :param realm: refuse a server whose accounts have another realm.
     :param reactor: a Twisted application's reactor to use instead of a private one.
     :param liveness_timeout: how long (seconds) the server may leave a ping without an answer; then
         the connection is closed. A call that waits notices within half of that time, or within
@@ -99,6 +109,12 @@ class ClientStorage(ConflictResolvingStorage):
         drops its cache and uses the server.
     :param read_ahead: while the application follows the references of a record in their order, load
         some of the next records together with the requested one. It needs a zeotwisted server.
+    :param password_file: the path of a file whose first line is the password. Without it and
+        `password`, the environment variable ``ZEO_PASSWORD`` has the password.
+    :param commit_lock_timeout: how long (seconds) a transaction may wait for its turn to commit,
+        while other clients commit. After that, `tpc_vote` raises `TransactionTimeout`, which names
+        the client that blocks it. None: for ever. It needs a zeotwisted server.
+    :raises AccessDenied: the server does not admit this client, or the password is wrong.
     :raises ClientDisconnected: no server, or none that accepts this client, within `wait_timeout`.
     :raises ProtocolError: the peer is not a ZEO server.
     :raises ValueError: an argument cannot work, or `blob_dir` cannot be used. The message says what
@@ -107,9 +123,8 @@ class ClientStorage(ConflictResolvingStorage):
         used.
     :raises NotImplementedError: this version does not support an argument.
 
-    `disconnect_poll`, `min_disconnect_poll`, `max_disconnect_poll`, `drop_cache_rather_verify`,
-    `credentials`, `username`, `password` and `realm` have no effect; they are accepted because
-    existing configurations contain them.
+    `disconnect_poll`, `min_disconnect_poll`, `max_disconnect_poll`, `drop_cache_rather_verify` and
+    `credentials` have no effect; they are accepted because existing configurations contain them.
     """
 
     def __init__(
@@ -138,14 +153,16 @@ class ClientStorage(ConflictResolvingStorage):
         drop_cache_rather_verify: bool = True,
         credentials: Any = None,
         server_sync: bool = False,
-        username: Any = None,
-        password: Any = None,
-        realm: Any = None,
+        username: str | None = None,
+        password: str | None = None,
+        realm: str | None = None,
         _client_factory: Any = None,
         reactor: Any = None,
         liveness_timeout: float | None = 60.0,
         refuse_older_server: bool = False,
         read_ahead: bool = False,
+        password_file: str | None = None,
+        commit_lock_timeout: float | None = None,
     ) -> None:
         given = locals()
         for argument, what in _NOT_YET.items():
@@ -160,12 +177,14 @@ class ClientStorage(ConflictResolvingStorage):
             valid.refuse_older_server,
             valid.liveness_timeout,
             client_security(ssl, valid.ssl_server_hostname),
+            credentials_from(username, password, valid.password_file, valid.realm),
         )
         self.__name__ = name or str(("127.0.0.1", addr) if isinstance(addr, int) else addr)
         self._cache_size = valid.cache_size
         self._wait_timeout = 30.0 if wait_timeout is None else valid.wait_timeout
         self._client_label = client_label
         self._server_sync = valid.server_sync
+        self._commit_lock_timeout = valid.commit_lock_timeout
         self._reads_ahead = valid.read_ahead
         self._own_reactor = reactor
         self._db: Any = None
@@ -210,7 +229,13 @@ class ClientStorage(ConflictResolvingStorage):
             self._reads_ahead,
         )
         self._committing = Committing(
-            self._link, self._coherence, self._info, self._blobs, self._cache_size, self.__name__
+            self._link,
+            self._coherence,
+            self._info,
+            self._blobs,
+            self._cache_size,
+            self._commit_lock_timeout,
+            self.__name__,
         )
 
     def forked(self) -> None:

@@ -5,6 +5,8 @@ ZConfig's schemas (``*.xml``) define keys, types and defaults.
 
 from __future__ import annotations
 
+from .access import access_from_lines
+from .listeners import Listener
 from .server import (
     ConfigurationError,
     ServerConfig,
@@ -19,9 +21,11 @@ from .tls import is_encrypted
 
 __all__ = [
     "ConfigurationError",
+    "Listener",
     "ServerConfig",
     "Setting",
     "StorageOpener",
+    "access_from_lines",
     "is_encrypted",
     "parse_server_config",
     "parse_storages",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import os
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from zeotwisted.access import Access, Policy
+from zeotwisted.access import Access, AccountFile, AccountFileError, Policy, parse_names
 from zeotwisted.protocol import Role
 
-__all__ = ["AccessMistake", "access_from", "policy_from"]
+__all__ = ["AccessMistake", "AccessReader", "access_from_lines"]
 
 #: The keys of an <access> section.
 GIVEN_ROLES = tuple(role for role in Role if role is not Role.NONE)
@@ -29,52 +30,139 @@ class AccessMistake(ValueError):
         self.remedy = remedy
 
 
-def access_from(
-    sections: Iterable[Any], groups: Iterable[Any], storages: Collection[str]
-) -> Access | None:
-    """Return the roles that the sections give; None if there are no <access> sections.
+class AccessReader:
+    """Reads the <access> sections of a configuration.
 
+    :param zeo: the value of the section <zeo>, which has the groups and the accounts.
     :param storages: the names of the storages that are served.
-    :raises AccessMistake: a section names a group or a storage that does not exist.
+    :raises AccessMistake: a group names one that does not exist, or the file with the accounts
+        cannot be used.
     """
-    sections = list(sections)
-    members = {group.getSectionName(): _union(group.members) for group in groups}
-    by_name = {group.getSectionName(): group for group in groups}
-    for name, names in members.items():
-        _check_groups(by_name[name], names, members)
-    if not sections:
-        return None
-    # A storage that has no policy is closed, if any other has one.
-    default: Policy | None = None
-    policies: dict[str, Policy] = {}
-    for section in sections:
-        policy = {role: _union(getattr(section, role.value)) for role in GIVEN_ROLES}
-        for names in policy.values():
-            _check_groups(section, names, members)
-        storage = section.getSectionName()
-        if storage is None:
-            if default is not None:
+
+    def __init__(self, zeo: Any, storages: Collection[str]) -> None:
+        self._zeo = zeo
+        self._storages = storages
+        self._accounts = _accounts(zeo)
+        self._groups = {group.getSectionName(): _union(group.members) for group in zeo.groups}
+        for group in zeo.groups:
+            _check_groups(group, self._groups[group.getSectionName()], self._groups)
+
+    def of_server(self) -> Access | None:
+        """Return the roles that the sections of <zeo> give; None if there are none.
+
+        :raises AccessMistake: a section names a group or a storage that does not exist, or nothing
+            needs the accounts.
+        """
+        sections = [self._zeo, *self._zeo.listeners]
+        if self._accounts is not None and not any(section.access for section in sections):
+            raise AccessMistake(
+                self._zeo,
+                "accounts: nobody needs an account, as there is no section <access>",
+                "add one that gives roles, as in write user:zope",
+            )
+        return self.of(self._zeo)
+
+    def of(self, section: Any) -> Access | None:
+        """Return the roles that the <access> sections in a section give; None if there are none.
+
+        :raises AccessMistake: one of them names a group or a storage that does not exist.
+        """
+        if not section.access:
+            return None
+        # A storage that has no policy is closed, if any other has one.
+        default: Policy | None = None
+        policies: dict[str, Policy] = {}
+        for each in section.access:
+            policy = self._policy(each)
+            storage = each.getSectionName()
+            if storage is not None:
+                policies[storage] = policy
+            elif default is None:
+                default = policy
+            else:
                 raise AccessMistake(
-                    section,
+                    each,
                     "a second <access> without a name",
                     "name the storage that it is for, as in <access 1>, or join the two",
                 )
-            default = policy_from(policy)
-        elif storage not in storages:
-            known = ", ".join(sorted(storages))
+        realm = self._zeo.realm or ""
+        return Access(default or {}, policies, self._groups, self._accounts, realm)
+
+    def _policy(self, section: Any) -> Policy:
+        storage = section.getSectionName()
+        if storage is not None and storage not in self._storages:
+            known = ", ".join(sorted(self._storages))
             raise AccessMistake(
                 section,
                 f"<access {storage}>: there is no storage of that name",
                 f"name one of the storages, which are {known}, or none for all others",
             )
-        else:
-            policies[storage] = policy_from(policy)
-    return Access(default or {}, policies, members)
+        policy = {role: _union(getattr(section, role.value)) for role in GIVEN_ROLES}
+        for names in policy.values():
+            _check_groups(section, names, self._groups)
+        return {role: names for role, names in policy.items() if names}
 
 
-def policy_from(roles: Mapping[Role, frozenset[str]]) -> Policy:
-    """Return `roles` without those that no client has."""
-    return {role: names for role, names in roles.items() if names}
+def access_from_lines(
+    lines: Iterable[str], accounts: str | None, realm: str | None, storages: Collection[str]
+) -> Access | None:
+    """Return the roles that command line options give; None if there are none.
+
+    :param lines: each is ``ROLE NAMES`` for all storages, or ``STORAGE/ROLE NAMES``; the names are
+        those of an <access> section.
+    :param accounts: the path of a file of accounts, or None.
+    :raises ValueError: one of them cannot be used; the text says what to write instead.
+    """
+    policies: dict[str | None, dict[Role, frozenset[str]]] = {None: {}}
+    for line in lines:
+        storage, role, names = _parsed(line, storages)
+        policy = policies.setdefault(storage, {})
+        policy[role] = policy.get(role, frozenset()) | names
+    known = None if accounts is None else AccountFile(os.path.abspath(accounts))
+    if not lines:
+        if known is not None:
+            raise ValueError("--accounts: nobody needs an account; add --allow 'write user:NAME'")
+        return None
+    default = policies.pop(None)
+    return Access(
+        default, {str(name): policy for name, policy in policies.items()}, {}, known, realm or ""
+    )
+
+
+def _parsed(line: str, storages: Collection[str]) -> tuple[str | None, Role, frozenset[str]]:
+    what, _, text = line.partition(" ")
+    storage, slash, word = what.rpartition("/")
+    roles = {role.value: role for role in GIVEN_ROLES}
+    if word not in roles or not text.strip():
+        raise ValueError(
+            f"--allow {line!r}: write ROLE NAMES, for example 'write user:zope'; the roles are "
+            f"{', '.join(roles)}"
+        )
+    if slash and storage not in storages:
+        raise ValueError(
+            f"--allow {line!r}: there is no storage {storage!r}; name one of those that are "
+            f"served, {', '.join(sorted(storages))}"
+        )
+    try:
+        names = parse_names(text)
+    except ValueError as error:
+        raise ValueError(f"--allow {line!r}: {error}") from None
+    groups = sorted(name for name in names if name.startswith("group:"))
+    if groups:
+        raise ValueError(
+            f"--allow {line!r}: {groups[0]}: groups are defined in a configuration file; use --conf"
+        )
+    return storage if slash else None, roles[word], names
+
+
+def _accounts(zeo: Any) -> AccountFile | None:
+    if zeo.accounts is None:
+        return None
+    try:
+        return AccountFile(os.path.abspath(os.path.expanduser(zeo.accounts)))
+    except AccountFileError as error:
+        what, _, remedy = str(error).rpartition("; ")
+        raise AccessMistake(zeo, f"accounts: {what}", remedy) from None
 
 
 def _union(values: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -41,6 +41,11 @@ _IF_SET = {
     "liveness_timeout": "liveness-timeout",
     "client": "client",
     "var": "var",
+    "username": "username",
+    "password": "password",
+    "password_file": "password-file",
+    "realm": "realm",
+    "commit_lock_timeout": "commit-lock-timeout",
 }
 
 #: Keys of ZEO's sections that have no effect.
@@ -48,9 +53,6 @@ _WITHOUT_EFFECT = (
     "min-disconnect-poll",
     "max-disconnect-poll",
     "drop-cache-rather-verify",
-    "username",
-    "password",
-    "realm",
 )
 
 

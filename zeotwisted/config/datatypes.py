@@ -148,10 +148,9 @@ def age(text: str) -> float:
 
 def timeout(text: str) -> float:
     number = _number(float, text)
-    if number is None or number <= 0:
+    if number is None or number < 0:
         raise ValueError(
-            f"{text!r} is not a timeout; write a number of seconds above 0, "
-            "or leave it out for no timeout"
+            f"{text!r} is not a timeout; write a number of seconds, or 0 for no timeout"
         )
     return number
 

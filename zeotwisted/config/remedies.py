@@ -77,9 +77,9 @@ EXPECTED = {
 #: Keys of <zeo> that earlier versions of ZEO had.
 _RETIRED = {
     "monitor-address": "remove it; the daemon answers ruok at its own address",
-    "authentication-protocol": "remove it; an <ssl> section admits clients by their certificates",
-    "authentication-database": "remove it; an <ssl> section admits clients by their certificates",
-    "authentication-realm": "remove it; an <ssl> section admits clients by their certificates",
+    "authentication-protocol": "remove it; the key accounts and <access> sections admit clients",
+    "authentication-database": "write accounts, with a file that zeotwisted user has made",
+    "authentication-realm": "write realm",
 }
 
 #: The packages that define these sections.

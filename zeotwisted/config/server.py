@@ -6,18 +6,16 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from ssl import SSLContext
 from typing import Any
 
 from zeotwisted.access import Access
 
-from .access import AccessMistake, access_from
-from .datatypes import Address
+from .access import AccessMistake, AccessReader
+from .listeners import Listener, TLSMistake, listeners_from
 from .loader import ConfigurationError, Loader
 from .logfiles import unwritable_logs
 from .reactors import own_reactor
 from .settings import server_settings
-from .tls import ContextError, server_context
 
 __all__ = [
     "ConfigurationError",
@@ -54,21 +52,17 @@ class StorageOpener:
 class ServerConfig:
     """The whole configuration of a server.
 
-    :ivar address: (host, port), or the path of a Unix socket.
+    :ivar listeners: where the server listens; at least one place.
     :ivar settings: the values of `settings.server_settings`, by their attributes.
     :ivar eventlog: a function that sets up logging, or None if no logging is configured.
     :ivar access: the roles of clients, or None if every client may do everything.
-    :ivar ssl: certificates and settings of TLS, or None to listen without TLS.
-    :ivar certificate: the file of the server's own certificate, if it has one.
     """
 
-    address: Address
+    listeners: tuple[Listener, ...]
     storages: tuple[StorageOpener, ...]
     settings: Mapping[str, Any]
     pid_filename: str | None = None
     eventlog: Callable[[], Any] | None = None
-    ssl: SSLContext | None = None
-    certificate: str | None = None
     access: Access | None = None
 
 
@@ -107,26 +101,24 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
     for section, what, remedy in unwritable_logs(config.eventlog):
         raise loader.section_error(section, f"<logfile>: {what}", remedy)
     zeo = config.zeo
-    context = None
-    if zeo.ssl is not None:
-        try:
-            context = server_context(zeo.ssl)
-        except ContextError as error:
-            raise loader.section_error(zeo.ssl, f"<ssl>: {error.what}", error.remedy) from None
     storages = _named(loader, config.storages)
     try:
-        access = access_from(zeo.access, zeo.groups, {storage.name for storage in storages})
-    except AccessMistake as mistake:
+        access = AccessReader(zeo, {storage.name for storage in storages})
+        of_server = access.of_server()
+        listeners = listeners_from(zeo, access.of)
+    except (AccessMistake, TLSMistake) as mistake:
         raise loader.section_error(mistake.section, mistake.what, mistake.remedy) from None
+    if not listeners:
+        raise loader.section_error(
+            zeo, "no values for 'address'; 1 required", "add a line that begins with address"
+        )
     return ServerConfig(
-        address=zeo.address,
+        listeners=listeners,
         storages=storages,
         settings=_settings(zeo),
         pid_filename=zeo.pid_filename,
         eventlog=config.eventlog,
-        ssl=context,
-        certificate=None if context is None else os.path.expanduser(zeo.ssl.certificate),
-        access=access,
+        access=of_server,
     )
 
 

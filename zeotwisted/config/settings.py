@@ -16,8 +16,9 @@ from .remedies import EXPECTED
 
 __all__ = ["Setting", "server_settings"]
 
-#: Keys of <zeo> that say where the server listens and writes its process id. They are not settings.
-_PLACES = ("address", "pid-filename")
+#: Keys of <zeo> that say where the server listens, where its files are, and who its clients are.
+#: They are not settings.
+_PLACES = ("accounts", "address", "pid-filename", "realm")
 
 
 @dataclass(frozen=True)

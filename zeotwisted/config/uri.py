@@ -52,12 +52,17 @@ _ARGUMENTS: dict[str, Callable[[str], Any]] = {
     "server_sync": _flag,
     "refuse_older_server": _flag,
     "read_ahead": _flag,
+    "commit_lock_timeout": float,
+    "username": str,
+    "password": str,
+    "password_file": str,
+    "realm": str,
 }
 
 #: Arguments of zodburi's ``zeo://`` that have no effect here.
 _WITHOUT_EFFECT = {
     "debug", "min_disconnect_poll", "max_disconnect_poll", "wait_for_server_on_startup",
-    "drop_cache_rather_verify", "username", "password", "realm",
+    "drop_cache_rather_verify",
 }  # fmt: skip
 
 
@@ -73,7 +78,8 @@ def resolve(uri: str) -> tuple[Callable[[], Any], dict[str, str]]:
         port = _PORT if parts.port is None else parts.port
     except ValueError:
         raise ConfigurationError(
-            f"{uri!r} has no port from 1 to 65535; write zeotwisted://host:port"
+            # Not the arguments: there may be a password among them.
+            f"{uri.partition('?')[0]!r} has no port from 1 to 65535; write zeotwisted://host:port"
         ) from None
     addr: Any = (parts.hostname or "127.0.0.1", port)
     if not parts.netloc:

@@ -7,7 +7,7 @@ Rule: an error at the start is one line on the terminal, before a port is open.
 from __future__ import annotations
 
 from .certificates import endpoint_files
-from .daemon import UNACCEPTED, Daemon, StartError, configured_daemon
+from .daemon import UNACCEPTED, Daemon, Place, StartError, configured_daemon
 from .launcher import check_pid_file, take_over_log
 from .terminal import Terminal
 from .twistdfiles import goes_to_background, unwritable_file
@@ -15,6 +15,7 @@ from .twistdfiles import goes_to_background, unwritable_file
 __all__ = [
     "UNACCEPTED",
     "Daemon",
+    "Place",
     "StartError",
     "Terminal",
     "check_pid_file",

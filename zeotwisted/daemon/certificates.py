@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from datetime import datetime, timezone
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 from twisted.logger import Logger
 
@@ -31,6 +33,17 @@ def endpoint_files(description: str) -> dict[str, str]:
     for name, value in _ARGUMENT.findall(description):
         files[name] = re.sub(r"\\(.)", r"\1", value)
     return {"certKey": files["privateKey"]} | files
+
+
+def first_certificate(file: str) -> bytes | None:
+    """Return the first certificate in a file (DER), which is a server's own one; None without."""
+    try:
+        with open(file, "rb") as opened:
+            certificate = x509.load_pem_x509_certificate(opened.read())
+    except (OSError, ValueError):
+        # The code that loads the certificate for TLS reports this error.
+        return None
+    return certificate.public_bytes(Encoding.DER)
 
 
 def warn_of_dates(files: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from ssl import SSLContext
-from typing import Any
+from typing import Any, NamedTuple
 
 import zc.lockfile
 from twisted.application.service import MultiService
@@ -26,7 +26,7 @@ from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from zope.interface import implementer
 
 from zeotwisted.access import Access
-from zeotwisted.config import ServerConfig, StorageOpener
+from zeotwisted.config import Listener, ServerConfig, StorageOpener
 from zeotwisted.logs import EventLog, FileLog
 from zeotwisted.storageserver import (
     ListeningError,
@@ -39,11 +39,11 @@ from zeotwisted.storageserver import (
 from zeotwisted.transport import TLSFactory, UnixSocketEndpoint
 from zeotwisted.version import __version__
 
-from .certificates import warn_of_dates
+from .certificates import first_certificate, warn_of_dates
 from .reactorwatch import ReactorTaken, ReactorWatch
 from .terminal import Terminal
 
-__all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon"]
+__all__ = ["UNACCEPTED", "Daemon", "Place", "StartError", "configured_daemon"]
 
 #: How many connections may wait to be accepted; the system may have a lower limit. After a restart
 #: all clients connect at once. A client over the limit tries again only a second later.
@@ -170,13 +170,33 @@ def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpo
 class _Secured:
     """An endpoint that uses TLS."""
 
-    def __init__(self, reactor: Any, place: IStreamServerEndpoint, context: SSLContext) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        place: IStreamServerEndpoint,
+        context: SSLContext,
+        certificate: bytes | None,
+    ) -> None:
         self._reactor = reactor
         self._place = place
         self._context = context
+        self._certificate = certificate
 
     def listen(self, protocolFactory: Any) -> Any:
-        return self._place.listen(TLSFactory(protocolFactory, self._context, self._reactor, True))
+        factory = TLSFactory(
+            protocolFactory, self._context, self._reactor, True, certificate=self._certificate
+        )
+        return self._place.listen(factory)
+
+
+class Place(NamedTuple):
+    """A place where the daemon listens."""
+
+    #: The name of the place in messages.
+    description: str
+    endpoint: IStreamServerEndpoint
+    #: The roles of clients there; None for those of the daemon.
+    access: Access | None = None
 
 
 class Daemon(MultiService):
@@ -186,7 +206,7 @@ class Daemon(MultiService):
     would not survive the fork.
 
     :param openers: open the storages.
-    :param listen: pairs of a name for messages, and the endpoint to listen at.
+    :param listen: where to listen.
     :param pid_filename: the file for the process id, or None.
     :param certificates: the files of the daemon's own certificates.
     :param access: the roles of clients; by default, every client may do everything.
@@ -200,7 +220,7 @@ class Daemon(MultiService):
         reactor: Any,
         openers: Sequence[StorageOpener],
         options: ServerOptions,
-        listen: Sequence[tuple[str, IStreamServerEndpoint]],
+        listen: Sequence[Place],
         pid_filename: str | None = None,
         certificates: Sequence[str] = (),
         access: Access | None = None,
@@ -248,8 +268,8 @@ class Daemon(MultiService):
         self._raise_descriptors()
         storages = open_storages(self._openers, ReactorWatch(self._reactor))
         self.server = StorageServer(self._reactor, storages, self._options, self._access)
-        for description, place in self._listen:
-            self.server.listen(_Explaining(place), description)
+        for place in self._listen:
+            self.server.listen(_Explaining(place.endpoint), place.description, place.access)
         self.server.setServiceParent(self)
         try:
             super().privilegedStartService()
@@ -303,23 +323,28 @@ class Daemon(MultiService):
             log.release()
 
 
+def _place(reactor: Any, listener: Listener) -> Place:
+    where = listener.address
+    description = where if isinstance(where, str) else "{}:{}".format(*where)
+    place = endpoint(reactor, where)
+    if listener.ssl is not None and listener.certificate is not None:
+        certificate = first_certificate(listener.certificate)
+        place = _Secured(reactor, place, listener.ssl, certificate)
+    return Place(description, place, listener.access)
+
+
 def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
     """Return the daemon that a configuration describes, and set up its logging.
 
     :raises StartError: a log of the configuration cannot be opened.
     """
-    where = config.address
-    description = where if isinstance(where, str) else "{}:{}".format(*where)
-    place = endpoint(reactor, where)
-    if config.ssl is not None:
-        place = _Secured(reactor, place, config.ssl)
     daemon = Daemon(
         reactor,
         config.storages,
         ServerOptions(**config.settings),
-        [(description, place)],
+        [_place(reactor, listener) for listener in config.listeners],
         config.pid_filename,
-        [] if config.certificate is None else [config.certificate],
+        [each.certificate for each in config.listeners if each.certificate is not None],
         config.access,
     )
     if config.eventlog is not None:

@@ -10,7 +10,7 @@ Rule: nothing here does I/O, reads a clock, starts a thread or imports Twisted.
 from __future__ import annotations
 
 from . import methods
-from .capabilities import TID_AT_VOTE, Capabilities, agreed
+from .capabilities import AUTHENTICATE, TID_AT_VOTE, VOTE_WITHIN, Capabilities, agreed
 from .codecs import LONG, EncodeError, MessageId
 from .extensions import EMPTY, Unreadable, described, plain, stored, with_entry
 from .framing import MAX_FRAME, FrameTooLarge, encode_frame
@@ -37,6 +37,7 @@ from .session import (
 
 __all__ = [
     "ALL_ROLES",
+    "AUTHENTICATE",
     "DEFAULT_LIMIT",
     "EMPTY",
     "EXTENDED",
@@ -44,6 +45,7 @@ __all__ = [
     "MAX_FRAME",
     "SERVER_CALLS",
     "TID_AT_VOTE",
+    "VOTE_WITHIN",
     "WRITING",
     "Broadcast",
     "Call",

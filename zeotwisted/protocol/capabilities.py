@@ -11,13 +11,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-__all__ = ["TID_AT_VOTE", "Capabilities", "agreed", "are_capabilities"]
+__all__ = [
+    "AUTHENTICATE",
+    "TID_AT_VOTE",
+    "VOTE_WITHIN",
+    "Capabilities",
+    "agreed",
+    "are_capabilities",
+]
 
 #: The parameters of each capability.
 Capabilities: TypeAlias = "Mapping[str, Mapping[str, Any]]"
 
 #: The answer to ``vote`` has the tid of the transaction, and ``tpc_outcome`` reports its outcome.
 TID_AT_VOTE = "tid-at-vote"
+
+#: The client proves its user name with a password. Parameters of the server: ``mechanisms``, a list
+#: of names; ``required``, whether clients without a user name are refused; ``realm``, a text.
+AUTHENTICATE = "authenticate"
+
+#: The client can limit how long its vote waits for the commit lock, by the call ``vote_within``.
+VOTE_WITHIN = "vote-within"
 
 #: Limits for what a peer sends: how many capabilities, and how many characters a name has.
 _MOST = 100

@@ -17,7 +17,12 @@ from transaction import interfaces as transactions
 from ZODB import POSException
 from ZODB.interfaces import BlobError
 
-from zeotwisted.exceptions import AccessDenied, ServerException, server_os_error
+from zeotwisted.exceptions import (
+    AccessDenied,
+    ServerException,
+    TransactionTimeout,
+    server_os_error,
+)
 
 __all__ = ["exception_from_wire", "exception_to_wire"]
 
@@ -99,6 +104,7 @@ _KNOWN: dict[type[BaseException], tuple[_Maker, tuple[str, ...] | None]] = {
 }
 for _class in (
     AccessDenied,
+    TransactionTimeout,
     KeyError,
     TypeError,
     BlobError,

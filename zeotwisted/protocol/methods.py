@@ -210,6 +210,8 @@ def _stock(call: Call, *kinds: _Kind) -> Call:
 SERVER_CALLS = _table(
     # The opening.
     _any("capabilities", name, capabilities)._replace(version=b"6", opening=True),
+    _any("authenticate", name, name)._replace(version=b"6", opening=True),
+    _any("authenticate_final", name)._replace(version=b"6", opening=True),
     _any("register", name, flag)._replace(opening=True),
     # The storage as a whole.
     _any("get_info"),
@@ -298,6 +300,7 @@ SERVER_CALLS = _table(
         version=b"6"
     ),
     _short(_write("vote", transaction)),
+    _short(_write("vote_within", transaction, number))._replace(version=b"6"),
     _short(_write("tpc_finish", transaction)),
     _short(_write("tpc_abort", transaction)),
     _short(_read("tpc_outcome", tid, oid_or_none))._replace(version=b"6"),

@@ -43,6 +43,8 @@ class Kind(Enum):
 
     PROBE = ("connections that ended before they registered for a storage", 5)
     REFUSED = ("calls that were refused", 10)
+    ACCOUNTS = ("attempts to log in while the file of accounts had a mistake", 1)
+    LOGIN = ("attempts to log in that failed", 5)
     DROPPED = ("clients that were disconnected", 20)
     CAME_OR_WENT = ("clients with labels that came or went", 100)
     RELABELLED = ("labels that were changed", 5)

@@ -29,9 +29,9 @@ class ServerOptions:
     #: transaction may be, for the server to read the invalidations from the storage. 0: never read
     #: them. None: a day, if the storage can do that fast.
     invalidation_age: float | None = None
-    #: How long (seconds) a client may hold the commit lock before it is disconnected.
-    #: None: for ever.
-    transaction_timeout: float | None = None
+    #: How long (seconds) a client that has voted may hold the commit lock before its transaction is
+    #: aborted. 0 or None: for ever.
+    transaction_timeout: float | None = 60.0
     #: Let the clients resolve conflicts. The server then needs none of the application's classes.
     client_conflict_resolution: bool = False
     #: Announce msgpack to ZEO's clients, which then use it. zeotwisted's own clients always use it

@@ -1,15 +1,15 @@
 """The layer between the protocol and the socket, for clients and servers.
 
 `sockets` sets the options of sockets and sends directly, without waiting for the reactor. `tls`
-encrypts, `peercertificate` reads what a peer has shown, and `tlserrors` explains TLS errors.
+encrypts, `certificates` are those of both ends, and `tlserrors` explains TLS errors.
 `liveness` notices a dead peer. `unixsocket` listens at a path.
 Rule: nothing here decodes a message.
 """
 
 from __future__ import annotations
 
+from .certificates import own_certificate, peer_certificate
 from .liveness import Liveness, Manners, Silence
-from .peercertificate import peer_certificate
 from .sockets import (
     DirectSender,
     DirectWriter,
@@ -39,6 +39,7 @@ __all__ = [
     "bottom",
     "direct_sender",
     "handshake_error",
+    "own_certificate",
     "peer_certificate",
     "sender",
     "set_tcp_options",

@@ -70,8 +70,11 @@ class TLSTransport(Protocol):
         clock: IReactorTime,
         is_server: bool,
         hostname: str | None,
+        certificate: bytes | None = None,
     ) -> None:
         self.wrappedProtocol = wrappedProtocol
+        #: The certificate of this end (DER), if it is known.
+        self.certificate = certificate
         self._clock: Any = clock
         self._is_server = is_server
         self._incoming = ssl.MemoryBIO()
@@ -368,10 +371,13 @@ class TLSTransport(Protocol):
         """Return the address of this end."""
         return self._below.getHost()
 
+    @property
+    def verifies(self) -> bool:
+        """Whether certificates of the other end that are not valid are refused."""
+        return self._tls.context.verify_mode is not ssl.CERT_NONE
+
     def peer_certificate(self) -> bytes | None:
-        """Return the verified certificate of the other end (DER); None if it has shown none."""
-        if self._tls.context.verify_mode is ssl.CERT_NONE:
-            return None
+        """Return the certificate of the other end (DER); None if it has shown none."""
         return self._tls.getpeercert(binary_form=True)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -412,6 +418,8 @@ class TLSFactory(Factory):
     :param clock: the reactor.
     :param is_server: True at the server, False at the client.
     :param hostname: at a client: the server's name for the check of its certificate, or None.
+    :param certificate: the certificate of this end (DER), if it is known. The standard library does
+        not tell which certificate a context has.
     """
 
     noisy = False
@@ -423,12 +431,14 @@ class TLSFactory(Factory):
         clock: IReactorTime,
         is_server: bool,
         hostname: str | None = None,
+        certificate: bytes | None = None,
     ) -> None:
         self.wrappedFactory = wrappedFactory
         self._context = context
         self._clock = clock
         self._is_server = is_server
         self._hostname = hostname
+        self._certificate = certificate
 
     def doStart(self) -> None:
         self.wrappedFactory.doStart()
@@ -442,4 +452,11 @@ class TLSFactory(Factory):
         wrapped = self.wrappedFactory.buildProtocol(addr)
         if wrapped is None:
             return None
-        return TLSTransport(wrapped, self._context, self._clock, self._is_server, self._hostname)
+        return TLSTransport(
+            wrapped,
+            self._context,
+            self._clock,
+            self._is_server,
+            self._hostname,
+            self._certificate,
+        )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from twisted.internet.task import Clock
 from ZODB.POSException import ReadOnlyError
 
 from zeotwisted.protocol import ALL_ROLES, SERVER_CALLS, WRITING
 from zeotwisted.storageserver.connections.calls import _FUNCTIONS, perform
 from zeotwisted.storageserver.connections.connection import ServerConnection
+from zeotwisted.storageserver.connections.logins import Logins
 
 WRITING_CALLS = sorted(name for name, call in SERVER_CALLS.items() if call.role in WRITING)
 
@@ -31,7 +33,7 @@ def test_readers_may_not_write(name: str) -> None:
     class Peer:
         label = "a reader"
 
-    client = ServerConnection(Peer(), {})  # type: ignore[arg-type]
+    client = ServerConnection(Peer(), {}, Logins(Clock()))  # type: ignore[arg-type]
     client.roles = ALL_ROLES
     client.read_only = True
     with pytest.raises(ReadOnlyError):

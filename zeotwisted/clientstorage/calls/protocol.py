@@ -22,6 +22,7 @@ from zeotwisted.protocol import (
     DEFAULT_LIMIT,
     EXTENDED,
     TID_AT_VOTE,
+    VOTE_WITHIN,
     Called,
     Capabilities,
     ClientHandshake,
@@ -124,6 +125,11 @@ class ClientProtocol(protocol.Protocol):
         It can then report the outcome of a transaction (``tpc_outcome``).
         """
         return TID_AT_VOTE in self.capabilities
+
+    @property
+    def limits_votes(self) -> bool:
+        """Whether a vote can say how long it waits for the commit lock."""
+        return VOTE_WITHIN in self.capabilities
 
     @property
     def is_open(self) -> bool:

@@ -37,6 +37,7 @@ class Committing:
     Its methods raise the same exceptions as the methods of `ClientStorage` with similar names.
 
     :param cache_size: how many bytes of new data to keep for the cache at most.
+    :param patience: how long (seconds) a vote may wait for the commit lock; None: for ever.
     :param name: the name of the client in log lines.
     :ivar oids: oids for new objects.
     """
@@ -48,6 +49,7 @@ class Committing:
         info: StorageInfo,
         blobs: Blobs,
         cache_size: int,
+        patience: float | None,
         name: str,
     ) -> None:
         self.oids = NewOids()
@@ -56,6 +58,7 @@ class Committing:
         self._info = info
         self._blobs = blobs
         self._cache_size = cache_size
+        self._patience = patience
         self._name = name
         self._gate = CommitGate()
 
@@ -85,7 +88,7 @@ class Committing:
                 "tpc_begin has to wait for another transaction, which cannot end while the "
                 "reactor's own thread waits"
             )
-        transaction = ClientTransaction(txn, self._cache_size)
+        transaction = ClientTransaction(txn, self._cache_size, self._patience)
         try:
             self._gate.enter(transaction, self._link.timeout)
             protocol = self._link.protocol()

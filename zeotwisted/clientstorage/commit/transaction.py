@@ -11,7 +11,7 @@ from typing import IO, Any
 from ZODB.POSException import ConflictError, StorageTransactionError, Unsupported
 from ZODB.utils import z64
 
-from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
+from zeotwisted.exceptions import ClientDisconnected, TransactionTimeout, UnrecognizedResult
 from zeotwisted.protocol import LONG
 
 from ..blobs import upload
@@ -114,10 +114,12 @@ class ClientTransaction:
 
     :param txn: the caller's transaction object, which identifies the transaction.
     :param cache_size: how many bytes of new data to keep for the cache at most.
+    :param patience: how long (seconds) a vote may wait for the commit lock; None: for ever.
     """
 
-    def __init__(self, txn: Any, cache_size: int = _KEPT) -> None:
+    def __init__(self, txn: Any, cache_size: int = _KEPT, patience: float | None = None) -> None:
         self.txn = txn
+        self._patience = patience
         #: The thread that made the last step.
         self.thread = threading.get_ident()
         self._connection: ClientProtocol | None = None
@@ -280,7 +282,10 @@ class ClientTransaction:
         return list(self._resolved) or None
 
     def _vote(self) -> list[dict[str, Any]]:
-        result = self._call("vote", self._id)
+        if self._patience is not None and self._protocol.limits_votes:
+            result = self._call("vote_within", self._id, self._patience)
+        else:
+            result = self._call("vote", self._id)
         if self._protocol.tells_tids:
             try:
                 result, tid = result
@@ -314,6 +319,7 @@ class ClientTransaction:
         :param timeout: how long (seconds) to search for a server that knows the outcome, if the
             answer is lost.
         :raises ClientDisconnected: the connection is lost, and the transaction is not committed.
+        :raises TransactionTimeout: the server has aborted the transaction.
         :raises CommitInDoubt: the connection is lost, or the server failed, and no server can say
             whether the transaction is committed.
         :raises Exception: the server failed, and the transaction is not committed.
@@ -331,6 +337,9 @@ class ClientTransaction:
         protocol.call(waiter, "tpc_finish", self._id)
         try:
             return protocol.wait(waiter)
+        except TransactionTimeout:
+            # The server has aborted the transaction before it got this call.
+            raise
         except Exception as error:
             # A server that fails may not know the outcome either. ZEO's server keeps the
             # transaction, and the commit lock, until the connection is closed.

@@ -1,13 +1,15 @@
 """The client's connection: finds a server, verifies the cache, reconnects after a loss.
 
 `states` has the table of states, and `connection` implements it. `search` and `candidate` find a
-server. `verification` brings the cache up to date. `security` adds TLS. Threads use `link`.
+server. `security` adds TLS, and `authentication` proves the user name. `verification` brings the
+cache up to date. Threads use `link`.
 Rule: at most one connection is in use, and only after its verification.
 """
 
 from __future__ import annotations
 
 from .address import parse_address
+from .authentication import credentials_from
 from .connection import ClientConnection
 from .link import Link
 from .security import client_security
@@ -19,5 +21,6 @@ __all__ = [
     "Target",
     "Wanted",
     "client_security",
+    "credentials_from",
     "parse_address",
 ]

@@ -13,10 +13,11 @@ from ZODB.POSException import ReadOnlyError
 from ZODB.utils import z64
 
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
-from zeotwisted.protocol import TID_AT_VOTE, Capabilities, agreed, methods
+from zeotwisted.protocol import AUTHENTICATE, TID_AT_VOTE, VOTE_WITHIN, agreed, methods
 
 from ..calls import ClientProtocol, Push
 from .address import Address, describe, endpoints
+from .authentication import authenticate
 from .target import Target, Wanted
 
 __all__ = ["Candidate", "reach"]
@@ -26,7 +27,7 @@ _CONNECT_TIMEOUT = 10.0
 _REGISTER_TIMEOUT = 30.0
 
 #: What this end offers; see `zeotwisted.protocol.capabilities`.
-_OFFERED: Capabilities = {TID_AT_VOTE: {}}
+_OFFERED: dict[str, dict[str, Any]] = {TID_AT_VOTE: {}, VOTE_WITHIN: {}}
 
 
 class Candidate:
@@ -69,11 +70,14 @@ class Candidate:
             if name != "invalidateTransaction" or args[0] > after:
                 receive(name, args)
 
-    def exchange_capabilities(self, storage_id: str) -> Deferred[None]:
+    def exchange_capabilities(self, storage_id: str, authenticates: bool) -> Deferred[None]:
         """Send what this end can do; the Deferred fires when the server has answered.
 
         In version 5 it fires at once: there are no capabilities.
+
+        :param authenticates: whether this end has a user name.
         """
+        offered = _OFFERED | {AUTHENTICATE: {}} if authenticates else _OFFERED
         if not self.protocol.is_extended:
             return succeed(None)
         answer: Deferred[Any] = Deferred()
@@ -81,10 +85,10 @@ class Candidate:
         def told(theirs: Any) -> None:
             if not methods.capabilities(theirs):
                 raise UnrecognizedResult("capabilities", theirs)
-            self.protocol.capabilities = agreed(_OFFERED, theirs)
+            self.protocol.capabilities = agreed(offered, theirs)
 
         answer.addCallback(told)
-        self.protocol.call(answer, "capabilities", storage_id, _OFFERED)
+        self.protocol.call(answer, "capabilities", storage_id, offered)
         return answer
 
     async def register(self, storage_id: str, wanted: Wanted) -> None:
@@ -157,9 +161,13 @@ async def _introduce(reactor: IReactorTime, target: Target, candidate: Candidate
     )
     try:
         await protocol.ready
-        # The registration does not depend on the answer, so it is sent in the same round trip.
-        exchanged = candidate.exchange_capabilities(target.storage_id)
+        credentials = target.credentials
+        exchanged = candidate.exchange_capabilities(target.storage_id, credentials is not None)
         try:
+            if credentials is not None:
+                await exchanged
+                await authenticate(protocol, credentials)
+            # Otherwise the registration is sent in the same round trip.
             await candidate.register(target.storage_id, target.wanted)
         except BaseException:
             # The connection is closed, and nothing else handles this failure.

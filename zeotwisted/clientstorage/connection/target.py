@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .address import Address
+from .authentication import Credentials
 from .security import Security, plain
 
 __all__ = ["Target", "Wanted"]
@@ -34,3 +35,5 @@ class Target:
     liveness_timeout: float = 60.0
     #: Adds TLS to the connection.
     security: Security = plain
+    #: The user name and password, if the server asks for them.
+    credentials: Credentials | None = None

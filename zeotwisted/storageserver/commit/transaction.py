@@ -20,7 +20,9 @@ from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ConflictError, StorageTransactionError, UndoError
 
-from ..floods import Kind
+from zeotwisted.exceptions import TransactionTimeout
+
+from ..floods import Kind, brief
 from ..storage import Listener, ServedStorage
 from ..turns import Turns
 from .commitlog import CommitLog
@@ -49,6 +51,9 @@ ALLOWED: Mapping[str, Phase] = {
     "vote": Phase.COLLECTING,
     "tpc_finish": Phase.VOTED,
 }
+
+#: The phases of a transaction that the server has aborted by itself, or is aborting.
+_ABORTED = frozenset({Phase.ABORTING, Phase.OVER})
 
 #: The vote with this number fails if it has conflicts for the client to resolve. Stock clients stop
 #: resolving conflicts after the same number of votes, but they continue with ``tpc_finish``.
@@ -91,6 +96,8 @@ class ServerTransaction:
         self._votes = 0
         self._failure: Exception | None = None
         self._waiting: Deferred[bool] | None = None
+        self._metadata = metadata
+        self._begun = served.lock.seconds()
         # A lock for the steps in the commit thread: an abort must wait for the step that runs.
         self._step = Turns()
         served.stats.active_txns += 1
@@ -122,9 +129,48 @@ class ServerTransaction:
         """See `commitlock.LockOwner`."""
         return self._owner.admit(kind)
 
+    @property
+    def about(self) -> str:
+        """See `commitlock.LockOwner`."""
+        return f"{self.label} (user {_shown(self._metadata.user)})"
+
+    @property
+    def details(self) -> str:
+        """See `commitlock.LockOwner`."""
+        age = self._served.lock.seconds() - self._begun
+        return (
+            f"its transaction of user {_shown(self._metadata.user)} "
+            f"({_shown(self._metadata.description)}) began {age:.0f} seconds ago and changes "
+            f"{len(self.commit_log)} objects by {self.commit_log.size} bytes"
+        )
+
     def lock_timed_out(self, seconds: float) -> None:
         """See `commitlock.LockOwner`."""
-        self._owner.drop(f"its transaction held the commit lock for more than {seconds} seconds")
+        if not self._owner.takes_timeouts:
+            self._owner.drop(
+                f"its transaction held the commit lock for more than {seconds} seconds"
+            )
+            return
+        self._failure = TransactionTimeout(
+            f"the server has aborted the transaction, because it held the commit lock of storage "
+            f"{self._served.storage_id!r} for more than {seconds:g} seconds after its vote "
+            "(transaction-timeout)"
+        )
+        aborted = Deferred.fromCoroutine(self.abort())
+        aborted.addErrback(
+            lambda failure: self._log.failure("({label}) abort failed", failure, label=self.label)
+        )
+
+    def waited_too_long(self, seconds: float, blocker: str) -> None:
+        """See `commitlock.LockOwner`."""
+        self._failure = TransactionTimeout(
+            f"the transaction has waited {seconds:g} seconds for the commit lock of storage "
+            f"{self._served.storage_id!r}, {blocker}"
+        )
+        if self.admit(Kind.LOCK):
+            self._log.info("({label}) gave up: {error}", label=self.label, error=self._failure)
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def fail(self, error: Exception) -> None:
         """Keep the first error of an operation; `vote` raises it.
@@ -138,24 +184,31 @@ class ServerTransaction:
 
         :raises StorageTransactionError: it may not.
         """
+        if self._failure is not None and self.phase in _ABORTED:
+            raise self._failure
         if self.phase is not ALLOWED[what]:
             raise StorageTransactionError(f"{what} is not possible while {self.phase.value}")
 
-    async def vote(self) -> list[Any]:
+    async def vote(self, patience: float | None = None) -> list[Any]:
         """Wait for the commit lock, do the operations in the storage, and vote there.
 
         Return the oids whose stored data differs from the data that the client sent. If there are
         conflicts for the client to resolve, return a dict for each of them instead.
 
+        :param patience: how long (seconds) to wait for the lock; None: for ever.
         :raises StorageTransactionError: the transaction was aborted while it waited.
+        :raises TransactionTimeout: it has waited for longer than `patience`.
         """
         self.expect("vote")
         if self._failure is not None:
             self._end()
             raise self._failure
         self.phase = Phase.WAITING
-        self._waiting = self._served.lock.acquire(self)
+        self._waiting = self._served.lock.acquire(self, patience)
         if not await self._waiting:
+            if self._failure is not None:
+                self._end()
+                raise self._failure
             raise StorageTransactionError("aborted while waiting for the commit lock")
         self.phase = Phase.VOTING
         await self._step.acquire()
@@ -194,6 +247,7 @@ class ServerTransaction:
             served.lock.release(self)
             return conflicts
         self.phase = Phase.VOTED
+        served.lock.waits_for_client(self)
         if self.tid is not None:
             served.undecided[self.tid] = self
         served.stats.conflicts_resolved += len(operations.resolved)
@@ -220,6 +274,7 @@ class ServerTransaction:
         """
         self.expect("tpc_finish")
         self.phase = Phase.FINISHING
+        self._served.lock.stop_waiting()
         await self._step.acquire()
         try:
             tid, sizes = await self._served.commit_in_thread(self._in_storage.finish)
@@ -295,3 +350,8 @@ class ServerTransaction:
         ended, self._ended = self._ended, []
         for each in ended:
             each.callback(None)
+
+
+def _shown(text: bytes) -> str:
+    """Return the user or the description of a transaction for messages."""
+    return brief(repr(text.decode("utf-8", "replace")))

@@ -45,7 +45,7 @@ def check_admitted(client: ServerConnection, roles: frozenset[Role], storage_id:
     else:
         what = (
             f"{client.identity.label} has no role for storage {storage_id!r}; "
-            "the server's <access> section gives roles"
+            "ask the server's administrator for one"
         )
     raise _refused(client, f"register for {brief(repr(storage_id))}", AccessDenied(what))
 
@@ -76,7 +76,7 @@ def refusal(client: ServerConnection, call: Call) -> Exception:
 def _refused(client: ServerConnection, what: str, error: Exception) -> Exception:
     if client.peer.admit(Kind.REFUSED, detail=what.partition(" ")[0]):
         _log.warn(
-            "({label}) refused to {what}: {error}",
+            "({label}) refused: {what}: {error}; an <access> section or --allow gives roles",
             label=client.label,
             what=what,
             error=brief(error),

@@ -14,15 +14,17 @@ from ZODB.POSException import ReadOnlyError
 
 from zeotwisted.protocol import WRITING, Call
 
-from . import blobs, history, records, registration, transactions, wholestorage
+from . import authentication, blobs, history, records, registration, transactions, wholestorage
 from .admission import refusal
 from .connection import ServerConnection
 
 __all__ = ["perform"]
 
+_MODULES = (registration, authentication, wholestorage, records, history, blobs, transactions)
+
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     name.removeprefix("remote_"): function
-    for module in (registration, wholestorage, records, history, blobs, transactions)
+    for module in _MODULES
     for name, function in vars(module).items()
     if name.startswith("remote_")
 }

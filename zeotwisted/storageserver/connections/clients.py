@@ -13,6 +13,7 @@ from ..floods import Floods
 from ..limits import Limits
 from ..options import ServerOptions
 from ..storage import ServedStorage
+from .logins import Logins
 
 __all__ = ["Clients", "Connected"]
 
@@ -35,6 +36,7 @@ class Clients:
     :param limits: what clients may have.
     :ivar interrupted: the connections that have messages left for their next turn.
     :ivar floods: decides which log lines that clients cause are written.
+    :ivar logins: slows down hosts that guess passwords.
     """
 
     _log = Logger()
@@ -52,6 +54,7 @@ class Clients:
         self.clock = clock
         self.interrupted: set[Connected] = set()
         self.floods = Floods(clock)
+        self.logins = Logins(clock)
         self._connections: set[Connected] = set()
         self._leaving: set[Deferred[None]] = set()
         self._released: Deferred[None] | None = None

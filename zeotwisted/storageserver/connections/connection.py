@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from ZODB.POSException import StorageTransactionError
 
-from zeotwisted.access import ANONYMOUS, OPEN, Access
+from zeotwisted.access import ANONYMOUS, OPEN, Access, Login
 from zeotwisted.protocol import Broadcast, Capabilities, Role
 
 from ..commit import CommitLog, Phase, ServerTransaction
@@ -18,6 +18,7 @@ from ..limits import LimitReached
 from ..storage import ServedStorage
 from ..turns import Turns
 from .iteration import Iteration
+from .logins import Logins
 from .peer import Gone, Peer
 from .uploads import BlobUpload
 
@@ -31,6 +32,7 @@ class ServerConnection:
 
     :param storages: the server's storages by name.
     :param access: the roles of clients at the address to which this one is connected.
+    :param logins: slows down hosts that guess passwords.
     :ivar peer: the protocol of the connection; a `Gone` when the connection is lost.
     :ivar label: the name of the client in log lines.
     :ivar where: the identity and the address of the client; the label begins with what the client
@@ -38,6 +40,7 @@ class ServerConnection:
     :ivar is_labelled: whether the client has given itself a label.
     :ivar capabilities: what this end and the client have agreed on, see
         `zeotwisted.protocol.capabilities`.
+    :ivar login: the attempt of the client to prove its user name that is under way, or None.
     :ivar identity: who the client is; known when it registers.
     :ivar roles: what the client may do. Before the registration it has only `Role.NONE`.
     :ivar read_only: whether the client may not write.
@@ -54,11 +57,17 @@ class ServerConnection:
     iteration: Iteration
 
     def __init__(
-        self, peer: Peer, storages: Mapping[str, ServedStorage], access: Access = OPEN
+        self,
+        peer: Peer,
+        storages: Mapping[str, ServedStorage],
+        logins: Logins,
+        access: Access = OPEN,
     ) -> None:
         self.peer = peer
         self.storages = storages
+        self.logins = logins
         self.access = access
+        self.login: Login | None = None
         self.identity = ANONYMOUS
         self.roles = frozenset({Role.NONE})
         self.where = self.label = peer.label
@@ -184,6 +193,10 @@ class ServerConnection:
 
     def drop(self, reason: str) -> None:
         self.peer.drop(reason)
+
+    @property
+    def takes_timeouts(self) -> bool:
+        return self.peer.is_extended
 
     def admit(self, kind: Kind) -> bool:
         return self.peer.admit(kind)

@@ -18,6 +18,8 @@ class Peer(Protocol):
 
     #: The name of the client in log lines.
     label: str
+    #: The host of the client, or "this machine".
+    host: str
     #: Returns whether to write one more log line of a kind about the client.
     admit: Callable[..., bool]
 
@@ -31,6 +33,9 @@ class Peer(Protocol):
 
     def identity(self) -> Identity:
         """Return who the client is, as far as its connection proves it."""
+
+    def certificate(self) -> bytes | None:
+        """Return the server's own certificate (DER); None without TLS, or if it is not known."""
 
     def registered(self) -> None:
         """Allow all calls: the client has registered."""
@@ -59,12 +64,16 @@ class Gone:
 
     def __init__(self, peer: Peer) -> None:
         self.label = peer.label
+        self.host = peer.host
         self.is_extended = peer.is_extended
         self.encoding = peer.encoding
         self.admit = peer.admit
 
     def identity(self) -> Identity:
         return ANONYMOUS
+
+    def certificate(self) -> bytes | None:
+        return None
 
     def registered(self) -> None: ...
 

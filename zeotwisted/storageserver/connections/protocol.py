@@ -39,6 +39,7 @@ from zeotwisted.transport import (
     Manners,
     ReadSize,
     handshake_error,
+    own_certificate,
     set_tcp_options,
     unsent,
 )
@@ -95,7 +96,7 @@ class StorageServerProtocol(protocol.Protocol):
         self._session = Session(
             ServerHandshake(options.msgpack, options.protocol_limit >= 6), options.message_limit
         )
-        self._connection = ServerConnection(self, clients.storages, access)
+        self._connection = ServerConnection(self, clients.storages, clients.logins, access)
         self._deadline: IDelayedCall | None = None
         self._liveness: Liveness | None = None
         self._lost = False
@@ -303,6 +304,9 @@ class StorageServerProtocol(protocol.Protocol):
 
     def identity(self) -> Identity:
         return peer_identity(self.transport)
+
+    def certificate(self) -> bytes | None:
+        return own_certificate(self.transport)
 
     def registered(self) -> None:
         self._stop_timers()

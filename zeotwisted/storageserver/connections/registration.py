@@ -7,10 +7,11 @@ from typing import Any
 from twisted.logger import Logger
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
-from zeotwisted.protocol import TID_AT_VOTE, Capabilities, agreed
+from zeotwisted.protocol import AUTHENTICATE, TID_AT_VOTE, VOTE_WITHIN, Capabilities, agreed
 
 from ..floods import Kind
 from ..storage import ServedStorage
+from . import authentication
 from .admission import check_admitted, check_may_write, identify
 from .connection import ServerConnection
 from .iteration import Iteration
@@ -21,14 +22,20 @@ _log = Logger()
 def remote_capabilities(
     client: ServerConnection, storage_id: str, offered: Capabilities
 ) -> dict[str, Any]:
-    ours = _capabilities(client.storages.get(storage_id))
+    ours = _capabilities(client, client.storages.get(storage_id))
     client.capabilities = agreed(ours, offered)
     return ours
 
 
-def _capabilities(served: ServedStorage | None) -> dict[str, Any]:
+def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dict[str, Any]:
     """Return what this server offers to a client of a storage, which may be unknown."""
-    return {TID_AT_VOTE: {}} if served is not None and served.tids is not None else {}
+    ours: dict[str, Any] = {VOTE_WITHIN: {}}
+    if served is not None and served.tids is not None:
+        ours[TID_AT_VOTE] = {}
+    authenticates = authentication.offer(client)
+    if authenticates is not None:
+        ours[AUTHENTICATE] = authenticates
+    return ours
 
 
 def remote_register(

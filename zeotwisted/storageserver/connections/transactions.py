@@ -19,6 +19,9 @@ from .peer import Answer
 #: 65535 bytes of each.
 _LONGEST_METADATA = 2**18
 
+#: The longest time (seconds) that a vote can ask to wait.
+_LONGEST_WAIT = 1e6
+
 
 def remote_tpc_begin(
     client: ServerConnection,
@@ -29,7 +32,7 @@ def remote_tpc_begin(
     tid: bytes | None = None,
     status: str | bytes = " ",
 ) -> None:
-    if client.transaction is not None:
+    if client.transaction is not None and not client.transaction.over:
         raise StorageTransactionError("this client is in a transaction already")
     if isinstance(status, bytes):
         status = status.decode("ascii", "replace")
@@ -86,9 +89,20 @@ def remote_undoa(client: ServerConnection, trans_id: bytes, id: int) -> None:
 
 
 async def remote_vote(client: ServerConnection, id: int) -> Any:
+    return await _vote(client, id, None)
+
+
+async def remote_vote_within(client: ServerConnection, id: int, seconds: float) -> Any:
+    # This form also rejects NaN: every comparison with it is false.
+    if not 0 <= seconds <= _LONGEST_WAIT:
+        raise ValueError(f"vote_within: {seconds!r} is no number of seconds")
+    return await _vote(client, id, seconds)
+
+
+async def _vote(client: ServerConnection, id: int, patience: float | None) -> Any:
     transaction = client.current(id)
     try:
-        result = await transaction.vote()
+        result = await transaction.vote(patience)
     finally:
         _forget_if_over(client, transaction)
     return (result, transaction.tid) if TID_AT_VOTE in client.capabilities else result

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from itertools import islice
+from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -21,18 +22,45 @@ class LockOwner(Protocol):
     def label(self) -> str:
         """The name of the transaction's client in log lines."""
 
+    @property
+    def about(self) -> str:
+        """The client and the user, for messages to others."""
+
+    @property
+    def details(self) -> str:
+        """The user, the age and the size of the transaction, for the log."""
+
     def lock_timed_out(self, seconds: float) -> None:
         """Give up the lock, because it was held for more than `seconds`."""
 
+    def waited_too_long(self, seconds: float, blocker: str) -> None:
+        """Do not wait any more: it has waited for `seconds`.
+
+        :param blocker: the transaction that holds the lock, in words.
+        """
+
     def admit(self, kind: Kind) -> bool:
         """Return whether to write one more log line of this kind about it."""
+
+
+class _Waiting(NamedTuple):
+    """A transaction in the queue."""
+
+    owner: LockOwner
+    acquired: Deferred[bool]
+    #: When it began to wait, in seconds of the clock.
+    since: float
+
+
+#: How many waiting transactions the log names.
+_NAMED = 5
 
 
 class CommitLock:
     """A fair lock with a time limit.
 
     :param storage_id: the storage's name, for the log.
-    :param timeout: how long (seconds) a transaction may hold the lock; None: no limit.
+    :param timeout: how long (seconds) the holder may keep the server waiting; None: no limit.
     :ivar holder: the transaction that holds the lock, or None.
     """
 
@@ -42,7 +70,7 @@ class CommitLock:
         self._clock = clock
         self._storage_id = storage_id
         self._timeout = timeout
-        self._queue: deque[tuple[LockOwner, Deferred[bool]]] = deque()
+        self._queue: deque[_Waiting] = deque()
         self._passes_on = False
         self._timer: IDelayedCall | None = None
         self.holder: LockOwner | None = None
@@ -54,20 +82,38 @@ class CommitLock:
         """The number of transactions that wait for the lock."""
         return len(self._queue)
 
-    def acquire(self, owner: LockOwner) -> Deferred[bool]:
+    def seconds(self) -> float:
+        """Return the time of the lock's clock."""
+        return self._clock.seconds()
+
+    def acquire(self, owner: LockOwner, patience: float | None = None) -> Deferred[bool]:
         """Return a Deferred that fires with True when `owner` has the lock.
 
         A Deferred that is cancelled before that leaves the queue, and fires with False. It does not
         fail: the traceback of an exception would keep a disconnected client in memory.
+
+        :param patience: after this time (seconds), call `owner.waited_too_long`; None: never.
         """
         acquired: Deferred[bool] = Deferred(self._cancelled)
         if self.holder is None and not self._queue:
             self._take(owner)
             acquired.callback(True)
             return acquired
-        self._queue.append((owner, acquired))
+        self._queue.append(_Waiting(owner, acquired, self._clock.seconds()))
         self._log_queue(owner, "queue")
+        if patience is not None:
+            late = self._clock.callLater(patience, self._late, owner, patience)
+            acquired.addBoth(_stop, late)
         return acquired
+
+    def _late(self, owner: LockOwner, patience: float) -> None:
+        owner.waited_too_long(patience, self._blocker())
+
+    def _blocker(self) -> str:
+        holder, since = self.holder, self.locked_since
+        if holder is None or since is None:
+            return "which is passed on"
+        return f"which {holder.about} has held for {self._clock.seconds() - since:.0f} seconds"
 
     def _log_queue(self, owner: LockOwner, what: str) -> None:
         # The texts and levels are those of ZEO's log: operators' tools search for them.
@@ -86,26 +132,52 @@ class CommitLock:
         )
 
     def _cancelled(self, acquired: Deferred[bool]) -> None:
-        self._queue = deque(entry for entry in self._queue if entry[1] is not acquired)
+        self._queue = deque(entry for entry in self._queue if entry.acquired is not acquired)
         acquired.callback(False)
 
     def _take(self, owner: LockOwner) -> None:
         self.holder = owner
         self.locked_since = self._clock.seconds()
+
+    def waits_for_client(self, owner: LockOwner) -> None:
+        """Begin to count the time of `timeout`: the holder's client has to make the next call.
+
+        The time of the server's own work does not count. A vote with many blobs may take long.
+        """
         if self._timeout is not None:
             self._timer = self._clock.callLater(self._timeout, self._expired, owner)
+
+    def stop_waiting(self) -> None:
+        """Stop to count: the holder's client has made its call."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _expired(self, owner: LockOwner) -> None:
         assert self._timeout is not None
         self._timer = None
+        # The beginning is that of ZEO's line.
         self._log.critical(
             "({label}) Transaction timeout after {timeout:g} seconds: it held the commit lock of "
-            "storage {storage_id!r} for longer",
+            "storage {storage_id!r} for longer; {details}; {waiting}",
             label=owner.label,
             storage_id=self._storage_id,
             timeout=self._timeout,
+            details=owner.details,
+            waiting=self._described_queue(),
         )
         owner.lock_timed_out(self._timeout)
+
+    def _described_queue(self) -> str:
+        if not self._queue:
+            return "no other transaction waits"
+        now = self._clock.seconds()
+        named = ", ".join(
+            f"{entry.owner.label} for {now - entry.since:.0f} seconds"
+            for entry in islice(self._queue, _NAMED)
+        )
+        more = len(self._queue) - _NAMED
+        return f"waiting for it: {named}" + (f" and {more} more" if more > 0 else "")
 
     def release(self, owner: LockOwner) -> None:
         """Release the lock. The transaction that has waited longest gets it next.
@@ -114,9 +186,7 @@ class CommitLock:
         """
         if self.holder is not owner:
             raise ValueError(f"{owner.label} does not hold the commit lock")
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.stop_waiting()
         self.holder = self.locked_since = None
         self._pass_on()
 
@@ -128,8 +198,14 @@ class CommitLock:
         self._passes_on = True
         try:
             while self._queue and self.holder is None:
-                owner, acquired = self._queue.popleft()
-                self._take(owner)
-                acquired.callback(True)
+                entry = self._queue.popleft()
+                self._take(entry.owner)
+                entry.acquired.callback(True)
         finally:
             self._passes_on = False
+
+
+def _stop(result: bool, call: IDelayedCall) -> bool:
+    if call.active():
+        call.cancel()
+    return result

@@ -62,6 +62,13 @@ class Listener(Protocol):
     def admit(self, kind: Kind) -> bool:
         """Return whether to write one more log line of this kind about the client."""
 
+    @property
+    def takes_timeouts(self) -> bool:
+        """Whether it understands `TransactionTimeout` as the answer to its next call.
+
+        If not, its connection has to end when its transaction is aborted.
+        """
+
 
 class Undecided(Protocol):
     """A transaction that has voted, and is neither finished nor aborted yet."""
@@ -122,7 +129,7 @@ class ServedStorage:
         self.commit_in_thread = threads.commit_in_thread
         self.in_thread = threads.in_thread
         self.stats = StorageStats()
-        self.lock = CommitLock(threads.clock, storage_id, options.transaction_timeout)
+        self.lock = CommitLock(threads.clock, storage_id, options.transaction_timeout or None)
         self.publications = Publications(self._publish, self.send_news, threads.call_from_thread)
         #: Makes the tids of transactions; None if the storage has to make them.
         self.tids = TidClock() if takes_tids(storage) else None
@@ -330,7 +337,7 @@ class ServedStorage:
             connections=len(self._listeners),
             lock_time=self.lock.locked_since,
             waiting=self.lock.waiting,
-            timeout=self.options.transaction_timeout,
+            timeout=self.options.transaction_timeout or None,
             last_transaction=self.last_transaction,
         )
 

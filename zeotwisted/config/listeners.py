@@ -1,0 +1,72 @@
+"""The places where a server listens: ``address`` of ``<zeo>``, and ``<listen>`` sections."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Any
+
+from zeotwisted.access import Access
+
+from .datatypes import Address
+from .tls import ContextError, server_context
+
+__all__ = ["Listener", "TLSMistake", "listeners_from"]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A place where a server listens.
+
+    :ivar address: (host, port), or the path of a Unix socket.
+    :ivar ssl: certificates and settings of TLS, or None to listen without TLS.
+    :ivar certificate: the file of the server's own certificate, if it has one.
+    :ivar access: the roles of clients here, or None for those of the server.
+    """
+
+    address: Address
+    ssl: SSLContext | None = None
+    certificate: str | None = None
+    access: Access | None = None
+
+
+class TLSMistake(ValueError):
+    """An ``<ssl>`` section cannot be used.
+
+    :ivar section: the section.
+    :ivar what: the mistake.
+    :ivar remedy: what to write instead.
+    """
+
+    def __init__(self, section: Any, error: ContextError) -> None:
+        super().__init__(str(error))
+        self.section = section
+        self.what = f"<ssl>: {error.what}"
+        self.remedy = error.remedy
+
+
+def listeners_from(zeo: Any, access: Callable[[Any], Access | None]) -> tuple[Listener, ...]:
+    """Return where a server listens; it may be nowhere.
+
+    :param zeo: the value of the section <zeo>.
+    :param access: returns the roles that the <access> sections in a section give.
+    :raises TLSMistake: an <ssl> section cannot be used.
+    """
+    listeners = []
+    if zeo.address is not None:
+        listeners.append(_listener(zeo, None))
+    listeners += [_listener(section, access(section)) for section in zeo.listeners]
+    return tuple(listeners)
+
+
+def _listener(section: Any, access: Access | None) -> Listener:
+    if section.ssl is None:
+        return Listener(section.address, access=access)
+    try:
+        context = server_context(section.ssl)
+    except ContextError as error:
+        raise TLSMistake(section.ssl, error) from None
+    certificate = os.path.expanduser(section.ssl.certificate)
+    return Listener(section.address, context, certificate, access)

@@ -1,0 +1,67 @@
+"""The calls by which a client proves its user name, before it registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import Logger
+
+from zeotwisted.access import Identity, Login, LoginFailed, channel_binding, mechanisms
+from zeotwisted.exceptions import AccessDenied
+
+from ..floods import Kind
+from .connection import ServerConnection
+
+__all__ = ["offer"]
+
+_log = Logger()
+
+#: The longest message of SCRAM, in characters.
+_LONGEST = 1000
+
+
+def offer(client: ServerConnection) -> dict[str, Any] | None:
+    """Return the parameters of the capability ``authenticate``; None without accounts."""
+    access = client.access
+    if access.accounts is None:
+        return None
+    return {
+        "mechanisms": mechanisms(channel_binding(client.peer.certificate())),
+        "required": not access.admits_everybody,
+        "realm": access.realm,
+    }
+
+
+async def remote_authenticate(client: ServerConnection, mechanism: str, message: str) -> str:
+    accounts = client.access.accounts
+    if accounts is None:
+        raise AccessDenied("this server has no accounts; connect without a user name")
+    await client.logins.turn(client.peer)
+    login = None
+    try:
+        login = Login(accounts, mechanism, channel_binding(client.peer.certificate()))
+        challenge = login.first(message[:_LONGEST])
+    except LoginFailed as error:
+        raise _failed(client, login, error)
+    problem = getattr(accounts, "problem", None)
+    if problem is not None and client.peer.admit(Kind.ACCOUNTS):
+        _log.error("{problem}; the accounts before the change are used", problem=problem)
+    client.login = login
+    return challenge
+
+
+def remote_authenticate_final(client: ServerConnection, message: str) -> str:
+    login, client.login = client.login, None
+    if login is None:
+        raise AccessDenied("a proof without a challenge")
+    try:
+        proof = login.final(message[:_LONGEST])
+    except LoginFailed as error:
+        raise _failed(client, login, error)
+    client.identity = Identity.of(f"user:{login.user}")
+    return proof
+
+
+def _failed(client: ServerConnection, login: Login | None, error: LoginFailed) -> AccessDenied:
+    client.logins.failed(client.peer, client.label, "" if login is None else login.user)
+    return AccessDenied(str(error))
