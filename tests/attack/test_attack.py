@@ -6,7 +6,6 @@ Nothing here depends on how fast the machine is. ``python -m tests.attack`` meas
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

@@ -149,6 +149,7 @@ def test_many_fair_turns_that_end_at_once() -> None:
 
 class _Peer:
     label = "a client"
+    host = "a host"
     is_extended = True
     encoding = b"M"
 
