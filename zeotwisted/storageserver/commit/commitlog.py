@@ -31,6 +31,8 @@ class CommitLog:
         self._directory = directory
         self._limits = limits or TransactionLimits.unlimited()
         self._spool = Spool(directory, limits=self._limits)
+        self._most_bytes = self._limits.size.most
+        self._most_operations = self._limits.operations.most
         self._count = 0
         # The bytes of the files, which count as bytes on disk.
         self._in_files = 0
@@ -59,9 +61,9 @@ class CommitLog:
         self._size += size
         self._count += 1
         try:
-            if self._size > self._limits.size.most:
+            if self._size > self._most_bytes:
                 raise self._limits.size.reached("the transaction is too long")
-            if self._count > self._limits.operations.most:
+            if self._count > self._most_operations:
                 raise self._limits.operations.reached("the transaction has too many operations")
             self._spool.append((operation, args), size)
         except LimitReached:

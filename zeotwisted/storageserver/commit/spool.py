@@ -18,7 +18,7 @@ __all__ = ["Spool"]
 _IN_MEMORY = 4 * 1024 * 1024
 
 #: A spool may keep this number of bytes in memory even if all spools together take too much, so
-#: that small transactions never wait for the disk.
+#: that small transactions never wait for the disk. They are not counted, which takes time.
 _ALWAYS = 64 * 1024
 
 
@@ -46,9 +46,11 @@ class Spool:
         self._path = directory or tempfile.gettempdir()
         self._folder = known_folder(self._path)
         self._limits = limits or TransactionLimits.unlimited()
-        # How many bytes of the limit of the disk this spool has taken.
+        # How many bytes of the limits of memory and disk this spool has taken.
+        self._counted = 0
         self._on_disk = 0
         self._in_memory = in_memory
+        self._free = min(_ALWAYS, in_memory)
         self._recent: list[tuple[Any, ...]] = []
         self._recent_size = 0
         # Unbuffered: a write to a full disk fails at once, and not in a later call.
@@ -67,10 +69,7 @@ class Spool:
         """
         self._recent.append(entry)
         after = self._recent_size + size
-        memory = self._limits.memory
-        if after > self._in_memory or (after > _ALWAYS and not memory.fits(size)):
-            if after <= self._in_memory:
-                memory.strike()
+        if after > self._free and not self._fits(after):
             try:
                 self._spill(after)
             except (OSError, LimitReached):
@@ -79,12 +78,25 @@ class Spool:
             self._forget_recent()
         else:
             self._recent_size = after
-            memory.add(size)
+
+    def _fits(self, after: int) -> bool:
+        """Return whether this spool may keep `after` bytes in memory; count them if it may."""
+        if after > self._in_memory:
+            return False
+        memory = self._limits.memory
+        more = after - self._counted
+        if not memory.fits(more):
+            memory.strike()
+            return False
+        memory.add(more)
+        self._counted = after
+        return True
 
     def _forget_recent(self) -> None:
         self._recent.clear()
-        self._limits.memory.add(-self._recent_size)
         self._recent_size = 0
+        self._limits.memory.add(-self._counted)
+        self._counted = 0
 
     def _open(self) -> IO[bytes]:
         self._limits.files.take("there are too many long transactions at the same time")
