@@ -107,7 +107,7 @@ class ServerConnection:
         # Skip the calls that a client that is gone has left in the queue.
         if self.gone:
             return None
-        return self.served.slow_turns.run(self, self._begin_slow, function, *args)
+        return self.served.run_slow(self, len(self.slow), self._begin_slow, function, *args)
 
     def _begin_slow(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
         return succeed(None) if self.gone else self.served.in_thread(function, *args)

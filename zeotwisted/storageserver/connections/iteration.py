@@ -48,7 +48,7 @@ class Iteration:
         if self._closed:
             return None
         try:
-            return await self._served.slow_turns.run(self, self._begin, call)
+            return await self._served.run_slow(self, len(self._turns), self._begin, call)
         finally:
             self._count()
             self._set_timer()

@@ -44,6 +44,9 @@ _AGE = 86400.0
 _FEW_SLOW_CALLS = 2
 _MANY_SLOW_CALLS = 8
 
+#: How many slow calls of a client may wait before it counts as one that has many.
+_FEW_WAITING = 10
+
 
 class Listener(Protocol):
     """A client that has registered for this storage."""
@@ -137,9 +140,12 @@ class ServedStorage:
         self.undecided: dict[bytes, Undecided] = {}
         #: Does the loads in threads; None if the storage is fast enough for the reactor's thread.
         self.loads = None if answers_at_once(storage) else Loads(storage, threads.load_in_thread)
-        #: Lets a few slow calls of clients run at a time. A thread that computes slows down the
-        #: reactor's thread; a thread that waits for a slow storage does not.
-        self.slow_turns = FairTurns(_FEW_SLOW_CALLS if self.loads is None else _MANY_SLOW_CALLS)
+        # Lets a few slow calls of clients run at a time. A thread that computes slows down the
+        # reactor's thread; a thread that waits for a slow storage does not.
+        most = _FEW_SLOW_CALLS if self.loads is None else _MANY_SLOW_CALLS
+        self._slow_turns = FairTurns(most)
+        # The same for clients that have many of them: a half is for other clients.
+        self._crowd = FairTurns(most // 2)
         self._packs = 0
         #: The reactor, for timers.
         self.clock = threads.clock
@@ -182,6 +188,18 @@ class ServedStorage:
         del self._listeners[listener]
         if self.loads is not None:
             self.loads.leave(listener)
+
+    async def run_slow(
+        self, client: object, waiting: int, function: Callable[..., Any], *args: Any
+    ) -> Any:
+        """Run a slow call when it is the client's turn, and return its result.
+
+        :param waiting: how many more slow calls of the client wait.
+        :param function: returns a Deferred of the result.
+        """
+        if waiting <= _FEW_WAITING:
+            return await self._slow_turns.run(client, function, *args)
+        return await self._crowd.run(client, self._slow_turns.run, client, function, *args)
 
     def _publish(self, publication: Publication) -> None:
         tid, oids = publication.tid, publication.oids
