@@ -15,7 +15,7 @@ application = Application("zeo")
 server = StorageServer(
     reactor,
     {"1": FileStorage("Data.fs", blob_dir="blobs")},
-    ServerOptions(transaction_timeout=300),
+    ServerOptions(transaction_timeout=60),
 )
 for place in ["tcp:8100:interface=127.0.0.1"]:
     server.listen(serverFromString(reactor, place), place)
