@@ -41,7 +41,7 @@ def test_stock_client_that_only_beats_stays() -> None:
 
 
 def test_stock_client_that_is_silent_is_given_up() -> None:
-    server = Server(protocol_limit=5, client_timeout=10)
+    server = Server(protocol_limit=5, client_timeout=10, transaction_timeout=0)
     client, other = _stock(server), _stock(server)
     client.begin(1, OID_A)
     client.ask("vote", 1)
@@ -56,7 +56,7 @@ def test_stock_client_that_is_silent_is_given_up() -> None:
 
 
 def test_client_that_is_silent_is_asked_and_given_up() -> None:
-    server = Server()
+    server = Server(transaction_timeout=0)
     client, other = server.client(), server.client()
     client.begin(1, OID_A)
     client.ask("vote", 1)

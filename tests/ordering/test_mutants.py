@@ -205,7 +205,7 @@ MUTANTS = [
     Mutant(
         "5: a vote at once waits for its turn, too",
         "storageserver/commit/transaction.py",
-        "        self._waiting = self._served.lock.acquire(self)\n",
+        "        self._waiting = self._served.lock.acquire(self, patience)\n",
         "        self._waiting = Deferred()\n        self._waiting.callback(True)\n",
         SERVER + "test_vote_at_once_waits_for_the_commit_before_to_be_told",
     ),

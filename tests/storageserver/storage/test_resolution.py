@@ -294,7 +294,7 @@ def test_a_stored_function_is_not_called(
     storage = FileStorage(str(tmp_path / "Data.fs"))
     server = Server(storage, conflict_classes=classes)
     if classes == ("*",):
-        # This is what ZEO does: the test can fail.
+        # The attack works: so the test can fail.
         with pytest.raises(ConflictError):
             attack(server, data)
         assert mark.exists()

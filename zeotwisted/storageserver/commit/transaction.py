@@ -169,8 +169,9 @@ class ServerTransaction:
         )
         if self.admit(Kind.LOCK):
             self._log.info("({label}) gave up: {error}", label=self.label, error=self._failure)
-        if self._waiting is not None:
-            self._waiting.cancel()
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.cancel()
 
     def fail(self, error: Exception) -> None:
         """Keep the first error of an operation; `vote` raises it.

@@ -16,7 +16,7 @@ from zodbpickle import binary
 
 __all__ = ["EVERYTHING", "AllowedClasses", "default_classes"]
 
-#: In place of a name: all classes, as in ZEO.
+#: In place of a name: all classes.
 EVERYTHING = "*"
 
 #: The kinds of keys and values of BTrees.
