@@ -6,11 +6,14 @@ ZConfig's schemas (``*.xml``) define keys, types and defaults.
 from __future__ import annotations
 
 from .access import access_from_lines
+from .effective import EffectiveSetting, effective_settings
 from .listeners import Listener
+from .places import address_problem, storage_problems
 from .server import (
     ConfigurationError,
     ServerConfig,
     StorageOpener,
+    check_server_config,
     parse_server_config,
     parse_storages,
     read_server_config,
@@ -21,15 +24,20 @@ from .tls import is_encrypted
 
 __all__ = [
     "ConfigurationError",
+    "EffectiveSetting",
     "Listener",
     "ServerConfig",
     "Setting",
     "StorageOpener",
     "access_from_lines",
+    "address_problem",
+    "check_server_config",
+    "effective_settings",
     "is_encrypted",
     "parse_server_config",
     "parse_storages",
     "read_server_config",
     "server_settings",
+    "storage_problems",
     "storage_section",
 ]

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from ssl import SSLContext
-from typing import Any, NamedTuple
+from typing import Any
 
 import zc.lockfile
 from twisted.application.service import MultiService
@@ -38,10 +38,11 @@ from zeotwisted.transport import TLSFactory, UnixSocketEndpoint
 from zeotwisted.version import __version__
 
 from .certificates import first_certificate, warn_of_dates
+from .exposure import Place, exposed
 from .reactorwatch import ReactorTaken, ReactorWatch
 from .terminal import Terminal
 
-__all__ = ["UNACCEPTED", "Daemon", "Place", "StartError", "configured_daemon"]
+__all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon", "configured_places"]
 
 #: How many connections may wait to be accepted; the system may have a lower limit. After a restart
 #: all clients connect at once. A client over the limit tries again only a second later.
@@ -187,16 +188,6 @@ class _Secured:
         return self._place.listen(factory)
 
 
-class Place(NamedTuple):
-    """A place where the daemon listens."""
-
-    #: The name of the place in messages.
-    description: str
-    endpoint: IStreamServerEndpoint
-    #: The roles of clients there; None for those of the daemon.
-    access: Access | None = None
-
-
 class Daemon(MultiService):
     """The service that opens the storages and serves them.
 
@@ -263,6 +254,8 @@ class Daemon(MultiService):
             zodb=version("ZODB"),
         )
         warn_of_dates(self._certificates)
+        for warning in filter(None, (exposed(each, self._access) for each in self._listen)):
+            self._log.warn("{warning}", warning=warning)
         storages = open_storages(self._openers, ReactorWatch(self._reactor))
         self.server = StorageServer(self._reactor, storages, self._options, self._access)
         for place in self._listen:
@@ -313,26 +306,36 @@ class Daemon(MultiService):
 
 def _place(reactor: Any, listener: Listener) -> Place:
     where = listener.address
+    host = None if isinstance(where, str) else where[0]
     description = where if isinstance(where, str) else "{}:{}".format(*where)
     place = endpoint(reactor, where)
     if listener.ssl is not None and listener.certificate is not None:
         certificate = first_certificate(listener.certificate)
         place = _Secured(reactor, place, listener.ssl, certificate)
-    return Place(description, place, listener.access)
+    return Place(description, place, listener.access, host, listener.ssl is not None)
 
 
-def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
+def configured_places(reactor: Any, config: ServerConfig) -> list[Place]:
+    """Return where a configuration's daemon listens."""
+    return [_place(reactor, each) for each in config.listeners]
+
+
+def configured_daemon(
+    reactor: Any, config: ServerConfig, places: Sequence[Place] | None = None
+) -> Daemon:
     """Return the daemon that a configuration describes, and set up its logging.
 
+    :param places: where to listen instead of the configuration's listeners.
     :raises StartError: a log of the configuration cannot be opened.
     """
+    listeners = config.listeners if places is None else ()
     daemon = Daemon(
         reactor,
         config.storages,
         ServerOptions(**config.settings),
-        [_place(reactor, listener) for listener in config.listeners],
+        configured_places(reactor, config) if places is None else places,
         config.pid_filename,
-        [each.certificate for each in config.listeners if each.certificate is not None],
+        [each.certificate for each in listeners if each.certificate is not None],
         config.access,
     )
     if config.eventlog is not None:
