@@ -37,6 +37,7 @@ from .daemon import (
     check_file,
     check_pid_file,
     configured_daemon,
+    end_with_failure,
     endpoint_files,
     endpoint_host,
     file_mistakes,
@@ -47,7 +48,7 @@ from .daemon import (
     warnings,
 )
 from .logs import FileLog, show_in_twisted_log, writes_to_terminal
-from .reactor import handle_signals
+from .reactor import handle_signals, stop_with_success
 from .storageserver import ServerOptions
 from .transport import unix_endpoint
 from .version import __version__
@@ -374,6 +375,10 @@ def makeService(options: Options) -> IService:
     for log in daemon.logs:
         reactor.addSystemEventTrigger("after", "shutdown", log.close)
     handle_signals(reactor, [log.reopen for log in daemon.logs])
+    stop_with_success(reactor, daemon.hurry)
+    reactor.addSystemEventTrigger(
+        "after", "shutdown", lambda: end_with_failure() if daemon.has_failed else None
+    )
     if goes_to_background(options.parent):
         daemon.terminal = Terminal()
     return daemon

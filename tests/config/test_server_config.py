@@ -16,6 +16,7 @@ from ZODB.MappingStorage import MappingStorage
 
 from zeotwisted.config import Listener
 from zeotwisted.config.client import ClientStorageConfig
+from zeotwisted.config.loader import read_schema
 from zeotwisted.config.server import (
     ConfigurationError,
     ServerConfig,
@@ -34,6 +35,8 @@ DEFAULTS = {
     "invalidation_queue_bytes": 32 * 1024 * 1024,
     "invalidation_age": None,
     "transaction_timeout": 60.0,
+    "drain_timeout": 5.0,
+    "pack_at_stop": "interrupt",
     "client_timeout": 60.0,
     "client_conflict_resolution": False,
     "msgpack": False,
@@ -63,6 +66,8 @@ def no_msgpack_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Keys
+
+KEYS = [key for key, info in read_schema("schema.xml").gettype("zeo") if not info.issection()]
 
 
 def test_defaults() -> None:
@@ -95,6 +100,8 @@ def test_defaults() -> None:
         ("client-conflict-resolution on", {"client_conflict_resolution": True}),
         ("msgpack true", {"msgpack": True}),
         ("protocol-limit 5", {"protocol_limit": 5}),
+        ("drain-timeout 0", {"drain_timeout": 0.0}),
+        ("pack-at-stop wait", {"pack_at_stop": "wait"}),
         ("message-limit 64KB", {"message_limit": 65536}),
         ("message-limit 70000", {"message_limit": 70000}),
         ("message-limit 4095mb", {"message_limit": 4095 * 1024**2}),
@@ -185,11 +192,7 @@ def test_configuration_cannot_be_changed() -> None:
     [
         (
             "adress 8100",
-            "'adress' is not a known key name; <zeo> has the keys address, read-only, "
-            "invalidation-queue-size, invalidation-queue-bytes, invalidation-age, "
-            "transaction-timeout, client-timeout, "
-            "accounts, realm, pid-filename, client-conflict-resolution, msgpack, protocol-limit, "
-            "spool-dir, message-limit",
+            f"'adress' is not a known key name; <zeo> has the keys {', '.join(KEYS)}",
         ),
         ("address 8101", "'address' does not support multiple values; keep one of these lines"),
         (

@@ -85,9 +85,9 @@ class Running:
             assert sock.recv(1)
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
-        """Stop it; return its exit code, or 0 if it shut down and then ended by the signal.
+        """Stop it; return its exit code.
 
-        Twisted does the latter, so that whoever sent the signal can see that it was heeded.
+        It is 0 if an application of Twisted's shut down and then ended by the signal, as these do.
         """
         if self._code is not None:
             return self._code

@@ -25,6 +25,7 @@ EXTENSIONS = {
     "restoreBlobEnd",
     "tpc_outcome",
     "vote_within",
+    "goodbye",
 }
 
 CALLS: dict[str, list[tuple[Any, ...]]] = {
@@ -86,6 +87,9 @@ EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
     "restoreBlobEnd": [(OID, TID, DATA, None, TXN), (OID, TID, DATA, NEXT, TXN)],
     "tpc_outcome": [(TID, OID), (TID, None)],
 }
+
+#: What a server of version 6 says.
+EXTENDED_PUSHES: dict[str, tuple[Any, ...]] = {"ping": (), "goodbye": ("the server stops",)}
 
 ONEWAY = {
     "set_client_label",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zeotwisted.protocol import agreed
-from zeotwisted.protocol.capabilities import TID_AT_VOTE, VOTE_WITHIN
+from zeotwisted.protocol.capabilities import GOODBYE, TID_AT_VOTE, VOTE_WITHIN
 from zeotwisted.protocol.codecs import CODECS
 from zeotwisted.protocol.framing import encode_frame
 
@@ -41,7 +41,11 @@ def test_what_both_name_is_used() -> None:
 def test_server_ignores_what_it_does_not_know() -> None:
     client = Server().client(register=False)
     offered: dict[str, Any] = {"telepathy": {"range": 7}, TID_AT_VOTE: {"later": "parameter"}}
-    assert client.ask("capabilities", "1", offered) == {TID_AT_VOTE: {}, VOTE_WITHIN: {}}
+    assert client.ask("capabilities", "1", offered) == {
+        GOODBYE: {},
+        TID_AT_VOTE: {},
+        VOTE_WITHIN: {},
+    }
     client.ask("register", "1", False)
     client.begin(1)
     result, tid = client.ask("vote", 1)
@@ -64,7 +68,10 @@ def test_client_that_offers_nothing() -> None:
 
 def test_storage_that_the_server_does_not_have() -> None:
     client = Server().client(register=False)
-    assert client.ask("capabilities", "another", {TID_AT_VOTE: {}}) == {VOTE_WITHIN: {}}
+    assert client.ask("capabilities", "another", {TID_AT_VOTE: {}}) == {
+        GOODBYE: {},
+        VOTE_WITHIN: {},
+    }
 
 
 def test_capabilities_of_a_wrong_form_end_the_attempt() -> None:

@@ -96,7 +96,7 @@ def test_calls(name: str) -> None:
 @pytest.mark.parametrize("name", CLIENT_CALLS)
 def test_pushes(name: str) -> None:
     call = CLIENT_CALLS[name]
-    args = () if name in examples.EXTENSIONS else examples.PUSHES[name]
+    args = (examples.PUSHES | examples.EXTENDED_PUSHES)[name]
     call.check(args)
     assert call.oneway
     with pytest.raises(BadArguments):

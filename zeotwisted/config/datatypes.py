@@ -17,10 +17,12 @@ from zeotwisted.protocol import MAX_FRAME
 __all__ = [
     "Address",
     "age",
+    "at_stop",
     "binding_address",
     "cache_size",
     "client_names",
     "connection_address",
+    "duration_or_none",
     "message_size",
     "protocol_version",
     "queue_bytes",
@@ -136,6 +138,19 @@ def timeout(text: str) -> float:
             f"{text!r} is not a timeout; write a number of seconds, or 0 for no timeout"
         )
     return number
+
+
+def duration_or_none(text: str) -> float:
+    number = _number(float, text)
+    if number is None or number < 0:
+        raise ValueError(f"{text!r} is not a length of time; write a number of seconds, or 0")
+    return number
+
+
+def at_stop(text: str) -> str:
+    if text not in ("interrupt", "wait"):
+        raise ValueError(f"{text!r} cannot be done; write interrupt or wait")
+    return text
 
 
 def seconds(text: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .certificates import endpoint_files
 from .checking import check_file, file_mistakes, place_mistakes, warnings
 from .daemon import UNACCEPTED, Daemon, StartError, configured_daemon
+from .exitcode import end_with_failure
 from .exposure import Place, endpoint_host
 from .launcher import check_pid_file, take_over_log
 from .terminal import Terminal
@@ -23,6 +24,7 @@ __all__ = [
     "check_file",
     "check_pid_file",
     "configured_daemon",
+    "end_with_failure",
     "endpoint_files",
     "endpoint_host",
     "file_mistakes",

@@ -298,6 +298,16 @@ class Daemon(MultiService):
         self._remove_pid()
         return super().stopService()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the daemon has stopped and a storage could not be closed."""
+        return self.server is not None and bool(self.server.failures)
+
+    def hurry(self) -> None:
+        """While the daemon stops: do not wait for transactions any more."""
+        if self.server is not None:
+            self.server.hurry()
+
     def release_logs(self) -> None:
         """Close the logs and their files, if the process continues without this daemon."""
         for log in self.logs:

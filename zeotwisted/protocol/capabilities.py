@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 __all__ = [
     "AUTHENTICATE",
+    "GOODBYE",
     "TID_AT_VOTE",
     "VOTE_WITHIN",
     "Capabilities",
@@ -29,6 +30,9 @@ TID_AT_VOTE = "tid-at-vote"
 #: The client proves its user name with a password. Parameters of the server: ``mechanisms``, a list
 #: of names; ``required``, whether clients without a user name are refused; ``realm``, a text.
 AUTHENTICATE = "authenticate"
+
+#: A server that stops says so by the push ``goodbye``, before it ends the connection.
+GOODBYE = "goodbye"
 
 #: The client can limit how long its vote waits for the commit lock, by the call ``vote_within``.
 VOTE_WITHIN = "vote-within"

@@ -290,6 +290,8 @@ CLIENT_CALLS = _table(
     _push("info", mapping),
     # Version 6: the client answers with a keep-alive.
     _push("ping"),
+    # Version 6, with the capability of that name. The argument is the reason.
+    _push("goodbye", name),
     _push("receiveBlobStart", oid, tid),
     _push("receiveBlobChunk", oid, tid, data),
     _push("receiveBlobStop", oid, tid),

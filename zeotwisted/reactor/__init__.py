@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import greenlets
 from .access import ReactorAccess
-from .signals import handle_signals
+from .signals import handle_signals, stop_with_success
 from .thread import OwnReactor, ReactorThread, call_after_fork, release, shared
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "handle_signals",
     "release",
     "shared",
+    "stop_with_success",
 ]

@@ -1,7 +1,8 @@
-"""Handlers of SIGHUP, SIGUSR1 and SIGUSR2 for the daemon.
+"""Handlers of signals for the daemon.
 
-Twisted's reactor handles SIGINT and SIGTERM. Without a handler, the other signals end the process
-and its storages are not closed. Tools that rotate logs send these signals to any daemon.
+Without a handler, SIGHUP, SIGUSR1 and SIGUSR2 end the process, and its storages are not closed.
+Tools that rotate logs send these signals to any daemon. SIGTERM and SIGINT stop Twisted's reactor,
+but the process then ends by the signal, and supervisors take that for a failure.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-__all__ = ["handle_signals"]
+__all__ = ["handle_signals", "stop_with_success"]
 
 #: The signals that reopen the log files.
 _REOPEN = (signal.SIGHUP, signal.SIGUSR2)
@@ -51,3 +52,35 @@ def handle_signals(reactor: Any, reopen: Sequence[Callable[[], bool]]) -> None:
             take(signal.SIGUSR1, ignore)
 
     reactor.callWhenRunning(take_all)
+
+
+def stop_with_success(reactor: Any, hurry: Callable[[], object]) -> None:
+    """Have the process end with exit code 0 after SIGTERM or SIGINT, if the reactor handles these.
+
+    A handler of the application's is kept.
+
+    :param hurry: called in the reactor's thread for each signal but the first one.
+    """
+    log = Logger()
+    call: Any = reactor.callFromThread
+    stopping = False
+
+    def stop(name: str) -> None:
+        nonlocal stopping
+        if stopping:
+            log.info("{name}: the daemon stops already, and does not wait any more", name=name)
+            hurry()
+            return
+        stopping = True
+        # The text is that of Twisted's line.
+        log.info("Received {name}, shutting down.", name=name)
+        reactor.stop()
+
+    def take_both() -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if getattr(signal.getsignal(number), "__self__", None) is reactor:
+                signal.signal(number, lambda number, _: call(stop, signal.Signals(number).name))
+
+    reactor.callWhenRunning(take_both)

@@ -43,6 +43,12 @@ def _version(value: Any) -> int:
     return int(value)
 
 
+def _at_stop(value: Any) -> str:
+    if value not in ("interrupt", "wait"):
+        raise Wrong
+    return str(value)
+
+
 def _message_size(value: Any) -> int:
     if not 0 < size(value) <= MAX_FRAME:
         raise Wrong
@@ -98,6 +104,8 @@ SERVER_OPTIONS: Table = {
     "protocol_limit": Rule(_version, "5 or 6"),
     "message_limit": Rule(_message_size, "a number of bytes below 2**32, such as 2**30"),
     "spool_dir": Rule(optional(existing_folder), "the path of a folder"),
+    "drain_timeout": Rule(seconds, _SECONDS),
+    "pack_at_stop": Rule(_at_stop, "'interrupt' or 'wait'"),
     "register_timeout": Rule(_more_than_none, _SECONDS),
     "client_timeout": Rule(longest_silence, f"{_SECONDS}, or 0 for ever"),
 }

@@ -44,6 +44,10 @@ class ServerOptions:
     #: The folder for transactions that are too long for the memory until the vote.
     #: None: the system's folder for temporary files.
     spool_dir: str | None = None
+    #: When the server stops: how long (seconds) it waits for transactions that have voted.
+    drain_timeout: float = 5.0
+    #: When the server stops: "interrupt" a pack that runs, or "wait" for it.
+    pack_at_stop: str = "interrupt"
     #: How long (seconds) a connection may take to register for a storage.
     register_timeout: float = 30.0
     #: How long (seconds) a registered client may be silent. After that it is disconnected, and its

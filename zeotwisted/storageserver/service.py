@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -70,6 +70,10 @@ class StorageServer(MultiService):
         #: The served storages by name, while the server runs.
         self.served: dict[str, ServedStorage] = {}
         self.factory = StorageServerFactory(self.served, self.options, reactor, access or OPEN)
+        #: The exceptions of storages that could not be closed.
+        self.failures: list[Exception] = []
+        # Fires when the server that stops need not wait for transactions any more.
+        self._drained: Deferred[None] = Deferred()
         self._pools: list[ThreadPool | CommitThread] = []
 
     def addresses(self) -> list[Any]:
@@ -142,19 +146,55 @@ class StorageServer(MultiService):
 
     async def _stop(self) -> None:
         await maybeDeferred(super().stopService)
+        await self._drain()
         self.factory.clients.drop_all("the server stops")
         await self.factory.clients.all_released()
         self.factory.clients.floods.close()
         await self._stop_pools()
-        for storage in self._storages.values():
-            storage.close()
+        self._close_storages()
         self.served.clear()
         self._notify(Closed(self))
 
-    def stopService(self) -> Deferred[None]:
-        """Stop listening, disconnect the clients, finish commits, close the storages.
+    async def _drain(self) -> None:
+        """Tell the clients, and let the transactions finish that have voted or are voting."""
+        self.factory.clients.say_goodbye("the server stops")
+        if self.options.pack_at_stop == "interrupt":
+            for served in self.served.values():
+                served.interrupt_packs()
+        locks = [served.lock for served in self.served.values()]
+        DeferredList([lock.drain() for lock in locks]).addCallback(lambda _: self.hurry())
+        timer = self._reactor.callLater(self.options.drain_timeout, self.hurry)
+        await self._drained
+        if timer.active():
+            timer.cancel()
+        for lock in locks:
+            if lock.holder is not None:
+                self._log.warn(
+                    "({label}) its commit is aborted, as the server stops: {details}; "
+                    "drain-timeout is {timeout:g} seconds",
+                    label=lock.holder.label,
+                    details=lock.holder.details,
+                    timeout=self.options.drain_timeout,
+                )
 
-        Return a Deferred that fires when all this is done.
+    def hurry(self) -> None:
+        """When the server stops: do not wait for transactions, or not any more."""
+        if not self._drained.called:
+            self._drained.callback(None)
+
+    def _close_storages(self) -> None:
+        """Close all storages, even if one fails."""
+        for name, storage in self._storages.items():
+            try:
+                storage.close()
+            except Exception as error:
+                self._log.failure("storage {name!r} cannot be closed", name=name)
+                self.failures.append(error)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, let commits finish, disconnect the clients, close the storages.
+
+        Return a Deferred that fires when all this is done. `failures` has what has failed.
         """
         return Deferred.fromCoroutine(self._stop())
 

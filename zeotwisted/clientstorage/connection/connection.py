@@ -61,6 +61,8 @@ _REFUSALS = (
     HandshakeError,
 )
 
+#: How many characters of a server's reason to stop are kept.
+_LONGEST_FAREWELL = 200
 
 #: The calls by which a server sends a blob.
 BLOB_PUSHES = frozenset({"receiveBlobStart", "receiveBlobChunk", "receiveBlobStop"})
@@ -127,6 +129,8 @@ class ClientConnection:
         self._ready_since = 0.0
         self._at_shutdown: Any = None
         self._end = "the storage is closed"
+        # Why the server is about to stop, if it has said so.
+        self._farewell = ""
         self._pause = backoffPolicy(initialDelay=0.5, maxDelay=_LONGEST_PAUSE)
 
     # Any thread.
@@ -373,6 +377,7 @@ class ClientConnection:
     def _found(self, candidate: Candidate) -> None:
         self._search = None
         old, self._chosen = self._chosen, candidate
+        self._farewell = ""
         if self._to(Input.FOUND):
             Deferred.fromCoroutine(self._establish(candidate, old))
         else:
@@ -430,7 +435,10 @@ class ClientConnection:
         for other in list(self._open):
             other.close(error)
         if was_usable:
-            _log.warning("%s: disconnected from %s: %s", self._name, where, error)
+            if self._farewell:
+                _log.info("%s: disconnected from %s: %s", self._name, where, self._farewell)
+            else:
+                _log.warning("%s: disconnected from %s: %s", self._name, where, error)
             self._owner.notify_disconnected()
             if self._reactor.seconds() - self._ready_since > _STABLE:
                 self._attempts = 0
@@ -464,6 +472,8 @@ class ClientConnection:
             self._coherence.invalidate(tid, oids)
         elif name == "info":
             self._owner.info(*args)
+        elif name == "goodbye":
+            self._farewell = args[0][:_LONGEST_FAREWELL]
         elif name in BLOB_PUSHES:
             self._owner.receive_blob(name, args)
         else:

@@ -23,6 +23,9 @@ class Connected(Protocol):
     #: The name of the client in log lines.
     label: str
 
+    def say_goodbye(self, reason: str) -> None:
+        """Tell the client that the server is about to stop."""
+
     def let_go(self) -> None:
         """End the connection, without a line in the log."""
 
@@ -76,6 +79,11 @@ class Clients:
     def _left(self, _: object, released: Deferred[None]) -> None:
         self._leaving.discard(released)
         self._check_released()
+
+    def say_goodbye(self, reason: str) -> None:
+        """Tell all clients that the server is about to stop."""
+        for connection in list(self._connections):
+            connection.say_goodbye(reason)
 
     def drop_all(self, reason: str) -> None:
         """Close all connections, with one line in the log for all of them."""

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from ZODB.POSException import StorageTransactionError
 
 from zeotwisted.access import ANONYMOUS, OPEN, Access, Login
-from zeotwisted.protocol import Broadcast, Capabilities, Role
+from zeotwisted.protocol import GOODBYE, Broadcast, Capabilities, Role
 
 from ..commit import CommitLog, Phase, ServerTransaction
 from ..floods import Kind
@@ -181,6 +181,12 @@ class ServerConnection:
 
     def drop(self, reason: str) -> None:
         self.peer.drop(reason)
+
+    def say_goodbye(self, reason: str) -> None:
+        """Tell the client, if it understands that, that the server is about to stop."""
+        if self.registered is not None and GOODBYE in self.capabilities:
+            self.peer.push("goodbye", reason)
+            self.peer.send()
 
     @property
     def takes_timeouts(self) -> bool:

@@ -309,6 +309,10 @@ class StorageServerProtocol(protocol.Protocol):
             )
         self.let_go()
 
+    def say_goodbye(self, reason: str) -> None:
+        """Tell the client that the server is about to stop."""
+        self._connection.say_goodbye(reason)
+
     def let_go(self) -> None:
         """Close the connection, without a line in the log."""
         transport: Any = self.transport

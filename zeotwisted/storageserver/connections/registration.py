@@ -7,7 +7,14 @@ from typing import Any
 from twisted.logger import Logger
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
-from zeotwisted.protocol import AUTHENTICATE, TID_AT_VOTE, VOTE_WITHIN, Capabilities, agreed
+from zeotwisted.protocol import (
+    AUTHENTICATE,
+    GOODBYE,
+    TID_AT_VOTE,
+    VOTE_WITHIN,
+    Capabilities,
+    agreed,
+)
 
 from ..floods import Kind
 from ..storage import ServedStorage
@@ -29,7 +36,7 @@ def remote_capabilities(
 
 def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dict[str, Any]:
     """Return what this server offers to a client of a storage, which may be unknown."""
-    ours: dict[str, Any] = {VOTE_WITHIN: {}}
+    ours: dict[str, Any] = {GOODBYE: {}, VOTE_WITHIN: {}}
     if served is not None and served.tids is not None:
         ours[TID_AT_VOTE] = {}
     authenticates = authentication.offer(client)

@@ -73,6 +73,8 @@ class CommitLock:
         self._queue: deque[_Waiting] = deque()
         self._passes_on = False
         self._timer: IDelayedCall | None = None
+        # Fires when the lock is free; set by `drain`. The lock is not passed on then.
+        self._drained: Deferred[None] | None = None
         self.holder: LockOwner | None = None
         #: When the holder got the lock (seconds since the epoch); None while the lock is free.
         self.locked_since: float | None = None
@@ -95,7 +97,7 @@ class CommitLock:
         :param patience: after this time (seconds), call `owner.waited_too_long`; None: never.
         """
         acquired: Deferred[bool] = Deferred(self._cancelled)
-        if self.holder is None and not self._queue:
+        if self.holder is None and not self._queue and self._drained is None:
             self._take(owner)
             acquired.callback(True)
             return acquired
@@ -188,7 +190,17 @@ class CommitLock:
             raise ValueError(f"{owner.label} does not hold the commit lock")
         self.stop_waiting()
         self.holder = self.locked_since = None
-        self._pass_on()
+        if self._drained is None:
+            self._pass_on()
+        elif not self._drained.called:
+            self._drained.callback(None)
+
+    def drain(self) -> Deferred[None]:
+        """Do not pass on the lock any more. Return a Deferred that fires when it is free."""
+        self._drained = Deferred()
+        if self.holder is None:
+            self._drained.callback(None)
+        return self._drained
 
     def _pass_on(self) -> None:
         # A transaction that gets the lock may release it at once, and call this again. A long queue

@@ -63,6 +63,10 @@ class Listener(Protocol):
         """
 
 
+class PackInterrupted(StorageError):
+    """A pack has ended before it has changed the storage."""
+
+
 class Undecided(Protocol):
     """A transaction that has voted, and is neither finished nor aborted yet."""
 
@@ -128,6 +132,8 @@ class ServedStorage:
         #: Does the loads in threads; None if the storage is fast enough for the reactor's thread.
         self.loads = None if answers_at_once(storage) else Loads(storage, threads.in_thread)
         self._packs = 0
+        # Set when the server stops: a pack that runs ends.
+        self._ends_packs = False
         self._clock = threads.clock
         # In the order of registration. A dict, because a list would be slow to remove from.
         self._listeners: dict[Listener, None] = {}
@@ -280,10 +286,27 @@ class ServedStorage:
         """Pack, in a thread; then send the new size of the storage to all clients."""
         self._packs += 1
         try:
-            await self.in_thread(self.storage.pack, time, referencesf)
+            await self.in_thread(self.storage.pack, time, self._references)
+        except PackInterrupted as error:
+            self._log.warn("{error}", error=error)
+            raise
         finally:
             self._packs -= 1
         self._broadcast_sizes()
+
+    def interrupt_packs(self) -> None:
+        """Make a pack that runs end, unless it copies already; the storage stays as it was."""
+        self._ends_packs = True
+
+    def _references(self, data: bytes, oids: list[bytes] | None = None) -> list[bytes]:
+        """Return the references of a record; a pack calls this for each one, in its thread."""
+        if self._ends_packs:
+            raise PackInterrupted(
+                f"the pack of {self.storage_id!r} is interrupted, because the server stops; "
+                "the storage is as before, so pack it again later"
+            )
+        references: list[bytes] = referencesf(data, oids)
+        return references
 
     def sizes(self) -> dict[str, Any]:
         """Return the part of `info` that commits and packs change. Call this in any thread."""
