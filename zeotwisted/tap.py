@@ -374,7 +374,7 @@ def makeService(options: Options) -> IService:
         daemon.logs.append(options.log)
     for log in daemon.logs:
         reactor.addSystemEventTrigger("after", "shutdown", log.close)
-    handle_signals(reactor, [log.reopen for log in daemon.logs])
+    handle_signals(reactor, [*(log.reopen for log in daemon.logs), daemon.renew_certificates])
     stop_with_success(reactor, daemon.hurry)
     reactor.addSystemEventTrigger(
         "after", "shutdown", lambda: end_with_failure() if daemon.has_failed else None

@@ -57,7 +57,7 @@ def test_an_empty_variable_says_nothing() -> None:
 
 @pytest.mark.parametrize("key", [each.key for each in server_settings() if each.key != "msgpack"])
 def test_every_setting_has_a_variable(key: str) -> None:
-    for text in ("on", "5", "1MB", "/tmp"):
+    for text in ("on", "5", "1MB", "/tmp", "wait"):
         try:
             _, source = effective(key, {variable(key): text}, None)
         except ValueError as error:

@@ -20,15 +20,18 @@ from .server import (
     storage_section,
 )
 from .settings import Setting, server_settings
-from .tls import is_encrypted
+from .tls import ContextError, is_encrypted
+from .tlsfiles import TLSFiles
 
 __all__ = [
     "ConfigurationError",
+    "ContextError",
     "EffectiveSetting",
     "Listener",
     "ServerConfig",
     "Setting",
     "StorageOpener",
+    "TLSFiles",
     "access_from_lines",
     "address_problem",
     "check_server_config",

@@ -15,7 +15,7 @@ from zeotwisted.config import (
     storage_problems,
 )
 
-from .certificates import date_problem
+from .certificates import date_problem, trusted_problems
 from .daemon import configured_places
 from .exposure import Place, exposed
 
@@ -30,8 +30,13 @@ def check_file(reactor: Any, path: str) -> tuple[ServerConfig | None, list[str],
     config, mistakes = check_server_config(path)
     if config is None:
         return None, mistakes, []
-    files = [each.certificate for each in config.listeners if each.certificate is not None]
-    return config, [], warnings(configured_places(reactor, config), config.access, files)
+    sources = [each.files for each in config.listeners if each.files is not None]
+    own = [each.certificate for each in sources]
+    now = datetime.now(timezone.utc)
+    found = warnings(configured_places(reactor, config), config.access, own)
+    for file in sorted({file for each in sources for file in each.trusted}):
+        found += trusted_problems(file, now)
+    return config, [], found
 
 
 def file_mistakes(openers: Sequence[StorageOpener]) -> list[str]:

@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from ssl import SSLContext
 from typing import Any
 
 import zc.lockfile
@@ -34,12 +33,13 @@ from zeotwisted.storageserver import (
     StorageServer,
     check_servable,
 )
-from zeotwisted.transport import TLSFactory, UnixSocketEndpoint
+from zeotwisted.transport import UnixSocketEndpoint
 from zeotwisted.version import __version__
 
-from .certificates import first_certificate, warn_of_dates
 from .exposure import Place, exposed
 from .reactorwatch import ReactorTaken, ReactorWatch
+from .renewal import Renewal
+from .secured import SecuredEndpoint
 from .terminal import Terminal
 
 __all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon", "configured_places"]
@@ -165,29 +165,6 @@ def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpo
     return kind(reactor, port, UNACCEPTED, interface=host)
 
 
-@implementer(IStreamServerEndpoint)
-class _Secured:
-    """An endpoint that uses TLS."""
-
-    def __init__(
-        self,
-        reactor: Any,
-        place: IStreamServerEndpoint,
-        context: SSLContext,
-        certificate: bytes | None,
-    ) -> None:
-        self._reactor = reactor
-        self._place = place
-        self._context = context
-        self._certificate = certificate
-
-    def listen(self, protocolFactory: Any) -> Any:
-        factory = TLSFactory(
-            protocolFactory, self._context, self._reactor, True, certificate=self._certificate
-        )
-        return self._place.listen(factory)
-
-
 class Daemon(MultiService):
     """The service that opens the storages and serves them.
 
@@ -197,7 +174,7 @@ class Daemon(MultiService):
     :param openers: open the storages.
     :param listen: where to listen.
     :param pid_filename: the file for the process id, or None.
-    :param certificates: the files of the daemon's own certificates.
+    :param certificates: the files of the daemon's own certificates that endpoints have read.
     :param access: the roles of clients; by default, every client may do everything.
     :ivar terminal: the terminal for the error of a failed start, if twistd runs in the background.
     """
@@ -216,13 +193,15 @@ class Daemon(MultiService):
     ) -> None:
         super().__init__()
         self.terminal: Terminal | None = None
-        self._certificates = certificates
         self._reactor = reactor
         self._openers = openers
         self._options = options
         self._listen = listen
         self._pid_filename = pid_filename
         self._access = access
+        secured = [each.endpoint for each in listen if isinstance(each.endpoint, SecuredEndpoint)]
+        self._renewal = Renewal(reactor, secured, certificates)
+        self._renewal.setServiceParent(self)
         #: The server; None until the daemon starts.
         self.server: StorageServer | None = None
         #: The logs whose threads start with the daemon.
@@ -253,7 +232,7 @@ class Daemon(MultiService):
             twisted=version("Twisted"),
             zodb=version("ZODB"),
         )
-        warn_of_dates(self._certificates)
+        self._renewal.warn()
         for warning in filter(None, (exposed(each, self._access) for each in self._listen)):
             self._log.warn("{warning}", warning=warning)
         storages = open_storages(self._openers, ReactorWatch(self._reactor))
@@ -308,6 +287,10 @@ class Daemon(MultiService):
         if self.server is not None:
             self.server.hurry()
 
+    def renew_certificates(self) -> bool:
+        """Read the certificates of <ssl> sections again; return False, as no log is reopened."""
+        return self._renewal.renew()
+
     def release_logs(self) -> None:
         """Close the logs and their files, if the process continues without this daemon."""
         for log in self.logs:
@@ -319,10 +302,10 @@ def _place(reactor: Any, listener: Listener) -> Place:
     host = None if isinstance(where, str) else where[0]
     description = where if isinstance(where, str) else "{}:{}".format(*where)
     place = endpoint(reactor, where)
-    if listener.ssl is not None and listener.certificate is not None:
-        certificate = first_certificate(listener.certificate)
-        place = _Secured(reactor, place, listener.ssl, certificate)
-    return Place(description, place, listener.access, host, listener.ssl is not None)
+    if listener.ssl is None or listener.files is None:
+        return Place(description, place, listener.access, host)
+    place = SecuredEndpoint(reactor, place, description, listener.ssl, listener.files)
+    return Place(description, place, listener.access, host, True)
 
 
 def configured_places(reactor: Any, config: ServerConfig) -> list[Place]:
@@ -338,15 +321,13 @@ def configured_daemon(
     :param places: where to listen instead of the configuration's listeners.
     :raises StartError: a log of the configuration cannot be opened.
     """
-    listeners = config.listeners if places is None else ()
     daemon = Daemon(
         reactor,
         config.storages,
         ServerOptions(**config.settings),
         configured_places(reactor, config) if places is None else places,
         config.pid_filename,
-        [each.certificate for each in listeners if each.certificate is not None],
-        config.access,
+        access=config.access,
     )
     if config.eventlog is not None:
         try:
