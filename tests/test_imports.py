@@ -67,14 +67,22 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     + ("clientstorage.connection",),
     "storageserver.arguments": ("access", "arguments", "protocol"),
     "storageserver.floods": (),
+    "storageserver.threadpool": (),
     "storageserver.turns": (),
     "storageserver.options": ("arguments", "protocol", "storageserver.arguments"),
-    "storageserver.storage": (*_COMMON, "storageserver.floods", "storageserver.options"),
-    "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.storage")
-    + ("storageserver.turns",),
+    "storageserver.limits": ("storageserver.options",),
+    "storageserver.storage": (*_COMMON, "storageserver.floods", "storageserver.limits")
+    + ("storageserver.options", "storageserver.turns"),
+    "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.limits")
+    + ("storageserver.storage", "storageserver.turns"),
     "storageserver.connections": (*_COMMON, "access", "storageserver.commit")
-    + ("storageserver.floods",)
-    + ("storageserver.options", "storageserver.storage", "storageserver.turns"),
+    + (
+        "storageserver.floods",
+        "storageserver.limits",
+        "storageserver.options",
+        "storageserver.storage",
+    )
+    + ("storageserver.turns",),
 }
 
 #: What is not ours, and may not be imported.

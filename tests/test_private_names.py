@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 #: Private names of other libraries, for which there is no public way; and why they are needed.
 OTHERS = {
+    "_exit": "os: the exit code can be set in no other way after the reactor has run",
     "_fp": "zc.lockfile: a child process closes the file without unlocking it",
     "_getframe": "sys: ZConfig does not tell a component which schema imports it",
     "_types": "ZConfig: a schema's types",

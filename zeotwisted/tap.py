@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
 from .access import Access
@@ -23,14 +21,14 @@ from .config import (
     StorageOpener,
     access_from_lines,
     effective_settings,
-    is_encrypted,
+    log_json,
+    parse_levels,
     parse_storages,
     read_server_config,
     server_settings,
     storage_section,
 )
 from .daemon import (
-    UNACCEPTED,
     Daemon,
     Place,
     Terminal,
@@ -39,7 +37,7 @@ from .daemon import (
     configured_daemon,
     end_with_failure,
     endpoint_files,
-    endpoint_host,
+    endpoint_place,
     file_mistakes,
     goes_to_background,
     place_mistakes,
@@ -47,10 +45,9 @@ from .daemon import (
     unwritable_file,
     warnings,
 )
-from .logs import FileLog, show_in_twisted_log, writes_to_terminal
+from .logs import FileLog, LogStyle, show_in_twisted_log, writes_to_terminal
 from .reactor import handle_signals, stop_with_success
 from .storageserver import ServerOptions
-from .transport import unix_endpoint
 from .version import __version__
 
 __all__ = ["Options", "makeService"]
@@ -84,6 +81,13 @@ class _Given:
     value: Any
 
 
+def _levels(text: str, source: str = "--log-level ") -> Mapping[str, str]:
+    try:
+        return parse_levels(text)
+    except ValueError as error:
+        raise usage.UsageError(f"{source}{text}: {error}")
+
+
 class Options(usage.Options):
     """Serve ZODB storages to zeotwisted and ZEO clients.
 
@@ -98,18 +102,30 @@ class Options(usage.Options):
         ["blob-dir", "b", None, "Its blob directory [default: blobs, if --file is not given]"],
         ["accounts", None, None, "Admit the users in this file, which zeotwisted user makes"],
         ["realm", None, None, "The name of the accounts, which clients may ask for"],
+        [
+            "log-level",
+            None,
+            None,
+            "Log lines of this level; PART=LEVEL for parts [default: info]",
+        ],
         ["conf", "C", None, "Read a zeo.conf; options for settings, and --listen, win over it"],
         *(_parameter(setting) for setting in server_settings() if not setting.is_flag),
     ]
 
-    optFlags = [
-        [setting.key, _LETTERS.get(setting.key), setting.summary]
-        for setting in server_settings()
-        if setting.is_flag
-    ] + [
-        ["check-config", None, "Check everything, open nothing, and exit: 0 if it can be used"],
-        ["show-config", None, "Print the settings and where each comes from, and exit"],
-    ]
+    optFlags = (
+        [
+            ["log-json", None, "Write the log as lines of JSON"],
+        ]
+        + [
+            [setting.key, _LETTERS.get(setting.key), setting.summary]
+            for setting in server_settings()
+            if setting.is_flag
+        ]
+        + [
+            ["check-config", None, "Check everything, open nothing, and exit: 0 if it can be used"],
+            ["show-config", None, "Print the settings and where each comes from, and exit"],
+        ]
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,13 +198,32 @@ class Options(usage.Options):
             except ConfigurationError as error:
                 raise SystemExit(f"zeo: {error}")
         self.settings = _effective(self, self.get("config"))
+        style = self._style()
         if self["show-config"]:
             print("\n".join(_shown(self)))
             sys.exit(0)
         check_pid_file(self.parent)
         eventlog = self["config"].eventlog if "config" in self else None
         quiet = eventlog is not None and writes_to_terminal(eventlog)
-        self.log = take_over_log(self.parent, quiet)
+        self.log = take_over_log(self.parent, quiet, style)
+
+    def _style(self) -> LogStyle:
+        """Return the form of the log: that of options, the environment or the configuration."""
+        config: ServerConfig | None = self.get("config")
+        variable = os.environ.get("ZEO_LOG_LEVEL")
+        if self["log-level"] or config is None:
+            levels = _levels(self["log-level"] or "info")
+        else:
+            levels = config.log_levels
+        if variable and not self["log-level"]:
+            levels = _levels(variable, "ZEO_LOG_LEVEL=")
+        if self["log-json"]:
+            return LogStyle(True, levels)
+        try:
+            is_json = log_json(os.environ, config)
+        except ValueError as error:
+            raise usage.UsageError(str(error))
+        return LogStyle(is_json, levels)
 
     def _given(self) -> dict[str, Any]:
         given: dict[str, Any] = {}
@@ -317,38 +352,11 @@ def _texts(options: Options) -> list[str]:
 
 
 def _places(reactor: Any, options: Options) -> list[Place]:
-    return [
-        Place(text, _endpoint(reactor, text), host=endpoint_host(text)) for text in _texts(options)
-    ]
+    return [endpoint_place(reactor, text) for text in _texts(options)]
 
 
 def _certificates(places: list[str]) -> list[str]:
     return [files["certKey"] for files in map(endpoint_files, places) if files]
-
-
-def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
-    key = endpoint_files(text).get("privateKey")
-    if key is not None and os.path.isfile(key) and is_encrypted(key):
-        # Twisted would ask for the key's password at the terminal.
-        raise SystemExit(
-            f"zeo: --listen {text}: {key} is encrypted; decrypt it, or use --conf with an <ssl> "
-            "section that has a password-function"
-        )
-    try:
-        return unix_endpoint(reactor, text, UNACCEPTED) or serverFromString(reactor, text)
-    except OSError as error:
-        reason = f"{error.filename}: {error.strerror}"
-    except TypeError:
-        # The text of the exception is about functions of Twisted, which a user does not know.
-        reason = "an argument is missing, or is one too many"
-    except IndexError:
-        reason = "systemd passes no such socket"
-    except Exception as error:
-        reason = str(error)
-    raise SystemExit(
-        f"zeo: --listen {text}: {reason}; write a Twisted endpoint, for example "
-        "tcp:8100:interface=127.0.0.1 or unix:/run/zeo.sock"
-    )
 
 
 def makeService(options: Options) -> IService:

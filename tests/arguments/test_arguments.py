@@ -308,7 +308,7 @@ def test_each_rule_is_that_of_an_argument() -> None:
         ({"storage_conf": 5}, "as a text"),
         ({"zeo_conf": 5}, "a <zeo> section"),
         ({"zeo_conf": {1: 2}}, "keys are texts"),
-        ({"zeo_conf": {"read_ony": True}}, "has the keys"),
+        ({"zeo_conf": {"read_ony": True}}, "write read-only"),
         ({"zeo_conf": {"address": "/" + "x" * LONGEST_PATH}}, f"at most {LONGEST_PATH} bytes"),
         ({"zeo_conf": {"address": "two words:0"}}, "write host:port"),
         ({"port": "many"}, "from 0 to 65535"),

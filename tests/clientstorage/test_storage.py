@@ -266,6 +266,7 @@ CALLS: dict[str, Any] = {
     "undoLog": lambda storage: storage.undoLog(),
     "undoInfo": lambda storage: storage.undoInfo(),
     "server_status": lambda storage: storage.server_status(),
+    "server_limits": lambda storage: storage.server_limits(),
     "tpc_begin": lambda storage: storage.tpc_begin(TransactionMetaData()),
     "copyTransactionsFrom": lambda storage: storage.copyTransactionsFrom(storage),
     "sortKey": lambda storage: storage.sortKey(),

@@ -43,6 +43,25 @@ DEFAULTS = {
     "protocol_limit": 6,
     "message_limit": 1024**3,
     "spool_dir": None,
+    "message_memory": 1024**3,
+    "send_limit": 256 * 1024**2,
+    "send_memory": 1024**3,
+    "connection_limit": None,
+    "address_limit": None,
+    "unregistered_limit": None,
+    "register_timeout": 30.0,
+    "register_bytes": 64 * 1024,
+    "transaction_limit": 16 * 1024**3,
+    "operation_limit": 5_000_000,
+    "spool_memory": 256 * 1024**2,
+    "spool_limit": 64 * 1024**3,
+    "disk_reserve": 256 * 1024**2,
+    "file_limit": None,
+    "iterator_files": None,
+    "iterator_limit": 200_000,
+    "iterator_timeout": 60.0,
+    "call_limit": 1000,
+    "call_total": 20_000,
 }
 
 
@@ -106,6 +125,10 @@ def test_defaults() -> None:
         ("message-limit 70000", {"message_limit": 70000}),
         ("message-limit 4095mb", {"message_limit": 4095 * 1024**2}),
         ("spool-dir .", {"spool_dir": "."}),
+        ("connection-limit 7", {"connection_limit": 7}),
+        ("send-limit 64KB", {"send_limit": 65536}),
+        ("disk-reserve 0", {"disk_reserve": 0}),
+        ("register-timeout 0.5", {"register_timeout": 0.5}),
         ("pid-filename zeo.pid", {"pid_filename": "zeo.pid"}),
     ],
 )
@@ -192,7 +215,19 @@ def test_configuration_cannot_be_changed() -> None:
     [
         (
             "adress 8100",
-            f"'adress' is not a known key name; <zeo> has the keys {', '.join(KEYS)}",
+            "'adress' is not a known key name; write address",
+        ),
+        (
+            "connection-limit 0",
+            "connection-limit: '0' is not a limit; write a whole number from 1 upwards",
+        ),
+        (
+            "send-limit 1KB",
+            "send-limit: '1KB' is not a limit; write a size of 64KB or more, such as 500MB",
+        ),
+        (
+            "register-timeout 0",
+            "register-timeout: '0' is not a length of time; write a number of seconds above 0",
         ),
         ("address 8101", "'address' does not support multiple values; keep one of these lines"),
         (

@@ -12,9 +12,6 @@ from zeotwisted.config.server import parse_server_config
 from zeotwisted.storageserver import ServerOptions
 from zeotwisted.tap import Options
 
-#: What only Python has.
-_INTERNAL = {"register_timeout"}
-
 SETTINGS = {setting.key: setting for setting in server_settings()}
 
 
@@ -24,7 +21,7 @@ def test_names_and_defaults_are_those_of_server_options() -> None:
     # An environment variable may switch it on, so that a file has no default.
     assert described.pop("msgpack") is None
     assert ours.pop("msgpack") is False
-    assert described == {name: ours[name] for name in ours if name not in _INTERNAL}
+    assert described == ours
 
 
 @pytest.mark.parametrize("setting", server_settings(), ids=lambda setting: setting.key)

@@ -34,6 +34,7 @@ from zeotwisted.protocol.session import (
     Session,
 )
 from zeotwisted.storageserver.connections import StorageServerFactory
+from zeotwisted.storageserver.limits import Limits
 from zeotwisted.storageserver.options import ServerOptions
 from zeotwisted.storageserver.storage import ServedStorage, Threads
 
@@ -109,11 +110,13 @@ class Server:
         self.slow = Thread(self.reactor.call_from_thread)
         self.storage = MappingStorage() if storage is None else storage
         settings = ServerOptions(**options)
-        threads = Threads(
-            self.clock, self.reactor.call_from_thread, self.commits.run, self.slow.run
+        call_from_thread, slow = self.reactor.call_from_thread, self.slow.run
+        threads = Threads(self.clock, call_from_thread, self.commits.run, slow, slow)
+        self.limits = Limits(settings, self.clock)
+        self.served = ServedStorage("1", self.storage, settings, threads, self.limits)
+        self.factory = StorageServerFactory(
+            {"1": self.served}, settings, self.clock, access, self.limits
         )
-        self.served = ServedStorage("1", self.storage, settings, threads)
-        self.factory = StorageServerFactory({"1": self.served}, settings, self.clock, access)
 
     def client(self, register: bool = True, protocol: bytes = b"") -> PuppetClient:
         """Return a client, registered unless told otherwise.

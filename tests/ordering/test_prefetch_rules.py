@@ -227,7 +227,7 @@ def test_nothing_that_old() -> None:
 
 @pytest.mark.parametrize("oids", [(), (OID_A,) * 1001, (b"short",), None])
 def test_too_many_or_none_are_refused(oids: Any) -> None:
-    with pytest.raises(TypeError, match="loadManyBefore: few_oids was expected"):
+    with pytest.raises(TypeError, match="loadManyBefore: at_most_1000_oids was expected"):
         Server().client().ask("loadManyBefore", oids, LATEST)
 
 

@@ -23,6 +23,7 @@ EXTENSIONS = {
     "ping",
     "loadManyBefore",
     "restoreBlobEnd",
+    "server_limits",
     "tpc_outcome",
     "vote_within",
     "goodbye",
@@ -86,6 +87,7 @@ EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
     "loadManyBefore": [((OID, OID), TID), ((OID,) * 1000, TID)],
     "restoreBlobEnd": [(OID, TID, DATA, None, TXN), (OID, TID, DATA, NEXT, TXN)],
     "tpc_outcome": [(TID, OID), (TID, None)],
+    "server_limits": [()],
 }
 
 #: What a server of version 6 says.

@@ -35,7 +35,10 @@ KINDS: dict[str, tuple[list[Any], list[Any]]] = {
     "extension": ([{}, {"a": 1}, b"", b"x"], [None, (), "x", bytearray()]),
     "mapping_or_none": ([{}, None], [(), 0]),
     "oids": ([(), [], (OID,), [OID, OID]], [None, OID, {OID}, (b"x",), [None]]),
-    "few_oids": ([(OID,), [OID] * 1000], [(), [], (OID,) * 1001, None, OID, (b"x",), [None]]),
+    "at_most_1000_oids": (
+        [(OID,), [OID] * 1000],
+        [(), [], (OID,) * 1001, None, OID, (b"x",), [None]],
+    ),
     "capabilities": (
         [
             {},
@@ -128,6 +131,7 @@ ROLES = {
         "get_info",
         "lastTransaction",
         "server_status",
+        "server_limits",
         "ping",
         "set_client_label",
     },

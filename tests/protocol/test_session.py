@@ -373,6 +373,28 @@ def test_bad_arguments_of_a_call_that_waits(protocol: bytes) -> None:
 
 
 @both
+@pytest.mark.parametrize(
+    ("name", "args", "longest"),
+    [
+        ("record_iternext", (b"x" * 2**16,), 2**16),
+        ("undoInfo", (0, 1, {"user_name": "x" * 2**20}), 2**20),
+    ],
+)
+def test_call_that_is_too_long(
+    protocol: bytes, name: str, args: tuple[Any, ...], longest: int
+) -> None:
+    """The server keeps the arguments until it deals with the call."""
+    session = Session(ServerHandshake(), 2**22)
+    list(session.receive(encode_frame(protocol)))
+    session.registered()
+    (event,) = session.receive(encode(protocol, 8, 0, name, args))
+    assert isinstance(event, Called)
+    assert event.args == ()
+    assert str(event.error) == f"{name}: more than {longest} bytes"
+    assert session.state is State.OPEN
+
+
+@both
 def test_bad_arguments_of_a_call_that_does_not_wait(protocol: bytes) -> None:
     session = server(State.OPEN, protocol)
     (called,) = session.receive(encode(protocol, 0, 1, "storea", (b"short", TID, b"", 1)))

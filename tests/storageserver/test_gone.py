@@ -13,11 +13,7 @@ from twisted.logger import Logger
 
 from tests.ordering.puppets import OID_A, PuppetClient, Server
 from zeotwisted.storageserver.connections.connection import ServerConnection
-from zeotwisted.storageserver.connections.protocol import (
-    _FEW_UNDER_WAY,
-    _MANY_UNDER_WAY,
-    StorageServerProtocol,
-)
+from zeotwisted.storageserver.connections.protocol import StorageServerProtocol
 
 
 @pytest.fixture(autouse=True)
@@ -127,10 +123,10 @@ def test_memory_of_a_message_that_was_not_completed() -> None:
 
 def test_client_with_many_calls_under_way_is_not_read_from() -> None:
     """It is not dropped, all of its calls are answered, and in their order."""
-    server = Server(client_timeout=60)
+    server = Server(client_timeout=60, call_limit=100)
     client = server.client()
     server.slow.immediate = False
-    count = 3 * _MANY_UNDER_WAY
+    count = 300
     client.send_together(*[("iterator_start", None, None)] * count)
     assert client.transport.producerState == "paused"
     # The timer does not take it for a client that says nothing.
@@ -142,9 +138,43 @@ def test_client_with_many_calls_under_way_is_not_read_from() -> None:
         server.slow.work()
         done += 1
         server.clock.advance(0)
-        if done == _MANY_UNDER_WAY - _FEW_UNDER_WAY - 1:
+        if done == 49:
             assert client.transport.producerState == "paused"
     answers = [event for event in client.received() if event[0] in ("reply", "error")]
     assert done == len(answers) == count
     assert [id for _, id, _ in answers] == sorted(id for _, id, _ in answers)
     assert client.transport.producerState == "producing"
+    assert server.limits.report()["call-total"] == (0, 20_000, 100, 5)
+
+
+def test_calls_of_all_clients() -> None:
+    """When there are too many calls, clients with few of them are still read from."""
+    server = Server(call_total=50)
+    server.slow.immediate = False
+    greedy, modest = server.client(), server.client()
+    for _ in range(49):
+        greedy.send("iterator_start", None, None)
+    for _ in range(5):
+        modest.send("iterator_start", None, None)
+    assert greedy.transport.producerState == modest.transport.producerState == "producing"
+    greedy.send("iterator_start", None, None)
+    assert greedy.transport.producerState == "paused"
+    assert modest.transport.producerState == "producing"
+    assert server.limits.report()["call-total"].struck == 1
+    while len(server.slow):
+        server.slow.work()
+        server.clock.advance(0)
+    assert greedy.transport.producerState == "producing"
+    assert server.limits.report()["call-total"].used == 0
+
+
+def test_calls_of_a_client_that_is_gone() -> None:
+    server = Server()
+    server.slow.immediate = False
+    client = server.client()
+    for _ in range(20):
+        client.send("iterator_start", None, None)
+    client.lose()
+    while len(server.slow):
+        server.slow.work()
+    assert server.limits.report()["call-total"].used == 0

@@ -12,6 +12,7 @@ import ZODB
 from ZODB.FileStorage import FileStorage
 
 from zeotwisted.storageserver.connections.iterators import Iterators
+from zeotwisted.storageserver.limits import IteratorCount, LimitReached
 
 MANY = 300
 
@@ -119,14 +120,14 @@ def test_records_after_the_end(storage: FileStorage) -> None:
 
 
 def test_the_one_that_was_used_longest_ago_goes(
-    storage: FileStorage, monkeypatch: pytest.MonkeyPatch
+    storage: FileStorage,
 ) -> None:
-    monkeypatch.setitem(Iterators._add.__globals__, "_MAX_REMEMBERED", 3)
     iterators = Iterators(storage)
+    iterators.most = IteratorCount(20, 3)
     used, unused = iterators.start(None, None), iterators.start(None, None)
     for _ in range(10):
         assert iterators.next(used) is not None
         iterators.start(None, None)
-    with pytest.raises(KeyError):
+    with pytest.raises(LimitReached, match="iterator-limit"):
         iterators.next(unused)
     iterators.close()

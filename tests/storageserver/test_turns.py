@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import Clock
 
 from zeotwisted.storageserver.connections.connection import ServerConnection
 from zeotwisted.storageserver.connections.history import remote_history
+from zeotwisted.storageserver.connections.iterators import Iterators
+from zeotwisted.storageserver.connections.logins import Logins
 from zeotwisted.storageserver.connections.registration import remote_register
-from zeotwisted.storageserver.turns import Turns
+from zeotwisted.storageserver.limits import Limits
+from zeotwisted.storageserver.options import ServerOptions
+from zeotwisted.storageserver.turns import FairTurns, Turns
 
 MANY = 20_000
 
@@ -66,8 +71,85 @@ def test_who_has_no_turn_cannot_end_it() -> None:
         Turns().release()
 
 
+# Fair turns.
+
+
+class _Calls:
+    """Calls that end when the test says so."""
+
+    def __init__(self, most: int) -> None:
+        self.turns = FairTurns(most)
+        self.running: list[tuple[str, Deferred[Any]]] = []
+        self.results: list[Any] = []
+
+    def call(self, owner: str, number: int = 1) -> None:
+        for _ in range(number):
+            done = Deferred.fromCoroutine(self.turns.run(owner, self._begin, owner))
+            done.addBoth(self.results.append)
+
+    def _begin(self, owner: str) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.running.append((owner, done))
+        return done
+
+    def end(self) -> str:
+        """End the call that began first; return its owner."""
+        owner, done = self.running.pop(0)
+        done.callback(owner)
+        return owner
+
+
+def test_owners_get_their_turns_in_a_circle() -> None:
+    calls = _Calls(2)
+    calls.call("greedy", 100)
+    calls.call("modest", 2)
+    calls.call("other", 2)
+    assert len(calls.running) == 2
+    assert len(calls.turns) == 102
+    order = "".join(calls.end()[0] for _ in range(8))
+    assert order == "gggmogmo"
+    for _ in range(96):
+        assert len(calls.running) <= 2
+        calls.end()
+    assert not calls.running and len(calls.turns) == 0
+    assert len(calls.results) == 104
+
+
+def test_an_owner_that_leaves() -> None:
+    calls = _Calls(1)
+    calls.call("gone", 100)
+    calls.call("there")
+    calls.turns.leave("gone")
+    calls.turns.leave("nobody")
+    assert calls.results == [FairTurns.LEFT] * 99
+    calls.end()
+    assert calls.end() == "there"
+
+
+def test_fair_turns_after_a_failure() -> None:
+    calls = _Calls(1)
+    calls.call("one")
+    calls.call("other")
+    calls.running.pop(0)[1].errback(ZeroDivisionError())
+    assert calls.results[0].type is ZeroDivisionError
+    assert calls.end() == "other"
+
+
+def test_many_fair_turns_that_end_at_once() -> None:
+    turns = FairTurns(1)
+    first: Deferred[None] = Deferred()
+    done: list[int] = []
+    Deferred.fromCoroutine(turns.run("a", lambda: first))
+    for number in range(MANY):
+        result = Deferred.fromCoroutine(turns.run("a", succeed, number))
+        result.addCallback(done.append)
+    first.callback(None)
+    assert done == list(range(MANY))
+
+
 class _Peer:
     label = "a client"
+    host = "a host"
     is_extended = True
     encoding = b"M"
 
@@ -86,6 +168,7 @@ class _Served:
 
     read_only = False
     storage = None
+    limits = Limits(ServerOptions(), Clock())
 
     def __init__(self) -> None:
         self.first: Deferred[None] = Deferred()
@@ -97,14 +180,21 @@ class _Served:
     def unregister(self, connection: object) -> None:
         pass
 
+    def run_slow(self, client: object, waiting: int, function: Any, *args: Any) -> Any:
+        return function(*args)
+
     def in_thread(self, function: Any, *args: Any) -> Any:
         self.calls += 1
-        return self.first if self.calls == 1 else "done"
+        return self.first if self.calls == 1 else succeed("done")
 
 
 def _waiting_calls(number: int) -> tuple[ServerConnection, _Served, list[Any]]:
     served = _Served()
-    connection = ServerConnection(_Peer(), {"1": served})  # type: ignore[arg-type,dict-item]
+    connection = ServerConnection(
+        _Peer(),  # type: ignore[arg-type]
+        {"1": served},  # type: ignore[dict-item]
+        Logins(Clock()),
+    )
     remote_register(connection, "1", False)
     answers: list[Any] = []
     for _ in range(number):
@@ -118,10 +208,10 @@ def test_slow_calls_of_a_client_are_all_answered() -> None:
     assert len(answers) == served.calls == 900
 
 
-def test_a_client_that_leaves_with_slow_calls_waiting() -> None:
+def test_a_client_that_leaves_with_slow_calls_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     connection, served, answers = _waiting_calls(900)
     closed: list[bool] = []
-    connection.iterators.close = lambda: closed.append(True)  # type: ignore[method-assign]
+    monkeypatch.setattr(Iterators, "close", lambda self: closed.append(True))
     released = Deferred.fromCoroutine(connection.lost())
     assert not closed
     served.first.callback(None)

@@ -14,6 +14,7 @@ from tests.daemon.test_mistakes import refused
 from tests.ordering.puppets import MemoryReactor
 from zeotwisted.config.server import parse_server_config
 from zeotwisted.daemon.daemon import configured_daemon
+from zeotwisted.exceptions import ProtocolError
 
 from .certificates import Certificates, ssl_section
 from .test_failures import twisted_options
@@ -30,6 +31,15 @@ def test_ssl_endpoint(certificates: Certificates, daemon: Callable[..., Running]
     commit(address, "key", "value" * 10**6, ssl=context(certificates))
     options = twisted_options(certificates, None)
     assert read(address, "key", ssl=options) == "value" * 10**6
+
+
+def test_refused_client_is_told_why(world: World, certificates: Certificates) -> None:
+    lines = (*certificates.server_section, "connection-limit 1", "address-limit 2")
+    server = world.server("zeotwisted", *lines)
+    ours = context(certificates, certificates.client)
+    world.client(server.address, ssl=ours)
+    with pytest.raises(ProtocolError, match=r"too many connections \(connection-limit 1\)"):
+        world.client(server.address, ssl=ours)
 
 
 def test_password_function(

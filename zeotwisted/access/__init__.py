@@ -21,7 +21,7 @@ from .accounts import (
     write_accounts,
 )
 from .identity import ANONYMOUS, Identity
-from .login import BOUND, UNBOUND, Login, LoginFailed, channel_binding, mechanisms
+from .login import BOUND, UNBOUND, Login, LoginFailed, channel_binding, made_up, mechanisms
 from .names import EVERYBODY, parse_name, parse_names
 from .policy import OPEN, Access, Policy
 from .throttle import Throttle
@@ -45,6 +45,7 @@ __all__ = [
     "channel_binding",
     "check_user",
     "is_readable_by_others",
+    "made_up",
     "mechanisms",
     "parse_name",
     "parse_names",

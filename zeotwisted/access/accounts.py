@@ -73,12 +73,13 @@ class Verifier(NamedTuple):
         return cls(salt, stored, server, int(iterations))
 
 
-def verifier(password: str, iterations: int = ITERATIONS) -> Verifier:
-    """Return a verifier for a password, with a new salt.
+def verifier(password: str, iterations: int = ITERATIONS, salt: bytes | None = None) -> Verifier:
+    """Return a verifier for a password.
 
+    :param salt: by default, a new one.
     :raises scramp.ScramException: the password has characters that RFC 4013 forbids.
     """
-    return Verifier(*ScramMechanism(_MECHANISM).make_auth_info(password, iterations))
+    return Verifier(*ScramMechanism(_MECHANISM).make_auth_info(password, iterations, salt))
 
 
 class Accounts(Protocol):

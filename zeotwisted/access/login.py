@@ -19,7 +19,8 @@ from scramp import ScramException, ScramMechanism
 
 from .accounts import ITERATIONS, Accounts, Verifier
 
-__all__ = ["BOUND", "UNBOUND", "Login", "LoginFailed", "channel_binding", "mechanisms"]
+__all__ = ["BOUND", "UNBOUND", "Login", "LoginFailed", "channel_binding", "made_up"]
+__all__ += ["mechanisms"]
 
 UNBOUND = "SCRAM-SHA-256"
 BOUND = "SCRAM-SHA-256-PLUS"
@@ -69,20 +70,26 @@ class Login:
 
     :param mechanism: chosen by the client.
     :param binding: see `channel_binding`.
+    :param nonce: a random text for the challenge; by default, a new one.
     :ivar user: the name that the client has claimed.
     """
 
     def __init__(
-        self, accounts: Accounts, mechanism: str, binding: tuple[str, bytes] | None
+        self,
+        accounts: Accounts,
+        mechanism: str,
+        binding: tuple[str, bytes] | None,
+        nonce: str | None = None,
     ) -> None:
         if mechanism not in mechanisms(binding):
             raise LoginFailed(f"the mechanism is not one of {', '.join(mechanisms(binding))}")
         self.user = ""
+        self.nonce = secrets.token_hex(32) if nonce is None else nonce
         self._accounts = accounts
         self._stage = _Stage.BEGIN
         # An error of `accounts`, which scramp hides.
         self._fault: Exception | None = None
-        self._scram = ScramMechanism(mechanism).make_server(self._verifier, binding)
+        self._scram = ScramMechanism(mechanism).make_server(self._verifier, binding, self.nonce)
 
     @property
     def is_proved(self) -> bool:
@@ -91,9 +98,10 @@ class Login:
 
     def _verifier(self, user: str) -> Verifier:
         self.user = user
-        made_up = _made_up(user)
+        # In any case, so that it takes the same time.
+        otherwise = made_up(user)
         try:
-            return self._accounts.lookup(user) or made_up
+            return self._accounts.lookup(user) or otherwise
         except Exception as error:
             self._fault = error
             raise
@@ -134,7 +142,7 @@ class Login:
         return LoginFailed("wrong user name or password")
 
 
-def _made_up(user: str) -> Verifier:
+def made_up(user: str) -> Verifier:
     """Return a verifier that no password has, and that looks like those of accounts."""
 
     def part(name: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from zeotwisted.protocol import ALL_ROLES, Role, expanded
 
@@ -26,14 +27,16 @@ class Access:
     :ivar default: for storages that have no policy of their own.
     :ivar storages: the policies of storages, by their names.
     :ivar groups: the members of each group, which may be names of other kinds, also of groups.
-    :ivar accounts: the users that can prove their names with a password; None if there are none.
+    :ivar accounts: the users that can prove their names with a password; None if there are none. It
+        may also be an `ICredentialsChecker` of ``twisted.cred`` that accepts
+        `IUsernameHashedPassword`.
     :ivar realm: a name of the accounts, which a client can ask for; empty for none.
     """
 
     default: Policy = field(default_factory=lambda: _EVERYTHING)
     storages: Mapping[str, Policy] = field(default_factory=dict)
     groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    accounts: Accounts | None = None
+    accounts: Accounts | Any = None
     realm: str = ""
 
     @property

@@ -323,6 +323,14 @@ class ClientStorage(ConflictResolvingStorage):
         """Return the server's counters for this storage."""
         return self._link.call("server_status", timeout=timeout)
 
+    def server_limits(self, timeout: float | None = None) -> dict[str, dict[str, int]]:
+        """Return the server's limits, by their keys in its configuration.
+
+        Each has ``used``, ``most``, ``peak`` and ``struck``: how often it was reached since the
+        server started. Empty for a server of ZEO, which has no limits.
+        """
+        return self._link.call_extended("server_limits", {}, timeout)
+
     # The database above.
 
     def registerDB(self, db: Any) -> None:

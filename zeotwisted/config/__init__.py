@@ -6,8 +6,9 @@ ZConfig's schemas (``*.xml``) define keys, types and defaults.
 from __future__ import annotations
 
 from .access import access_from_lines
-from .effective import EffectiveSetting, effective_settings
+from .effective import EffectiveSetting, effective_settings, log_json
 from .listeners import Listener
+from .loglevels import parse_levels
 from .places import address_problem, storage_problems
 from .server import (
     ConfigurationError,
@@ -37,6 +38,8 @@ __all__ = [
     "check_server_config",
     "effective_settings",
     "is_encrypted",
+    "log_json",
+    "parse_levels",
     "parse_server_config",
     "parse_storages",
     "read_server_config",

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 from ZConfig import datatypes
 
 from zeotwisted.access import parse_names
 from zeotwisted.arguments import LONGEST_PATH, Address, ArgumentError, check_host, check_socket_path
 from zeotwisted.protocol import MAX_FRAME
+
+from .loglevels import parse_levels
 
 __all__ = [
     "Address",
@@ -22,7 +25,11 @@ __all__ = [
     "cache_size",
     "client_names",
     "connection_address",
+    "count",
+    "duration",
     "duration_or_none",
+    "log_levels",
+    "memory_size",
     "message_size",
     "protocol_version",
     "queue_bytes",
@@ -117,6 +124,20 @@ def queue_size(text: str) -> int:
     return int(number)
 
 
+def count(text: str) -> int:
+    number = _number(int, text)
+    if number is None or number < 1:
+        raise ValueError(f"{text!r} is not a limit; write a whole number from 1 upwards")
+    return int(number)
+
+
+def memory_size(text: str) -> int:
+    number = _number(datatypes.stock_datatypes["byte-size"], text)
+    if number is None or number < SMALLEST_MESSAGE_LIMIT:
+        raise ValueError(f"{text!r} is not a limit; write a size of 64KB or more, such as 500MB")
+    return int(number)
+
+
 def queue_bytes(text: str) -> int:
     number = _number(datatypes.stock_datatypes["byte-size"], text)
     if number is None or number < 0:
@@ -151,6 +172,17 @@ def at_stop(text: str) -> str:
     if text not in ("interrupt", "wait"):
         raise ValueError(f"{text!r} cannot be done; write interrupt or wait")
     return text
+
+
+def log_levels(text: str) -> Mapping[str, str]:
+    return parse_levels(text)
+
+
+def duration(text: str) -> float:
+    number = _number(float, text)
+    if number is None or number <= 0:
+        raise ValueError(f"{text!r} is not a length of time; write a number of seconds above 0")
+    return number
 
 
 def seconds(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 
 __all__ = ["EXPECTED", "for_message", "unknown_key", "unknown_section"]
 
@@ -74,6 +75,9 @@ EXPECTED = {
     ),
 }
 
+#: How similar a key has to be for a guess, from 0 to 1.
+_NEAR = 0.8
+
 #: Keys of <zeo> that earlier versions of ZEO had.
 _RETIRED = {
     "monitor-address": "remove it; the daemon answers ruok at its own address",
@@ -113,6 +117,9 @@ def unknown_key(key: str, section: str, keys: list[str]) -> tuple[str, str]:
     dashed = key.replace("_", "-")
     if dashed != key and dashed in keys:
         return what, f"write {dashed}"
+    near = get_close_matches(key, keys, 1, _NEAR)
+    if near:
+        return what, f"write {near[0]}"
     return what, f"<{section}> has the keys {', '.join(keys)}"
 
 

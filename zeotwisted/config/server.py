@@ -15,6 +15,7 @@ from .access import AccessMistake, AccessReader
 from .listeners import Listener, TLSMistake, listeners_from
 from .loader import ConfigurationError, Loader
 from .logfiles import unwritable_logs
+from .loglevels import parse_levels
 from .places import missing_places
 from .reactors import own_reactor
 from .settings import server_settings
@@ -58,6 +59,8 @@ class ServerConfig:
     :ivar listeners: where the server listens; at least one place.
     :ivar settings: the values of `settings.server_settings`, by their attributes.
     :ivar eventlog: a function that sets up logging, or None if no logging is configured.
+    :ivar log_json: write the daemon's own log as lines of JSON.
+    :ivar log_levels: see `loglevels.parse_levels`.
     :ivar access: the roles of clients, or None if every client may do everything.
     :ivar places: file and line of each setting that the file has, by their keys.
     """
@@ -69,6 +72,8 @@ class ServerConfig:
     eventlog: Callable[[], Any] | None = None
     access: Access | None = None
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    log_json: bool = False
+    log_levels: Mapping[str, str] = field(default_factory=lambda: parse_levels("info"))
 
 
 def read_server_config(path: StoragePath) -> ServerConfig:
@@ -192,6 +197,8 @@ def _server_config(text: str, source: str, url: str | None, thorough: bool = Fal
         eventlog=config.eventlog,
         access=of_server,
         places=_places(loader, zeo),
+        log_json=zeo.log_json,
+        log_levels=zeo.log_level,
     )
 
 

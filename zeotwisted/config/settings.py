@@ -17,8 +17,8 @@ from .remedies import EXPECTED
 __all__ = ["Setting", "server_settings"]
 
 #: Keys of <zeo> that say where the server listens, where its files are, and who its clients are.
-#: They are not settings.
-_PLACES = ("accounts", "address", "pid-filename", "realm")
+#: They are not settings of the server. Neither is the form of the log.
+_PLACES = ("accounts", "address", "log-json", "log-level", "pid-filename", "realm")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from .certificates import endpoint_files
 from .checking import check_file, file_mistakes, place_mistakes, warnings
 from .daemon import UNACCEPTED, Daemon, StartError, configured_daemon
+from .endpoints import endpoint_place
 from .exitcode import end_with_failure
-from .exposure import Place, endpoint_host
+from .exposure import Place
 from .launcher import check_pid_file, take_over_log
 from .terminal import Terminal
 from .twistdfiles import goes_to_background, unwritable_file
@@ -26,7 +27,7 @@ __all__ = [
     "configured_daemon",
     "end_with_failure",
     "endpoint_files",
-    "endpoint_host",
+    "endpoint_place",
     "file_mistakes",
     "goes_to_background",
     "place_mistakes",

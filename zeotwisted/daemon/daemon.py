@@ -18,6 +18,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.selectreactor import SelectReactor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
@@ -32,6 +33,7 @@ from zeotwisted.storageserver import (
     ServerOptions,
     StorageServer,
     check_servable,
+    raise_descriptors,
 )
 from zeotwisted.transport import UnixSocketEndpoint
 from zeotwisted.version import __version__
@@ -235,6 +237,7 @@ class Daemon(MultiService):
         self._renewal.warn()
         for warning in filter(None, (exposed(each, self._access) for each in self._listen)):
             self._log.warn("{warning}", warning=warning)
+        self._raise_descriptors()
         storages = open_storages(self._openers, ReactorWatch(self._reactor))
         self.server = StorageServer(self._reactor, storages, self._options, self._access)
         for place in self._listen:
@@ -246,6 +249,15 @@ class Daemon(MultiService):
         except (ListeningError, StartError) as error:
             _close(storages)
             raise StartError(str(error)) from None
+
+    def _raise_descriptors(self) -> None:
+        if isinstance(self._reactor, SelectReactor):
+            # It cannot use higher descriptors than the system's usual soft limit.
+            return
+        self._log.info(
+            "the process may have {number} file descriptors; limits of connections follow from it",
+            number=raise_descriptors(),
+        )
 
     def _write_pid(self) -> None:
         if self._pid_filename is None:

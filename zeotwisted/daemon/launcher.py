@@ -10,32 +10,27 @@ import os
 import sys
 from typing import IO, Any, cast
 
-from twisted.logger import (
-    FilteringLogObserver,
-    LogLevel,
-    LogLevelFilterPredicate,
-    jsonFileLogObserver,
-    textFileLogObserver,
-)
+from twisted.logger import LogLevel, jsonFileLogObserver, textFileLogObserver
 
-from zeotwisted.logs import FileLog, silence
+from zeotwisted.logs import FileLog, LogStyle, silence
 
 __all__ = ["check_pid_file", "take_over_log"]
 
 
-def take_over_log(launcher: Any, quiet: bool) -> FileLog | None:
+def take_over_log(launcher: Any, quiet: bool, style: LogStyle) -> FileLog | None:
     """Have a thread write the launcher's log; return that log.
 
     None if the launcher writes its log itself, or if nothing is written.
 
     :param launcher: the options of ``twistd`` or ``twist``; None if there are none.
     :param quiet: write nothing to standard output, because another log uses it.
+    :param style: the form of the log.
     :raises SystemExit: the log cannot be written.
     """
     if launcher is None:
         return None
     if "fileLogObserverFactory" in launcher:
-        return _take_over_twist(launcher, quiet)
+        return _take_over_twist(launcher, quiet, style)
     if launcher.get("logger") or launcher.get("syslog"):
         return None
     path = launcher.get("logfile")
@@ -47,25 +42,19 @@ def take_over_log(launcher: Any, quiet: bool) -> FileLog | None:
         log = None if quiet else FileLog.of(sys.stdout)
     else:
         log = _open(path or "twistd.log")
-    _for_twistd.append(log)
+    _for_twistd.append(silence if log is None else style.observer(cast(IO[str], log)))
     launcher["logger"] = f"{__name__}.{make_observer.__name__}"
     return log
 
 
-#: The log for the next call of `make_observer`. twistd calls that function by name, without
+#: The result of the next call of `make_observer`. twistd calls that function by name, without
 #: arguments.
-_for_twistd: list[FileLog | None] = []
+_for_twistd: list[Any] = []
 
 
 def make_observer() -> Any:
     """Return the observer that writes twistd's log; twistd calls this."""
-    log = _for_twistd.pop()
-    if log is None:
-        return silence
-    # Debug messages have a line for each connection. They would be most of the log.
-    return FilteringLogObserver(
-        textFileLogObserver(cast(IO[str], log)), [LogLevelFilterPredicate(LogLevel.info)]
-    )
+    return _for_twistd.pop()
 
 
 def _open(path: str) -> FileLog:
@@ -78,7 +67,7 @@ def _open(path: str) -> FileLog:
         ) from None
 
 
-def _take_over_twist(launcher: Any, quiet: bool) -> FileLog | None:
+def _take_over_twist(launcher: Any, quiet: bool, style: LogStyle) -> FileLog | None:
     file = launcher["logFile"]
     if quiet and file in (sys.stdout, sys.stderr):
         launcher["fileLogObserverFactory"] = lambda _: silence
@@ -89,7 +78,12 @@ def _take_over_twist(launcher: Any, quiet: bool) -> FileLog | None:
         # This is twist's default without a terminal. It writes texts without their values.
         make = textFileLogObserver
     log = FileLog.of(file)
-    launcher["fileLogObserverFactory"] = lambda _: make(log)
+    if style == LogStyle():
+        # twist has options of its own for the format and the level, and applies the level itself.
+        launcher["fileLogObserverFactory"] = lambda _: make(log)
+    else:
+        launcher["logLevel"] = LogLevel.debug
+        launcher["fileLogObserverFactory"] = lambda _: style.observer(cast(IO[str], log), make)
     return log
 
 

@@ -5,11 +5,15 @@ Rule: lines flow one way. No caller waits for a log, and a log does not log its 
 
 from __future__ import annotations
 
+from .jsonlines import json_line
 from .logs import EventLog, FileLog, show_in_twisted_log, silence, writes_to_terminal
+from .style import LogStyle
 
 __all__ = [
     "EventLog",
     "FileLog",
+    "LogStyle",
+    "json_line",
     "show_in_twisted_log",
     "silence",
     "writes_to_terminal",

@@ -32,6 +32,7 @@ from .session import (
     Session,
     StatusRequested,
     WireError,
+    refusal,
 )
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "methods",
     "numbers",
     "plain",
+    "refusal",
     "split",
     "stored",
     "with_entry",

@@ -57,6 +57,11 @@ class FrameDecoder:
         self._body: bytearray | None = None
         self._missing = 0
 
+    @property
+    def incomplete(self) -> int:
+        """How many bytes of an incomplete frame are in memory."""
+        return len(self._header) if self._body is None else len(self._body)
+
     def whole(self, data: bytes) -> bytes | None:
         """Return the contents of the frame if `data` is exactly one frame, otherwise None.
 

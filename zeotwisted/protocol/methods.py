@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .bounds import FEW, Allowance
 from .capabilities import are_capabilities
+from .framing import MAX_FRAME
 from .roles import Role
 
 __all__ = [
@@ -40,6 +41,13 @@ _LONGEST_SERIAL = 255
 _Kind: TypeAlias = "Callable[[Any], bool]"
 
 
+#: How many bytes a message may have if it carries none of an application's data.
+_SHORT = 2**16
+
+#: The same for a call with a list of numbers, and for one with a filter of an undo log.
+_SHORT_LIST = 2**20
+
+
 class BadArguments(TypeError):
     """The arguments do not fit the call."""
 
@@ -65,6 +73,9 @@ class Call(NamedTuple):
     #: Whether it may be made only before the client has registered. Other calls may be made only
     #: after that.
     opening: bool = False
+    #: How many bytes the message may have. The message of a call that a server does later stays in
+    #: its memory until then.
+    longest: int = MAX_FRAME
 
     def check(self, args: Any, extended: bool = True) -> None:
         """Check the arguments.
@@ -151,7 +162,8 @@ def oids(value: Any) -> bool:
     return type(value) in (tuple, list) and all(map(oid, value))
 
 
-def few_oids(value: Any) -> bool:
+def at_most_1000_oids(value: Any) -> bool:
+    """1 to 1000 oids."""
     return oids(value) and 0 < len(value) <= MOST_LOADED
 
 
@@ -187,6 +199,10 @@ _administer = partial(_call, Role.ADMINISTER)
 _push = partial(_call, Role.NONE, oneway=True)
 
 
+def _short(call: Call, longest: int = _SHORT) -> Call:
+    return call._replace(longest=longest)
+
+
 def _stock(call: Call, *kinds: _Kind) -> Call:
     return call._replace(stock_kinds=kinds)
 
@@ -200,28 +216,33 @@ SERVER_CALLS = _table(
     # The storage as a whole.
     _any("get_info"),
     _any("lastTransaction"),
-    _read("getInvalidations", tid),
+    _short(_read("getInvalidations", tid)),
     _any("server_status"),
+    _any("server_limits")._replace(version=b"6"),
     _any("ping"),
     _any("set_client_label", text, oneway=True),
     # A pack is not a commit: ZEO's tools for packing register as readers.
-    _pack("pack", number, flag, required=1),
+    _short(_pack("pack", number, flag, required=1)),
     # Records.
-    _read("loadBefore", oid, tid),
-    _read("loadManyBefore", few_oids, tid)._replace(version=b"6", values=2 * MOST_LOADED),
-    _read("loadSerial", oid, tid),
-    _read("getTid", oid),
-    _stock(_read("history", oid, integer, required=1), oid_or_none, integer_or_none),
-    _read("record_iternext", data_or_none, required=0),
-    _read("sendBlob", oid, tid),
+    _short(_read("loadBefore", oid, tid)),
+    _short(_read("loadManyBefore", at_most_1000_oids, tid))._replace(
+        version=b"6", values=2 * MOST_LOADED
+    ),
+    _short(_read("loadSerial", oid, tid)),
+    _short(_read("getTid", oid)),
+    _short(_stock(_read("history", oid, integer, required=1), oid_or_none, integer_or_none)),
+    _short(_read("record_iternext", data_or_none, required=0)),
+    _short(_read("sendBlob", oid, tid)),
     # The log of transactions.
-    _read("undoLog", integer, integer),
-    _read("undoInfo", integer, integer, mapping_or_none)._replace(values=_MANY),
-    _read("iterator_start", tid_or_none, tid_or_none),
-    _read("iterator_next", integer),
-    _read("iterator_record_start", integer, tid),
-    _read("iterator_record_next", integer),
-    _read("iterator_gc", integers, oneway=True)._replace(values=_MANY),
+    _short(_read("undoLog", integer, integer)),
+    _short(
+        _read("undoInfo", integer, integer, mapping_or_none)._replace(values=_MANY), _SHORT_LIST
+    ),
+    _short(_read("iterator_start", tid_or_none, tid_or_none)),
+    _short(_read("iterator_next", integer)),
+    _short(_read("iterator_record_start", integer, tid)),
+    _short(_read("iterator_record_next", integer)),
+    _short(_read("iterator_gc", integers, oneway=True)._replace(values=_MANY), _SHORT_LIST),
     # New objects.
     _write("new_oid"),
     _write("new_oids", integer, required=0),
@@ -278,11 +299,11 @@ SERVER_CALLS = _table(
     _administer("restoreBlobEnd", oid, tid, data, tid_or_none, transaction, oneway=True)._replace(
         version=b"6"
     ),
-    _write("vote", transaction),
-    _write("vote_within", transaction, number)._replace(version=b"6"),
-    _write("tpc_finish", transaction),
-    _write("tpc_abort", transaction),
-    _read("tpc_outcome", tid, oid_or_none)._replace(version=b"6"),
+    _short(_write("vote", transaction)),
+    _short(_write("vote_within", transaction, number))._replace(version=b"6"),
+    _short(_write("tpc_finish", transaction)),
+    _short(_write("tpc_abort", transaction)),
+    _short(_read("tpc_outcome", tid, oid_or_none))._replace(version=b"6"),
 )
 
 CLIENT_CALLS = _table(

@@ -41,6 +41,7 @@ __all__ = [
     "State",
     "StatusRequested",
     "WireError",
+    "refusal",
 ]
 
 #: The version of ZEO 5 and 6.
@@ -56,6 +57,14 @@ _UNREGISTERED_LIMIT = 4096
 
 #: Default limit in bytes for frames after `Session.registered`.
 DEFAULT_LIMIT = 2**30
+
+#: The beginning of what a server sends in place of its announcement if it refuses a connection; the
+#: reason follows. To a client of ZEO, this is a version that it does not know, and it logs all of
+#: it.
+_REFUSAL = b"Z0 refused: "
+
+#: How many bytes of a reason are sent.
+_LONGEST_REASON = 500
 
 _LOAD_BEFORE = SERVER_CALLS["loadBefore"]
 
@@ -199,6 +208,9 @@ class ClientHandshake:
         return None
 
     def received(self, frame: bytes) -> tuple[Input, bytes, bytes]:
+        if frame.startswith(_REFUSAL):
+            reason = frame[len(_REFUSAL) :].decode("utf-8", "replace")
+            raise WireError(f"the server accepts no connection: {reason}")
         letter, version = frame[:1], frame[1:]
         # Versions are compared as byte strings, as in stock clients. The lower one is used, so that
         # a client can connect to a server that announces a newer version.
@@ -210,6 +222,11 @@ class ClientHandshake:
             )
         protocol = b"M6" if version == EXTENDED else letter + version
         return Input.VERSION, protocol, protocol
+
+
+def refusal(reason: str) -> bytes:
+    """Return the frame for a client that is refused before the handshake."""
+    return encode_frame(_REFUSAL + reason.encode("utf-8", "replace")[:_LONGEST_REASON])
 
 
 def _quoted(data: bytes) -> str:
@@ -263,6 +280,11 @@ class Session:
         opening = handshake.opening()
         if opening is not None:
             self.greeting = encode_frame(opening)
+
+    @property
+    def incomplete(self) -> int:
+        """How many bytes of a message that has not arrived completely are in memory."""
+        return self._frames.incomplete
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """Yield the events that `data` completes, in the order of the wire.
@@ -396,7 +418,7 @@ class Session:
             id, flag, name, args = self._codec.decode(frame, self._allowance)
             if name == _REPLY:
                 return self._answered(id, flag, args)
-            return self._called(id, flag, name, args)
+            return self._called(id, flag, name, args, len(frame))
         except UndecodableMessage as error:
             self._to(Input.ERROR)
             raise WireError(f"undecodable message: {error}") from error
@@ -426,7 +448,7 @@ class Session:
             return Failed(id, exception_from_wire(args))
         return Replied(id, args)
 
-    def _called(self, id: MessageId, flag: int, name: str, args: Any) -> Event:
+    def _called(self, id: MessageId, flag: int, name: str, args: Any, size: int) -> Event:
         call = self._calls.get(name)
         if call is None or call.version > self._version:
             raise WireError(f"unknown call: {name[:40]!r}")
@@ -435,6 +457,8 @@ class Session:
         if flag and not call.oneway:
             raise WireError(f"{name} must wait for its answer")
         try:
+            if size > call.longest:
+                raise BadArguments(f"{name}: more than {call.longest} bytes")
             call.check(args, self._extended)
         except BadArguments as error:
             return Called(None if flag else id, call, (), error)

@@ -2,6 +2,7 @@
 
 `service` has `StorageServer`. It uses these packages. Each may import those above it:
 
+- `limits`: what clients may have, each of them and all together.
 - `storage`: one served storage, and what all its clients share: the commit lock, the order of
   transactions, the queue of invalidations.
 - `commit`: the transaction of one client.
@@ -10,6 +11,7 @@
 
 from __future__ import annotations
 
+from .limits import raise_descriptors
 from .options import ServerOptions
 from .service import ListeningError, StorageServer
 from .storage import NotServable, check_servable
@@ -20,4 +22,5 @@ __all__ = [
     "ServerOptions",
     "StorageServer",
     "check_servable",
+    "raise_descriptors",
 ]

@@ -25,6 +25,10 @@ from zeotwisted.protocol import MAX_FRAME
 __all__ = ["LISTEN", "SERVER_OPTIONS", "STORAGE_SERVER"]
 
 
+#: The lowest limit for bytes: a message of a blob has to fit.
+_FEWEST_BYTES = 2**16
+
+
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise Wrong
@@ -51,6 +55,12 @@ def _at_stop(value: Any) -> str:
 
 def _message_size(value: Any) -> int:
     if not 0 < size(value) <= MAX_FRAME:
+        raise Wrong
+    return size(value)
+
+
+def _some_bytes(value: Any) -> int:
+    if size(value) < _FEWEST_BYTES:
         raise Wrong
     return size(value)
 
@@ -90,6 +100,8 @@ def _endpoint(value: Any) -> Any:
 
 _FLAG = "True or False"
 _SECONDS = "a number of seconds, such as 300"
+_COUNT = "a number, 1 or more"
+_BYTES = "a number of bytes from 2**16 upwards, such as 32 * 1024**2"
 _ACCESS = "a zeotwisted.access.Access, or None"
 
 #: The fields of `zeotwisted.storageserver.options.ServerOptions`.
@@ -107,6 +119,24 @@ SERVER_OPTIONS: Table = {
     "drain_timeout": Rule(seconds, _SECONDS),
     "pack_at_stop": Rule(_at_stop, "'interrupt' or 'wait'"),
     "register_timeout": Rule(_more_than_none, _SECONDS),
+    "register_bytes": Rule(_some_bytes, _BYTES),
+    "connection_limit": Rule(optional(_count), f"{_COUNT}, or None"),
+    "address_limit": Rule(optional(_count), f"{_COUNT}, or None"),
+    "unregistered_limit": Rule(optional(_count), f"{_COUNT}, or None"),
+    "message_memory": Rule(_some_bytes, _BYTES),
+    "send_limit": Rule(_some_bytes, _BYTES),
+    "send_memory": Rule(_some_bytes, _BYTES),
+    "spool_memory": Rule(size, _BYTES),
+    "spool_limit": Rule(_some_bytes, _BYTES),
+    "disk_reserve": Rule(size, "a number of bytes, such as 256 * 1024**2, or 0"),
+    "file_limit": Rule(optional(_count), f"{_COUNT}, or None"),
+    "call_limit": Rule(_count, _COUNT),
+    "call_total": Rule(_count, _COUNT),
+    "iterator_files": Rule(optional(_count), f"{_COUNT}, or None"),
+    "iterator_limit": Rule(_count, _COUNT),
+    "iterator_timeout": Rule(_more_than_none, _SECONDS),
+    "transaction_limit": Rule(_some_bytes, _BYTES),
+    "operation_limit": Rule(_count, _COUNT),
     "client_timeout": Rule(longest_silence, f"{_SECONDS}, or 0 for ever"),
 }
 

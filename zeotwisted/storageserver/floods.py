@@ -51,6 +51,8 @@ class Kind(Enum):
     CALL = ("calls that failed", 10)
     COMMIT = ("commits that failed", 10)
     PACK = ("packs", 10)
+    NO_ROOM = ("connections that were refused", 5)
+    LIMIT = ("limits that were reached", 5)
     LOCK = ("waits for the commit lock", 20)
 
     def __init__(self, things: str, limit: int) -> None:

@@ -50,6 +50,56 @@ class ServerOptions:
     pack_at_stop: str = "interrupt"
     #: How long (seconds) a connection may take to register for a storage.
     register_timeout: float = 30.0
+    #: How many bytes a connection may send before it has registered for a storage.
+    register_bytes: int = 64 * 1024
+    #: How many connections there may be. None: three tenths of the file
+    #: descriptors of the process.
+    connection_limit: int | None = None
+    #: How many of them may come from one address. Unix sockets are one address, and so are the IPv6
+    #: addresses of one /64 network. None: a half of all.
+    address_limit: int | None = None
+    #: How many of them may be connections that have not registered for a storage. None: a half of
+    #: all.
+    unregistered_limit: int | None = None
+    #: How much memory (bytes) messages may take that have not arrived completely. If all clients
+    #: together exceed it, the one that holds the most is disconnected. At least `message_limit`.
+    message_memory: int = 2**30
+    #: How many bytes may wait for a client that does not take what it is sent.
+    send_limit: int = 256 * 1024 * 1024
+    #: How many bytes may wait for all such clients together. After that, the client for which the
+    #: most bytes wait is disconnected.
+    send_memory: int = 2**30
+    #: How much memory (bytes) the transactions of all clients may take before they are voted. Past
+    #: it, all but the first 64 KB of a transaction are kept on disk.
+    spool_memory: int = 256 * 1024 * 1024
+    #: How much room (bytes) transactions and blobs may take on disk before they are voted.
+    spool_limit: int = 64 * 2**30
+    #: How many bytes of a disk transactions and blobs that are not voted have to leave free; of a
+    #: small disk, a twentieth.
+    disk_reserve: int = 256 * 1024 * 1024
+    #: How many files of long transactions and of blobs may be open. None: four tenths of the file
+    #: descriptors of the process.
+    file_limit: int | None = None
+    #: How many iterators of clients may have a file open. None: a tenth of the file descriptors of
+    #: the process. Past it, clients have equal shares. The others are opened again for their next
+    #: use.
+    iterator_files: int | None = None
+    #: How many iterators clients may have. Past it, clients have equal shares, and those that they
+    #: have not used for the longest time are removed.
+    iterator_limit: int = 200_000
+    #: How long (seconds) an iterator that is not used keeps its file open. The next use opens it
+    #: again.
+    iterator_timeout: float = 60.0
+    #: How many calls of a client may be under way. The server then reads no more from the client
+    #: until a half of them are answered.
+    call_limit: int = 1000
+    #: How many calls of all clients may be under way. The server then reads no more from clients
+    #: that have more than a few.
+    call_total: int = 20_000
+    #: How long (bytes) a transaction may be, with its blobs.
+    transaction_limit: int = 16 * 2**30
+    #: How many operations a transaction may have.
+    operation_limit: int = 5_000_000
     #: How long (seconds) a registered client may be silent. After that it is disconnected, and its
     #: transaction is aborted. Before that the server sends it a ping, which it answers. ZEO's
     #: clients do not answer a ping; they have at least 150 seconds. 0 or None: no limit.

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from threading import Thread
 from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 from ZODB import event as events
 
 from zeotwisted.access import OPEN, Access
@@ -23,8 +20,10 @@ from zeotwisted.reactor import handle_signals
 
 from .arguments import LISTEN, STORAGE_SERVER
 from .connections import StorageServerFactory
+from .limits import Limits
 from .options import ServerOptions
-from .storage import CommitThread, ServedStorage, Threads, check_servable
+from .storage import MOST_LOADS, CommitThread, ServedStorage, Threads, check_servable
+from .threadpool import IdlingPool
 
 __all__ = ["ListeningError", "StorageServer"]
 
@@ -69,12 +68,17 @@ class StorageServer(MultiService):
         self.options = options or ServerOptions()
         #: The served storages by name, while the server runs.
         self.served: dict[str, ServedStorage] = {}
-        self.factory = StorageServerFactory(self.served, self.options, reactor, access or OPEN)
+        #: What clients may have, and how much of it they have.
+        self.limits = Limits(self.options, reactor)
+        self.factory = StorageServerFactory(
+            self.served, self.options, reactor, access or OPEN, self.limits
+        )
         #: The exceptions of storages that could not be closed.
         self.failures: list[Exception] = []
         # Fires when the server that stops need not wait for transactions any more.
         self._drained: Deferred[None] = Deferred()
-        self._pools: list[ThreadPool | CommitThread] = []
+        self._pools: list[IdlingPool | CommitThread] = []
+        self._idling: list[IdlingPool] = []
 
     def addresses(self) -> list[Any]:
         """Return the addresses at which the server listens, as Twisted's address objects."""
@@ -105,6 +109,8 @@ class StorageServer(MultiService):
         :raises ListeningError: an address is in use, or is not one of this machine's.
         """
         slow = self._pool("slow calls", _SLOW_CALLS)
+        # Threads start when they are needed, so this costs nothing if all storages are fast.
+        loads = self._pool("loads", MOST_LOADS * len(self._storages))
         for storage_id, storage in self._storages.items():
             self.served[storage_id] = ServedStorage(
                 storage_id,
@@ -115,7 +121,9 @@ class StorageServer(MultiService):
                     self._reactor.callFromThread,
                     self._commit_thread(storage_id),
                     slow,
+                    loads,
                 ),
+                self.limits,
             )
             self._log.info("serving {name} as {id!r}", name=storage.getName(), id=storage_id)
         try:
@@ -150,6 +158,7 @@ class StorageServer(MultiService):
         self.factory.clients.drop_all("the server stops")
         await self.factory.clients.all_released()
         self.factory.clients.floods.close()
+        self.limits.trimmer.close()
         await self._stop_pools()
         self._close_storages()
         self.served.clear()
@@ -204,6 +213,8 @@ class StorageServer(MultiService):
         Another thread waits for them. A long pack would block the reactor's thread.
         """
         stopped: Deferred[None] = Deferred()
+        for idling in self._idling:
+            idling.prepare_stop()
 
         def stop() -> None:
             for pool in self._pools:
@@ -219,10 +230,10 @@ class StorageServer(MultiService):
         return thread.run
 
     def _pool(self, name: str, threads: int) -> Callable[..., Deferred[Any]]:
-        pool = ThreadPool(0, threads, name=f"zeotwisted {name}")
-        pool.start()
+        pool = IdlingPool(self._reactor, f"zeotwisted {name}", threads)
         self._pools.append(pool)
-        return partial(deferToThreadPool, self._reactor, pool)
+        self._idling.append(pool)
+        return pool.run
 
 
 def _place(address: Any) -> tuple[str, int] | str:

@@ -1,14 +1,14 @@
-"""A lock with any number of waiters."""
+"""Locks with any number of waiters."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-__all__ = ["Turns"]
+__all__ = ["FairTurns", "Turns"]
 
 
 class Turns:
@@ -68,5 +68,65 @@ class Turns:
             while self._waiting and not self._taken:
                 self._taken = True
                 self._waiting.popleft().callback(None)
+        finally:
+            self._letting_in = False
+
+
+class FairTurns:
+    """Lets some calls run at the same time. Owners whose calls wait get their turns in a circle.
+
+    So an owner with a thousand calls does not keep another one waiting for longer than the calls
+    that run already.
+
+    :param most: how many calls run at the same time.
+    """
+
+    #: What a call returns that was waiting when its owner left.
+    LEFT = object()
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+        self._letting_in = False
+        # The owners whose calls wait, in the order of their turns.
+        self._waiting: OrderedDict[object, deque[Deferred[bool]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """The number of calls that wait."""
+        return sum(map(len, self._waiting.values()))
+
+    async def run(self, owner: object, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function when it is the owner's turn, and return its result.
+
+        The function returns a Deferred. The result is `LEFT` if the owner has left before its turn.
+        """
+        turn: Deferred[bool] = Deferred()
+        self._waiting.setdefault(owner, deque()).append(turn)
+        self._let_in()
+        if not await turn:
+            return self.LEFT
+        try:
+            return await function(*args)
+        finally:
+            self._free += 1
+            self._let_in()
+
+    def leave(self, owner: object) -> None:
+        """Drop the calls of an owner that wait."""
+        for turn in self._waiting.pop(owner, ()):
+            turn.callback(False)
+
+    def _let_in(self) -> None:
+        if self._letting_in:
+            # The loop below is running, and calls this code. It lets the next call in.
+            return
+        self._letting_in = True
+        try:
+            while self._waiting and self._free:
+                self._free -= 1
+                owner, turns = self._waiting.popitem(last=False)
+                turn = turns.popleft()
+                if turns:
+                    self._waiting[owner] = turns
+                turn.callback(True)
         finally:
             self._letting_in = False

@@ -10,6 +10,7 @@ from typing import Any
 
 from ZODB.POSException import StorageError
 
+from ..limits import LimitReached, TransactionLimits
 from .spool import Spool
 
 __all__ = ["CommitLog"]
@@ -21,11 +22,20 @@ class CommitLog:
     Each entry is the name of an operation and its arguments; see `operations.Operations`.
 
     :param directory: the folder for a long log; None for the system's folder for temporary files.
+    :param limits: how long it may be, and what all logs may take together; None for no limits.
     """
 
-    def __init__(self, directory: str | None = None) -> None:
+    def __init__(
+        self, directory: str | None = None, limits: TransactionLimits | None = None
+    ) -> None:
         self._directory = directory
-        self._spool = Spool(directory)
+        self._limits = limits or TransactionLimits.unlimited()
+        self._spool = Spool(directory, limits=self._limits)
+        self._most_bytes = self._limits.size.most
+        self._most_operations = self._limits.operations.most
+        self._count = 0
+        # The bytes of the files, which count as bytes on disk.
+        self._in_files = 0
         self._closed = False
         self._size = 0
         self._files: list[str] = []
@@ -42,14 +52,23 @@ class CommitLog:
         """Add an operation; do nothing if the log is closed.
 
         :raises ZODB.POSException.StorageError: the entry cannot be written. The log is closed then.
+        :raises LimitReached: the log is too long, or there are too many of them. It is closed then.
         """
         if self._closed:
             return
         # 64 is about the size of a Python object without its bytes.
         size = 64 + sum([len(arg) for arg in args if type(arg) is bytes])
         self._size += size
+        self._count += 1
         try:
+            if self._size > self._most_bytes:
+                raise self._limits.size.reached("the transaction is too long")
+            if self._count > self._most_operations:
+                raise self._limits.operations.reached("the transaction has too many operations")
             self._spool.append((operation, args), size)
+        except LimitReached:
+            self.close()
+            raise
         except OSError as error:
             self.close()
             raise StorageError(
@@ -58,9 +77,15 @@ class CommitLog:
                 "or have the server use another one (spool-dir)"
             ) from error
 
-    def add_file(self, operation: str, *args: Any, filename: str) -> None:
-        """Add an operation on a file. `close` removes the file."""
+    def add_file(self, operation: str, *args: Any, filename: str, size: int = 0) -> None:
+        """Add an operation on a file. `close` removes the file.
+
+        :param size: the bytes that the file has taken of the limit of the disk. `close` gives them
+            back.
+        """
         self._files.append(filename)
+        self._in_files += size
+        self._size += size
         self.add(operation, *args, filename)
 
     def __iter__(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -70,6 +95,8 @@ class CommitLog:
         """Remove the operations and their files."""
         self._closed = True
         self._spool.close()
+        self._limits.disk.add(-self._in_files)
+        self._in_files = 0
         for filename in self._files:
             # The vote usually moves the file into the storage.
             with contextlib.suppress(FileNotFoundError):

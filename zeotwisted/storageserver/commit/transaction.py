@@ -88,7 +88,7 @@ class ServerTransaction:
     ) -> None:
         self.id = id
         self.phase = Phase.COLLECTING
-        self.commit_log = CommitLog(served.options.spool_dir)
+        self.commit_log = CommitLog(served.options.spool_dir, served.limits.transactions)
         self._owner = owner
         self._served = served
         self._in_storage = StorageTransaction(owner, served, metadata, tid, status)

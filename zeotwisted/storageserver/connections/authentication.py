@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.cred.checkers import ICredentialsChecker
 from twisted.logger import Logger
 
 from zeotwisted.access import Identity, Login, LoginFailed, channel_binding, mechanisms
@@ -11,6 +12,7 @@ from zeotwisted.exceptions import AccessDenied
 
 from ..floods import Kind
 from .connection import ServerConnection
+from .credlogin import CredLogin
 
 __all__ = ["offer"]
 
@@ -39,7 +41,7 @@ async def remote_authenticate(client: ServerConnection, mechanism: str, message:
     await client.logins.turn(client.peer)
     login = None
     try:
-        login = Login(accounts, mechanism, channel_binding(client.peer.certificate()))
+        login = _login(accounts, mechanism, channel_binding(client.peer.certificate()))
         challenge = login.first(message[:_LONGEST])
     except LoginFailed as error:
         raise _failed(client, login, error)
@@ -50,18 +52,28 @@ async def remote_authenticate(client: ServerConnection, mechanism: str, message:
     return challenge
 
 
-def remote_authenticate_final(client: ServerConnection, message: str) -> str:
+def _login(accounts: Any, mechanism: str, binding: tuple[str, bytes] | None) -> Any:
+    if ICredentialsChecker.providedBy(accounts):
+        return CredLogin(accounts, mechanism, binding)
+    return Login(accounts, mechanism, binding)
+
+
+async def remote_authenticate_final(client: ServerConnection, message: str) -> str:
     login, client.login = client.login, None
     if login is None:
         raise AccessDenied("a proof without a challenge")
     try:
         proof = login.final(message[:_LONGEST])
+        if not isinstance(proof, str):
+            proof = await proof
     except LoginFailed as error:
         raise _failed(client, login, error)
     client.identity = Identity.of(f"user:{login.user}")
     return proof
 
 
-def _failed(client: ServerConnection, login: Login | None, error: LoginFailed) -> AccessDenied:
+def _failed(
+    client: ServerConnection, login: Login | CredLogin | None, error: LoginFailed
+) -> AccessDenied:
     client.logins.failed(client.peer, client.label, "" if login is None else login.user)
     return AccessDenied(str(error))

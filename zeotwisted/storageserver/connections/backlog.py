@@ -33,6 +33,7 @@ class Backlog:
     :param pause_reading: stops the handling of requests, also of those that were read already.
     :param resume_reading: continues the handling of requests.
     :param drop: closes the connection; the argument is the reason.
+    :param counted: gets the number of bytes that wait, each time it changes.
     :param pause_at: a number of bytes.
     :param drop_at: a number of bytes.
     """
@@ -43,6 +44,7 @@ class Backlog:
         pause_reading: Callable[[], object],
         resume_reading: Callable[[], object],
         drop: Callable[[str], object],
+        counted: Callable[[int], object] = _nothing,
         pause_at: int = 2**20,
         drop_at: int = 2**28,
     ) -> None:
@@ -50,6 +52,7 @@ class Backlog:
         self._pause_reading = pause_reading
         self._resume_reading = resume_reading
         self._drop = drop
+        self._tell_count = counted
         self._pause_at = pause_at
         self._drop_at = drop_at
         self._full = False
@@ -96,10 +99,11 @@ class Backlog:
             # `before` does not include this message: a single answer may be of any size, but only
             # if the client reads the messages before it.
             self._counted = 0
-            self._drop("it does not read what it is sent")
+            self._drop(f"it does not read what it is sent (send-limit {self._drop_at})")
         elif self._counted > self._pause_at and self._reading:
             self._reading = False
             self._pause_reading()
+        self._tell_count(self._counted)
 
     def writable(self) -> Deferred[None]:
         """Return a Deferred that fires when the transport's buffer is not full."""
@@ -116,7 +120,7 @@ class Backlog:
         self._held = None
         # These methods of the connection would keep it in memory, in a reference cycle.
         self._pause_reading = self._resume_reading = _nothing
-        self._drop = _nothing
+        self._drop = self._tell_count = _nothing
         self._let_go()
 
     def pauseProducing(self) -> None:
@@ -128,6 +132,9 @@ class Backlog:
     def resumeProducing(self) -> None:
         """See `IPushProducer`: the transport's buffer is empty."""
         self._full = False
+        if self._counted:
+            self._counted = 0
+            self._tell_count(0)
         if not self._reading:
             self._reading = True
             self._resume_reading()

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from ZODB.POSException import StorageTransactionError
 
+from ..limits import LimitReached
 from .connection import ServerConnection
 from .uploads import BlobUpload, read_chunks, require_blobs, shared_file
 
@@ -40,7 +41,7 @@ async def _blob_file(client: ServerConnection, oid: bytes, serial: bytes) -> str
 def remote_storeBlobStart(client: ServerConnection) -> None:
     if client.upload is not None:
         raise StorageTransactionError("the client sends two blobs at a time")
-    client.upload = BlobUpload(client.storage)
+    client.upload = BlobUpload(client.storage, client.served.limits.transactions)
 
 
 def remote_storeBlobChunk(client: ServerConnection, chunk: bytes) -> None:
@@ -48,7 +49,7 @@ def remote_storeBlobChunk(client: ServerConnection, chunk: bytes) -> None:
         raise StorageTransactionError("a part of a blob without its beginning")
     try:
         client.upload.write(chunk)
-    except OSError:
+    except (OSError, LimitReached):
         # Remove the file: the disk is probably full.
         client.cancel_upload()
         raise
@@ -76,7 +77,7 @@ def _blob_end(client: ServerConnection, id: int, operation: str, *args: Any) -> 
         raise StorageTransactionError("the end of a blob without its beginning")
     log = client.collecting(id)
     upload, client.upload = client.upload, None
-    log.add_file(operation, *args, filename=upload.finish())
+    log.add_file(operation, *args, filename=upload.finish(), size=upload.size)
     client.served.stats.stores += 1
 
 

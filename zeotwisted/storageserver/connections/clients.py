@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..floods import Floods
+from ..limits import Limits
 from ..options import ServerOptions
 from ..storage import ServedStorage
 from .logins import Logins
@@ -35,6 +36,7 @@ class Clients:
 
     :param storages: the served storages by name.
     :param clock: the reactor.
+    :param limits: what clients may have.
     :ivar interrupted: the connections that have messages left for their next turn.
     :ivar floods: decides which log lines that clients cause are written.
     :ivar logins: slows down hosts that guess passwords.
@@ -47,7 +49,9 @@ class Clients:
         storages: Mapping[str, ServedStorage],
         options: ServerOptions,
         clock: IReactorTime,
+        limits: Limits,
     ) -> None:
+        self.limits = limits
         self.storages = storages
         self.options = options
         self.clock = clock
@@ -61,6 +65,15 @@ class Clients:
     def connected(self, connection: Connected) -> None:
         """Add a connection."""
         self._connections.add(connection)
+
+    def refused(self, connection: Connected) -> None:
+        """Add a connection that is refused, and is open until its client knows the reason."""
+        self._connections.add(connection)
+
+    def refusal_over(self, connection: Connected) -> None:
+        """Remove a connection that was refused."""
+        self._connections.discard(connection)
+        self._check_released()
 
     def disconnected(self, connection: Connected, released: Deferred[None]) -> None:
         """Remove a connection that is lost.
@@ -78,6 +91,7 @@ class Clients:
 
     def _left(self, _: object, released: Deferred[None]) -> None:
         self._leaving.discard(released)
+        self.limits.trimmer.client_left()
         self._check_released()
 
     def say_goodbye(self, reason: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from ZODB.POSException import StorageTransactionError
 
@@ -13,10 +13,12 @@ from zeotwisted.access import ANONYMOUS, OPEN, Access, Login
 from zeotwisted.protocol import GOODBYE, Broadcast, Capabilities, Role
 
 from ..commit import CommitLog, Phase, ServerTransaction
-from ..floods import Kind
+from ..floods import Kind, brief
+from ..limits import LimitReached
 from ..storage import ServedStorage
 from ..turns import Turns
-from .iterators import Iterators
+from .credlogin import CredLogin
+from .iteration import Iteration
 from .logins import Logins
 from .peer import Gone, Peer
 from .uploads import BlobUpload
@@ -44,7 +46,8 @@ class ServerConnection:
     :ivar roles: what the client may do. Before the registration it has only `Role.NONE`.
     :ivar read_only: whether the client may not write.
     :ivar registered: the storage that the client has registered for, or None.
-    :ivar iterators: the client's iterators over transactions; set by the registration.
+    :ivar iteration: the client's iterators over transactions; set by the registration.
+    :ivar slow: a lock, so that one client uses one thread at a time for its slow calls.
     :ivar downloads: a lock, so that one blob is sent to the client at a time.
     :ivar transaction: the client's transaction until it is finished or aborted, or None.
     :ivar upload: the blob that the client is sending, or None.
@@ -52,7 +55,7 @@ class ServerConnection:
 
     _log = Logger()
 
-    iterators: Iterators
+    iteration: Iteration
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class ServerConnection:
         self.storages = storages
         self.logins = logins
         self.access = access
-        self.login: Login | None = None
+        self.login: Login | CredLogin | None = None
         self.identity = ANONYMOUS
         self.roles = frozenset({Role.NONE})
         self.where = self.label = peer.label
@@ -76,8 +79,7 @@ class ServerConnection:
         self.downloads = Turns()
         self.transaction: ServerTransaction | None = None
         self.upload: BlobUpload | None = None
-        # A lock, so that one client uses one thread at a time for its slow calls.
-        self._slow = Turns()
+        self.slow = Turns()
 
     @property
     def gone(self) -> bool:
@@ -100,11 +102,16 @@ class ServerConnection:
 
         Return a Deferred of its result.
         """
-        return self._slow.run(self._run_slow, function, *args)
+        return self.slow.run(self._run_slow, function, *args)
 
     def _run_slow(self, function: Callable[..., Any], *args: Any) -> Any:
         # Skip the calls that a client that is gone has left in the queue.
-        return None if self.gone else self.served.in_thread(function, *args)
+        if self.gone:
+            return None
+        return self.served.run_slow(self, len(self.slow), self._begin_slow, function, *args)
+
+    def _begin_slow(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        return succeed(None) if self.gone else self.served.in_thread(function, *args)
 
     # The transaction.
 
@@ -143,6 +150,12 @@ class ServerConnection:
         if transaction is None or transaction.phase is not Phase.COLLECTING:
             return False
         transaction.fail(error)
+        if isinstance(error, LimitReached) and self.admit(Kind.LIMIT):
+            self._log.warn(
+                "({label}) a limit of its transaction is reached: {error}",
+                label=self.label,
+                error=brief(error),
+            )
         return True
 
     async def lost(self, is_told: bool = False) -> None:
@@ -160,8 +173,8 @@ class ServerConnection:
         if self.transaction is not None:
             await self.transaction.abort()
             self.transaction = None
-        # Wait for the slow calls: one of them may be using an iterator.
-        await self._slow.run(self.iterators.close)
+        # This waits for the slow calls: one of them may be using an iterator.
+        await self.iteration.close()
 
     def _log_end(self) -> None:
         transaction = self.transaction

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from ..storage import metadata
@@ -49,15 +48,14 @@ def _entries(
 
 
 def remote_iterator_start(client: ServerConnection, start: bytes | None, stop: bytes | None) -> Any:
-    return client.in_thread(client.iterators.start, start, stop)
+    return client.iteration.run(lambda iterators: iterators.start(start, stop))
 
 
 def remote_iterator_next(client: ServerConnection, iid: int) -> Any:
-    return client.in_thread(partial(_next_transaction, client), iid)
+    return client.iteration.run(lambda iterators: _next_transaction(client, iterators.next(iid)))
 
 
-def _next_transaction(client: ServerConnection, iid: int) -> Any:
-    item = client.iterators.next(iid)
+def _next_transaction(client: ServerConnection, item: Any) -> Any:
     if item is None or client.peer.is_extended:
         return item
     *own, extension = item
@@ -65,12 +63,12 @@ def _next_transaction(client: ServerConnection, iid: int) -> Any:
 
 
 def remote_iterator_record_start(client: ServerConnection, iid: int, tid: bytes) -> Any:
-    return client.in_thread(client.iterators.start_records, iid, tid)
+    return client.iteration.run(lambda iterators: iterators.start_records(iid, tid))
 
 
 def remote_iterator_record_next(client: ServerConnection, iid: int) -> Any:
-    return client.in_thread(client.iterators.next_record, iid)
+    return client.iteration.run(lambda iterators: iterators.next_record(iid))
 
 
 def remote_iterator_gc(client: ServerConnection, iids: Sequence[int]) -> Any:
-    return client.in_thread(client.iterators.forget, iids)
+    return client.iteration.run(lambda iterators: iterators.forget(iids))

@@ -14,18 +14,10 @@ from typing import Any
 from ZODB.POSException import StorageError
 from ZODB.utils import p64, u64
 
+from ..limits import IteratorCount, LimitReached
 from ..storage import stored_extension
 
 __all__ = ["Iterators"]
-
-
-#: How many iterators of a client are open at the same time. Each may keep a file open.
-_MAX_OPEN = 20
-
-#: How many iterators of a client are kept, open or not. One that is not open takes some hundred
-#: bytes. ZEO's clients do not report dropped iterators while they iterate, so the iterator that has
-#: not been used for the longest time is removed.
-_MAX_REMEMBERED = 100_000
 
 
 def _close(iterator: Any) -> None:
@@ -124,15 +116,30 @@ class _Records:
         _close(source)
 
 
+#: How many iterators a client may have if there are no limits.
+_ANY = IteratorCount(20, 10_000)
+
+
 class Iterators:
-    """One client's iterators, by number. Do not call its methods concurrently."""
+    """One client's iterators, by number. Do not call its methods concurrently.
+
+    :ivar most: how many there may be.
+    """
 
     def __init__(self, storage: Any) -> None:
+        self.most = _ANY
         self._storage = storage
         self._numbers = itertools.count()
         self._iterators: dict[int, _Transactions | _Records] = {}
         # The numbers of the iterators that may be open. The one that was used last is at the end.
         self._open: OrderedDict[int, None] = OrderedDict()
+        # Whether there were too many, so that some were removed.
+        self._removed = False
+
+    @property
+    def count(self) -> IteratorCount:
+        """How many there are, open or not."""
+        return IteratorCount(len(self._open), len(self._iterators))
 
     def start(self, start: bytes | None, stop: bytes | None) -> int:
         """Return the number of a new iterator over the transactions from `start` to `stop`."""
@@ -187,17 +194,27 @@ class Iterators:
             if iterator is not None:
                 iterator.park()
 
+    def park(self) -> None:
+        """Close the storage's iterators; the next use of each one opens it again."""
+        while self._open:
+            self._park_oldest()
+
     def close(self) -> None:
         """Close and remove all iterators."""
         self.forget(list(self._iterators))
 
     def _next(self, iid: int, kind: type[_Transactions | _Records]) -> Any:
+        if iid not in self._iterators and self._removed:
+            raise LimitReached(
+                "the iterator is not there any more, because there are too many of them; use "
+                "fewer at a time (iterator-limit)"
+            )
         # Move the iterator to the end: `_add` removes the first one when there are too many.
         iterator = self._iterators[iid] = self._iterators.pop(iid)
         if not isinstance(iterator, kind):
             raise KeyError(iid)
-        self._used(iid)
         item = iterator.next()
+        self._used(iid)
         if item is None:
             self.forget([iid])
         return item
@@ -206,13 +223,17 @@ class Iterators:
         iid = next(self._numbers)
         self._iterators[iid] = iterator
         self._used(iid)
-        if len(self._iterators) > _MAX_REMEMBERED:
+        while len(self._iterators) > self.most.kept:
+            self._removed = True
             self.forget([next(iter(self._iterators))])
         return iid
 
     def _used(self, iid: int) -> None:
         self._open[iid] = None
         self._open.move_to_end(iid)
-        if len(self._open) > _MAX_OPEN:
-            oldest, _ = self._open.popitem(last=False)
-            self._iterators[oldest].park()
+        while len(self._open) > self.most.opened:
+            self._park_oldest()
+
+    def _park_oldest(self) -> None:
+        oldest, _ = self._open.popitem(last=False)
+        self._iterators[oldest].park()

@@ -45,6 +45,7 @@ from zeotwisted.transport import (
 )
 
 from ..floods import Kind, brief
+from ..limits import Shares, host_of
 from .backlog import Backlog
 from .calls import perform
 from .clients import Clients
@@ -62,10 +63,8 @@ _USUAL = (ConflictError, POSKeyError, ReadOnlyError, UndoError)
 #: answer a ping, but it sends a keep-alive each minute.
 _RETICENT_TIMEOUT = 150.0
 
-#: The server stops reading from a client when this many of its calls are not answered yet, and
-#: continues when only the second number are left.
-_MANY_UNDER_WAY = 1000
-_FEW_UNDER_WAY = 500
+#: If all clients together have too many calls under way, a client may still have this number.
+_FEW_UNDER_WAY = 10
 
 #: How long (seconds) the server handles the messages of one client before it handles those of other
 #: clients: one read may return thousands of short messages. Clients that have messages left share
@@ -89,7 +88,8 @@ class StorageServerProtocol(protocol.Protocol):
     def __init__(self, clients: Clients, address: IAddress | None, access: Access = OPEN) -> None:
         self._clients = clients
         self.label = _label(address)
-        self.host: str = getattr(address, "host", None) or "this machine"
+        #: The address of the client, without the port.
+        self.host = host_of(address)
         #: Returns whether to write one more log line of a kind; see `Floods.admit`.
         self.admit: Callable[..., bool] = partial(clients.floods.admit, host=self.host)
         options = clients.options
@@ -101,6 +101,8 @@ class StorageServerProtocol(protocol.Protocol):
         self._liveness: Liveness | None = None
         self._lost = False
         self._registered = False
+        # How many bytes were received before the registration.
+        self._early_bytes = 0
         # Whether the end of the connection is logged already, or is not to be logged.
         self._end_is_told = False
         # The messages that were read and are not handled yet. They wait until `_holds` is empty and
@@ -109,6 +111,8 @@ class StorageServerProtocol(protocol.Protocol):
         self._holds: set[_Hold] = set()
         # How many calls have returned a Deferred or a coroutine that has not finished yet.
         self._under_way = 0
+        # With how many of them the server reads on, after there were too many.
+        self._enough_under_way = 0
         # The delayed call that continues with `_put_off`.
         self._next_turn: IDelayedCall | None = None
 
@@ -123,12 +127,15 @@ class StorageServerProtocol(protocol.Protocol):
             partial(self._hold, _Hold.BACKLOG),
             partial(self._let_go, _Hold.BACKLOG),
             self.drop,
+            self._held_back,
+            drop_at=self._clients.options.send_limit,
         )
         timeout = self._clients.options.register_timeout
         self._deadline = self._clients.clock.callLater(
             timeout, self.drop, f"it has not registered for a storage within {timeout:g} seconds"
         )
         self._clients.connected(self)
+        self._clients.limits.admission.entered(self)
         self._backlog.write(self._session.greeting)
 
     def dataReceived(self, data: bytes) -> None:
@@ -145,6 +152,7 @@ class StorageServerProtocol(protocol.Protocol):
                 # There may be many messages. Send their answers together.
                 self._backlog.hold()
                 self._deal_with(self._session.receive(data))
+                self._count_received(len(data))
             else:
                 for event in alone:
                     self._deal_with_one(event)
@@ -152,6 +160,40 @@ class StorageServerProtocol(protocol.Protocol):
                     self._backlog.flush()
         except Exception as error:
             self._end(error)
+
+    def _count_received(self, size: int) -> None:
+        """Count what is in memory, or has come too early, after `size` more bytes."""
+        if self._lost:
+            return
+        self._hold_bytes(self._clients.limits.messages, self._session.incomplete)
+        if self._registered:
+            return
+        self._early_bytes += size
+        most = self._clients.options.register_bytes
+        if self._early_bytes > most:
+            self.drop(
+                f"it has sent more than {most} bytes, and has not registered for a storage"
+                " (register-bytes)"
+            )
+
+    def _hold_bytes(self, shares: Shares[StorageServerProtocol], size: int) -> None:
+        greediest = shares.hold(self, size)
+        if greediest is not None:
+            budget = shares.budget
+            greediest.drop(
+                f"clients hold more than {budget.most} bytes in the server's memory, and it holds"
+                f" the most of them ({budget.key})"
+            )
+
+    def _held_back(self, size: int) -> None:
+        """The backlog has `size` bytes that the client's socket has not accepted."""
+        if self._lost:
+            return
+        self._hold_bytes(self._clients.limits.unsent, size)
+
+    def _free_bytes(self) -> None:
+        self._clients.limits.messages.hold(self, 0)
+        self._clients.limits.unsent.hold(self, 0)
 
     def _deal_with(self, events: Iterator[Event]) -> None:
         seconds = self._clients.clock.seconds
@@ -223,6 +265,7 @@ class StorageServerProtocol(protocol.Protocol):
         try:
             self._backlog.hold()
             self._deal_with(events)
+            self._count_received(0)
         except Exception as error:
             self._end(error)
         if not self._holds and not self._lost:
@@ -238,6 +281,8 @@ class StorageServerProtocol(protocol.Protocol):
         self._stop_timers()
         self._session.close()
         self._backlog.close()
+        self._clients.limits.admission.left(self, self._registered)
+        self._free_bytes()
         refused = handshake_error(reason.value, True)
         if refused is not None and self.admit(Kind.PROBE):
             self._log.warn("({label}) {reason}", label=self.label, reason=refused)
@@ -267,6 +312,7 @@ class StorageServerProtocol(protocol.Protocol):
         self._stop_timers()
         self._registered = True
         self._session.registered()
+        self._clients.limits.admission.registered(self)
         timeout = self._clients.options.client_timeout
         if not timeout:
             return
@@ -320,6 +366,9 @@ class StorageServerProtocol(protocol.Protocol):
             return
         self._lost = True
         self._end_is_told = True
+        # The transport frees the memory in the next turn of the reactor. No other client has to
+        # give way until then.
+        self._free_bytes()
         transport.abortConnection()
 
     def writable(self) -> Deferred[None]:
@@ -355,16 +404,30 @@ class StorageServerProtocol(protocol.Protocol):
             if id is not None:
                 self._answer(id, call.name, result)
             return
-        self._under_way += 1
-        if self._under_way >= _MANY_UNDER_WAY:
-            self._hold(_Hold.CALLS)
+        self._begin_call()
         result.addBoth(self._no_longer_under_way)
         result.addCallback(self._answered_later, id, call.name)
         result.addErrback(self._failed_later, id, call.name)
 
+    def _begin_call(self) -> None:
+        """Count one more call under way. If there are too many, wait until a half of them is left.
+
+        That is no error: the client is only slowed down.
+        """
+        self._under_way += 1
+        calls = self._clients.limits.calls
+        calls.add(1)
+        if self._under_way >= self._clients.options.call_limit or (
+            self._under_way >= _FEW_UNDER_WAY and not calls.fits(0)
+        ):
+            calls.strike()
+            self._enough_under_way = self._under_way // 2
+            self._hold(_Hold.CALLS)
+
     def _no_longer_under_way(self, result: Any) -> Any:
         self._under_way -= 1
-        if _Hold.CALLS in self._holds and self._under_way <= _FEW_UNDER_WAY:
+        self._clients.limits.calls.add(-1)
+        if _Hold.CALLS in self._holds and self._under_way <= self._enough_under_way:
             self._let_go(_Hold.CALLS)
         return result
 

@@ -17,7 +17,7 @@ def remote_loadBefore(client: ServerConnection, oid: bytes, tid: bytes) -> Any:
     assert served is not None
     served.stats.loads += 1
     if served.loads is not None:
-        return served.loads.load_before(oid, tid)
+        return served.loads.load_before(client, oid, tid)
     # In the reactor's thread, and answered at once: no invalidation of a later transaction can be
     # sent before this answer.
     return served.storage.loadBefore(oid, tid)
@@ -26,7 +26,7 @@ def remote_loadBefore(client: ServerConnection, oid: bytes, tid: bytes) -> Any:
 def remote_loadManyBefore(client: ServerConnection, oids: Sequence[bytes], tid: bytes) -> Any:
     served = client.served
     if served.loads is not None:
-        answer = Deferred.fromCoroutine(served.loads.load_many_before(oids, tid))
+        answer = Deferred.fromCoroutine(served.loads.load_many_before(client, oids, tid))
         return answer.addCallback(partial(_count_loads, client))
     # In the reactor's thread, for the same reason as in `remote_loadBefore`.
     return _count_loads(client, load_many_before(served.storage.loadBefore, oids, tid))

@@ -21,7 +21,7 @@ from ..storage import ServedStorage
 from . import authentication
 from .admission import check_admitted, check_may_write, identify
 from .connection import ServerConnection
-from .iterators import Iterators
+from .iteration import Iteration
 
 _log = Logger()
 
@@ -64,7 +64,7 @@ def remote_register(
     client.roles = roles
     client.read_only = bool(read_only) or served.read_only
     client.registered = served
-    client.iterators = Iterators(served.storage)
+    client.iteration = Iteration(served, client.slow)
     client.peer.registered()
     _log.debug("({label}) uses storage {id!r}", label=client.label, id=storage_id)
     return served.register(client)

@@ -10,9 +10,14 @@ from ZODB.POSException import StorageTransactionError
 from zeotwisted.protocol import TID_AT_VOTE
 
 from ..commit import ServerTransaction
+from ..limits import LimitReached
 from ..storage import metadata
 from .connection import ServerConnection
 from .peer import Answer
+
+#: How many bytes user, description and extension of a transaction may have. A FileStorage takes
+#: 65535 bytes of each.
+_LONGEST_METADATA = 2**18
 
 #: The longest time (seconds) that a vote can ask to wait.
 _LONGEST_WAIT = 1e6
@@ -32,7 +37,19 @@ def remote_tpc_begin(
     if isinstance(status, bytes):
         status = status.decode("ascii", "replace")
     about = metadata.Metadata(user, description, extension)
+    too_long = _length(about) > _LONGEST_METADATA
+    if too_long:
+        about = metadata.Metadata("", "", {})
     client.transaction = ServerTransaction(id, client, client.served, about, tid, status)
+    if too_long:
+        raise LimitReached(
+            "user, description and extension of the transaction have more than "
+            f"{_LONGEST_METADATA} bytes"
+        )
+
+
+def _length(about: metadata.Metadata) -> int:
+    return len(about.user) + len(about.description) + len(about.extension_bytes)
 
 
 def remote_storea(
@@ -108,7 +125,7 @@ async def remote_tpc_finish(client: ServerConnection, id: int) -> Answer:
 def remote_tpc_outcome(
     client: ServerConnection, tid: bytes, oid: bytes | None
 ) -> Coroutine[Any, Any, bool]:
-    return client.served.outcome(tid, oid)
+    return client.served.outcome(tid, oid, client.in_thread)
 
 
 async def remote_tpc_abort(client: ServerConnection, id: int) -> None:

@@ -15,6 +15,8 @@ from ZODB.POSException import StorageTransactionError, Unsupported
 
 from zeotwisted.files import known_folder
 
+from ..limits import TransactionLimits
+
 __all__ = [
     "CHUNK_SIZE",
     "EXTENDED_CHUNK_SIZE",
@@ -44,32 +46,59 @@ def require_blobs(storage: Any) -> None:
 
 
 class BlobUpload:
-    """A blob that a client is sending, in a temporary file of the storage."""
+    """A blob that a client is sending, in a temporary file of the storage.
 
-    def __init__(self, storage: Any) -> None:
+    :ivar size: how many bytes it has taken of the limit of the disk.
+    :raises LimitReached: too many blobs are being sent.
+    """
+
+    def __init__(self, storage: Any, limits: TransactionLimits) -> None:
         require_blobs(storage)
         folder = known_folder(storage.temporaryDirectory())
-        self._file, self._filename = folder.use(lambda path: tempfile.mkstemp(dir=path))
+        self.size = 0
+        self._limits = limits
+        limits.files.take("too many blobs are sent at the same time")
+        try:
+            self._file, self._filename = folder.use(lambda path: tempfile.mkstemp(dir=path))
+        except BaseException:
+            limits.files.add(-1)
+            raise
 
     def write(self, chunk: bytes) -> None:
         """Append to the file.
 
         :raises OSError: the file cannot be written, as on a full disk.
+        :raises LimitReached: the blob is too long, or there is too little room for all blobs.
         """
+        limits = self._limits
+        size = len(chunk)
+        if self.size + size > limits.size.most:
+            raise limits.size.reached("the transaction is too long")
+        limits.reserve.check(self._file, size, os.path.dirname(self._filename))
+        limits.disk.take("blobs and transactions take too much room on the server's disk", size)
+        self.size += size
         view = memoryview(chunk)
         while view:
             view = view[os.write(self._file, view) :]
 
     def finish(self) -> str:
-        """Close the file and return its name. The caller has to remove the file."""
-        os.close(self._file)
+        """Close the file and return its name.
+
+        The caller has to remove the file, and to give `size` back to the limit of the disk.
+        """
+        self._close()
         return self._filename
 
     def cancel(self) -> None:
         """Close and remove the file."""
-        os.close(self._file)
+        self._close()
+        self._limits.disk.add(-self.size)
         with contextlib.suppress(FileNotFoundError):
             os.remove(self._filename)
+
+    def _close(self) -> None:
+        os.close(self._file)
+        self._limits.files.add(-1)
 
 
 def shared_file(storage: Any, oid: bytes, name: str) -> str:

@@ -55,6 +55,13 @@ def remote_server_status(client: ServerConnection) -> dict[str, Any]:
     return client.served.status()
 
 
+def remote_server_limits(client: ServerConnection) -> dict[str, dict[str, int]]:
+    return {
+        key: {"used": used, "most": most, "peak": peak, "struck": struck}
+        for key, (used, most, peak, struck) in client.served.limits.report().items()
+    }
+
+
 def remote_ping(client: ServerConnection) -> None:
     pass
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from . import metadata
 from .committhread import CommitThread
-from .loads import load_many_before
+from .loads import MOST_LOADS, load_many_before
 from .metadata import stored_extension
 from .publications import Publication
 from .servable import NotServable, check_servable
@@ -20,6 +20,7 @@ from .temporary import ensure_temporary_folder
 from .threads import Threads
 
 __all__ = [
+    "MOST_LOADS",
     "CommitThread",
     "Listener",
     "NotServable",

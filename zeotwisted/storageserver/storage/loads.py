@@ -5,6 +5,8 @@ For example, a storage that is a client of another server is slow.
 A load in a thread may end after a commit that changes the object has been published. Its answer
 would then follow the invalidation, and the client would take the old revision for the current one.
 Therefore such an answer is discarded, and the load is repeated.
+
+Few loads run at a time, and clients whose loads wait get their turns in a circle.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from ZODB.interfaces import IPrefetchStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import POSKeyError
 
-__all__ = ["Loads", "answers_at_once", "load_many_before"]
+from ..turns import FairTurns
+
+__all__ = ["MOST_LOADS", "Loads", "answers_at_once", "load_many_before"]
 
 Revision: TypeAlias = "tuple[bytes, bytes, bytes | None] | None"
 
@@ -29,6 +33,9 @@ Revision: TypeAlias = "tuple[bytes, bytes, bytes | None] | None"
 #: other clients wait in the meantime.
 _ENOUGH_BYTES = 2**18
 _ENOUGH_TIME = 0.004
+
+#: How many loads of one storage run in threads at the same time.
+MOST_LOADS = 8
 
 
 def answers_at_once(storage: Any) -> bool:
@@ -90,36 +97,54 @@ class Loads:
 
     :param storage: must allow concurrent loads, as ZODB's own databases require.
     :param in_thread: runs a function in some thread.
+    :param most: how many loads run at the same time.
     """
 
-    def __init__(self, storage: Any, in_thread: Callable[..., Deferred[Any]]) -> None:
+    def __init__(
+        self, storage: Any, in_thread: Callable[..., Deferred[Any]], most: int = MOST_LOADS
+    ) -> None:
         self._storage = storage
         self._in_thread = in_thread
+        self._turns = FairTurns(most)
         self._under_way: defaultdict[bytes, set[_Load]] = defaultdict(set)
 
-    async def load_before(self, oid: bytes, tid: bytes) -> Revision:
+    def _run(self, client: object, function: Callable[..., Any], *args: Any) -> Any:
+        return self._turns.run(client, self._in_thread, function, *args)
+
+    def leave(self, client: object) -> None:
+        """Drop the loads of a client that is gone, except those that run."""
+        self._turns.leave(client)
+
+    async def load_before(self, client: object, oid: bytes, tid: bytes) -> Revision:
         """Return the result of the storage's ``loadBefore``, or raise its exception."""
         while True:
             load = _Load()
             self._under_way[oid].add(load)
             try:
-                revision: Revision = await self._in_thread(self._storage.loadBefore, oid, tid)
+                revision = await self._run(client, self._storage.loadBefore, oid, tid)
             finally:
                 self._forget(oid, load)
+            if revision is FairTurns.LEFT:
+                return None
             if not load.stale:
-                return revision
+                found: Revision = revision
+                return found
 
-    async def load_many_before(self, oids: Sequence[bytes], tid: bytes) -> list[Revision | bool]:
+    async def load_many_before(
+        self, client: object, oids: Sequence[bytes], tid: bytes
+    ) -> list[Revision | bool]:
         """Return the results for the first few of `oids`, as the function `load_many_before`."""
         while True:
             loads = [(oid, _Load()) for oid in oids]
             for oid, load in loads:
                 self._under_way[oid].add(load)
             try:
-                answer = await self._in_thread(self._load_many, oids, tid)
+                answer = await self._run(client, self._load_many, oids, tid)
             finally:
                 for oid, load in loads:
                     self._forget(oid, load)
+            if answer is FairTurns.LEFT:
+                return []
             stale = (number for number, (_, load) in enumerate(loads) if load.stale)
             fresh: list[Revision | bool] = answer[: next(stale, None)]
             if fresh:

@@ -20,7 +20,9 @@ from zope.interface import implementer, providedBy
 from zeotwisted.protocol import Broadcast
 
 from ..floods import Kind
+from ..limits import Limits
 from ..options import ServerOptions
+from ..turns import FairTurns
 from .changes import read_changes, starts_anywhere
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
@@ -28,7 +30,7 @@ from .loads import Loads, answers_at_once
 from .publications import Publication, Publications
 from .status import StorageStats
 from .temporary import ensure_temporary_folder
-from .threads import Threads
+from .threads import InThread, Threads
 from .tids import TidClock, holds, takes_tids
 
 __all__ = ["Listener", "ServedStorage", "Undecided"]
@@ -36,6 +38,14 @@ __all__ = ["Listener", "ServedStorage", "Undecided"]
 #: The default of `ServerOptions.invalidation_age` (seconds), for storages that can read their last
 #: transactions fast.
 _AGE = 86400.0
+
+#: How many slow calls of clients (undo logs, iterations) run at the same time: if the storage is in
+#: this process, and if it waits for another one.
+_FEW_SLOW_CALLS = 2
+_MANY_SLOW_CALLS = 8
+
+#: How many slow calls of a client may wait before it counts as one that has many.
+_FEW_WAITING = 10
 
 
 class Listener(Protocol):
@@ -102,6 +112,7 @@ class ServedStorage:
 
     :param storage_id: the name under which clients register for the storage.
     :param storage: provides ZODB.interfaces.IStorage.
+    :param limits: what clients may have; None to make the limits of `options`.
     """
 
     _log = Logger()
@@ -112,7 +123,9 @@ class ServedStorage:
         storage: Any,
         options: ServerOptions,
         threads: Threads,
+        limits: Limits | None = None,
     ) -> None:
+        self.limits = limits or Limits(options, threads.clock)
         self.storage_id = storage_id
         #: A unique name of this served storage. It does not depend on the server's address.
         self.instance = uuid4().hex
@@ -130,11 +143,18 @@ class ServedStorage:
         #: The undecided transactions, by the tids that their clients received with the vote.
         self.undecided: dict[bytes, Undecided] = {}
         #: Does the loads in threads; None if the storage is fast enough for the reactor's thread.
-        self.loads = None if answers_at_once(storage) else Loads(storage, threads.in_thread)
+        self.loads = None if answers_at_once(storage) else Loads(storage, threads.load_in_thread)
+        # Lets a few slow calls of clients run at a time. A thread that computes slows down the
+        # reactor's thread; a thread that waits for a slow storage does not.
+        most = _FEW_SLOW_CALLS if self.loads is None else _MANY_SLOW_CALLS
+        self._slow_turns = FairTurns(most)
+        # The same for clients that have many of them: a half is for other clients.
+        self._crowd = FairTurns(most // 2)
         self._packs = 0
         # Set when the server stops: a pack that runs ends.
         self._ends_packs = False
-        self._clock = threads.clock
+        #: The reactor, for timers.
+        self.clock = threads.clock
         # In the order of registration. A dict, because a list would be slow to remove from.
         self._listeners: dict[Listener, None] = {}
         # The listeners with queued broadcasts that are not sent yet.
@@ -172,6 +192,20 @@ class ServedStorage:
     def unregister(self, listener: Listener) -> None:
         """Remove a client."""
         del self._listeners[listener]
+        if self.loads is not None:
+            self.loads.leave(listener)
+
+    async def run_slow(
+        self, client: object, waiting: int, function: Callable[..., Any], *args: Any
+    ) -> Any:
+        """Run a slow call when it is the client's turn, and return its result.
+
+        :param waiting: how many more slow calls of the client wait.
+        :param function: returns a Deferred of the result.
+        """
+        if waiting <= _FEW_WAITING:
+            return await self._slow_turns.run(client, function, *args)
+        return await self._crowd.run(client, self._slow_turns.run, client, function, *args)
 
     def _publish(self, publication: Publication) -> None:
         tid, oids = publication.tid, publication.oids
@@ -231,7 +265,7 @@ class ServedStorage:
             age = _AGE if starts_anywhere(self.storage) else 0.0
         if not age or tid == z64:
             return False
-        return bool(self._clock.seconds() - TimeStamp(tid).timeTime() <= age)
+        return bool(self.clock.seconds() - TimeStamp(tid).timeTime() <= age)
 
     def read_changes(self, after: bytes, last: bytes) -> tuple[bytes, bytes] | None:
         """Return `last`, and the joined oids that were changed after the tid `after`, up to `last`.
@@ -240,11 +274,12 @@ class ServedStorage:
         """
         return read_changes(self.storage, after, last)
 
-    async def outcome(self, tid: bytes, oid: bytes | None) -> bool:
+    async def outcome(self, tid: bytes, oid: bytes | None, in_thread: InThread) -> bool:
         """Return whether a transaction is in the storage. Wait until it is finished or aborted.
 
         :param tid: the tid that its client received with the vote.
         :param oid: the oid of an object that the transaction changes.
+        :param in_thread: runs a slow function for the client.
         """
         transaction = self.undecided.get(tid)
         if transaction is not None:
@@ -252,7 +287,7 @@ class ServedStorage:
         if tid in self._invalidations:
             # A pack may have removed it from the storage in the meantime.
             return True
-        committed: bool = await self.in_thread(holds, self.storage, tid, oid)
+        committed: bool = await in_thread(holds, self.storage, tid, oid)
         return committed
 
     @property

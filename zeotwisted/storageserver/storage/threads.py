@@ -25,3 +25,5 @@ class Threads(NamedTuple):
     commit_in_thread: InThread
     #: Runs a slow function in some thread.
     in_thread: InThread
+    #: Runs a load in some thread. Slow functions do not keep loads waiting.
+    load_in_thread: InThread

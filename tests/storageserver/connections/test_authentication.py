@@ -1,0 +1,184 @@
+"""The calls by which a client logs in, at the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from scramp import ScramClient
+from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
+from twisted.internet.defer import succeed
+from twisted.logger import formatEvent, globalLogPublisher
+from zope.interface import directlyProvides
+
+from tests.ordering.puppets import PuppetClient, Server
+from zeotwisted.access import Access, Identity, Verifier, verifier
+from zeotwisted.access.throttle import _FREE, _INTERVAL
+from zeotwisted.exceptions import AccessDenied, ServerException
+from zeotwisted.protocol import Role
+
+ANNA = frozenset({"user:anna"})
+
+
+class Known:
+    def __init__(self) -> None:
+        self.anna = verifier("secret", 4096)
+
+    def lookup(self, user: str) -> Verifier | None:
+        return self.anna if user == "anna" else None
+
+
+def server(accounts: Any = None) -> Server:
+    return Server(access=Access({Role.WRITE: ANNA}, accounts=accounts or Known(), realm="here"))
+
+
+def client(server: Server) -> PuppetClient:
+    return server.client(register=False)
+
+
+def log_in(client: PuppetClient, user: str, password: str) -> None:
+    scram = ScramClient(["SCRAM-SHA-256"], user, password)
+    scram.set_server_first(client.ask("authenticate", "SCRAM-SHA-256", scram.get_client_first()))
+    scram.set_server_final(client.ask("authenticate_final", scram.get_client_final()))
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """The lines of the log."""
+    found: list[str] = []
+
+    def observe(event: Any) -> None:
+        found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
+
+
+def test_the_offer() -> None:
+    offered = client(server()).ask("capabilities", "1", {"authenticate": {}})
+    assert offered["authenticate"] == {
+        "mechanisms": ("SCRAM-SHA-256",),
+        "required": True,
+        "realm": "here",
+    }
+    assert "authenticate" not in client(Server()).ask("capabilities", "1", {"authenticate": {}})
+
+
+def test_a_user_that_is_known() -> None:
+    anna = client(server())
+    log_in(anna, "anna", "secret")
+    anna.ask("register", "1", False)
+    session = anna.protocol._connection
+    assert session.identity == Identity.of("user:anna")
+    assert session.label == "user:anna at 127.0.0.1:1"
+
+
+def test_calls_in_another_order() -> None:
+    anna = client(server())
+    with pytest.raises(AccessDenied, match="a proof without a challenge"):
+        anna.ask("authenticate_final", "c=biws,r=x,p=AA==")
+    anna.ask("authenticate", "SCRAM-SHA-256", "n,,n=anna,r=x")
+    with pytest.raises(AccessDenied):
+        anna.ask("register", "1", False)
+    # A challenge can be answered once.
+    for _ in range(2):
+        with pytest.raises(AccessDenied):
+            anna.ask("authenticate_final", "c=biws,r=x,p=AA==")
+
+
+def test_a_server_without_accounts() -> None:
+    with pytest.raises(AccessDenied, match="has no accounts"):
+        client(Server()).ask("authenticate", "SCRAM-SHA-256", "n,,n=anna,r=x")
+
+
+def test_guesses_are_slowed_down_counted_and_logged_once(lines: list[str]) -> None:
+    served = server()
+    for number in range(_FREE):
+        with pytest.raises(AccessDenied, match="wrong user name or password"):
+            log_in(client(served), "anna", f"guess {number}")
+    assert served.factory.clients.logins.failures == _FREE
+    anna = client(served)
+    scram = ScramClient(["SCRAM-SHA-256"], "anna", "secret")
+    call = anna.send("authenticate", "SCRAM-SHA-256", scram.get_client_first())
+    served.clock.advance(_INTERVAL - 0.1)
+    assert anna.received() == []
+    served.clock.advance(0.2)
+    ((kind, id, _),) = anna.received()
+    assert (kind, id) == ("reply", call)
+    lost = client(served)
+    lost.send("authenticate", "SCRAM-SHA-256", "n,,n=anna,r=x")
+    lost.lose()
+    served.clock.advance(10)
+    about = [line for line in lines if "could not log in as 'anna'" in line]
+    assert 0 < len(about) <= 5
+    assert f"failures from this host: {len(about)}" in about[-1]
+    assert "guess" not in "".join(lines)
+
+
+def test_too_many_guesses_are_refused_at_once() -> None:
+    served = server()
+    for number in range(_FREE):
+        with pytest.raises(AccessDenied):
+            log_in(client(served), "anna", f"guess {number}")
+    with pytest.raises(AccessDenied, match="too many attempts to log in from this host"):
+        for _ in range(100):
+            each = client(served)
+            each.send("authenticate", "SCRAM-SHA-256", "n,,n=anna,r=x")
+            for event in each.received():
+                if event[0] == "error":
+                    raise event[2]
+
+
+def test_accounts_that_fail(lines: list[str]) -> None:
+    class Broken:
+        def lookup(self, user: str) -> Verifier | None:
+            raise OSError("the directory is down")
+
+    with pytest.raises((ServerException, OSError), match="the directory is down"):
+        client(server(Broken())).ask("authenticate", "SCRAM-SHA-256", "n,,n=anna,r=x")
+    assert "the directory is down" in "".join(lines)
+
+
+# twisted.cred
+
+
+def test_a_checker_of_twisted_cred() -> None:
+    served = server(InMemoryUsernamePasswordDatabaseDontUse(anna=b"secret"))
+    anna = client(served)
+    log_in(anna, "anna", "secret")
+    anna.ask("register", "1", False)
+    assert anna.protocol._connection.identity == Identity.of("user:anna")
+    for user, password in (("anna", "wrong"), ("ben", "secret"), ("ben", "")):
+        with pytest.raises(AccessDenied, match="wrong user name or password"):
+            log_in(client(served), user, password or "x")
+    assert served.factory.clients.logins.failures == 3
+
+
+def test_a_checker_names_the_identity() -> None:
+    class Directory:
+        """A checker that knows users by other names than they log in with."""
+
+        def requestAvatarId(self, credentials: Any) -> Any:
+            assert credentials.username == b"a.nna"
+            assert not credentials.checkPassword("wrong")
+            assert credentials.checkPassword(b"secret")
+            return succeed("anna")
+
+    directory = Directory()
+    directlyProvides(directory, ICredentialsChecker)
+    anna = client(server(directory))
+    log_in(anna, "a.nna", "secret")
+    anna.ask("register", "1", False)
+
+
+def test_a_checker_that_does_not_check() -> None:
+    class Careless:
+        def requestAvatarId(self, credentials: Any) -> Any:
+            return credentials.username
+
+    careless = Careless()
+    directlyProvides(careless, ICredentialsChecker)
+    with pytest.raises(AccessDenied):
+        log_in(client(server(careless)), "anna", "whatever")
