@@ -6,20 +6,22 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
 from .access import Access
 from .config import (
     ConfigurationError,
+    EffectiveSetting,
+    ServerConfig,
     Setting,
     StorageOpener,
     access_from_lines,
-    is_encrypted,
+    effective_settings,
+    log_json,
     parse_levels,
     parse_storages,
     read_server_config,
@@ -27,22 +29,25 @@ from .config import (
     storage_section,
 )
 from .daemon import (
-    UNACCEPTED,
     Daemon,
     Place,
     Terminal,
+    check_file,
     check_pid_file,
     configured_daemon,
     end_with_failure,
     endpoint_files,
+    endpoint_place,
+    file_mistakes,
     goes_to_background,
+    place_mistakes,
     take_over_log,
     unwritable_file,
+    warnings,
 )
 from .logs import FileLog, LogStyle, show_in_twisted_log, writes_to_terminal
 from .reactor import handle_signals, stop_with_success
 from .storageserver import ServerOptions
-from .transport import unix_endpoint
 from .version import __version__
 
 __all__ = ["Options", "makeService"]
@@ -63,17 +68,24 @@ def _parameter(setting: Setting) -> list[Any]:
         except ValueError as error:
             raise usage.UsageError(f"--{setting.key} {text}: {error}")
         # twistd changes the current folder later, so make the path absolute now.
-        return os.path.abspath(value) if isinstance(value, str) else value
+        return _Given(os.path.abspath(value) if isinstance(value, str) else value)
 
     letter = _LETTERS.get(setting.key)
     return [setting.key, letter, setting.default, setting.summary, coerce]
 
 
-def _levels(text: str) -> Mapping[str, str]:
+@dataclass(frozen=True)
+class _Given:
+    """The value of an option that was given, to tell it from a default."""
+
+    value: Any
+
+
+def _levels(text: str, source: str = "--log-level ") -> Mapping[str, str]:
     try:
         return parse_levels(text)
     except ValueError as error:
-        raise usage.UsageError(f"--log-level {text}: {error}")
+        raise usage.UsageError(f"{source}{text}: {error}")
 
 
 class Options(usage.Options):
@@ -96,17 +108,24 @@ class Options(usage.Options):
             None,
             "Log lines of this level; PART=LEVEL for parts [default: info]",
         ],
-        ["conf", "C", None, "Read a zeo.conf; no other option is allowed with it"],
+        ["conf", "C", None, "Read a zeo.conf; options for settings, and --listen, win over it"],
         *(_parameter(setting) for setting in server_settings() if not setting.is_flag),
     ]
 
-    optFlags = [
-        ["log-json", None, "Write the log as lines of JSON"],
-    ] + [
-        [setting.key, _LETTERS.get(setting.key), setting.summary]
-        for setting in server_settings()
-        if setting.is_flag
-    ]
+    optFlags = (
+        [
+            ["log-json", None, "Write the log as lines of JSON"],
+        ]
+        + [
+            [setting.key, _LETTERS.get(setting.key), setting.summary]
+            for setting in server_settings()
+            if setting.is_flag
+        ]
+        + [
+            ["check-config", None, "Check everything, open nothing, and exit: 0 if it can be used"],
+            ["show-config", None, "Print the settings and where each comes from, and exit"],
+        ]
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,6 +134,10 @@ class Options(usage.Options):
         self["allow"] = []
         #: Twisted's log, if this process writes it with a `FileLog`; otherwise None.
         self.log: FileLog | None = None
+        #: The values of options for settings, by keys.
+        self.given: Mapping[str, Any] = {}
+        #: All settings, with those of the environment and of the configuration.
+        self.settings: tuple[EffectiveSetting, ...] = ()
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse the command line.
@@ -165,17 +188,52 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check combinations of options and the pid file, and take over Twisted's log."""
+        self.given = self._given()
         self._check()
+        if self["check-config"]:
+            sys.exit(_check_and_print(self))
+        if self["conf"] is not None:
+            try:
+                self["config"] = read_server_config(self["conf"])
+            except ConfigurationError as error:
+                raise SystemExit(f"zeo: {error}")
+        self.settings = _effective(self, self.get("config"))
+        style = self._style()
+        if self["show-config"]:
+            print("\n".join(_shown(self)))
+            sys.exit(0)
         check_pid_file(self.parent)
         eventlog = self["config"].eventlog if "config" in self else None
         quiet = eventlog is not None and writes_to_terminal(eventlog)
-        self.log = take_over_log(self.parent, quiet, self._style())
+        self.log = take_over_log(self.parent, quiet, style)
 
     def _style(self) -> LogStyle:
-        """Return the form of the log: options, or else the configuration."""
-        if "config" in self:
-            return LogStyle(self["config"].log_json, self["config"].log_levels)
-        return LogStyle(bool(self["log-json"]), _levels(self["log-level"] or "info"))
+        """Return the form of the log: that of options, the environment or the configuration."""
+        config: ServerConfig | None = self.get("config")
+        variable = os.environ.get("ZEO_LOG_LEVEL")
+        if self["log-level"] or config is None:
+            levels = _levels(self["log-level"] or "info")
+        else:
+            levels = config.log_levels
+        if variable and not self["log-level"]:
+            levels = _levels(variable, "ZEO_LOG_LEVEL=")
+        if self["log-json"]:
+            return LogStyle(True, levels)
+        try:
+            is_json = log_json(os.environ, config)
+        except ValueError as error:
+            raise usage.UsageError(str(error))
+        return LogStyle(is_json, levels)
+
+    def _given(self) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for setting in server_settings():
+            value = self[setting.key]
+            if isinstance(value, _Given):
+                self[setting.key] = given[setting.key] = value.value
+            elif setting.is_flag and value:
+                given[setting.key] = True
+        return given
 
     def _check(self) -> None:
         if self["conf"] is None:
@@ -184,15 +242,13 @@ class Options(usage.Options):
             if self["blob-dir"] is not None and self["file"] is None and self["storages"]:
                 raise usage.UsageError("--blob-dir belongs to --file")
             return
-        others = [name for name in self if name != "conf" and self[name] != self._defaults()[name]]
-        if others:
-            raise usage.UsageError(
-                f"--conf: --{others[0]} cannot be given with it; write it into {self['conf']}"
-            )
-        try:
-            self["config"] = read_server_config(self["conf"])
-        except ConfigurationError as error:
-            raise SystemExit(f"zeo: {error}")
+        # The storages and the roles belong together, and so they are all in the file.
+        for name in ("file", "blob-dir", "storages", "allow", "accounts", "realm"):
+            if self[name]:
+                option = "storage" if name == "storages" else name
+                raise usage.UsageError(
+                    f"--conf: --{option} cannot be given with it; write it into {self['conf']}"
+                )
 
     def access(self) -> Access | None:
         """Return the roles of clients; None if every client may do everything.
@@ -206,9 +262,6 @@ class Options(usage.Options):
             return access_from_lines(self["allow"], self["accounts"], self["realm"], names)
         except ValueError as error:
             raise SystemExit(f"zeo: {error}")
-
-    def _defaults(self) -> dict[str, Any]:
-        return dict(Options().items())
 
 
 def _storages(options: Options) -> list[StorageOpener]:
@@ -233,57 +286,95 @@ def _storages(options: Options) -> list[StorageOpener]:
     return openers
 
 
-def _settings(options: Options) -> dict[str, Any]:
-    values = {}
-    for setting in server_settings():
-        value = options[setting.key]
-        values[setting.attribute] = bool(value) if setting.is_flag else value
-    return values
+def _effective(options: Options, config: ServerConfig | None) -> tuple[EffectiveSetting, ...]:
+    try:
+        return effective_settings(options.given, os.environ, config)
+    except ValueError as error:
+        raise SystemExit(f"zeo: {error}")
+
+
+def _values(settings: tuple[EffectiveSetting, ...]) -> dict[str, Any]:
+    return {each.setting.attribute: each.value for each in settings}
+
+
+def _shown(options: Options) -> list[str]:
+    """Return the lines of ``--show-config``."""
+    config: ServerConfig | None = options.get("config")
+    lines = [each.line for each in options.settings]
+    if options["listen"]:
+        lines += [f"listen {text}  # option --listen" for text in options["listen"]]
+    elif config is None:
+        lines.append(f"listen {_DEFAULT_LISTEN}  # default")
+    else:
+        for each in config.listeners:
+            where = each.address
+            place = where if isinstance(where, str) else "{}:{}".format(*where)
+            lines.append(f"listen {place}  # {options['conf']}")
+    source = "options and defaults" if config is None else options["conf"]
+    storages = _storages(options) if config is None else config.storages
+    return lines + [f"storage {each.name}  # {source}" for each in storages]
+
+
+def _check_and_print(options: Options) -> int:
+    """Check everything, and print what is found; return the exit code."""
+    from twisted.internet import reactor
+
+    config: ServerConfig | None = None
+    mistakes: list[str] = []
+    notes: list[str] = []
+    if options["conf"] is not None:
+        config, mistakes, notes = check_file(reactor, options["conf"])
+    try:
+        _effective(options, config)
+        places = _places(reactor, options)
+        mistakes += place_mistakes(places)
+        if config is None and options["conf"] is None:
+            mistakes += file_mistakes(_storages(options))
+            notes = warnings(places, options.access(), _certificates(_texts(options)))
+        elif config is not None and options["listen"]:
+            notes = warnings(places, config.access, _certificates(_texts(options)))
+    except SystemExit as error:
+        mistakes.append(str(error).removeprefix("zeo: "))
+    for note in notes:
+        print(f"zeo: warning: {note}")
+    for mistake in mistakes:
+        print(f"zeo: {mistake}", file=sys.stderr)
+    if not mistakes:
+        print("zeo: the configuration can be used")
+    return 1 if mistakes else 0
+
+
+def _texts(options: Options) -> list[str]:
+    """Return the endpoints of options, or the default one if there is no configuration."""
+    if options["listen"] or options["conf"] is not None:
+        return list(options["listen"])
+    return [_DEFAULT_LISTEN]
+
+
+def _places(reactor: Any, options: Options) -> list[Place]:
+    return [endpoint_place(reactor, text) for text in _texts(options)]
 
 
 def _certificates(places: list[str]) -> list[str]:
     return [files["certKey"] for files in map(endpoint_files, places) if files]
 
 
-def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
-    key = endpoint_files(text).get("privateKey")
-    if key is not None and os.path.isfile(key) and is_encrypted(key):
-        # Twisted would ask for the key's password at the terminal.
-        raise SystemExit(
-            f"zeo: --listen {text}: {key} is encrypted; decrypt it, or use --conf with an <ssl> "
-            "section that has a password-function"
-        )
-    try:
-        return unix_endpoint(reactor, text, UNACCEPTED) or serverFromString(reactor, text)
-    except OSError as error:
-        reason = f"{error.filename}: {error.strerror}"
-    except TypeError:
-        # The text of the exception is about functions of Twisted, which a user does not know.
-        reason = "an argument is missing, or is one too many"
-    except IndexError:
-        reason = "systemd passes no such socket"
-    except Exception as error:
-        reason = str(error)
-    raise SystemExit(
-        f"zeo: --listen {text}: {reason}; write a Twisted endpoint, for example "
-        "tcp:8100:interface=127.0.0.1 or unix:/run/zeo.sock"
-    )
-
-
 def makeService(options: Options) -> IService:
     """Return the daemon for `options`."""
     from twisted.internet import reactor
 
+    settings = _values(options.settings)
+    places = _places(reactor, options)
     if "config" in options:
-        daemon = configured_daemon(reactor, options["config"])
+        config = replace(options["config"], settings=settings)
+        daemon = configured_daemon(reactor, config, places or None)
     else:
-        places = options["listen"] or [_DEFAULT_LISTEN]
         daemon = Daemon(
             reactor,
             _storages(options),
-            ServerOptions(**_settings(options)),
-            [Place(text, _endpoint(reactor, text)) for text in places],
-            certificates=_certificates(places),
+            ServerOptions(**settings),
+            places,
+            certificates=_certificates(_texts(options)),
             access=options.access(),
         )
     show_in_twisted_log()
@@ -291,7 +382,7 @@ def makeService(options: Options) -> IService:
         daemon.logs.append(options.log)
     for log in daemon.logs:
         reactor.addSystemEventTrigger("after", "shutdown", log.close)
-    handle_signals(reactor, [log.reopen for log in daemon.logs])
+    handle_signals(reactor, [*(log.reopen for log in daemon.logs), daemon.renew_certificates])
     stop_with_success(reactor, daemon.hurry)
     reactor.addSystemEventTrigger(
         "after", "shutdown", lambda: end_with_failure() if daemon.has_failed else None

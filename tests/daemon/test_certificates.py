@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tls.certificates import Certificates
-from zeotwisted.daemon.certificates import date_problem, endpoint_files
+from zeotwisted.daemon.certificates import date_problem, endpoint_files, trusted_problems
 
 _NOW = datetime.now(timezone.utc)
 
@@ -17,18 +17,32 @@ _NOW = datetime.now(timezone.utc)
     ("days", "expected"),
     [
         (0, None),
-        (3, "has expired on "),
+        (61, "expires in 29 days, on "),
+        (91, "has expired on "),
         (-10, "is not valid before "),
     ],
 )
 def test_dates(tmp_path: Path, days: int, expected: str | None) -> None:
-    file = str(Certificates(tmp_path).server[0])
+    file = str(Certificates(tmp_path).authority.issue("long", days=90)[0])
     problem = date_problem(file, _NOW + timedelta(days=days))
     if expected is None:
         assert problem is None
     else:
         assert problem is not None
         assert problem.startswith(f"the certificate {file} {expected}")
+
+
+def test_dates_of_clients(tmp_path: Path) -> None:
+    authority = Certificates(tmp_path).authority
+    old, soon, good = (
+        authority.issue(name, days=days)[0].read_bytes()
+        for name, days in (("old", -1), ("soon", 10), ("good", 90))
+    )
+    file = tmp_path / "clients.pem"
+    file.write_bytes(old + soon + good)
+    first, second = trusted_problems(str(file), _NOW)
+    assert first.startswith(f"the certificate of CN=old in {file} has expired on ")
+    assert second.startswith(f"the certificate of CN=soon in {file} expires in ")
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", None])

@@ -210,7 +210,7 @@ def test_corrupt_file(folder: Path) -> None:
         ("-s a", "--storage a: write NAME=PATH"),
         ("-f x -s 1=y", "--file is storage 1"),
         ("-b x -s a=b", "--blob-dir belongs to --file"),
-        ("-C zeo.conf -r", "--conf: --read-only cannot be given with it; write it into zeo.conf"),
+        ("-C zeo.conf -f x", "--conf: --file cannot be given with it; write it into zeo.conf"),
     ],
 )
 def test_bad_options(folder: Path, options: str, expected: str) -> None:

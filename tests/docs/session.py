@@ -278,7 +278,7 @@ class Session:
             self._finish(self._popen(["bash", "-e", "-o", "pipefail", "-c", text]), text)
             self._check_changed()
         elif tool in ("twistd", "twist", "runzeo"):
-            if {"--version", "--help"} & set(rest):
+            if {"--version", "--help", "--check-config", "--show-config"} & set(rest):
                 self._finish(self._popen([str(SCRIPTS / tool), *rest]), command)
             else:
                 self._start([tool, *rest])

@@ -6,32 +6,44 @@ ZConfig's schemas (``*.xml``) define keys, types and defaults.
 from __future__ import annotations
 
 from .access import access_from_lines
+from .effective import EffectiveSetting, effective_settings, log_json
 from .listeners import Listener
 from .loglevels import parse_levels
+from .places import address_problem, storage_problems
 from .server import (
     ConfigurationError,
     ServerConfig,
     StorageOpener,
+    check_server_config,
     parse_server_config,
     parse_storages,
     read_server_config,
     storage_section,
 )
 from .settings import Setting, server_settings
-from .tls import is_encrypted
+from .tls import ContextError, is_encrypted
+from .tlsfiles import TLSFiles
 
 __all__ = [
     "ConfigurationError",
+    "ContextError",
+    "EffectiveSetting",
     "Listener",
     "ServerConfig",
     "Setting",
     "StorageOpener",
+    "TLSFiles",
     "access_from_lines",
+    "address_problem",
+    "check_server_config",
+    "effective_settings",
     "is_encrypted",
+    "log_json",
     "parse_levels",
     "parse_server_config",
     "parse_storages",
     "read_server_config",
     "server_settings",
+    "storage_problems",
     "storage_section",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from ssl import SSLContext
@@ -12,6 +11,7 @@ from zeotwisted.access import Access
 
 from .datatypes import Address
 from .tls import ContextError, server_context
+from .tlsfiles import TLSFiles
 
 __all__ = ["Listener", "TLSMistake", "listeners_from"]
 
@@ -22,13 +22,13 @@ class Listener:
 
     :ivar address: (host, port), or the path of a Unix socket.
     :ivar ssl: certificates and settings of TLS, or None to listen without TLS.
-    :ivar certificate: the file of the server's own certificate, if it has one.
+    :ivar files: the files that `ssl` was made of; None without TLS.
     :ivar access: the roles of clients here, or None for those of the server.
     """
 
     address: Address
     ssl: SSLContext | None = None
-    certificate: str | None = None
+    files: TLSFiles | None = None
     access: Access | None = None
 
 
@@ -68,5 +68,4 @@ def _listener(section: Any, access: Access | None) -> Listener:
         context = server_context(section.ssl)
     except ContextError as error:
         raise TLSMistake(section.ssl, error) from None
-    certificate = os.path.expanduser(section.ssl.certificate)
-    return Listener(section.address, context, certificate, access)
+    return Listener(section.address, context, TLSFiles.of(section.ssl), access)

@@ -18,7 +18,17 @@ __all__ = ["ConfigurationError", "Loader", "read_schema"]
 
 
 class ConfigurationError(ValueError):
-    """A configuration cannot be used. The message is one line: place, mistake and remedy."""
+    """A configuration cannot be used. The message is one line: place, mistake and remedy.
+
+    :ivar line: the number of the line in the configuration itself; None if it has none, or if the
+        mistake is in a file that the configuration includes.
+    :ivar more: other mistakes that were found in the same configuration.
+    """
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.more: tuple[ConfigurationError, ...] = ()
 
 
 #: A line "key = value", as other formats of configurations have it.
@@ -100,6 +110,38 @@ class Loader(ConfigLoader):
         """Return an error about a whole section, placed at the line that begins it."""
         matcher = getattr(section, "getSectionMatcher", lambda: None)()
         return self._error(self._starts.get(matcher), what, remedy)
+
+    def key_error(self, section: Any, key: str, what: str, remedy: str) -> ConfigurationError:
+        """Return an error about a key of a section, placed at the line of the key."""
+        matcher = getattr(section, "getSectionMatcher", lambda: None)()
+        position = self._key_position(matcher, key) or self._starts.get(matcher)
+        return self._error(position, f"{key}: {what}", remedy)
+
+    def key_place(self, section: Any, key: str) -> str | None:
+        """Return file and line of a key of a section; None if the section does not have the key."""
+        position = self._key_position(section.getSectionMatcher(), key)
+        return None if position is None else self._place(position)
+
+    def _key_position(self, matcher: Any, key: str) -> tuple[str | None, int] | None:
+        url, start = self._starts.get(matcher, (None, 0))
+        if not start:
+            return None
+        depth = 0
+        for resource in reversed(self._resources):
+            if resource.url != url:
+                continue
+            for number, line in enumerate(resource.lines[start:], start + 1):
+                text = line.strip()
+                if text.startswith("</"):
+                    depth -= 1
+                    if depth < 0:
+                        break
+                elif text.startswith("<"):
+                    depth += not text.endswith("/>")
+                elif depth == 0 and text.split(None, 1)[:1] and text.split()[0].lower() == key:
+                    return url, number
+            return None
+        return None
 
     # Overrides of ZConfig's loader.
 
@@ -224,13 +266,16 @@ class Loader(ConfigLoader):
     def _error(
         self, position: tuple[str | None, int] | None, what: str, remedy: str
     ) -> ConfigurationError:
-        where = self._source
+        where, line = self._source, None
         if position is not None:
-            url, line = position
-            if url is not None and url != self._url:
-                where = _path(url)
-            where = f"{where}, line {line}"
-        return ConfigurationError("; ".join(filter(None, (f"{where}: {what}", remedy))))
+            where = self._place(position)
+            line = position[1] if position[0] == self._url else None
+        return ConfigurationError("; ".join(filter(None, (f"{where}: {what}", remedy))), line)
+
+    def _place(self, position: tuple[str | None, int]) -> str:
+        url, line = position
+        where = self._source if url is None or url == self._url else _path(url)
+        return f"{where}, line {line}"
 
 
 def _path(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from .listeners import Listener, TLSMistake, listeners_from
 from .loader import ConfigurationError, Loader
 from .logfiles import unwritable_logs
 from .loglevels import parse_levels
+from .places import missing_places
 from .reactors import own_reactor
 from .settings import server_settings
 
@@ -22,6 +24,7 @@ __all__ = [
     "ConfigurationError",
     "ServerConfig",
     "StorageOpener",
+    "check_server_config",
     "parse_server_config",
     "parse_storages",
     "read_server_config",
@@ -59,6 +62,7 @@ class ServerConfig:
     :ivar log_json: write the daemon's own log as lines of JSON.
     :ivar log_levels: see `loglevels.parse_levels`.
     :ivar access: the roles of clients, or None if every client may do everything.
+    :ivar places: file and line of each setting that the file has, by their keys.
     """
 
     listeners: tuple[Listener, ...]
@@ -67,6 +71,7 @@ class ServerConfig:
     pid_filename: str | None = None
     eventlog: Callable[[], Any] | None = None
     access: Access | None = None
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
     log_json: bool = False
     log_levels: Mapping[str, str] = field(default_factory=lambda: parse_levels("info"))
 
@@ -76,6 +81,11 @@ def read_server_config(path: StoragePath) -> ServerConfig:
 
     :raises ConfigurationError: the file cannot be read or has any error.
     """
+    return _server_config(*_read(path))
+
+
+def _read(path: StoragePath) -> tuple[str, str, str]:
+    """Return the text of a file, its name for messages, and its URL."""
     source = os.fspath(path)
     try:
         # Some editors write a byte order mark. With plain utf-8 it would be part of the first line.
@@ -88,7 +98,7 @@ def read_server_config(path: StoragePath) -> ServerConfig:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"{source}: cannot be read: {reason}; check the path") from None
-    return _server_config(text, source, Path(path).absolute().as_uri())
+    return text, source, Path(path).absolute().as_uri()
 
 
 def parse_server_config(text: str) -> ServerConfig:
@@ -99,24 +109,86 @@ def parse_server_config(text: str) -> ServerConfig:
     return _server_config(text, "configuration", None)
 
 
-def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
+def check_server_config(path: StoragePath) -> tuple[ServerConfig | None, list[str]]:
+    """Return the configuration at `path`, and all its mistakes that can be found.
+
+    The configuration is None if there is a mistake. Nothing is opened or created; unlike
+    `read_server_config`, this also looks at the storages' files and at the addresses.
+    """
+    mistakes: list[ConfigurationError] = []
+    try:
+        text, source, url = _read(path)
+    except ConfigurationError as error:
+        return None, [str(error)]
+    lines = text.split("\n")
+    for _ in lines:
+        try:
+            config = _server_config("\n".join(lines), source, url, thorough=True)
+        except ConfigurationError as error:
+            # ZConfig stops at the first mistake. Go on without that line, if it is the line of a
+            # key. What is missing then is no mistake of the user's.
+            if mistakes and _MISSING.search(str(error)):
+                break
+            found = (error, *error.more)
+            mistakes += [each for each in found if str(each) not in map(str, mistakes)]
+            if error.more or error.line is None or not _is_key(lines[error.line - 1]):
+                break
+            lines[error.line - 1] = ""
+        else:
+            return (None if mistakes else config), [str(mistake) for mistake in mistakes]
+    return None, [str(mistake) for mistake in mistakes]
+
+
+#: Errors that may be the consequence of a line that was left out.
+_MISSING = re.compile("no values for|not enough values for")
+
+
+def _is_key(line: str) -> bool:
+    text = line.strip()
+    return bool(text) and not text.startswith(("<", "%", "#"))
+
+
+def _server_config(text: str, source: str, url: str | None, thorough: bool = False) -> ServerConfig:
     loader = Loader("schema.xml", source, url)
     config = loader.load(text)
     loader.check_lines()
-    for section, what, remedy in unwritable_logs(config.eventlog):
-        raise loader.section_error(section, f"<logfile>: {what}", remedy)
     zeo = config.zeo
-    storages = _named(loader, config.storages)
+    mistakes = [
+        loader.section_error(section, f"<logfile>: {what}", remedy)
+        for section, what, remedy in unwritable_logs(config.eventlog)
+    ]
+    storages: tuple[StorageOpener, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    of_server = None
+    access_of: Callable[[Any], Access | None] = _no_access
     try:
+        storages = _named(loader, config.storages)
         access = AccessReader(zeo, {storage.name for storage in storages})
         of_server = access.of_server()
-        listeners = listeners_from(zeo, access.of)
+        access_of = access.of
+    except ConfigurationError as error:
+        mistakes.append(error)
+    except AccessMistake as mistake:
+        mistakes.append(loader.section_error(mistake.section, mistake.what, mistake.remedy))
+    try:
+        listeners = listeners_from(zeo, access_of)
     except (AccessMistake, TLSMistake) as mistake:
-        raise loader.section_error(mistake.section, mistake.what, mistake.remedy) from None
-    if not listeners:
-        raise loader.section_error(
-            zeo, "no values for 'address'; 1 required", "add a line that begins with address"
-        )
+        mistakes.append(loader.section_error(mistake.section, mistake.what, mistake.remedy))
+    else:
+        if not listeners:
+            mistakes.append(
+                loader.section_error(
+                    zeo,
+                    "no values for 'address'; 1 required",
+                    "add a line that begins with address",
+                )
+            )
+    if thorough:
+        for section, key, what, remedy in missing_places(zeo, config.storages):
+            mistakes.append(loader.key_error(section, key, what, remedy))
+    if mistakes:
+        mistakes[0].more = tuple(mistakes[1:])
+        raise mistakes[0]
     return ServerConfig(
         listeners=listeners,
         storages=storages,
@@ -124,9 +196,20 @@ def _server_config(text: str, source: str, url: str | None) -> ServerConfig:
         pid_filename=zeo.pid_filename,
         eventlog=config.eventlog,
         access=of_server,
+        places=_places(loader, zeo),
         log_json=zeo.log_json,
         log_levels=zeo.log_level,
     )
+
+
+def _no_access(section: Any) -> None:
+    return None
+
+
+def _places(loader: Loader, zeo: Any) -> dict[str, str]:
+    keys = [setting.key for setting in server_settings()]
+    places = {key: loader.key_place(zeo, key) for key in keys}
+    return {key: place for key, place in places.items() if place is not None}
 
 
 def _settings(zeo: Any) -> dict[str, Any]:

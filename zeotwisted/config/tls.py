@@ -9,10 +9,20 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ContextError", "client_context", "is_encrypted", "server_context"]
+__all__ = [
+    "SIGNED",
+    "ContextError",
+    "certificate_files",
+    "client_context",
+    "is_encrypted",
+    "server_context",
+]
 
 #: How much of a file, in bytes, to search for a certificate or a key.
 _LARGEST = 2**20
+
+#: Values of authenticate that stand for the authorities that the system trusts.
+SIGNED = ("-", "SIGNED")
 
 #: The beginning of a certificate or a revocation list. It does not match a private key, which a
 #: folder may also contain.
@@ -71,17 +81,48 @@ def client_context(section: Any) -> tuple[ssl.SSLContext, str | None]:
 
 
 def _context(section: Any, purpose: ssl.Purpose) -> ssl.SSLContext:
-    if section.authenticate:
+    if section.authenticate in SIGNED:
+        context = ssl.create_default_context(purpose)
+        # For a server, the function above loads none.
+        context.load_default_certs(purpose)
+        if not _has_authorities(context):
+            raise ContextError(
+                f"authenticate: {section.authenticate}: this system has no certificates of "
+                "authorities",
+                "install its package of them, or name a file",
+            )
+    elif section.authenticate:
         context = _trusting(os.path.expanduser(section.authenticate), purpose)
     else:
         context = ssl.create_default_context(purpose)
     if section.certificate is not None:
         _load_certificate(context, section)
     context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    # With the partial chain, a client's own certificate can be named, although another one has
+    # signed it, and that is not named.
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     if context.cert_store_stats()["crl"]:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
+
+
+def _has_authorities(context: ssl.SSLContext) -> bool:
+    # OpenSSL reads a folder only when it needs a certificate.
+    return context.cert_store_stats()["x509"] > 0 or _folder_of_system() is not None
+
+
+def _folder_of_system() -> str | None:
+    folder = ssl.get_default_verify_paths().capath
+    return folder if folder and os.path.isdir(folder) and os.listdir(folder) else None
+
+
+def certificate_files(path: str) -> list[str]:
+    """Return the files with certificates that `authenticate` names: one, or those of a folder."""
+    path = os.path.expanduser(path)
+    if not os.path.isdir(path):
+        return [path]
+    files = [os.path.join(path, name) for name in sorted(os.listdir(path))]
+    return [file for file in files if os.path.isfile(file) and _has_certificates(file)]
 
 
 def _trusting(path: str, purpose: ssl.Purpose) -> ssl.SSLContext:
@@ -92,11 +133,10 @@ def _trusting(path: str, purpose: ssl.Purpose) -> ssl.SSLContext:
         # At each connection, OpenSSL reads only the files of the folder that are named by a hash of
         # the certificate. Load the certificates from all other files here.
         context = ssl.create_default_context(purpose, capath=path)
-        for name in sorted(os.listdir(path)):
-            file = os.path.join(path, name)
-            if os.path.isfile(file) and _has_certificates(file):
-                path = file
-                context.load_verify_locations(cafile=file)
+        files = certificate_files(path)
+        for file in files:
+            path = file
+            context.load_verify_locations(cafile=file)
         return context
     except OSError as error:
         # This includes ssl.SSLError.

@@ -7,8 +7,11 @@ Rule: an error at the start is one line on the terminal, before a port is open.
 from __future__ import annotations
 
 from .certificates import endpoint_files
-from .daemon import UNACCEPTED, Daemon, Place, StartError, configured_daemon
+from .checking import check_file, file_mistakes, place_mistakes, warnings
+from .daemon import UNACCEPTED, Daemon, StartError, configured_daemon
+from .endpoints import endpoint_place
 from .exitcode import end_with_failure
+from .exposure import Place
 from .launcher import check_pid_file, take_over_log
 from .terminal import Terminal
 from .twistdfiles import goes_to_background, unwritable_file
@@ -19,11 +22,16 @@ __all__ = [
     "Place",
     "StartError",
     "Terminal",
+    "check_file",
     "check_pid_file",
     "configured_daemon",
     "end_with_failure",
     "endpoint_files",
+    "endpoint_place",
+    "file_mistakes",
     "goes_to_background",
+    "place_mistakes",
     "take_over_log",
     "unwritable_file",
+    "warnings",
 ]

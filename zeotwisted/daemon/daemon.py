@@ -8,8 +8,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from ssl import SSLContext
-from typing import Any, NamedTuple
+from typing import Any
 
 import zc.lockfile
 from twisted.application.service import MultiService
@@ -36,14 +35,16 @@ from zeotwisted.storageserver import (
     check_servable,
     raise_descriptors,
 )
-from zeotwisted.transport import TLSFactory, UnixSocketEndpoint
+from zeotwisted.transport import UnixSocketEndpoint
 from zeotwisted.version import __version__
 
-from .certificates import first_certificate, warn_of_dates
+from .exposure import Place, exposed
 from .reactorwatch import ReactorTaken, ReactorWatch
+from .renewal import Renewal
+from .secured import SecuredEndpoint
 from .terminal import Terminal
 
-__all__ = ["UNACCEPTED", "Daemon", "Place", "StartError", "configured_daemon"]
+__all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon", "configured_places"]
 
 #: How many connections may wait to be accepted; the system may have a lower limit. After a restart
 #: all clients connect at once. A client over the limit tries again only a second later.
@@ -166,39 +167,6 @@ def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpo
     return kind(reactor, port, UNACCEPTED, interface=host)
 
 
-@implementer(IStreamServerEndpoint)
-class _Secured:
-    """An endpoint that uses TLS."""
-
-    def __init__(
-        self,
-        reactor: Any,
-        place: IStreamServerEndpoint,
-        context: SSLContext,
-        certificate: bytes | None,
-    ) -> None:
-        self._reactor = reactor
-        self._place = place
-        self._context = context
-        self._certificate = certificate
-
-    def listen(self, protocolFactory: Any) -> Any:
-        factory = TLSFactory(
-            protocolFactory, self._context, self._reactor, True, certificate=self._certificate
-        )
-        return self._place.listen(factory)
-
-
-class Place(NamedTuple):
-    """A place where the daemon listens."""
-
-    #: The name of the place in messages.
-    description: str
-    endpoint: IStreamServerEndpoint
-    #: The roles of clients there; None for those of the daemon.
-    access: Access | None = None
-
-
 class Daemon(MultiService):
     """The service that opens the storages and serves them.
 
@@ -208,7 +176,7 @@ class Daemon(MultiService):
     :param openers: open the storages.
     :param listen: where to listen.
     :param pid_filename: the file for the process id, or None.
-    :param certificates: the files of the daemon's own certificates.
+    :param certificates: the files of the daemon's own certificates that endpoints have read.
     :param access: the roles of clients; by default, every client may do everything.
     :ivar terminal: the terminal for the error of a failed start, if twistd runs in the background.
     """
@@ -227,13 +195,15 @@ class Daemon(MultiService):
     ) -> None:
         super().__init__()
         self.terminal: Terminal | None = None
-        self._certificates = certificates
         self._reactor = reactor
         self._openers = openers
         self._options = options
         self._listen = listen
         self._pid_filename = pid_filename
         self._access = access
+        secured = [each.endpoint for each in listen if isinstance(each.endpoint, SecuredEndpoint)]
+        self._renewal = Renewal(reactor, secured, certificates)
+        self._renewal.setServiceParent(self)
         #: The server; None until the daemon starts.
         self.server: StorageServer | None = None
         #: The logs whose threads start with the daemon.
@@ -264,7 +234,9 @@ class Daemon(MultiService):
             twisted=version("Twisted"),
             zodb=version("ZODB"),
         )
-        warn_of_dates(self._certificates)
+        self._renewal.warn()
+        for warning in filter(None, (exposed(each, self._access) for each in self._listen)):
+            self._log.warn("{warning}", warning=warning)
         self._raise_descriptors()
         storages = open_storages(self._openers, ReactorWatch(self._reactor))
         self.server = StorageServer(self._reactor, storages, self._options, self._access)
@@ -327,6 +299,10 @@ class Daemon(MultiService):
         if self.server is not None:
             self.server.hurry()
 
+    def renew_certificates(self) -> bool:
+        """Read the certificates of <ssl> sections again; return False, as no log is reopened."""
+        return self._renewal.renew()
+
     def release_logs(self) -> None:
         """Close the logs and their files, if the process continues without this daemon."""
         for log in self.logs:
@@ -335,27 +311,35 @@ class Daemon(MultiService):
 
 def _place(reactor: Any, listener: Listener) -> Place:
     where = listener.address
+    host = None if isinstance(where, str) else where[0]
     description = where if isinstance(where, str) else "{}:{}".format(*where)
     place = endpoint(reactor, where)
-    if listener.ssl is not None and listener.certificate is not None:
-        certificate = first_certificate(listener.certificate)
-        place = _Secured(reactor, place, listener.ssl, certificate)
-    return Place(description, place, listener.access)
+    if listener.ssl is None or listener.files is None:
+        return Place(description, place, listener.access, host)
+    place = SecuredEndpoint(reactor, place, description, listener.ssl, listener.files)
+    return Place(description, place, listener.access, host, True)
 
 
-def configured_daemon(reactor: Any, config: ServerConfig) -> Daemon:
+def configured_places(reactor: Any, config: ServerConfig) -> list[Place]:
+    """Return where a configuration's daemon listens."""
+    return [_place(reactor, each) for each in config.listeners]
+
+
+def configured_daemon(
+    reactor: Any, config: ServerConfig, places: Sequence[Place] | None = None
+) -> Daemon:
     """Return the daemon that a configuration describes, and set up its logging.
 
+    :param places: where to listen instead of the configuration's listeners.
     :raises StartError: a log of the configuration cannot be opened.
     """
     daemon = Daemon(
         reactor,
         config.storages,
         ServerOptions(**config.settings),
-        [_place(reactor, listener) for listener in config.listeners],
+        configured_places(reactor, config) if places is None else places,
         config.pid_filename,
-        [each.certificate for each in config.listeners if each.certificate is not None],
-        config.access,
+        access=config.access,
     )
     if config.eventlog is not None:
         try:

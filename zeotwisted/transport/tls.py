@@ -440,6 +440,11 @@ class TLSFactory(Factory):
         self._hostname = hostname
         self._certificate = certificate
 
+    def use(self, context: ssl.SSLContext, certificate: bytes | None) -> None:
+        """Use another context, and this end's certificate in it, for new connections."""
+        self._context = context
+        self._certificate = certificate
+
     def doStart(self) -> None:
         self.wrappedFactory.doStart()
         super().doStart()

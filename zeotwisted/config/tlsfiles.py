@@ -1,0 +1,88 @@
+"""The files of an ``<ssl>`` section, from which a new context can be made when they change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Any
+
+from .tls import SIGNED, certificate_files, server_context
+
+__all__ = ["TLSFiles"]
+
+#: What changes with a file: its time (ns), its size (bytes), its number.
+State = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class TLSFiles:
+    """The values of an <ssl> section of a server, with absolute paths.
+
+    The attributes have the names of the section's keys, as `server_context` needs them.
+    """
+
+    certificate: str
+    key: str | None
+    authenticate: str
+    password_function: str | None
+    server_hostname: None = None
+    check_hostname: bool = True
+
+    @classmethod
+    def of(cls, section: Any) -> TLSFiles:
+        """Return those of a section that `server_context` accepts."""
+        trusted = section.authenticate
+        return cls(
+            _absolute(section.certificate),
+            None if section.key is None else _absolute(section.key),
+            trusted if trusted in SIGNED else _absolute(trusted),
+            section.password_function,
+        )
+
+    def context(self) -> SSLContext:
+        """Read the files.
+
+        :raises ContextError: one of them cannot be used.
+        """
+        return server_context(self)
+
+    @property
+    def trusted(self) -> list[str]:
+        """The files of the certificates that are named to check clients."""
+        if self.authenticate in SIGNED:
+            return []
+        try:
+            return certificate_files(self.authenticate)
+        except OSError:
+            return []
+
+    def state(self) -> State:
+        """Return something that is another when a file has changed."""
+        return tuple(self._states())
+
+    def _states(self) -> Iterator[tuple[str, int, int, int]]:
+        paths = [self.certificate, self.key, self.authenticate]
+        if os.path.isdir(self.authenticate):
+            paths += [os.path.join(self.authenticate, name) for name in _listed(self.authenticate)]
+        for path in paths:
+            if path is None:
+                continue
+            try:
+                found = os.stat(path)
+            except OSError:
+                yield path, 0, 0, 0
+            else:
+                yield path, found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))

@@ -1,0 +1,74 @@
+"""Keeps certificates fresh while the daemon runs, and warns before they expire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.task import LoopingCall
+
+from .certificates import warn_of_dates, warn_of_trusted_dates
+from .secured import SecuredEndpoint
+
+__all__ = ["LOOK", "WARN", "Renewal"]
+
+#: How often the files are looked at, in seconds. It costs a `stat` for each.
+LOOK = 2.0
+
+#: How often dates are looked at, in seconds.
+WARN = 24 * 60 * 60.0
+
+
+class Renewal(Service):
+    """Looks at the certificates of endpoints from time to time.
+
+    :param endpoints: those whose certificates are read again.
+    :param others: files with certificates of the daemon that are read only once.
+    """
+
+    def __init__(
+        self, reactor: Any, endpoints: Sequence[SecuredEndpoint], others: Sequence[str]
+    ) -> None:
+        self._endpoints = endpoints
+        self._others = others
+        self._calls = [
+            (LoopingCall(self._look), LOOK if endpoints else None),
+            (LoopingCall(self.warn), WARN if endpoints or others else None),
+        ]
+        for call, _ in self._calls:
+            call.clock = reactor
+
+    def startService(self) -> None:
+        """Begin to look."""
+        super().startService()
+        for call, period in self._calls:
+            if period is not None:
+                call.start(period, now=False)
+
+    def stopService(self) -> None:
+        """Stop looking."""
+        super().stopService()
+        for call, _ in self._calls:
+            if call.running:
+                call.stop()
+
+    def warn(self) -> None:
+        """Log a warning for each certificate that has expired, or will expire soon."""
+        for file in self._others:
+            warn_of_dates([file], "and start the daemon again")
+        for endpoint in self._endpoints:
+            warn_of_dates([endpoint.files.certificate])
+        trusted = {file for endpoint in self._endpoints for file in endpoint.files.trusted}
+        warn_of_trusted_dates(sorted(trusted))
+
+    def renew(self) -> bool:
+        """Read all files again; for SIGHUP. Return False, as no log file is reopened."""
+        for endpoint in self._endpoints:
+            endpoint.renew()
+        self.warn()
+        return False
+
+    def _look(self) -> None:
+        if any([endpoint.look() for endpoint in self._endpoints]):
+            self.warn()

@@ -1,0 +1,90 @@
+"""An endpoint that uses TLS, and reads its certificates again when their files change."""
+
+from __future__ import annotations
+
+from ssl import SSLContext
+from typing import Any
+
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from zeotwisted.config import ContextError, TLSFiles
+from zeotwisted.transport import TLSFactory
+
+from .certificates import first_certificate
+
+__all__ = ["SecuredEndpoint"]
+
+
+@implementer(IStreamServerEndpoint)
+class SecuredEndpoint:
+    """An endpoint that uses TLS.
+
+    :param place: the endpoint without TLS.
+    :param description: its name in messages.
+    :param context: what `files` contains now.
+    :ivar files: the files of the certificates and of the key.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        place: IStreamServerEndpoint,
+        description: str,
+        context: SSLContext,
+        files: TLSFiles,
+    ) -> None:
+        self.files = files
+        self._reactor = reactor
+        self._place = place
+        self._description = description
+        self._context = context
+        self._certificate = first_certificate(files.certificate)
+        self._factories: list[TLSFactory] = []
+        #: The state of the files that were read last, whether they could be used or not.
+        self._read = files.state()
+        #: The state at the last `look`.
+        self._seen = self._read
+
+    def listen(self, protocolFactory: Any) -> Any:
+        factory = TLSFactory(
+            protocolFactory, self._context, self._reactor, True, certificate=self._certificate
+        )
+        self._factories.append(factory)
+        return self._place.listen(factory)
+
+    def look(self) -> bool:
+        """Read the files if they have changed; return whether new ones are in use.
+
+        A certificate and its key cannot be replaced at once. So they are read only when they are as
+        they were at the call before.
+        """
+        state = self.files.state()
+        is_stable = state == self._seen
+        self._seen = state
+        return is_stable and state != self._read and self.renew()
+
+    def renew(self) -> bool:
+        """Read the files, and use them for new connections; return whether they can be used."""
+        self._read = self._seen = self.files.state()
+        try:
+            self._context = self.files.context()
+        except ContextError as error:
+            self._log.warn(
+                "{place}: the certificates have changed and cannot be used, so the old ones stay "
+                "in use: {error}",
+                place=self._description,
+                error=error,
+            )
+            return False
+        self._certificate = first_certificate(self.files.certificate)
+        for factory in self._factories:
+            factory.use(self._context, self._certificate)
+        self._log.info(
+            "{place}: the certificates were read again, for new connections",
+            place=self._description,
+        )
+        return True
