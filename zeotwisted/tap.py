@@ -40,7 +40,7 @@ from .daemon import (
 from .logs import FileLog, show_in_twisted_log, writes_to_terminal
 from .reactor import handle_signals, stop_with_success
 from .storageserver import ServerOptions
-from .transport import unix_endpoint
+from .transport import NoSuchSocket, passed_endpoint, unix_endpoint
 from .version import __version__
 
 __all__ = ["Options", "makeService"]
@@ -125,7 +125,7 @@ class Options(usage.Options):
 
     def opt_listen(self, description: str) -> None:
         """Listen at this Twisted endpoint, such as tcp:8100:interface=127.0.0.1 (the default),
-        tcp6:8100:interface=\\:\\:1, unix:/run/zeo.sock, systemd:domain=INET:index=0; repeatable."""
+        tcp6:8100:interface=\\:\\:1, unix:/run/zeo.sock, systemd:index=0; repeatable."""
         self["listen"].append(description)
 
     opt_l = opt_listen
@@ -231,14 +231,18 @@ def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
             "section that has a password-function"
         )
     try:
-        return unix_endpoint(reactor, text, UNACCEPTED) or serverFromString(reactor, text)
+        return (
+            unix_endpoint(reactor, text, UNACCEPTED)
+            or passed_endpoint(reactor, text)
+            or serverFromString(reactor, text)
+        )
+    except NoSuchSocket as error:
+        raise SystemExit(f"zeo: --listen {text}: {error}")
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
     except TypeError:
         # The text of the exception is about functions of Twisted, which a user does not know.
         reason = "an argument is missing, or is one too many"
-    except IndexError:
-        reason = "systemd passes no such socket"
     except Exception as error:
         reason = str(error)
     raise SystemExit(

@@ -39,6 +39,7 @@ from zeotwisted.version import __version__
 
 from .certificates import first_certificate, warn_of_dates
 from .reactorwatch import ReactorTaken, ReactorWatch
+from .supervisor import supervisor
 from .terminal import Terminal
 
 __all__ = ["UNACCEPTED", "Daemon", "Place", "StartError", "configured_daemon"]
@@ -268,12 +269,19 @@ class Daemon(MultiService):
         for place in self._listen:
             self.server.listen(_Explaining(place.endpoint), place.description, place.access)
         self.server.setServiceParent(self)
+        told = supervisor(self._reactor, self._state)
+        if told is not None:
+            told.setServiceParent(self)
         try:
             super().privilegedStartService()
             self._write_pid()
         except (ListeningError, StartError) as error:
             _close(storages)
             raise StartError(str(error)) from None
+
+    def _state(self) -> str:
+        names = ", ".join(opener.name for opener in self._openers)
+        return f"serving {names} at {', '.join(place.description for place in self._listen)}"
 
     def _write_pid(self) -> None:
         if self._pid_filename is None:
