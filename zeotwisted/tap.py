@@ -165,7 +165,7 @@ class Options(usage.Options):
 
     def opt_listen(self, description: str) -> None:
         """Listen at this Twisted endpoint, such as tcp:8100:interface=127.0.0.1 (the default),
-        tcp6:8100:interface=\\:\\:1, unix:/run/zeo.sock, systemd:domain=INET:index=0; repeatable."""
+        tcp6:8100:interface=\\:\\:1, unix:/run/zeo.sock, systemd:index=0; repeatable."""
         self["listen"].append(description)
 
     opt_l = opt_listen

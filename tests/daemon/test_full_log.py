@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,17 @@ import pytest
 
 from tests.clientstorage.support import wait_until
 
-from .conftest import ANYWHERE, SCRIPTS, TIMEOUT, Running, commit, environment, opened, read
+from .conftest import (
+    ANYWHERE,
+    SCRIPTS,
+    TIMEOUT,
+    Running,
+    addresses_in,
+    commit,
+    environment,
+    opened,
+    read,
+)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -142,9 +153,13 @@ def test_log_of_twistd(folder: Path) -> None:
         log = folder / "good.log"
         while not (log.exists() and "listening at" in log.read_text()):
             assert process.poll() is None
+        (address,) = addresses_in(log.read_text())
+        # It minds signals when its reactor runs.
+        with socket.create_connection(address, TIMEOUT) as connection:
+            assert connection.recv(1)
     finally:
         process.terminate()
-    assert process.wait(TIMEOUT) == -signal.SIGTERM
+    assert process.wait(TIMEOUT) == 0
     assert "Traceback" not in log.read_text()
 
 

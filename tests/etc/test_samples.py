@@ -119,6 +119,7 @@ def test_the_unit_starts(run: Run, folder: Path) -> None:
     program = (
         "import os, socket, sys\n"
         "s = socket.create_server(('127.0.0.1', 0)); os.dup2(s.fileno(), 3)\n"
+        "os.set_inheritable(3, True)\n"
         "os.environ.update(LISTEN_FDS='1', LISTEN_FDNAMES='zeo.socket')\n"
         "os.environ['LISTEN_PID'] = str(os.getpid())\n"
         "os.execv(sys.argv[1], sys.argv[1:])\n"

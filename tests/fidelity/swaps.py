@@ -59,8 +59,8 @@ def client() -> None:
     note_verification()
 
 
-#: The tests expect that a daemon forgets what ZEO's forgets; ours remembers more by default.
-_FORGETFUL = {"invalidation-queue-bytes": "0", "invalidation-age": "0"}
+#: The tests expect that a daemon forgets what ZEO's forgets, and loads their own classes.
+_LIKE_ZEO = {"invalidation-queue-bytes": "0", "invalidation-age": "0", "conflict-classes": "*"}
 
 SWAPS = {"stock": nothing, "daemon": daemon, "client": client}
 
@@ -96,7 +96,7 @@ def _run_daemon(
         raise NotImplementedError(f"zeotwisted's daemon cannot be told to speak {protocol!r}")
     text = Path(config).read_text()
     os.remove(config)
-    for key, value in _FORGETFUL.items():
+    for key, value in _LIKE_ZEO.items():
         if key not in text:
             text = text.replace("</zeo>", f"{key} {value}\n</zeo>")
     thread = ReactorThread("zeotwisted server reactor")

@@ -42,6 +42,7 @@ from .exposure import Place, exposed
 from .reactorwatch import ReactorTaken, ReactorWatch
 from .renewal import Renewal
 from .secured import SecuredEndpoint
+from .supervisor import supervisor
 from .terminal import Terminal
 
 __all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon", "configured_places"]
@@ -243,6 +244,9 @@ class Daemon(MultiService):
         for place in self._listen:
             self.server.listen(_Explaining(place.endpoint), place.description, place.access)
         self.server.setServiceParent(self)
+        told = supervisor(self._reactor, self._state)
+        if told is not None:
+            told.setServiceParent(self)
         try:
             super().privilegedStartService()
             self._write_pid()
@@ -258,6 +262,10 @@ class Daemon(MultiService):
             "the process may have {number} file descriptors; limits of connections follow from it",
             number=raise_descriptors(),
         )
+
+    def _state(self) -> str:
+        names = ", ".join(opener.name for opener in self._openers)
+        return f"serving {names} at {', '.join(place.description for place in self._listen)}"
 
     def _write_pid(self) -> None:
         if self._pid_filename is None:

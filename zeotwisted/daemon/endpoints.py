@@ -9,7 +9,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from zeotwisted.config import is_encrypted
-from zeotwisted.transport import unix_endpoint
+from zeotwisted.transport import NoSuchSocket, passed_endpoint, unix_endpoint
 
 from .certificates import endpoint_files
 from .daemon import UNACCEPTED
@@ -35,14 +35,18 @@ def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
             "section that has a password-function"
         )
     try:
-        return unix_endpoint(reactor, text, UNACCEPTED) or serverFromString(reactor, text)
+        return (
+            unix_endpoint(reactor, text, UNACCEPTED)
+            or passed_endpoint(reactor, text)
+            or serverFromString(reactor, text)
+        )
+    except NoSuchSocket as error:
+        raise SystemExit(f"zeo: --listen {text}: {error}")
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
     except TypeError:
         # The text of the exception is about functions of Twisted, which a user does not know.
         reason = "an argument is missing, or is one too many"
-    except IndexError:
-        reason = "systemd passes no such socket"
     except Exception as error:
         reason = str(error)
     raise SystemExit(

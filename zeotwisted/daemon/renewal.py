@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.task import LoopingCall
+
+from zeotwisted.reactor import Periodic
 
 from .certificates import warn_of_dates, warn_of_trusted_dates
 from .secured import SecuredEndpoint
@@ -32,26 +33,23 @@ class Renewal(Service):
     ) -> None:
         self._endpoints = endpoints
         self._others = others
-        self._calls = [
-            (LoopingCall(self._look), LOOK if endpoints else None),
-            (LoopingCall(self.warn), WARN if endpoints or others else None),
-        ]
-        for call, _ in self._calls:
-            call.clock = reactor
+        self._tasks = []
+        if endpoints:
+            self._tasks.append(Periodic(reactor, LOOK, self._look))
+        if endpoints or others:
+            self._tasks.append(Periodic(reactor, WARN, self.warn))
 
     def startService(self) -> None:
         """Begin to look."""
         super().startService()
-        for call, period in self._calls:
-            if period is not None:
-                call.start(period, now=False)
+        for task in self._tasks:
+            task.start()
 
     def stopService(self) -> None:
         """Stop looking."""
         super().stopService()
-        for call, _ in self._calls:
-            if call.running:
-                call.stop()
+        for task in self._tasks:
+            task.stop()
 
     def warn(self) -> None:
         """Log a warning for each certificate that has expired, or will expire soon."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from . import greenlets
 from .access import ReactorAccess
+from .periodic import Periodic
 from .signals import handle_signals, stop_with_success
 from .thread import OwnReactor, ReactorThread, call_after_fork, release, shared
 
 __all__ = [
     "OwnReactor",
+    "Periodic",
     "ReactorAccess",
     "ReactorThread",
     "call_after_fork",

@@ -8,6 +8,7 @@ Rule: nothing here decodes a message.
 
 from __future__ import annotations
 
+from .activation import NoSuchSocket, passed_endpoint
 from .certificates import own_certificate, peer_certificate
 from .liveness import Liveness, Manners, Silence
 from .sockets import (
@@ -32,6 +33,7 @@ __all__ = [
     "HandshakeError",
     "Liveness",
     "Manners",
+    "NoSuchSocket",
     "ReadSize",
     "Silence",
     "TLSFactory",
@@ -40,6 +42,7 @@ __all__ = [
     "direct_sender",
     "handshake_error",
     "own_certificate",
+    "passed_endpoint",
     "peer_certificate",
     "sender",
     "set_tcp_options",

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import ZODB
 from hypothesis import given
 from hypothesis import strategies as st
 from ZODB.blob import BlobStorage
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
-from ZODB.utils import u64
+from ZODB.utils import u64, z64
 
 from zeotwisted.protocol.oids import split
-from zeotwisted.storageserver.storage.changes import read_changes, starts_anywhere
+from zeotwisted.storageserver.storage.changes import last_changes, read_changes, starts_anywhere
 from zeotwisted.storageserver.storage.invalidations import _OVERHEAD, InvalidationQueue
 
 
@@ -124,6 +127,55 @@ def test_storages_that_start_anywhere(tmp_path: Path) -> None:
         assert not starts_anywhere(MappingStorage())
         assert not starts_anywhere(BlobStorage(str(tmp_path / "again"), MappingStorage()))
         assert not starts_anywhere(DemoStorage(base=other))
+        assert starts_anywhere(DemoStorage(base=other, changes=file))
     finally:
         file.close()
         other.close()
+
+
+class Iterable:
+    """A storage that can be iterated, and does not know which transactions are the last ones."""
+
+    def __init__(self, number: int) -> None:
+        self.read = 0
+        self._number = number
+
+    def iterator(self) -> Iterator[Transaction]:
+        for each in range(self._number):
+            self.read += 1
+            yield Transaction(each)
+
+
+class Transaction(list[SimpleNamespace]):
+    def __init__(self, number: int) -> None:
+        super().__init__([SimpleNamespace(oid=tid(number + 100))])
+        self.tid = tid(number)
+
+
+def test_last_changes_of_a_storage_that_can_be_iterated() -> None:
+    expected = [(tid(7), [tid(107)]), (tid(8), [tid(108)])]
+    assert last_changes(Iterable(9), 2, 10, lambda: 0.0) == expected
+    assert last_changes(Iterable(0), 2, 10, lambda: 0.0) == []
+    assert last_changes(object(), 2, 10, lambda: 0.0) == ()
+
+
+def test_reading_last_changes_is_bounded_in_time() -> None:
+    storage, clock = Iterable(1000), count()
+    assert last_changes(storage, 2, 10, lambda: float(next(clock))) == ()
+    assert storage.read == 11
+
+
+def test_last_changes_of_a_file(tmp_path: Path) -> None:
+    file = FileStorage(str(tmp_path / "Data.fs"))
+    try:
+        with closing(ZODB.DB(file)) as db, db.transaction() as connection:
+            connection.root()["x"] = 1
+        file = FileStorage(str(tmp_path / "Data.fs"))
+        read: list[Any] = []
+        file.iterator = read.append
+        ((latest, changed),) = last_changes(file, 1)
+        assert latest == file.lastTransaction()
+        assert changed == [z64]
+        assert not read
+    finally:
+        file.close()

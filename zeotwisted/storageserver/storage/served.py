@@ -19,12 +19,12 @@ from zope.interface import implementer, providedBy
 
 from zeotwisted.protocol import Broadcast
 
-from ..floods import Kind
+from ..floods import Kind, brief
 from ..limits import Limits
 from ..options import ServerOptions
 from ..turns import FairTurns
 from .allowedclasses import EVERYTHING, AllowedClasses, default_classes
-from .changes import read_changes, starts_anywhere
+from .changes import LONGEST_AT_START, last_changes, read_changes, starts_anywhere
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
 from .loads import Loads, answers_at_once
@@ -168,7 +168,7 @@ class ServedStorage:
         storage.registerDB(_Database(self))
         #: Whether conflicts may be left to clients.
         self.leaves_conflicts = self._install_resolver()
-        self._invalidations = self._known_invalidations()
+        self._invalidations = self._known_invalidations(LONGEST_AT_START)
 
     def _install_resolver(self) -> bool:
         classes = self.options.conflict_classes
@@ -181,11 +181,22 @@ class ServedStorage:
             return False
         return True
 
-    def _known_invalidations(self) -> InvalidationQueue:
+    def _known_invalidations(self, longest: float) -> InvalidationQueue:
         size, most = self.options.invalidation_queue_size, self.options.invalidation_queue_bytes
         # From now on, clients are notified of commits from outside.
         last = self.storage.lastTransaction() or z64
-        recent = getattr(self.storage, "lastInvalidations", lambda size: ())(size)
+        recent: Sequence[tuple[bytes, Sequence[bytes]]] = ()
+        try:
+            recent = last_changes(self.storage, size, longest)
+        except Exception as error:
+            # Clients that reconnect drop their caches; apart from that the storage can be served.
+            self._log.warn(
+                "storage {id!r} cannot tell its last transactions, so that clients which come back "
+                "may drop their caches: {kind}: {error}",
+                id=self.storage_id,
+                kind=type(error).__name__,
+                error=brief(error),
+            )
         return InvalidationQueue(size, most, last, [entry for entry in recent if entry[0] <= last])
 
     @property
@@ -256,7 +267,8 @@ class ServedStorage:
         """
         self._invalidations.forget()
         try:
-            self._invalidations = self._known_invalidations()
+            # The clients wait: do not read the storage from its first transaction on.
+            self._invalidations = self._known_invalidations(0)
         except Exception:
             self._log.failure("storage {id!r} cannot tell its last transaction", id=self.storage_id)
         for listener in list(self._listeners):
