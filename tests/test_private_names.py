@@ -10,6 +10,8 @@ ROOT = Path(__file__).parent.parent
 
 #: Private names of other libraries, for which there is no public way; and why they are needed.
 OTHERS = {
+    "_crs_untransform_record_data": "ZODB: what a wrapper has done to a record, for conflicts",
+    "_crs_transform_record_data": "ZODB: likewise",
     "_exit": "os: the exit code can be set in no other way after the reactor has run",
     "_fp": "zc.lockfile: a child process closes the file without unlocking it",
     "_getframe": "sys: ZConfig does not tell a component which schema imports it",

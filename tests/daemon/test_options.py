@@ -263,6 +263,9 @@ def test_client_conflict_resolution(daemon: Daemon) -> None:
 @pytest.mark.usefixtures("of_the_client")
 def test_conflict_that_the_server_cannot_resolve(daemon: Daemon) -> None:
     running = daemon(*ANYWHERE)
+    assert _add_twice(running.address) == 3, "it is left to the client"
+    running.stop()
+    running = daemon(*ANYWHERE, "--conflict-classes", "*")
     with pytest.raises(ConflictError):
         _add_twice(running.address)
     running.stop()

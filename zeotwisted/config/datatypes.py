@@ -23,6 +23,7 @@ __all__ = [
     "at_stop",
     "binding_address",
     "cache_size",
+    "class_names",
     "client_names",
     "connection_address",
     "count",
@@ -172,6 +173,16 @@ def at_stop(text: str) -> str:
     if text not in ("interrupt", "wait"):
         raise ValueError(f"{text!r} cannot be done; write interrupt or wait")
     return text
+
+
+def class_names(text: str) -> tuple[str, ...]:
+    names = tuple(text.replace(",", " ").split())
+    if names == ("none",):
+        return ()
+    for name in names:
+        if name != "*" and not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"{name!r} is not a class or a module; write dotted names, none, or *")
+    return names
 
 
 def log_levels(text: str) -> Mapping[str, str]:

@@ -47,6 +47,12 @@ def _version(value: Any) -> int:
     return int(value)
 
 
+def _class_names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+        raise Wrong
+    return tuple(value)
+
+
 def _at_stop(value: Any) -> str:
     if value not in ("interrupt", "wait"):
         raise Wrong
@@ -112,6 +118,7 @@ SERVER_OPTIONS: Table = {
     "invalidation_age": Rule(optional(seconds), _SECONDS),
     "transaction_timeout": Rule(optional(seconds), f"{_SECONDS}, or 0 for no time-out"),
     "client_conflict_resolution": Rule(flag, _FLAG),
+    "conflict_classes": Rule(optional(_class_names), "a tuple of dotted names, or None"),
     "msgpack": Rule(flag, _FLAG),
     "protocol_limit": Rule(_version, "5 or 6"),
     "message_limit": Rule(_message_size, "a number of bytes below 2**32, such as 2**30"),

@@ -34,6 +34,10 @@ class ServerOptions:
     transaction_timeout: float | None = 60.0
     #: Let the clients resolve conflicts. The server then needs none of the application's classes.
     client_conflict_resolution: bool = False
+    #: The classes that the server may load to resolve conflicts: dotted names of classes and
+    #: modules, or ``"*"`` for all. It leaves other conflicts to the clients. None: those of BTrees,
+    #: or none if clients have roles.
+    conflict_classes: tuple[str, ...] | None = None
     #: Announce msgpack to ZEO's clients, which then use it. zeotwisted's own clients always use it
     #: with version 6.
     msgpack: bool = False

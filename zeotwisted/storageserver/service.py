@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
@@ -22,7 +23,14 @@ from .arguments import LISTEN, STORAGE_SERVER
 from .connections import StorageServerFactory
 from .limits import Limits
 from .options import ServerOptions
-from .storage import MOST_LOADS, CommitThread, ServedStorage, Threads, check_servable
+from .storage import (
+    MOST_LOADS,
+    CommitThread,
+    ServedStorage,
+    Threads,
+    check_servable,
+    default_classes,
+)
 from .threadpool import IdlingPool
 
 __all__ = ["ListeningError", "StorageServer"]
@@ -111,11 +119,12 @@ class StorageServer(MultiService):
         slow = self._pool("slow calls", _SLOW_CALLS)
         # Threads start when they are needed, so this costs nothing if all storages are fast.
         loads = self._pool("loads", MOST_LOADS * len(self._storages))
+        options = self._with_conflict_classes()
         for storage_id, storage in self._storages.items():
             self.served[storage_id] = ServedStorage(
                 storage_id,
                 storage,
-                self.options,
+                options,
                 Threads(
                     self._reactor,
                     self._reactor.callFromThread,
@@ -132,6 +141,14 @@ class StorageServer(MultiService):
             for service in self:
                 service.stopService()
             raise
+
+    def _with_conflict_classes(self) -> ServerOptions:
+        """Return the options, with the default for `conflict_classes` that fits the roles."""
+        if self.options.conflict_classes is not None:
+            return self.options
+        factories = [self.factory, *(each.factory for each in self if isinstance(each, _Listener))]
+        has_roles = not all(factory.access.is_open for factory in factories)
+        return replace(self.options, conflict_classes=default_classes(has_roles))
 
     def startService(self) -> None:
         """Start; call `privilegedStartService` first if the application has not done so."""
@@ -256,12 +273,12 @@ class _Listener(Service):
     ) -> None:
         self._endpoint = endpoint
         self._description = description
-        self._factory = factory
+        self.factory = factory
         #: The port that the endpoint returned; None while it does not listen.
         self.port: IListeningPort | None = None
 
     def privilegedStartService(self) -> None:
-        listening = self._endpoint.listen(self._factory)
+        listening = self._endpoint.listen(self.factory)
         failures: list[Exception] = []
         listening.addCallbacks(self._listening, lambda failure: failures.append(failure.value))
         if failures:

@@ -10,7 +10,7 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.interfaces import IBlobStorageRestoreable
 from ZODB.POSException import ConflictError, StorageError, Unsupported
 
-from ..storage import ensure_temporary_folder
+from ..storage import LeftToClient, ensure_temporary_folder
 
 __all__ = ["Operations"]
 
@@ -20,18 +20,24 @@ class Operations:
 
     Each public method is an operation. It runs in the thread of the vote.
 
-    :param conflicts_to_client: whether the client resolves conflicts.
+    :param leaves_conflicts: whether the client may have to resolve conflicts.
+    :param leaves_all: whether it has to resolve all of them.
     """
 
     #: Operations that are so fast that they may run in the reactor's thread.
     QUICK = frozenset({"store", "deleteObject", "checkCurrentSerialInTransaction"})
 
     def __init__(
-        self, storage: Any, transaction: TransactionMetaData, conflicts_to_client: bool
+        self,
+        storage: Any,
+        transaction: TransactionMetaData,
+        leaves_conflicts: bool,
+        leaves_all: bool,
     ) -> None:
         self._storage = storage
         self._transaction = transaction
-        self._conflicts_to_client = conflicts_to_client
+        self._leaves_conflicts = leaves_conflicts
+        self._leaves_all = leaves_all
         #: The oids to invalidate in the caches of the other clients.
         self.changed: list[bytes] = []
         #: The oids whose stored data differs from the data that the client sent.
@@ -54,7 +60,7 @@ class Operations:
                 "any more; nothing may remove files from there, for example a cleaner of temporary "
                 "files"
             )
-        if self._conflicts_to_client:
+        if self._leaves_conflicts:
             # The storage moves the file that it gets, so give it a link. The next vote needs the
             # file again, if the client has to resolve a conflict.
             original, filename = filename, filename + ".taken"
@@ -66,7 +72,7 @@ class Operations:
         else:
             self._stored(oid)
         finally:
-            if self._conflicts_to_client:
+            if self._leaves_conflicts:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(filename)
 
@@ -108,7 +114,7 @@ class Operations:
             self.resolved.extend(self._storage.tpc_vote(self._transaction) or ())
         except ConflictError as error:
             data = getattr(error, "data", None)
-            if not (self._conflicts_to_client and error.oid and error.serials and data):
+            if not (self._is_for_client(error) and error.oid and data):
                 raise
             self._add_conflict(error.oid, error, data)
 
@@ -118,8 +124,11 @@ class Operations:
             self.conflicts.pop(oid, None)
         self.changed.append(oid)
 
+    def _is_for_client(self, error: ConflictError) -> bool:
+        return bool(error.serials) and (self._leaves_all or isinstance(error, LeftToClient))
+
     def _conflict(self, oid: bytes, error: ConflictError, data: bytes) -> None:
-        if not (self._conflicts_to_client and error.serials):
+        if not self._is_for_client(error):
             raise error
         self._add_conflict(oid, error, data)
 

@@ -55,7 +55,10 @@ class StorageTransaction:
         """
         storage = self._served.storage
         operations = Operations(
-            storage, self._metadata, self._served.options.client_conflict_resolution
+            storage,
+            self._metadata,
+            self._served.leaves_conflicts,
+            self._served.options.client_conflict_resolution,
         )
         try:
             # Within the try block: `tpc_begin` may acquire the storage's lock and then raise.

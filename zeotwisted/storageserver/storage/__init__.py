@@ -2,7 +2,8 @@
 
 `served` uses all other modules. A transaction gets the `commitlock`, runs in the `committhread`,
 and has a transaction id from `tids`. `publications` notifies the clients of it. `invalidations`
-keeps the oids of the last transactions; `changes` reads older ones from the storage.
+keeps the oids of the last transactions; `changes` reads older ones from the storage. `resolution`
+resolves conflicts with the `allowedclasses`.
 Rule: the clients are notified of every commit through `publications`, in order. This is true of a
 client's commit and of one from outside.
 """
@@ -10,10 +11,12 @@ client's commit and of one from outside.
 from __future__ import annotations
 
 from . import metadata
+from .allowedclasses import default_classes
 from .committhread import CommitThread
 from .loads import MOST_LOADS, load_many_before
 from .metadata import stored_extension
 from .publications import Publication
+from .resolution import LeftToClient
 from .servable import NotServable, check_servable
 from .served import Listener, ServedStorage
 from .temporary import ensure_temporary_folder
@@ -22,12 +25,14 @@ from .threads import Threads
 __all__ = [
     "MOST_LOADS",
     "CommitThread",
+    "LeftToClient",
     "Listener",
     "NotServable",
     "Publication",
     "ServedStorage",
     "Threads",
     "check_servable",
+    "default_classes",
     "ensure_temporary_folder",
     "load_many_before",
     "metadata",

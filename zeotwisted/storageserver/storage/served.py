@@ -11,7 +11,7 @@ from uuid import uuid4
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from ZODB.interfaces import IStorageWrapper
-from ZODB.POSException import ConflictError, StorageError
+from ZODB.POSException import StorageError
 from ZODB.serialize import referencesf
 from ZODB.TimeStamp import TimeStamp
 from ZODB.utils import z64
@@ -23,11 +23,13 @@ from ..floods import Kind
 from ..limits import Limits
 from ..options import ServerOptions
 from ..turns import FairTurns
+from .allowedclasses import EVERYTHING, AllowedClasses, default_classes
 from .changes import read_changes, starts_anywhere
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
 from .loads import Loads, answers_at_once
 from .publications import Publication, Publications
+from .resolution import Resolver, install, leave_to_client
 from .status import StorageStats
 from .temporary import ensure_temporary_folder
 from .threads import InThread, Threads
@@ -164,10 +166,20 @@ class ServedStorage:
             # is then created with these permissions.
             ensure_temporary_folder(storage)
         storage.registerDB(_Database(self))
-        if options.client_conflict_resolution:
-            # ZODB has no other way to turn off the server's conflict resolution.
-            storage.tryToResolveConflict = _leave_conflict_to_client
+        #: Whether conflicts may be left to clients.
+        self.leaves_conflicts = self._install_resolver()
         self._invalidations = self._known_invalidations()
+
+    def _install_resolver(self) -> bool:
+        classes = self.options.conflict_classes
+        if self.options.client_conflict_resolution:
+            install(self.storage, leave_to_client)
+        elif classes is None or EVERYTHING not in classes:
+            allowed = default_classes(False) if classes is None else classes
+            install(self.storage, Resolver(AllowedClasses(allowed)).resolve)
+        else:
+            return False
+        return True
 
     def _known_invalidations(self) -> InvalidationQueue:
         size, most = self.options.invalidation_queue_size, self.options.invalidation_queue_bytes
@@ -388,13 +400,3 @@ def _shown(time: float) -> str:
         return wallclock.strftime("%Y-%m-%d %H:%M:%S UTC", wallclock.gmtime(time))
     except (OverflowError, OSError, ValueError):
         return f"{time:g}" if type(time) is float else "after all calendars"
-
-
-def _leave_conflict_to_client(
-    oid: bytes,
-    committedSerial: bytes,
-    oldSerial: bytes,
-    newpickle: bytes,
-    committedData: bytes = b"",
-) -> bytes:
-    raise ConflictError(oid=oid, serials=(committedSerial, oldSerial), data=newpickle)
