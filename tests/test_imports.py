@@ -42,6 +42,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "files",
         "interfaces",
         "logs",
+        "protocol",
         "reactor",
         "storageserver",
         "transport",

@@ -737,6 +737,7 @@ def test_file_like_the_documentations(tmp_path: Path) -> None:
         settings=DEFAULTS | {"invalidation_queue_size": 1000, "transaction_timeout": 300.0},
         pid_filename=f"{tmp_path}/var/ZEO.pid",
         eventlog=config.eventlog,
+        without_effect=("<runner>",),
     )
     assert [opener.name for opener in config.storages] == ["1", "temporary"]
     storage = config.storages[0].open()

@@ -53,6 +53,13 @@ class Access:
             for names in policy.values()
         )
 
+    def everybody_may(self, role: Role) -> bool:
+        """Return whether every client has a role for some storage."""
+        return any(
+            role in expanded(each for each, names in policy.items() if EVERYBODY in names)
+            for policy in (self.default, *self.storages.values())
+        )
+
     def roles(self, identity: Identity, storage_id: str) -> frozenset[Role]:
         """Return the roles of a client for a storage, among them those that others include."""
         policy = self.storages.get(storage_id, self.default)

@@ -61,6 +61,7 @@ class ServerConfig:
     :ivar eventlog: a function that sets up logging, or None if no logging is configured.
     :ivar log_json: write the daemon's own log as lines of JSON.
     :ivar log_levels: see `loglevels.parse_levels`.
+    :ivar without_effect: the sections that mean nothing here, for the log.
     :ivar access: the roles of clients, or None if every client may do everything.
     :ivar places: file and line of each setting that the file has, by their keys.
     """
@@ -71,6 +72,7 @@ class ServerConfig:
     pid_filename: str | None = None
     eventlog: Callable[[], Any] | None = None
     access: Access | None = None
+    without_effect: tuple[str, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
     log_json: bool = False
     log_levels: Mapping[str, str] = field(default_factory=lambda: parse_levels("info"))
@@ -196,6 +198,7 @@ def _server_config(text: str, source: str, url: str | None, thorough: bool = Fal
         pid_filename=zeo.pid_filename,
         eventlog=config.eventlog,
         access=of_server,
+        without_effect=() if config.runner is None else ("<runner>",),
         places=_places(loader, zeo),
         log_json=zeo.log_json,
         log_levels=zeo.log_level,

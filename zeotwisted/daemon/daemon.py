@@ -207,6 +207,8 @@ class Daemon(MultiService):
         self._renewal.setServiceParent(self)
         #: The server; None until the daemon starts.
         self.server: StorageServer | None = None
+        #: Sections of the configuration that mean nothing here, for the log.
+        self.without_effect: Sequence[str] = ()
         #: The logs whose threads start with the daemon.
         self.logs: list[EventLog | FileLog] = []
 
@@ -235,6 +237,8 @@ class Daemon(MultiService):
             twisted=version("Twisted"),
             zodb=version("ZODB"),
         )
+        for section in self.without_effect:
+            self._log.info("{section} is for other programs, and has no effect", section=section)
         self._renewal.warn()
         for warning in filter(None, (exposed(each, self._access) for each in self._listen)):
             self._log.warn("{warning}", warning=warning)
@@ -349,6 +353,7 @@ def configured_daemon(
         config.pid_filename,
         access=config.access,
     )
+    daemon.without_effect = config.without_effect
     if config.eventlog is not None:
         try:
             daemon.logs.append(EventLog(config.eventlog))

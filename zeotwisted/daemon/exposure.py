@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from zeotwisted.access import Access
+from zeotwisted.access import OPEN, Access
+from zeotwisted.protocol import Role
 
 __all__ = ["Place", "endpoint_host", "exposed"]
 
@@ -48,11 +49,12 @@ def exposed(place: Place, access: Access | None) -> str | None:
     """
     if place.host is None or _is_local(place.host):
         return None
-    if place.needs_certificate or place.access is not None or access is not None:
+    roles = place.access or access or OPEN
+    if place.needs_certificate or not roles.everybody_may(Role.WRITE):
         return None
     return (
         f"{place.description} is an open door: a client there needs neither a certificate nor an "
-        "account, and may read, change and delete everything; add <ssl> or <access> sections, or "
+        "account, and may read, change and delete data; add <ssl> or <access> sections, or "
         "listen at 127.0.0.1"
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from persistent.mapping import PersistentMapping
 from ZEO.ClientStorage import ClientStorage as StockStorage
+from ZODB._compat import PersistentUnpickler
 from ZODB.ConflictResolution import BadClass
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
@@ -118,6 +121,42 @@ def test_helpers_of_old_pickles() -> None:
         rebuilt(BadClass("os", "system"), object, None)
     with pytest.raises(ValueError):
         rebuilt(dict, dict, {})
+
+
+class Plain:
+    """It is not persistent."""
+
+
+def test_a_class_has_to_be_persistent() -> None:
+    assert isinstance(allowed(__name__).find(__name__, "Plain"), BadClass)
+    assert isinstance(allowed(f"{__name__}.Plain").find(__name__, "Plain"), BadClass)
+
+
+def test_helpers_keep_no_state() -> None:
+    found = allowed()
+    for module, name in (
+        ("_codecs", "encode"),
+        ("copyreg", "_reconstructor"),
+        ("builtins", "bytearray"),
+        ("zodbpickle", "binary"),
+    ):
+        helper = found.find(module, name)
+        for state in ({"x": 1}, (None, {"x": 1}), (None, {"__call__": set})):
+            # BUILD on the function itself.
+            data = f"c{module}\n{name}\n".encode() + pickle.dumps(state, 3)[2:-1] + b"b."
+            unpickler = PersistentUnpickler(found.find, None, BytesIO(data))
+            with pytest.raises((AttributeError, TypeError)):
+                unpickler.load()
+        assert not hasattr(helper, "x")
+
+
+def test_a_bytearray_is_made_of_bytes() -> None:
+    made = allowed().find("builtins", "bytearray")
+    assert made(b"x") == bytearray(b"x")
+    assert made("\xff", "latin-1") == bytearray(b"\xff")
+    for wrong in (2**40, [1, 2], None):
+        with pytest.raises((TypeError, ValueError)):
+            made(wrong)
 
 
 # Where it is installed.
@@ -302,6 +341,32 @@ def test_a_stored_function_is_not_called(
         (left,), _ = attack(server, data)
         assert left["oid"] == OID_A
         assert not mark.exists()
+    storage.close()
+
+
+def test_a_class_that_is_known_by_a_number(tmp_path: Path) -> None:
+    """The unpickler finds such classes without asking."""
+    mark = tmp_path / "called"
+    copyreg.add_extension("os", "mkdir", 1234)
+    try:
+        # The cache is what the unpickler looks into first.
+        assert pickle.loads(b"\x80\x02\x83\xd2\x04.") is os.mkdir
+        evil = b"\x83\xd2\x04" + pickle.dumps((str(mark),), 2)[2:-1] + b"R"
+        storage = FileStorage(str(tmp_path / "Data.fs"))
+        data = pickle.dumps(Length, 3) + b"\x80\x02" + evil + b"."
+        (left,), _ = attack(Server(storage), data)
+        assert left["oid"] == OID_A
+        assert not mark.exists()
+        storage.close()
+    finally:
+        copyreg.remove_extension("os", "mkdir", 1234)
+
+
+def test_long_records_are_left_to_clients(tmp_path: Path) -> None:
+    storage = FileStorage(str(tmp_path / "Data.fs"))
+    data = record(Length, 5) + b"x" * 2**20
+    (left,), _ = attack(Server(storage), data)
+    assert left["oid"] == OID_A
     storage.close()
 
 

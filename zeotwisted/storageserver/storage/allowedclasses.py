@@ -63,52 +63,91 @@ def default_classes(has_roles: bool) -> tuple[str, ...]:
     )
 
 
-def _bytes(text: str, encoding: str) -> bytes:
-    # Pickles of protocols before 3 have bytes in this form, and no other.
-    if encoding not in ("latin1", "latin-1"):
-        raise ValueError(encoding)
-    return text.encode("latin-1")
+class _Helper:
+    """A function that pickles may call. It has no attributes that a pickle could change."""
+
+    __slots__ = ()
 
 
-def _rebuilt(cls: Any, base: Any, state: Any) -> Any:
-    """Do what `copyreg._reconstructor` does, for classes only."""
-    if not (isinstance(cls, type) and base is object):
-        raise ValueError(cls)
-    return object.__new__(cls)
+class _Bytes(_Helper):
+    """Bytes in pickles of protocols before 3, which have no other form."""
 
+    __slots__ = ()
+
+    def __call__(self, text: str, encoding: str) -> bytes:
+        if encoding not in ("latin1", "latin-1"):
+            raise ValueError(encoding)
+        return text.encode("latin-1")
+
+
+class _Rebuilt(_Helper):
+    """What `copyreg._reconstructor` does, for allowed classes only."""
+
+    __slots__ = ()
+
+    def __call__(self, cls: Any, base: Any, state: Any) -> Any:
+        if not (isinstance(cls, type) and base is object):
+            raise ValueError(cls)
+        return object.__new__(cls)
+
+
+class _ByteArray(_Helper):
+    """A bytearray of bytes. With a number it would take as much memory as the number says."""
+
+    __slots__ = ()
+
+    def __call__(self, value: bytes | str = b"", encoding: str = "") -> bytearray:
+        if isinstance(value, str):
+            return bytearray(_Bytes()(value, encoding))
+        return bytearray(_checked_bytes(value))
+
+
+class _Binary(_Helper):
+    """`zodbpickle.binary`, whose attributes a pickle could change."""
+
+    __slots__ = ()
+
+    def __call__(self, value: bytes = b"") -> bytes:
+        made: bytes = binary(_checked_bytes(value))
+        return made
+
+
+def _checked_bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError(type(value))
+    return value
+
+
+_BUILTINS: dict[str, Callable[..., Any]] = {
+    "bytearray": _ByteArray(),
+    "complex": complex,
+    "frozenset": frozenset,
+    "object": object,
+    "set": set,
+}
 
 #: Parts of states that run no code of others. The names of Python 2 are in old records.
 _PLAIN: dict[tuple[str, str], Callable[..., Any]] = {
-    ("_codecs", "encode"): _bytes,
+    ("_codecs", "encode"): _Bytes(),
+    ("copyreg", "_reconstructor"): _Rebuilt(),
+    ("copy_reg", "_reconstructor"): _Rebuilt(),
     ("datetime", "date"): datetime.date,
     ("datetime", "datetime"): datetime.datetime,
     ("datetime", "time"): datetime.time,
     ("datetime", "timedelta"): datetime.timedelta,
     ("datetime", "timezone"): datetime.timezone,
     ("decimal", "Decimal"): decimal.Decimal,
-    ("zodbpickle", "binary"): binary,
-} | {
-    (module, name): made
-    for modules, table in (
-        (
-            ("builtins", "__builtin__"),
-            {
-                "bytearray": bytearray,
-                "complex": complex,
-                "frozenset": frozenset,
-                "object": object,
-                "set": set,
-            },
-        ),
-        (("copyreg", "copy_reg"), {"_reconstructor": _rebuilt}),
-    )
-    for module in modules
-    for name, made in table.items()
+    ("zodbpickle", "binary"): _Binary(),
+    **{("builtins", name): made for name, made in _BUILTINS.items()},
+    **{("__builtin__", name): made for name, made in _BUILTINS.items()},
 }
 
 
 class AllowedClasses:
     """Finds the classes that are allowed, and puts a placeholder in the place of all others.
+
+    A class has to have a method `__setstate__`, as all persistent classes do. A pickle could set
+    attributes of other classes themselves, for the rest of the daemon's life.
 
     :param names: dotted names of classes and of modules. A module allows the classes that are
         defined in it, and nothing else that can be found there.
@@ -135,6 +174,10 @@ class AllowedClasses:
             found = getattr(import_module(module), name, None)
         except ImportError:
             found = None
-        if not isinstance(found, type) or not (named or found.__module__ == module):
-            return BadClass(module, name)
-        return found
+        if (
+            isinstance(found, type)
+            and hasattr(found, "__setstate__")
+            and (named or found.__module__ == module)
+        ):
+            return found
+        return BadClass(module, name)

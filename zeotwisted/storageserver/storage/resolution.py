@@ -6,6 +6,7 @@ that a record names. `install` replaces it.
 
 from __future__ import annotations
 
+import pickletools
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO
@@ -21,6 +22,12 @@ from .allowedclasses import AllowedClasses
 __all__ = ["LeftToClient", "Resolver", "install", "leave_to_client", "resolving_storages"]
 
 _log = Logger()
+
+#: The longest record (bytes) that is resolved here. Clients have more time for longer ones.
+_LARGEST = 2**20
+
+#: Codes of classes that a program has registered. The unpickler may find them without asking us.
+_EXTENSIONS = {"EXT1", "EXT2", "EXT4"}
 
 #: How deep wrappers of storages are looked into.
 _DEEPEST = 10
@@ -77,6 +84,17 @@ def leave_to_client(
     :raises LeftToClient: always.
     """
     raise LeftToClient(oid=oid, serials=(committedSerial, oldSerial), data=newpickle)
+
+
+def _has_extensions(data: bytes) -> bool:
+    """Return whether one of the pickles of a record refers to a class by a number."""
+    if not any(code in data for code in (b"\x82", b"\x83", b"\x84")):
+        return False
+    file = BytesIO(data)
+    while file.tell() < len(data):
+        if any(opcode.name in _EXTENSIONS for opcode, _, _ in pickletools.genops(file)):
+            return True
+    return False
 
 
 class Resolver:
@@ -141,6 +159,8 @@ class Resolver:
         return record
 
     def _unpickler(self, data: bytes, references: PersistentReferenceFactory) -> Any:
+        if len(data) > _LARGEST or _has_extensions(data):
+            raise _NotAllowed
         return PersistentUnpickler(self._allowed.find, references.persistent_load, BytesIO(data))
 
     def _state(self, data: bytes, references: PersistentReferenceFactory) -> Any:
