@@ -68,7 +68,7 @@ def _parameter(setting: Setting) -> list[Any]:
         except ValueError as error:
             raise usage.UsageError(f"--{setting.key} {text}: {error}")
         # twistd changes the current folder later, so make the path absolute now.
-        return _Given(os.path.abspath(value) if isinstance(value, str) else value)
+        return _Given(os.path.abspath(value) if setting.is_path else value)
 
     letter = _LETTERS.get(setting.key)
     return [setting.key, letter, setting.default, setting.summary, coerce]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from zeotwisted.config.effective import effective_settings, variable
 from zeotwisted.config.server import parse_server_config
 from zeotwisted.config.settings import server_settings
+from zeotwisted.tap import Options
 
 CONFIG = """<zeo>
 address 8100
@@ -73,3 +76,14 @@ def test_a_key_of_another_section_is_not_taken_for_it() -> None:
         "<mappingstorage>", "<mappingstorage>\n# transaction-timeout 1"
     )
     assert effective("transaction-timeout", {}, text) == (60.0, "default")
+
+
+def test_words_and_lists_are_not_paths() -> None:
+    options = Options()
+    options.parseOptions(
+        ["--pack-at-stop", "wait", "--conflict-classes", "a.B c", "--spool-dir", "."]
+    )
+    values = {each.setting.attribute: each.value for each in options.settings}
+    assert values["pack_at_stop"] == "wait"
+    assert values["conflict_classes"] == ("a.B", "c")
+    assert values["spool_dir"] == os.getcwd()

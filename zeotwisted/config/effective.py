@@ -100,12 +100,14 @@ def _converted(setting: Setting, name: str, text: str) -> Any:
     except ValueError as error:
         raise ValueError(f"{name}={text}: {error}") from None
     # twistd changes the current folder later.
-    return os.path.abspath(value) if isinstance(value, str) else value
+    return os.path.abspath(value) if setting.is_path else value
 
 
 def _text(value: Any) -> str:
     if value is None:
-        return "(none)"
+        return "(depends)"
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(value) or "none"
     return f"{value:.15g}" if isinstance(value, float) else str(value)

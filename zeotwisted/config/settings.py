@@ -29,6 +29,7 @@ class Setting:
     :ivar attribute: its name in Python, see `storageserver.ServerOptions`.
     :ivar default: None if there is no default, or if the default depends on something else.
     :ivar is_flag: whether its value is a boolean.
+    :ivar is_path: whether its value is a path.
     :ivar description: what it does; the first sentence is the summary.
     """
 
@@ -36,6 +37,7 @@ class Setting:
     attribute: str
     default: Any
     is_flag: bool
+    is_path: bool
     description: str
     _datatype: Callable[[str], Any]
     _remedy: str | None
@@ -73,6 +75,7 @@ def server_settings() -> tuple[Setting, ...]:
                 info.attribute,
                 None if default is None else default.convert(info.datatype),
                 name == "boolean",
+                name in ("existing-directory", "existing-dirpath"),
                 " ".join(info.description.split()),
                 info.datatype,
                 EXPECTED[name][1] if name in EXPECTED else None,
