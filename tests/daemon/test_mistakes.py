@@ -121,6 +121,18 @@ def test_bad_endpoint(folder: Path, place: str, expected: str) -> None:
     assert expected in line
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_file_that_is_being_restored(folder: Path, there: bool) -> None:
+    if there:
+        FileStorage(str(folder / "Data.fs")).close()
+    (folder / "Data.fs.part").write_bytes(b"FS30")
+    assert refused(folder, "zeo", *ANYWHERE) == (
+        f"cannot open storage '1': it is being restored, as {folder}/Data.fs.part exists; "
+        "wait until repozo has ended, or remove that file if repozo does not run"
+    )
+    assert (folder / "Data.fs").exists() == there
+
+
 def test_socket_in_use(folder: Path, daemon: Callable[..., Running]) -> None:
     place = f"unix:{folder / 's'}"
     running = daemon("--listen", place)

@@ -283,6 +283,8 @@ class Session:
             else:
                 self._start([tool, *rest])
         elif tool == "zeotwisted":
+            if rest[:1] == ["health"]:
+                rest = [self._for_client(word) for word in rest]
             self._finish(self._popen([sys.executable, "-m", "zeotwisted", *rest]), command)
         elif tool == "pip":
             self._accepted(["-c", _PARSE_PIP, *rest], command)

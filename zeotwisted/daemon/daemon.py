@@ -69,6 +69,13 @@ def open_storages(openers: Sequence[StorageOpener], watch: ReactorWatch) -> dict
     """
     storages: dict[str, Any] = {}
     for opener in openers:
+        part = _being_restored(opener)
+        if part is not None:
+            _close(storages)
+            raise StartError(
+                f"cannot open storage {opener.name!r}: it is being restored, as {part} exists; "
+                "wait until repozo has ended, or remove that file if repozo does not run"
+            )
         try:
             storages[opener.name] = watch.opened(opener.open)
             check_servable(storages)
@@ -89,6 +96,19 @@ def open_storages(openers: Sequence[StorageOpener], watch: ReactorWatch) -> dict
                 f"cannot open storage {opener.name!r}: {_explain_opening(error, path, packer)}"
             ) from None
     return storages
+
+
+def _being_restored(opener: StorageOpener) -> str | None:
+    """Return the path of the file that ``repozo -R`` is writing, or None.
+
+    It renames that file at the end, without regard to a daemon that has the old one open. What is
+    committed there would be lost.
+    """
+    path = getattr(getattr(opener.section, "config", None), "path", None)
+    if not isinstance(path, str):
+        return None
+    part = os.path.abspath(f"{path}.part")
+    return part if os.path.exists(part) else None
 
 
 def _close(storages: Mapping[str, Any]) -> None:
