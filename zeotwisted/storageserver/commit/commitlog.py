@@ -95,6 +95,10 @@ class CommitLog:
         """Remove the operations and their files."""
         self._closed = True
         self._spool.close()
+        self.remove_files()
+
+    def remove_files(self) -> None:
+        """Remove the files, when the storage has what is in them, or does not get it."""
         self._limits.disk.add(-self._in_files)
         self._in_files = 0
         for filename in self._files:

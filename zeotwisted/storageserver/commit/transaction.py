@@ -248,6 +248,8 @@ class ServerTransaction:
             served.lock.release(self)
             return conflicts
         self.phase = Phase.VOTED
+        # There is no other vote, which would need them again.
+        self.commit_log.remove_files()
         served.lock.waits_for_client(self)
         if self.tid is not None:
             served.undecided[self.tid] = self
