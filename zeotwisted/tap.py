@@ -55,6 +55,9 @@ __all__ = ["Options", "makeService"]
 _DEFAULT_LISTEN = "tcp:8100:interface=127.0.0.1"
 
 
+#: Options that an environment variable may give, if there is no configuration.
+_FROM_ENVIRONMENT = ("file", "blob-dir", "accounts", "realm")
+
 #: The letters of settings that have a short option.
 _LETTERS = {"read-only": "r", "transaction-timeout": "t"}
 
@@ -189,6 +192,7 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Check combinations of options and the pid file, and take over Twisted's log."""
         self.given = self._given()
+        self._read_environment(os.environ)
         self._check()
         if self["check-config"]:
             sys.exit(_check_and_print(self))
@@ -224,6 +228,20 @@ class Options(usage.Options):
         except ValueError as error:
             raise usage.UsageError(str(error))
         return LogStyle(is_json, levels)
+
+    def _read_environment(self, environment: Mapping[str, str]) -> None:
+        """Take options that are no settings from variables, where they are not given.
+
+        A configuration has storages and roles of its own, so with one only ``ZEO_LISTEN`` counts.
+        """
+        if self["conf"] is None and not any(self[name] for name in ("file", "storages")):
+            self["conf"] = environment.get("ZEO_CONF") or None
+        if not self["listen"]:
+            self["listen"] = environment.get("ZEO_LISTEN", "").split()
+        if self["conf"] is None:
+            for name in _FROM_ENVIRONMENT:
+                if self[name] is None:
+                    self[name] = environment.get(f"ZEO_{name.upper().replace('-', '_')}") or None
 
     def _given(self) -> dict[str, Any]:
         given: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +88,44 @@ def test_words_and_lists_are_not_paths() -> None:
     assert values["pack_at_stop"] == "wait"
     assert values["conflict_classes"] == ("a.B", "c")
     assert values["spool_dir"] == os.getcwd()
+
+
+def options(environment: dict[str, str], *given: str) -> Options:
+    """Return the options of a command line in an environment."""
+    parsed = Options()
+    for name, value in environment.items():
+        os.environ[name] = value
+    try:
+        parsed.parseOptions(given)
+    finally:
+        for name in environment:
+            del os.environ[name]
+    return parsed
+
+
+def test_options_from_the_environment(tmp_path: Path) -> None:
+    everything = {
+        "ZEO_FILE": "Other.fs",
+        "ZEO_BLOB_DIR": "other",
+        "ZEO_LISTEN": "tcp:0 unix:zeo.sock",
+        "ZEO_REALM": "here",
+    }
+    found = options(everything)
+    assert (found["file"], found["blob-dir"], found["realm"]) == ("Other.fs", "other", "here")
+    assert found["listen"] == ["tcp:0", "unix:zeo.sock"]
+    found = options(everything, "--file", "Mine.fs", "--listen", "tcp:1")
+    assert (found["file"], found["listen"]) == ("Mine.fs", ["tcp:1"])
+    path = tmp_path / "zeo.conf"
+    path.write_text(CONFIG)
+    found = options(everything | {"ZEO_CONF": str(path)})
+    assert found["conf"] == str(path)
+    assert (found["file"], found["realm"]) == (None, None)
+    assert found["listen"] == ["tcp:0", "unix:zeo.sock"]
+    assert options({"ZEO_CONF": str(path)}, "--file", "Mine.fs")["conf"] is None
+
+
+def test_mistakes_in_the_form_of_the_log() -> None:
+    with pytest.raises(SystemExit, match="ZEO_LOG_LEVEL=loud: 'loud' is not a level"):
+        options({"ZEO_LOG_LEVEL": "loud"})
+    with pytest.raises(SystemExit, match="ZEO_LOG_JSON"):
+        options({"ZEO_LOG_JSON": "perhaps"})
