@@ -58,3 +58,10 @@ def test_groups_of_groups() -> None:
     access = Access({Role.WRITE: frozenset({"group:all"})}, groups=groups)
     assert Role.WRITE in access.roles(ANNA, "1")
     assert access.roles(BEN, "1") == {Role.NONE}
+
+
+def test_a_label_cannot_forge_lines_of_a_log() -> None:
+    odd = Identity.of("certificate:x\n2026 [info] all is well\x1b[2K" + "y" * 1000)
+    assert odd.label.startswith("certificate:x?2026 [info] all is well?[2K")
+    assert len(odd.label) == 100
+    assert "certificate:x\n2026 [info] all is well\x1b[2K" + "y" * 1000 in odd.names

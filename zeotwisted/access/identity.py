@@ -9,6 +9,10 @@ from .names import EVERYBODY
 __all__ = ["ANONYMOUS", "Identity"]
 
 
+#: How many characters of a name are shown.
+_LONGEST = 100
+
+
 @dataclass(frozen=True)
 class Identity:
     """The names that a client has proved; see `names`.
@@ -23,7 +27,7 @@ class Identity:
     @classmethod
     def of(cls, *names: str) -> Identity:
         """Return the identity with these names, the most specific one first."""
-        return cls(frozenset({EVERYBODY, *names}), names[0] if names else EVERYBODY)
+        return cls(frozenset({EVERYBODY, *names}), _label(names[0]) if names else EVERYBODY)
 
     @property
     def is_anonymous(self) -> bool:
@@ -34,6 +38,11 @@ class Identity:
         """Return the identity with the names of both; `other` gives the label if it has one."""
         label = self.label if other.is_anonymous else other.label
         return Identity(self.names | other.names, label)
+
+
+def _label(name: str) -> str:
+    # Whoever has a certificate made chooses the name in it, and must not forge lines of the log.
+    return "".join(char if char.isprintable() else "?" for char in name[:_LONGEST])
 
 
 ANONYMOUS = Identity.of()

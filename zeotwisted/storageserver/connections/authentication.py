@@ -34,11 +34,10 @@ def offer(client: ServerConnection) -> dict[str, Any] | None:
     }
 
 
-async def remote_authenticate(client: ServerConnection, mechanism: str, message: str) -> str:
+def remote_authenticate(client: ServerConnection, mechanism: str, message: str) -> str:
     accounts = client.access.accounts
     if accounts is None:
         raise AccessDenied("this server has no accounts; connect without a user name")
-    await client.logins.turn(client.peer)
     login = None
     try:
         login = _login(accounts, mechanism, channel_binding(client.peer.certificate()))
@@ -62,6 +61,8 @@ async def remote_authenticate_final(client: ServerConnection, message: str) -> s
     login, client.login = client.login, None
     if login is None:
         raise AccessDenied("a proof without a challenge")
+    # Not before the challenge: many connections could get challenges before any has failed.
+    await client.logins.turn(client.peer)
     try:
         proof = login.final(message[:_LONGEST])
         if not isinstance(proof, str):
