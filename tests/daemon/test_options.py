@@ -20,6 +20,7 @@ from persistent.mapping import PersistentMapping
 from ZODB.POSException import ConflictError, ReadOnlyError
 
 import zeotwisted
+from tests.clientstorage.support import wait_until
 from zeotwisted.exceptions import ClientDisconnected, TransactionTimeout
 from zeotwisted.protocol.oids import split
 
@@ -385,7 +386,10 @@ def test_in_the_background(folder: Path, way: str) -> None:
     # By now it listens; otherwise twistd would have failed.
     pid = int((folder / "twistd.pid").read_text())
     try:
-        (address,) = addresses_in((folder / "twistd.log").read_text())
+        # A thread writes the log.
+        log = folder / "twistd.log"
+        wait_until("the log says where", lambda: log.exists() and addresses_in(log.read_text()))
+        (address,) = addresses_in(log.read_text())
         commit(address, "a", 1)
         assert read(address, "a") == 1
     finally:
