@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import tempfile
+import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple, Protocol
@@ -127,10 +128,15 @@ def check_user(user: str) -> str:
 
     :raises ValueError: it cannot be one.
     """
-    if not _USER.fullmatch(user):
+    if (
+        not _USER.fullmatch(user)
+        or not user.isprintable()
+        # SCRAM changes such names, so nobody could log in by them.
+        or unicodedata.normalize("NFKC", user) != user
+    ):
         raise ValueError(
-            f"{user[:100]!r} cannot be a user name: it has 1 to 100 characters, without blanks, "
-            "colons, commas and equals signs"
+            f"{user[:100]!r} cannot be a user name: it has 1 to 100 usual characters, without "
+            "blanks, colons, commas and equals signs"
         )
     return user
 

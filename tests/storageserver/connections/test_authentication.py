@@ -15,8 +15,9 @@ from zope.interface import directlyProvides
 from tests.ordering.puppets import PuppetClient, Server
 from zeotwisted.access import Access, Identity, Verifier, verifier
 from zeotwisted.access.throttle import _FREE, _INTERVAL
-from zeotwisted.exceptions import AccessDenied, ServerException
+from zeotwisted.exceptions import AccessDenied
 from zeotwisted.protocol import Role
+from zeotwisted.storageserver.connections import credlogin
 
 ANNA = frozenset({"user:anna"})
 
@@ -137,11 +138,12 @@ def test_guesses_at_the_same_time_are_slowed_down_too() -> None:
 def test_accounts_that_fail(lines: list[str]) -> None:
     class Broken:
         def lookup(self, user: str) -> Verifier | None:
-            raise OSError("the directory is down")
+            raise OSError("cannot connect to postgres://zeo:n33dle@db")
 
-    with pytest.raises((ServerException, OSError), match="the directory is down"):
+    with pytest.raises(AccessDenied, match="cannot check accounts now") as told:
         client(server(Broken())).ask("authenticate", "SCRAM-SHA-256", "n,,n=anna,r=x")
-    assert "the directory is down" in "".join(lines)
+    assert "n33dle" not in repr(told.value)
+    assert "the accounts cannot be checked" in "".join(lines)
 
 
 # twisted.cred
@@ -157,6 +159,37 @@ def test_a_checker_of_twisted_cred() -> None:
         with pytest.raises(AccessDenied, match="wrong user name or password"):
             log_in(client(served), user, password or "x")
     assert served.factory.clients.logins.failures == 3
+
+
+def test_a_checker_that_fails() -> None:
+    class Broken:
+        def requestAvatarId(self, credentials: Any) -> Any:
+            raise OSError("cannot connect to postgres://zeo:n33dle@db")
+
+    broken = Broken()
+    directlyProvides(broken, ICredentialsChecker)
+    with pytest.raises(AccessDenied, match="cannot check accounts now") as told:
+        log_in(client(server(broken)), "anna", "secret")
+    assert "n33dle" not in repr(told.value)
+
+
+def test_an_unknown_user_takes_as_long_as_a_wrong_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    derived: list[str] = []
+    derive = credlogin.verifier
+
+    def watched(password: str, *args: Any) -> Any:
+        derived.append(password)
+        return derive(password, *args)
+
+    monkeypatch.setattr(credlogin, "verifier", watched)
+    for user in ("anna", "nobody"):
+        with pytest.raises(AccessDenied, match="wrong user name or password"):
+            log_in(
+                client(server(InMemoryUsernamePasswordDatabaseDontUse(anna=b"secret"))), user, "x"
+            )
+    assert derived == ["secret", "no password"]
 
 
 def test_a_checker_names_the_identity() -> None:

@@ -32,6 +32,10 @@ from ZODB.utils import z64
 import zeotwisted
 from tests.ordering.puppets import OID_A, PuppetClient, Server
 from zeotwisted.storageserver.storage.allowedclasses import AllowedClasses, default_classes
+from zeotwisted.storageserver.storage.recordscan import (
+    is_cheap_to_load,
+    names_its_class_plainly,
+)
 from zeotwisted.storageserver.storage.resolution import resolving_storages
 
 LATEST = b"\x7f" + b"\xff" * 7
@@ -342,6 +346,72 @@ def test_a_stored_function_is_not_called(
         assert left["oid"] == OID_A
         assert not mark.exists()
     storage.close()
+
+
+#: Beginnings of a record with which ZODB would load it, to name its class in an exception.
+ODD = {
+    "POP": b"\x80\x03N0",
+    "a dict": b"\x80\x03}0",
+    "STACK_GLOBAL": b"\x80\x04\x8c\x02os\x8c\x05mkdir\x93",
+    "MARK": b"\x80\x03((N00",
+    "protocol 0": b"N0",
+}
+
+
+@pytest.mark.parametrize("make", [MappingStorage, None])
+@pytest.mark.parametrize("classes", [None, (), "all to clients"])
+@pytest.mark.parametrize("beginning", ODD)
+def test_a_record_is_not_loaded_to_name_its_class(
+    tmp_path: Path, make: Any, classes: Any, beginning: str
+) -> None:
+    mark = tmp_path / "called"
+    call = b"" if beginning == "STACK_GLOBAL" else b"cos\nmkdir\n"
+    path = str(mark).encode()
+    data = ODD[beginning] + call + b"(X" + len(path).to_bytes(4, "little") + path + b"tR."
+    storage = make() if make else FileStorage(str(tmp_path / "Data.fs"))
+    if classes == "all to clients":
+        server = Server(storage, client_conflict_resolution=True)
+    else:
+        server = Server(storage, conflict_classes=classes)
+    (left,), _ = attack(server, data)
+    assert left["data"] == data
+    assert not mark.exists()
+    storage.close()
+
+
+def test_records_that_take_long_to_load(tmp_path: Path) -> None:
+    """A tuple of itself, 60 levels deep, as the key of a dict: hashing it takes 2**60 steps."""
+    levels = b"".join(b"q" + bytes([n]) + b"h" + bytes([n]) + b"\x86" for n in range(60))
+    deep = b")" + b"\x85" * 900_000
+    for key in (b")" + levels, deep, b")" + b"2\x86" * 60):
+        bomb = b"\x80\x02}" + key + b"K\x01s."
+        assert not is_cheap_to_load(bomb)
+        for data in (bomb, pickle.dumps(Length, 2) + bomb, pickle.dumps(OOBTree, 2) + bomb):
+            storage = MappingStorage()
+            (left,), _ = attack(Server(storage, client_conflict_resolution=True), data)
+            assert left["data"] == data
+            storage = FileStorage(str(tmp_path / "Data.fs"), create=True)
+            (left,), _ = attack(Server(storage), data)
+            assert left["data"] == data
+            storage.close()
+
+
+def test_usual_records_are_cheap(tmp_path: Path) -> None:
+    database = ZODB.DB(FileStorage(str(tmp_path / "Data.fs")))
+    with database.transaction() as connection:
+        root = connection.root()
+        root["tree"] = OOBTree({(str(n), n): PersistentMapping({n: "x"}) for n in range(500)})
+        root["length"] = Length(5)
+        root["adding"] = Adding()
+    for number in range(700):
+        try:
+            data, _ = database.storage.load(number.to_bytes(8, "big"))
+        except KeyError:
+            break
+        assert names_its_class_plainly(data)
+        assert is_cheap_to_load(data), number
+    assert number > 500
+    database.close()
 
 
 def test_a_class_that_is_known_by_a_number(tmp_path: Path) -> None:

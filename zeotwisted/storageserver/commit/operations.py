@@ -8,9 +8,10 @@ from typing import Any
 
 from ZODB.Connection import TransactionMetaData
 from ZODB.interfaces import IBlobStorageRestoreable
-from ZODB.POSException import ConflictError, StorageError, Unsupported
+from ZODB.POSException import ConflictError, POSKeyError, StorageError, Unsupported
+from ZODB.utils import load_current, z64
 
-from ..storage import LeftToClient, ensure_temporary_folder
+from ..storage import LeftToClient, ensure_temporary_folder, names_its_class_plainly
 
 __all__ = ["Operations"]
 
@@ -47,6 +48,7 @@ class Operations:
 
     def store(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
         try:
+            self._check_odd(oid, serial, data)
             self._storage.store(oid, serial, data, "", self._transaction)
         except ConflictError as error:
             self._conflict(oid, error, data)
@@ -66,6 +68,7 @@ class Operations:
             original, filename = filename, filename + ".taken"
             os.link(original, filename)
         try:
+            self._check_odd(oid, serial, data)
             self._storage.storeBlob(oid, serial, data, filename, "", self._transaction)
         except ConflictError as error:
             self._conflict(oid, error, data)
@@ -123,6 +126,20 @@ class Operations:
         if self.conflicts:
             self.conflicts.pop(oid, None)
         self.changed.append(oid)
+
+    def _check_odd(self, oid: bytes, serial: bytes | None, data: bytes) -> None:
+        """Find a conflict of a record that does not begin as those of ZODB do.
+
+        If the storage found it, ZODB's `ConflictError` would load the record as a pickle.
+        """
+        if not self._leaves_conflicts or names_its_class_plainly(data):
+            return
+        try:
+            _, current = load_current(self._storage, oid)
+        except POSKeyError:
+            return
+        if current != (serial or z64):
+            raise LeftToClient(oid=oid, serials=(current, serial))
 
     def _is_for_client(self, error: ConflictError) -> bool:
         return bool(error.serials) and (self._leaves_all or isinstance(error, LeftToClient))

@@ -44,6 +44,8 @@ def remote_authenticate(client: ServerConnection, mechanism: str, message: str) 
         challenge = login.first(message[:_LONGEST])
     except LoginFailed as error:
         raise _failed(client, login, error)
+    except Exception:
+        raise _cannot_check(client)
     problem = getattr(accounts, "problem", None)
     if problem is not None and client.peer.admit(Kind.ACCOUNTS):
         _log.error("{problem}; the accounts before the change are used", problem=problem)
@@ -63,14 +65,25 @@ async def remote_authenticate_final(client: ServerConnection, message: str) -> s
         raise AccessDenied("a proof without a challenge")
     # Not before the challenge: many connections could get challenges before any has failed.
     await client.logins.turn(client.peer)
+    if client.gone:
+        raise AccessDenied("the client has gone")
     try:
         proof = login.final(message[:_LONGEST])
         if not isinstance(proof, str):
             proof = await proof
     except LoginFailed as error:
         raise _failed(client, login, error)
+    except Exception:
+        raise _cannot_check(client)
     client.identity = Identity.of(f"user:{login.user}")
     return proof
+
+
+def _cannot_check(client: ServerConnection) -> AccessDenied:
+    """Log the present exception of the accounts; return what the client may know of it."""
+    if client.peer.admit(Kind.ACCOUNTS):
+        _log.failure("({label}) the accounts cannot be checked", label=client.label)
+    return AccessDenied("the server cannot check accounts now; look into its log")
 
 
 def _failed(

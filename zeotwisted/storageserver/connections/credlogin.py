@@ -69,6 +69,10 @@ class CredLogin:
         try:
             avatar = await maybeDeferred(self._checker.requestAvatarId, credentials)
         except CredLoginFailed:
+            if not credentials.checked:
+                # The checker does not know the user. It must take as long as a wrong password.
+                credentials.checkPassword("no password")
+                credentials.proof = ""
             raise LoginFailed("wrong user name or password") from None
         if not credentials.proof or not avatar:
             # The checker accepts the user without looking at the password.
@@ -83,6 +87,7 @@ class _Credentials:
 
     :ivar username: in UTF-8.
     :ivar proof: the server's proof, when the right password was checked.
+    :ivar checked: whether a password was checked.
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class _Credentials:
     ) -> None:
         self.username = user.encode("utf-8")
         self.proof = ""
+        self.checked = False
         self._user = user
         self._mechanism = mechanism
         self._binding = binding
@@ -98,6 +104,7 @@ class _Credentials:
 
     def checkPassword(self, password: bytes | str) -> bool:
         """Return whether the client has proved that it knows this password."""
+        self.checked = True
         text = password.decode("utf-8", "replace") if isinstance(password, bytes) else password
         challenged = made_up(self._user)
         known = verifier(text, challenged.iterations, challenged.salt)

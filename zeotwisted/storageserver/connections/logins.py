@@ -11,6 +11,7 @@ from zeotwisted.access import Throttle
 from zeotwisted.exceptions import AccessDenied
 
 from ..floods import Kind, brief
+from ..limits import neighbourhood
 from .peer import Peer
 
 __all__ = ["Logins"]
@@ -38,7 +39,7 @@ class Logins:
 
         :raises AccessDenied: too many attempts from the client's host wait already.
         """
-        delay = self._throttle.delay(peer.host)
+        delay = self._throttle.delay(neighbourhood(peer.host))
         if delay is None:
             raise AccessDenied(
                 "too many attempts to log in from this host have failed; wait a minute"
@@ -47,7 +48,7 @@ class Logins:
 
     def failed(self, peer: Peer, label: str, user: str) -> None:
         """Count an attempt that has failed, and log it."""
-        number = self._throttle.failed(peer.host)
+        number = self._throttle.failed(neighbourhood(peer.host))
         if peer.admit(Kind.LOGIN):
             self._log.warn(
                 "({label}) could not log in as {user}: wrong user name or password; "

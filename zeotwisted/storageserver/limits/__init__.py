@@ -14,7 +14,7 @@ from __future__ import annotations
 from .budget import Budget, LimitReached, Usage
 from .connections import Admission
 from .descriptors import raise_descriptors
-from .hosts import host_of
+from .hosts import host_of, neighbourhood
 from .iterators import NONE, IteratorCount, IteratorLimits
 from .limits import Limits
 from .shares import Shares
@@ -32,5 +32,6 @@ __all__ = [
     "TransactionLimits",
     "Usage",
     "host_of",
+    "neighbourhood",
     "raise_descriptors",
 ]

@@ -3,7 +3,7 @@
 `served` uses all other modules. A transaction gets the `commitlock`, runs in the `committhread`,
 and has a transaction id from `tids`. `publications` notifies the clients of it. `invalidations`
 keeps the oids of the last transactions; `changes` reads older ones from the storage. `resolution`
-resolves conflicts with the `allowedclasses`.
+resolves conflicts with the `allowedclasses`, and `recordscan` looks at records before.
 Rule: the clients are notified of every commit through `publications`, in order. This is true of a
 client's commit and of one from outside.
 """
@@ -16,6 +16,7 @@ from .committhread import CommitThread
 from .loads import MOST_LOADS, load_many_before
 from .metadata import stored_extension
 from .publications import Publication
+from .recordscan import names_its_class_plainly
 from .resolution import LeftToClient
 from .servable import NotServable, check_servable
 from .served import Listener, ServedStorage
@@ -36,5 +37,6 @@ __all__ = [
     "ensure_temporary_folder",
     "load_many_before",
     "metadata",
+    "names_its_class_plainly",
     "stored_extension",
 ]

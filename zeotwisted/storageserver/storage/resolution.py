@@ -6,7 +6,6 @@ that a record names. `install` replaces it.
 
 from __future__ import annotations
 
-import pickletools
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO
@@ -18,16 +17,11 @@ from ZODB.ConflictResolution import BadClass, PersistentReferenceFactory, persis
 from ZODB.POSException import ConflictError
 
 from .allowedclasses import AllowedClasses
+from .recordscan import is_cheap_to_load
 
 __all__ = ["LeftToClient", "Resolver", "install", "leave_to_client", "resolving_storages"]
 
 _log = Logger()
-
-#: The longest record (bytes) that is resolved here. Clients have more time for longer ones.
-_LARGEST = 2**20
-
-#: Codes of classes that a program has registered. The unpickler may find them without asking us.
-_EXTENSIONS = {"EXT1", "EXT2", "EXT4"}
 
 #: How deep wrappers of storages are looked into.
 _DEEPEST = 10
@@ -83,18 +77,8 @@ def leave_to_client(
 
     :raises LeftToClient: always.
     """
-    raise LeftToClient(oid=oid, serials=(committedSerial, oldSerial), data=newpickle)
-
-
-def _has_extensions(data: bytes) -> bool:
-    """Return whether one of the pickles of a record refers to a class by a number."""
-    if not any(code in data for code in (b"\x82", b"\x83", b"\x84")):
-        return False
-    file = BytesIO(data)
-    while file.tell() < len(data):
-        if any(opcode.name in _EXTENSIONS for opcode, _, _ in pickletools.genops(file)):
-            return True
-    return False
+    # Without the record: ZODB would load it as a pickle, to name its class.
+    raise LeftToClient(oid=oid, serials=(committedSerial, oldSerial))
 
 
 class Resolver:
@@ -121,7 +105,8 @@ class Resolver:
         try:
             return self._resolved(storage, oid, serials, newpickle, committedData)
         except ConflictError:
-            raise ConflictError(oid=oid, serials=serials, data=newpickle)
+            # Without the record: ZODB would load it as a pickle, to name its class.
+            raise ConflictError(oid=oid, serials=serials)
         except _NotAllowed:
             pass
         except Exception as error:
@@ -131,7 +116,7 @@ class Resolver:
                 kind=type(error).__name__,
                 error=str(error)[:200],
             )
-        raise LeftToClient(oid=oid, serials=serials, data=newpickle)
+        raise LeftToClient(oid=oid, serials=serials)
 
     def _resolved(
         self,
@@ -159,7 +144,7 @@ class Resolver:
         return record
 
     def _unpickler(self, data: bytes, references: PersistentReferenceFactory) -> Any:
-        if len(data) > _LARGEST or _has_extensions(data):
+        if not is_cheap_to_load(data):
             raise _NotAllowed
         return PersistentUnpickler(self._allowed.find, references.persistent_load, BytesIO(data))
 
