@@ -9,6 +9,7 @@ import pytest
 from scramp import ScramClient
 from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.internet.defer import succeed
+from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from zope.interface import directlyProvides
 
@@ -18,6 +19,7 @@ from zeotwisted.access.throttle import _FREE, _INTERVAL
 from zeotwisted.exceptions import AccessDenied
 from zeotwisted.protocol import Role
 from zeotwisted.storageserver.connections import credlogin
+from zeotwisted.storageserver.connections.logins import Logins
 
 ANNA = frozenset({"user:anna"})
 
@@ -218,3 +220,38 @@ def test_a_checker_that_does_not_check() -> None:
     directlyProvides(careless, ICredentialsChecker)
     with pytest.raises(AccessDenied):
         log_in(client(server(careless)), "anna", "whatever")
+
+
+def test_a_network_of_ipv6_addresses_is_one_host() -> None:
+    class From:
+        label = ""
+
+        def __init__(self, host: str) -> None:
+            self.host = host
+
+        def admit(self, *_: Any, **__: Any) -> bool:
+            return False
+
+    clock = Clock()
+    logins = Logins(clock)
+    for number in range(_FREE):
+        logins.failed(From(f"2001:db8::{number}"), "", "anna")  # type: ignore[arg-type]
+    waits = logins.turn(From("2001:db8::ffff"))  # type: ignore[arg-type]
+    assert not waits.called
+    assert logins.turn(From("2001:db8:1::1")).called  # type: ignore[arg-type]
+    clock.advance(_INTERVAL)
+    assert waits.called
+
+
+def test_a_client_that_goes_while_it_waits_has_not_failed() -> None:
+    served = server()
+    for number in range(_FREE):
+        with pytest.raises(AccessDenied):
+            log_in(client(served), "anna", f"guess {number}")
+    anna = client(served)
+    anna.ask("authenticate", "SCRAM-SHA-256", "n,,n=anna,r=x")
+    # Its proof is not looked at any more.
+    anna.send("authenticate_final", "c=biws,r=x,p=AA==")
+    anna.lose()
+    served.clock.advance(_INTERVAL)
+    assert served.factory.clients.logins.failures == _FREE
