@@ -358,7 +358,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("make", [MappingStorage, None])
+@pytest.mark.parametrize("make", [None])
 @pytest.mark.parametrize("classes", [None, (), "all to clients"])
 @pytest.mark.parametrize("beginning", ODD)
 def test_a_record_is_not_loaded_to_name_its_class(

@@ -139,7 +139,9 @@ class Operations:
         except POSKeyError:
             return
         if current != (serial or z64):
-            raise LeftToClient(oid=oid, serials=(current, serial))
+            resolves = hasattr(self._storage, "tryToResolveConflict")
+            kind = LeftToClient if resolves else ConflictError
+            raise kind(oid=oid, serials=(current, serial))
 
     def _is_for_client(self, error: ConflictError) -> bool:
         return bool(error.serials) and (self._leaves_all or isinstance(error, LeftToClient))
