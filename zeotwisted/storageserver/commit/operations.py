@@ -139,6 +139,7 @@ class Operations:
         except POSKeyError:
             return
         if current != (serial or z64):
+            # The exception that the storage would have raised, without the record.
             resolves = hasattr(self._storage, "tryToResolveConflict")
             kind = LeftToClient if resolves else ConflictError
             raise kind(oid=oid, serials=(current, serial))
