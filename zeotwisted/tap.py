@@ -16,13 +16,13 @@ from .access import Access
 from .config import (
     ConfigurationError,
     EffectiveSetting,
+    LogForm,
     ServerConfig,
     Setting,
     StorageOpener,
     access_from_lines,
     effective_settings,
-    log_json,
-    parse_levels,
+    log_form,
     parse_storages,
     read_server_config,
     server_settings,
@@ -82,13 +82,6 @@ class _Given:
     """The value of an option that was given, to tell it from a default."""
 
     value: Any
-
-
-def _levels(text: str, source: str = "--log-level ") -> Mapping[str, str]:
-    try:
-        return parse_levels(text)
-    except ValueError as error:
-        raise usage.UsageError(f"{source}{text}: {error}")
 
 
 class Options(usage.Options):
@@ -202,32 +195,14 @@ class Options(usage.Options):
             except ConfigurationError as error:
                 raise SystemExit(f"zeo: {error}")
         self.settings = _effective(self, self.get("config"))
-        style = self._style()
+        form = _log_form(self, self.get("config"))
         if self["show-config"]:
-            print("\n".join(_shown(self)))
+            print("\n".join(_shown(self, form)))
             sys.exit(0)
         check_pid_file(self.parent)
         eventlog = self["config"].eventlog if "config" in self else None
         quiet = eventlog is not None and writes_to_terminal(eventlog)
-        self.log = take_over_log(self.parent, quiet, style)
-
-    def _style(self) -> LogStyle:
-        """Return the form of the log: that of options, the environment or the configuration."""
-        config: ServerConfig | None = self.get("config")
-        variable = os.environ.get("ZEO_LOG_LEVEL")
-        if self["log-level"] or config is None:
-            levels = _levels(self["log-level"] or "info")
-        else:
-            levels = config.log_levels
-        if variable and not self["log-level"]:
-            levels = _levels(variable, "ZEO_LOG_LEVEL=")
-        if self["log-json"]:
-            return LogStyle(True, levels)
-        try:
-            is_json = log_json(os.environ, config)
-        except ValueError as error:
-            raise usage.UsageError(str(error))
-        return LogStyle(is_json, levels)
+        self.log = take_over_log(self.parent, quiet, LogStyle(form.json, form.levels))
 
     def _read_environment(self, environment: Mapping[str, str]) -> None:
         """Take options that are no settings from variables, where they are not given.
@@ -311,14 +286,21 @@ def _effective(options: Options, config: ServerConfig | None) -> tuple[Effective
         raise SystemExit(f"zeo: {error}")
 
 
+def _log_form(options: Options, config: ServerConfig | None) -> LogForm:
+    try:
+        return log_form(bool(options["log-json"]), options["log-level"], os.environ, config)
+    except ValueError as error:
+        raise SystemExit(f"zeo: {error}")
+
+
 def _values(settings: tuple[EffectiveSetting, ...]) -> dict[str, Any]:
     return {each.setting.attribute: each.value for each in settings}
 
 
-def _shown(options: Options) -> list[str]:
+def _shown(options: Options, form: LogForm) -> list[str]:
     """Return the lines of ``--show-config``."""
     config: ServerConfig | None = options.get("config")
-    lines = [each.line for each in options.settings]
+    lines = [each.line for each in options.settings] + form.lines
     if options["listen"]:
         lines += [f"listen {text}  # option --listen" for text in options["listen"]]
     elif config is None:
@@ -344,6 +326,7 @@ def _check_and_print(options: Options) -> int:
         config, mistakes, notes = check_file(reactor, options["conf"])
     try:
         _effective(options, config)
+        _log_form(options, config)
         places = _places(reactor, options)
         mistakes += place_mistakes(places)
         if config is None and options["conf"] is None:

@@ -111,6 +111,25 @@ def test_options_and_the_environment_are_checked(folder: Path) -> None:
     assert os.listdir(folder) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "variables", "start"),
+    [
+        (["--log-level", "loud"], {}, "zeo: --log-level loud: 'loud' is not a level of the log"),
+        ([], {"ZEO_LOG_LEVEL": "loud"}, "zeo: ZEO_LOG_LEVEL=loud: 'loud' is not a level"),
+        ([], {"ZEO_LOG_JSON": "perhaps"}, "zeo: ZEO_LOG_JSON=perhaps: write on or off"),
+    ],
+)
+@pytest.mark.parametrize("with_file", [False, True])
+def test_the_form_of_the_log_is_checked(
+    folder: Path, given: list[str], variables: dict[str, str], start: str, with_file: bool
+) -> None:
+    if with_file:
+        (folder / "zeo.conf").write_text(GOOD)
+        given = [*given, "-C", "zeo.conf"]
+    code, (line,) = zeo(folder, "--check-config", *given, **variables)
+    assert (code, line[: len(start)]) == (1, start)
+
+
 def test_options_win(daemon: Callable[..., Running], folder: Path) -> None:
     (folder / "zeo.conf").write_text(GOOD)
     code, lines = zeo(folder, "-C", "zeo.conf", "--show-config", "-t", "60", ZEO_CLIENT_TIMEOUT="7")
@@ -118,10 +137,15 @@ def test_options_win(daemon: Callable[..., Running], folder: Path) -> None:
     assert "transaction-timeout 60  # option --transaction-timeout" in lines
     assert "client-timeout 7  # environment variable ZEO_CLIENT_TIMEOUT" in lines
     assert "read-only off  # default" in lines
+    assert lines[-4:-2] == ["log-level info  # default", "log-json off  # default"]
     assert "listen 127.0.0.1:0  # zeo.conf" in lines
     _, lines = zeo(folder, "-C", "zeo.conf", "--show-config", "--listen", "unix:s")
     assert "transaction-timeout 30  # zeo.conf, line 3" in lines
     assert "listen unix:s  # option --listen" in lines
+    (folder / "zeo.conf").write_text(GOOD.replace("</zeo>", "log-level info,ZODB=warn\n</zeo>"))
+    _, lines = zeo(folder, "-C", "zeo.conf", "--show-config", "--log-json", ZEO_LOG_JSON="off")
+    assert "log-level info,ZODB=warn  # zeo.conf, line 4" in lines
+    assert "log-json on  # option --log-json" in lines
     running = daemon("-C", "zeo.conf", "--listen", f"unix:{folder}/s")
     assert running.addresses == [f"{folder}/s"]
 

@@ -6,9 +6,9 @@ ZConfig's schemas (``*.xml``) define keys, types and defaults.
 from __future__ import annotations
 
 from .access import access_from_lines
-from .effective import EffectiveSetting, effective_settings, log_json
+from .effective import EffectiveSetting, effective_settings
 from .listeners import Listener
-from .loglevels import parse_levels
+from .logform import LogForm, log_form
 from .places import address_problem, storage_problems
 from .server import (
     ConfigurationError,
@@ -29,6 +29,7 @@ __all__ = [
     "ContextError",
     "EffectiveSetting",
     "Listener",
+    "LogForm",
     "ServerConfig",
     "Setting",
     "StorageOpener",
@@ -38,8 +39,7 @@ __all__ = [
     "check_server_config",
     "effective_settings",
     "is_encrypted",
-    "log_json",
-    "parse_levels",
+    "log_form",
     "parse_server_config",
     "parse_storages",
     "read_server_config",

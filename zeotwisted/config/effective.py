@@ -12,12 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ZConfig.datatypes import asBoolean
-
 from .server import ServerConfig
 from .settings import Setting, server_settings
 
-__all__ = ["EffectiveSetting", "effective_settings", "log_json", "variable"]
+__all__ = ["EffectiveSetting", "effective_settings", "variable"]
 
 
 @dataclass(frozen=True)
@@ -57,20 +55,6 @@ def effective_settings(
         EffectiveSetting(setting, *_value(setting, given, environment, config))
         for setting in server_settings()
     )
-
-
-def log_json(environment: Mapping[str, str], config: ServerConfig | None) -> bool:
-    """Return whether the log has lines of JSON, if no option says so.
-
-    :raises ValueError: the variable has a value that cannot be used.
-    """
-    text = environment.get("ZEO_LOG_JSON", "")
-    if not text:
-        return config is not None and config.log_json
-    try:
-        return asBoolean(text)
-    except ValueError:
-        raise ValueError(f"ZEO_LOG_JSON={text}: write on or off") from None
 
 
 def _value(

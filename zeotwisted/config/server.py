@@ -63,7 +63,7 @@ class ServerConfig:
     :ivar log_levels: see `loglevels.parse_levels`.
     :ivar without_effect: the sections that mean nothing here, for the log.
     :ivar access: the roles of clients, or None if every client may do everything.
-    :ivar places: file and line of each setting that the file has, by their keys.
+    :ivar places: file and line of each setting, and of the form of the log, by their keys.
     """
 
     listeners: tuple[Listener, ...]
@@ -210,7 +210,7 @@ def _no_access(section: Any) -> None:
 
 
 def _places(loader: Loader, zeo: Any) -> dict[str, str]:
-    keys = [setting.key for setting in server_settings()]
+    keys = [*(setting.key for setting in server_settings()), "log-json", "log-level"]
     places = {key: loader.key_place(zeo, key) for key in keys}
     return {key: place for key, place in places.items() if place is not None}
 
