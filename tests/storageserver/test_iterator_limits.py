@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from ZODB.POSException import StorageError
 from tests.ordering.puppets import PuppetClient, Server
 from zeotwisted.storageserver.limits.budget import Budget
 from zeotwisted.storageserver.limits.iterators import NONE, IteratorCount, IteratorLimits
+
+from .openfiles import descriptors
 
 MANY = 50
 
@@ -30,10 +31,6 @@ def storage(tmp_path: Path) -> Iterator[FileStorage]:
     connection.close()
     yield storage
     db.close()
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def start(client: PuppetClient, number: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from ZODB.FileStorage import FileStorage
 
 from zeotwisted.storageserver.connections.iterators import Iterators
 from zeotwisted.storageserver.limits import IteratorCount, LimitReached
+
+from .openfiles import descriptors
 
 MANY = 300
 
@@ -32,13 +33,9 @@ def storage(tmp_path: Path) -> Iterator[FileStorage]:
     db.close()
 
 
-def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 def test_dropped_ones_keep_few_descriptors(storage: FileStorage) -> None:
     iterators = Iterators(storage)
-    before = _descriptors()
+    before = descriptors()
     iid = iterators.start(None, None)
     for expected in storage.iterator():
         item = iterators.next(iid)
@@ -46,9 +43,9 @@ def test_dropped_ones_keep_few_descriptors(storage: FileStorage) -> None:
         records = iterators.start_records(iid, item[0])
         assert iterators.next_record(records) is not None
     assert iterators.next(iid) is None
-    assert _descriptors() < before + 50
+    assert descriptors() < before + 50
     iterators.close()
-    assert _descriptors() <= before + 1
+    assert descriptors() <= before + 1
 
 
 def test_parked_ones_go_on_where_they_were(storage: FileStorage) -> None:

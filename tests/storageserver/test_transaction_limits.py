@@ -20,6 +20,8 @@ from zeotwisted.storageserver.limits import LimitReached, TransactionLimits
 from zeotwisted.storageserver.limits.budget import Budget
 from zeotwisted.storageserver.limits.transactions import DiskReserve
 
+from .openfiles import descriptors
+
 HELD = ("spool-memory", "spool-limit", "file-limit")
 KB = 1024
 
@@ -42,10 +44,6 @@ def begun(server: Server) -> PuppetClient:
     client = server.client()
     client.tell("tpc_begin", 1, "", "", {})
     return client
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 # Memory, and then the disk.
