@@ -147,26 +147,15 @@ def queue_bytes(text: str) -> int:
 
 
 def age(text: str) -> float:
-    number = _number(float, text)
-    if number is None or number < 0:
-        raise ValueError(f"{text!r} is not an age; write a number of seconds, 0 or more")
-    return number
+    return _not_negative(text, "an age", "a number of seconds, 0 or more")
 
 
 def timeout(text: str) -> float:
-    number = _number(float, text)
-    if number is None or number < 0:
-        raise ValueError(
-            f"{text!r} is not a timeout; write a number of seconds, or 0 for no timeout"
-        )
-    return number
+    return _not_negative(text, "a timeout", "a number of seconds, or 0 for no timeout")
 
 
 def duration_or_none(text: str) -> float:
-    number = _number(float, text)
-    if number is None or number < 0:
-        raise ValueError(f"{text!r} is not a length of time; write a number of seconds, or 0")
-    return number
+    return _not_negative(text, "a length of time", "a number of seconds, or 0")
 
 
 def at_stop(text: str) -> str:
@@ -233,6 +222,13 @@ def message_size(text: str) -> int:
             "write a size from 64KB to 4095MB, such as 500MB or 1GB"
         )
     return int(number)
+
+
+def _not_negative(text: str, what: str, remedy: str) -> float:
+    number = _number(float, text)
+    if number is None or number < 0:
+        raise ValueError(f"{text!r} is not {what}; write {remedy}")
+    return number
 
 
 def _number(convert: type, text: str) -> float | None:
