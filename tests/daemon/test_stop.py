@@ -6,7 +6,6 @@ import logging
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +17,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.utils import z64
 
 import zeotwisted
+from tests.clientstorage.support import wait_until
 from zeotwisted.exceptions import ClientDisconnected
 
 from .conftest import ANYWHERE, SCRIPTS, TIMEOUT, Running, commit, environment
@@ -43,6 +43,15 @@ def wait_for(running: Running, text: str) -> None:
         line = running.process.stdout.readline()
         assert line, running.output
         running.output += line
+
+
+def refuses(address: Any) -> bool:
+    """Return whether nothing accepts connections at an address."""
+    try:
+        socket.create_connection(address, TIMEOUT).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("command", ["twistd", "twist"])
@@ -113,11 +122,7 @@ def test_a_voted_commit_finishes(
     thread.start()
     running.process.send_signal(signal.SIGTERM)
     wait_for(running, "shutting down")
-    with pytest.raises(OSError):
-        while True:
-            # It may still accept a connection that came before it closed the port.
-            socket.create_connection(running.address, TIMEOUT).close()
-            time.sleep(0.01)
+    wait_until("the port is closed", lambda: refuses(running.address))
     tid = storage.tpc_finish(txn)
     assert running.stop() == 0
     thread.join(TIMEOUT)
