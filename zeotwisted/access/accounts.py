@@ -12,13 +12,13 @@ import binascii
 import os
 import re
 import stat
-import tempfile
 import unicodedata
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from scramp import ScramMechanism
+
+from zeotwisted.files import replace_file
 
 __all__ = [
     "AccountFile",
@@ -146,32 +146,8 @@ def write_accounts(path: str, accounts: Mapping[str, Verifier]) -> None:
 
     :raises OSError: the file cannot be written. The old one is unchanged.
     """
-    folder = os.path.dirname(os.path.abspath(path))
-    # mkstemp makes a file with mode 600.
-    handle, name = tempfile.mkstemp(prefix=".accounts-", dir=folder)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            for user in sorted(accounts):
-                file.write(f"{user}:{accounts[user]}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        _keep_owner(path, name)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.remove(name)
-        raise
-
-
-def _keep_owner(path: str, new: str) -> None:
-    """Give the owner of an existing file to its replacement, so that the daemon can read it.
-
-    :raises PermissionError: only root can do that.
-    """
-    with suppress(FileNotFoundError):
-        old = os.stat(path)
-        if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
-            os.chown(new, old.st_uid, old.st_gid)
+    lines = [f"{user}:{accounts[user]}\n" for user in sorted(accounts)]
+    replace_file(path, "".join(lines).encode("utf-8"), 0o600)
 
 
 def is_readable_by_others(path: str) -> bool:

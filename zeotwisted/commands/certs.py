@@ -10,8 +10,9 @@ import ipaddress
 import os
 import re
 import socket
-import tempfile
 from datetime import datetime, timedelta, timezone
+
+from zeotwisted.files import replace_file
 
 from .authority import Authority, Issued
 from .errors import CommandError
@@ -99,8 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         for name, files in made.items():
             # The key comes first. A certificate without its key is of no use.
-            _write(os.path.join(folder, f"{name}.key"), files.key, 0o600)
-            _write(os.path.join(folder, f"{name}.pem"), files.certificate, 0o644)
+            replace_file(os.path.join(folder, f"{name}.key"), files.key, 0o600)
+            replace_file(os.path.join(folder, f"{name}.pem"), files.certificate, 0o644)
     except OSError as error:
         raise CommandError(
             f"{error.filename or folder}: {error.strerror}; check the path, and who may write there"
@@ -173,19 +174,6 @@ def _refuse_to_replace(folder: str, made: dict[str, Issued]) -> None:
                     f"{path} is there already; choose another name or --folder, or replace it "
                     "with --force"
                 )
-
-
-def _write(path: str, content: bytes, mode: int) -> None:
-    """Write a file as a whole, or not at all; it never has wider permissions than `mode`."""
-    number, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
-    try:
-        with open(number, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _sections(folder: str, server: str | None, clients: list[str]) -> list[str]:

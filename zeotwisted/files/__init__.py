@@ -1,12 +1,14 @@
-"""Helpers for files and folders that another process may remove, or that cannot be written."""
+"""Helpers for files and folders: some may be removed by others, some cannot be written."""
 
 from __future__ import annotations
 
 from .folders import Folder, known_folder
+from .whole import replace_file
 from .writable import unwritable
 
 __all__ = [
     "Folder",
     "known_folder",
+    "replace_file",
     "unwritable",
 ]
