@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import datetime
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from scramp import ScramClient
 
-from zeotwisted.access import BOUND, UNBOUND, Login, LoginFailed, Verifier, mechanisms, verifier
+from zeotwisted.access import (
+    BOUND,
+    UNBOUND,
+    Login,
+    LoginFailed,
+    Verifier,
+    channel_binding,
+    mechanisms,
+    verifier,
+)
 from zeotwisted.access.accounts import ITERATIONS
 
 BINDING = ("tls-server-end-point", b"x" * 32)
@@ -116,3 +131,32 @@ def test_accounts_that_fail_are_not_a_wrong_password() -> None:
 
     with pytest.raises(OSError, match="directory service"):
         Login(Broken(), UNBOUND, None).first("n,,n=anna,r=x")
+
+
+def signed(key: Any, algorithm: Any) -> bytes:
+    """Return a certificate that its own key has signed."""
+    name, now = x509.Name([]), datetime(2026, 1, 1)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(1)
+    builder = builder.public_key(key.public_key()).not_valid_before(now).not_valid_after(now)
+    return bytes(builder.sign(key, algorithm).public_bytes(Encoding.DER))
+
+
+def test_the_hash_of_the_binding_is_that_of_the_signature() -> None:
+    """RFC 5929, section 4.1; clients and servers of others must come to the same value."""
+    key = rsa.generate_private_key(65537, 2048)
+    usual = signed(key, hashes.SHA256())
+    # The number of a signature's algorithm, whose last byte is the hash. The library does not sign
+    # with weak ones.
+    number = bytes.fromhex("2a864886f70d0101")
+    assert usual.count(number + b"\x0b") == 2
+    md5, sha1 = (usual.replace(number + b"\x0b", number + last) for last in (b"\x04", b"\x05"))
+    for certificate, function in (
+        (usual, hashlib.sha256),
+        (signed(key, hashes.SHA384()), hashlib.sha384),
+        (signed(key, hashes.SHA512()), hashlib.sha512),
+        (md5, hashlib.sha256),
+        (sha1, hashlib.sha256),
+        (signed(ed25519.Ed25519PrivateKey.generate(), None), hashlib.sha256),
+    ):
+        assert channel_binding(certificate) == (BINDING[0], function(certificate).digest())
+    assert channel_binding(None) is None
