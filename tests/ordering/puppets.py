@@ -200,15 +200,22 @@ class PuppetClient:
 
     def ask(self, name: str, *args: Any) -> Any:
         """Call the server and return the answer, which must be there at once."""
+        event = self.reply(name, *args)
+        if event is None:
+            raise AssertionError(f"{name} was not answered")
+        if type(event) is Failed:
+            raise event.error
+        return event.value
+
+    def reply(self, name: str, *args: Any) -> Any:
+        """Call the server; return its message, or None if there is none yet."""
         id = self.send(name, *args)
         for event in self._receive():
             if name == "register" and type(event) is Replied:
                 self._session.registered()
-            if type(event) is Replied and event.id == id:
-                return event.value
-            if type(event) is Failed and event.id == id:
-                raise event.error
-        raise AssertionError(f"{name} was not answered")
+            if type(event) in (Replied, Failed) and event.id == id:
+                return event
+        return None
 
     def begin(self, transaction: int, *oids: bytes, serial: bytes = b"\0" * 8) -> None:
         """Begin a transaction that stores new revisions of objects."""
