@@ -10,7 +10,7 @@ import pytest
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from zeotwisted.config import parse_levels
+from zeotwisted.config.loglevels import parse_levels
 from zeotwisted.logs import LogStyle, json_line
 
 
