@@ -1,0 +1,445 @@
+"""Compares what clients have recorded with what the storage has: a table of rules.
+
+The storage's order of the transactions is given, so that nothing has to be searched for. Each rule
+looks at one thing, and is told to be broken only if no order of the calls that overlapped would
+explain what was recorded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ZODB.utils import oid_repr, p64, tid_repr, u64, z64
+
+from .database import Database, Transaction
+from .history import (
+    Checked,
+    Event,
+    Failed,
+    Finished,
+    Finishing,
+    History,
+    Invalidated,
+    InvalidatedAll,
+    Noted,
+    Read,
+    ReadSerial,
+    Snapshot,
+    Stored,
+    Undone,
+    Voted,
+)
+
+__all__ = ["RULES", "Case", "Client", "Commit", "Rule", "Violation", "check"]
+
+
+class Violation(NamedTuple):
+    """A rule that was broken: what was seen, what the database has, and the events that show it."""
+
+    rule: str
+    text: str
+    events: tuple[Event, ...]
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{event.client}:{event.ended}" for event in self.events)
+        return f"{self.rule}: {self.text} (events {shown})"
+
+
+@dataclass
+class Commit:
+    """What a client has recorded about one of its transactions.
+
+    :ivar last: the last event that is about it.
+    :ivar stores: the last store of each object.
+    """
+
+    mark: str
+    last: Event
+    stores: dict[bytes, Stored] = field(default_factory=dict)
+    checks: list[Checked] = field(default_factory=list)
+    undoes: bool = False
+    resolved: set[bytes] = field(default_factory=set)
+    finishing: bool = False
+    noted: list[Event] = field(default_factory=list)
+    finished: Event | None = None
+    failed: Event | None = None
+
+    def add(self, event: Event) -> None:
+        self.last = event
+        match event.what:
+            case Stored(oid=oid) as stored:
+                self.stores[oid] = stored
+            case Checked() as checked:
+                self.checks.append(checked)
+            case Undone():
+                self.undoes = True
+            case Voted(resolved=resolved):
+                self.resolved.update(resolved)
+            case Finishing():
+                self.finishing = True
+            case Noted():
+                self.noted.append(event)
+            case Finished():
+                self.finished = event
+            case Failed():
+                self.failed = event
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it changes nothing. Storages do not keep such a transaction."""
+        return not self.stores and not self.undoes
+
+
+class Client:
+    """The events of one client.
+
+    :ivar events: in the order of their ends.
+    :ivar commits: by their marks.
+    """
+
+    def __init__(self, name: str, events: Iterable[Event]) -> None:
+        self.name = name
+        self.events = sorted(events, key=lambda event: event.ended)
+        self.commits: dict[str, Commit] = {}
+        for event in self.events:
+            mark = getattr(event.what, "mark", None)
+            if mark is not None:
+                self.commits.setdefault(mark, Commit(mark, event)).add(event)
+
+    def of(self, *kinds: type) -> list[Event]:
+        """Return the events of these kinds."""
+        return [event for event in self.events if isinstance(event.what, kinds)]
+
+
+class Case:
+    """The history and the database, as the rules see them."""
+
+    def __init__(self, history: History, transactions: Iterable[Transaction]) -> None:
+        self.database = Database(transactions)
+        events: defaultdict[str, list[Event]] = defaultdict(list)
+        for event in history.events:
+            events[event.client].append(event)
+        self.clients = [Client(name, events[name]) for name in sorted(events)]
+        #: The tids of all transactions; also of those that have changed nothing.
+        self.tids = {z64, *self.database.tids}
+        for client in self.clients:
+            for commit in client.commits.values():
+                if commit.is_empty and commit.finished is not None:
+                    self.tids.add(_tid(commit.finished))
+
+
+#: A rule yields what was seen, and the events that show it, whenever it is broken.
+Rule = Callable[[Case], Iterable[tuple[str, Sequence[Event]]]]
+
+
+def check(
+    history: History, transactions: Iterable[Transaction], rules: Mapping[str, Rule] | None = None
+) -> list[Violation]:
+    """Return where a history contradicts the database.
+
+    The storage must not have been packed, as old revisions must be there to be compared.
+
+    :param transactions: see `transactions_of`.
+    :param rules: what to check, by name; `RULES` by default. A program that knows more about its
+        data, such as a sum, adds a rule of its own.
+    """
+    case = Case(history, transactions)
+    return [
+        Violation(name, text, tuple(events))
+        for name, rule in (RULES if rules is None else rules).items()
+        for text, events in rule(case)
+    ]
+
+
+class _Highest:
+    """The highest tid of some events at any time."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._times: list[int] = []
+        self._highest: list[Event] = []
+        for event in events:
+            highest = self._highest[-1] if self._highest else event
+            self._times.append(event.ended)
+            self._highest.append(event if _tid(event) > _tid(highest) else highest)
+
+    def before(self, time: int) -> Event | None:
+        """Return the event with the highest tid of those that had ended before a time."""
+        index = bisect_left(self._times, time)
+        return self._highest[index - 1] if index else None
+
+
+def _tid(event: Event) -> bytes:
+    what: Any = event.what
+    tid: bytes = what.tid
+    return tid
+
+
+# Each rule below, and `RULES` after them.
+
+
+def _reads(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
+    """Each read returns what the database had at the reader's snapshot.
+
+    Transactions that the client knew of when the read began are visible to it. Others may be, if
+    they are before the tid that the client asked for.
+    """
+    for client in case.clients:
+        highest = _Highest(client.of(Snapshot, Invalidated, Noted, Finished))
+        for event in client.of(Read):
+            known = highest.before(event.began)
+            wrong = _wrong_read(case.database, event.what, z64 if known is None else _tid(known))
+            if wrong:
+                yield f"{client.name} read {wrong}", [event] if known is None else [known, event]
+        for event in client.of(ReadSerial):
+            read: Any = event.what
+            revision = case.database.revision(read.oid, read.serial)
+            if revision is None or revision.data != read.data:
+                text = f"{client.name} read other data as {_revision(read.oid, read.serial)}"
+                yield f"{text}, the database has {_shown(read.oid, revision)}", [event]
+
+
+def _wrong_read(database: Database, read: Any, known: bytes) -> str | None:
+    """Return what was read and what the database has, if that is not the same."""
+    oid, before, data, serial, end = read
+    certain = database.last_before(oid, min(before, _following(known)))
+    wanted = f"before {tid_repr(before)}"
+    if serial is None:
+        if certain is None or any(
+            revision.data is None for revision in _revisions(database, oid, certain, before)
+        ):
+            return None
+        return f"no {oid_repr(oid)} {wanted}, the database has {_shown(oid, certain)}"
+    revision = database.revision(oid, serial)
+    found = f"{_revision(oid, serial)} {wanted}"
+    if revision is None:
+        return f"{found}, which the database does not have"
+    if revision.data != data:
+        return f"{found} with other data than the database has"
+    if serial >= before:
+        return f"{found}, which is too new"
+    if certain is not None and serial < certain.tid:
+        return f"{found}, the database has {_shown(oid, certain)}"
+    following = database.first_after(oid, serial)
+    if end is None:
+        if following is None or following.tid > known:
+            return None
+        return f"{found} as the current one, the next is {_shown(oid, following)}"
+    if following is None or following.tid != end:
+        return f"{found} until {tid_repr(end)}, the next is {_shown(oid, following)}"
+    if end < before:
+        return f"{found}, although it is known to have changed in {tid_repr(end)}"
+    return None
+
+
+def _revisions(database: Database, oid: bytes, first: Any, before: bytes) -> Iterator[Any]:
+    while first is not None and first.tid < before:
+        yield first
+        first = database.first_after(oid, first.tid)
+
+
+def _snapshots(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
+    """The snapshots of a client are states of the database, and never go back."""
+    for client in case.clients:
+        snapshots = client.of(Snapshot)
+        highest = _Highest(snapshots)
+        for event in snapshots:
+            tid = _tid(event)
+            earlier = highest.before(event.began)
+            if tid not in case.tids:
+                text = f"{client.name} has the snapshot {tid_repr(tid)}"
+                yield f"{text}, which the database does not have", [event]
+            if earlier is not None and _tid(earlier) > tid:
+                text = f"{client.name} went back from {tid_repr(_tid(earlier))} to {tid_repr(tid)}"
+                yield text, [earlier, event]
+
+
+def _own_commits(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
+    """A client sees its own commits: its database was told, and snapshots contain them."""
+    for client in case.clients:
+        finished = [commit.finished for commit in client.commits.values() if commit.finished]
+        highest = _Highest(sorted(finished, key=lambda event: event.ended))
+        for event in client.of(Snapshot):
+            own = highest.before(event.began)
+            if own is not None and _tid(own) > _tid(event):
+                text = f"{client.name} committed {tid_repr(_tid(own))}"
+                yield f"{text}, and has the snapshot {tid_repr(_tid(event))} then", [own, event]
+        for commit in client.commits.values():
+            tids = [tid_repr(_tid(event)) for event in commit.noted]
+            if commit.finished and tids != [tid_repr(_tid(commit.finished))]:
+                text = f"{client.name} committed {tid_repr(_tid(commit.finished))}"
+                yield f"{text}, and its database was told {tids}", [*commit.noted, commit.finished]
+
+
+def _outcomes(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
+    """A commit is there once if it was reported, never if that was reported, else at most once."""
+    for client in case.clients:
+        for commit in client.commits.values():
+            tids = [transaction.tid for transaction in case.database.marked[commit.mark]]
+            promise = _promise(commit)
+            if promise is not None and tids not in promise.allowed and not commit.is_empty:
+                there = ", ".join(map(tid_repr, tids)) or "nothing"
+                yield f"{commit.mark} {promise.text}, the database has {there}", [commit.last]
+            elif len(tids) > 1:
+                there = ", ".join(map(tid_repr, tids))
+                yield f"{commit.mark} is there more than once: {there}", [commit.last]
+
+
+class _Promise(NamedTuple):
+    text: str
+    allowed: list[list[bytes]]
+
+
+def _promise(commit: Commit) -> _Promise | None:
+    """Return what is certain about a commit; None if it is in doubt."""
+    if not commit.finishing:
+        return _Promise("was never finished", [[]])
+    if commit.finished is not None:
+        tid = _tid(commit.finished)
+        return _Promise(f"is committed as {tid_repr(tid)}", [[tid]])
+    failed: Any = commit.failed and commit.failed.what
+    if failed is not None and failed.never:
+        return _Promise(f"is not committed ({failed.error})", [[]])
+    return None
+
+
+def _contents(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
+    """A transaction of the database has what its client has stored, all of it and no more."""
+    for client, commit, transaction in _committed(case):
+        found = case.database
+        changed = transaction.records.keys()
+        if not commit.stores.keys() <= changed or (
+            not commit.undoes and not changed <= commit.stores.keys() | commit.resolved
+        ):
+            stored, has = (", ".join(map(oid_repr, sorted(a))) for a in (commit.stores, changed))
+            text = f"{client.name} stored {stored} in {tid_repr(transaction.tid)}"
+            yield f"{text}, the database has {has or 'nothing'}", [commit.last]
+        for oid, stored_ in commit.stores.items():
+            revision = found.revision(oid, transaction.tid)
+            if revision and oid not in commit.resolved and revision.data != stored_.data:
+                text = f"{client.name} stored other data than {_revision(oid, transaction.tid)} has"
+                yield text, [commit.last]
+
+
+def _lost_updates(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
+    """A commit replaces the revision that it has read, and what it has read is current."""
+    for client, commit, transaction in _committed(case):
+        if commit.undoes:
+            # Undoing and storing the same object is beyond this rule.
+            continue
+        reads: list[Any] = [*commit.stores.values(), *commit.checks]
+        for read in reads:
+            replaced = case.database.last_before(read.oid, transaction.tid)
+            if read.oid in commit.resolved or replaced is None or replaced.data is None:
+                continue
+            if replaced.tid != read.serial:
+                text = f"{client.name} committed {tid_repr(transaction.tid)}"
+                text = f"{text} with {_revision(read.oid, read.serial)} as the current one"
+                yield f"{text}, the database had {_shown(read.oid, replaced)}", [commit.last]
+
+
+def _committed(case: Case) -> Iterator[tuple[Client, Commit, Transaction]]:
+    for client in case.clients:
+        for commit in client.commits.values():
+            transactions = case.database.marked[commit.mark]
+            if len(transactions) == 1:
+                yield client, commit, transactions[0]
+
+
+def _invalidations(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
+    """A database knows what has changed up to each tid that its storage names.
+
+    It knows its own commits. Of others it was told, with their own tids, or with a later one that
+    stands for several transactions.
+    """
+    for client in case.clients:
+        told = _Told()
+        transactions: Iterator[Transaction] | None = None
+        transaction: Transaction | None = None
+        for event in client.of(Snapshot, Invalidated, InvalidatedAll, Noted):
+            told.add(event)
+            if isinstance(event.what, InvalidatedAll):
+                continue
+            tid = _tid(event)
+            if tid not in case.tids and not isinstance(event.what, Snapshot):
+                text = f"{client.name} was told of {tid_repr(tid)}"
+                yield f"{text}, which the database does not have", [event]
+            if transactions is None:
+                if not isinstance(event.what, Snapshot) or tid == z64:
+                    continue
+                # Its first snapshot that has anything. What was before is new to it anyway.
+                start = bisect_left(case.database.tids, _following(tid))
+                transactions = iter(case.database.transactions[start:])
+                transaction = next(transactions, None)
+            while transaction is not None and transaction.tid <= tid:
+                missing = told.missing(transaction)
+                if missing:
+                    text = f"{client.name} is up to date with {tid_repr(tid)}, and was not told of"
+                    oids = ", ".join(map(oid_repr, missing))
+                    yield f"{text} {oids} in {tid_repr(transaction.tid)}", [event]
+                transaction = next(transactions, None)
+
+
+class _Told:
+    """What a database was told so far.
+
+    After it was told that anything may have changed, it knows all that was before whatever it is
+    told of next.
+    """
+
+    def __init__(self) -> None:
+        self._everything = False
+        self._up_to = z64
+        self._own: set[bytes] = set()
+        self._latest: dict[bytes, bytes] = {}
+
+    def add(self, event: Event) -> None:
+        match event.what:
+            case InvalidatedAll():
+                self._everything = True
+            case Invalidated(tid, oids):
+                self._end_of_everything(tid)
+                for oid in oids:
+                    self._latest[oid] = max(tid, self._latest.get(oid, z64))
+            case Noted(tid=tid):
+                self._end_of_everything(tid)
+                self._own.add(tid)
+
+    def _end_of_everything(self, tid: bytes) -> None:
+        if self._everything:
+            self._everything, self._up_to = False, tid
+
+    def missing(self, transaction: Transaction) -> list[bytes]:
+        """Return which of the objects of a transaction the database was not told of."""
+        tid = transaction.tid
+        if self._everything or tid < self._up_to or tid in self._own:
+            return []
+        return [oid for oid in transaction.records if self._latest.get(oid, z64) < tid]
+
+
+#: What is checked.
+RULES: dict[str, Rule] = {
+    "reads": _reads,
+    "snapshots": _snapshots,
+    "own commits": _own_commits,
+    "outcomes": _outcomes,
+    "contents": _contents,
+    "lost updates": _lost_updates,
+    "invalidations": _invalidations,
+}
+
+
+def _following(tid: bytes) -> bytes:
+    """Return the lowest tid that is higher."""
+    return p64(min(u64(tid) + 1, 2**64 - 1))
+
+
+def _revision(oid: bytes, tid: bytes) -> str:
+    return f"{oid_repr(oid)} of {tid_repr(tid)}"
+
+
+def _shown(oid: bytes, revision: Any) -> str:
+    return "none" if revision is None else _revision(oid, revision.tid)
