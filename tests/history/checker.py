@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ZODB.utils import oid_repr, p64, tid_repr, u64, z64
 
-from .database import Database, Transaction
+from .database import Database, Revision, Transaction
 from .history import (
     Checked,
     Event,
@@ -204,38 +204,55 @@ def _reads(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
 
 def _wrong_read(database: Database, read: Any, known: bytes) -> str | None:
     """Return what was read and what the database has, if that is not the same."""
-    oid, before, data, serial, end = read
-    certain = database.last_before(oid, min(before, _following(known)))
-    wanted = f"before {tid_repr(before)}"
-    if serial is None:
-        if certain is None or any(
-            revision.data is None for revision in _revisions(database, oid, certain, before)
-        ):
-            return None
-        return f"no {oid_repr(oid)} {wanted}, the database has {_shown(oid, certain)}"
-    revision = database.revision(oid, serial)
-    found = f"{_revision(oid, serial)} {wanted}"
+    certain = database.last_before(read.oid, min(read.before, _following(known)))
+    if read.serial is None:
+        wrong = _wrong_absence(database, read, certain)
+        found = f"no {oid_repr(read.oid)}" if wrong else ""
+    else:
+        wrong = _wrong_revision(database, read, certain) or _wrong_end(database, read, known)
+        found = _revision(read.oid, read.serial) if wrong else ""
+    return f"{found} before {tid_repr(read.before)}{wrong}" if wrong else None
+
+
+def _wrong_absence(database: Database, read: Any, certain: Revision | None) -> str | None:
+    if certain is None or any(
+        revision.data is None
+        for revision in _revisions(database, read.oid, certain, read.before)
+    ):
+        return None
+    return f", the database has {_shown(read.oid, certain)}"
+
+
+def _wrong_revision(database: Database, read: Any, certain: Revision | None) -> str | None:
+    revision = database.revision(read.oid, read.serial)
     if revision is None:
-        return f"{found}, which the database does not have"
-    if revision.data != data:
-        return f"{found} with other data than the database has"
-    if serial >= before:
-        return f"{found}, which is too new"
-    if certain is not None and serial < certain.tid:
-        return f"{found}, the database has {_shown(oid, certain)}"
-    following = database.first_after(oid, serial)
-    if end is None:
-        if following is None or following.tid > known:
-            return None
-        return f"{found} as the current one, the next is {_shown(oid, following)}"
-    if following is None or following.tid != end:
-        return f"{found} until {tid_repr(end)}, the next is {_shown(oid, following)}"
-    if end < before:
-        return f"{found}, although it is known to have changed in {tid_repr(end)}"
+        return ", which the database does not have"
+    if revision.data != read.data:
+        return " with other data than the database has"
+    if read.serial >= read.before:
+        return ", which is too new"
+    if certain is not None and read.serial < certain.tid:
+        return f", the database has {_shown(read.oid, certain)}"
     return None
 
 
-def _revisions(database: Database, oid: bytes, first: Any, before: bytes) -> Iterator[Any]:
+def _wrong_end(database: Database, read: Any, known: bytes) -> str | None:
+    following = database.first_after(read.oid, read.serial)
+    if read.end is None:
+        if following is None or following.tid > known:
+            return None
+        return f" as the current one, the next is {_shown(read.oid, following)}"
+    if following is None or following.tid != read.end:
+        return f" until {tid_repr(read.end)}, the next is {_shown(read.oid, following)}"
+    if read.end < read.before:
+        return f", although it is known to have changed in {tid_repr(read.end)}"
+    return None
+
+
+def _revisions(
+    database: Database, oid: bytes, first: Revision | None, before: bytes
+) -> Iterator[Revision]:
+    """Yield the revisions of an object from `first` on, before a tid."""
     while first is not None and first.tid < before:
         yield first
         first = database.first_after(oid, first.tid)
@@ -441,5 +458,5 @@ def _revision(oid: bytes, tid: bytes) -> str:
     return f"{oid_repr(oid)} of {tid_repr(tid)}"
 
 
-def _shown(oid: bytes, revision: Any) -> str:
+def _shown(oid: bytes, revision: Revision | None) -> str:
     return "none" if revision is None else _revision(oid, revision.tid)
