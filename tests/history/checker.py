@@ -216,8 +216,7 @@ def _wrong_read(database: Database, read: Any, known: bytes) -> str | None:
 
 def _wrong_absence(database: Database, read: Any, certain: Revision | None) -> str | None:
     if certain is None or any(
-        revision.data is None
-        for revision in _revisions(database, read.oid, certain, read.before)
+        revision.data is None for revision in _revisions(database, read.oid, certain, read.before)
     ):
         return None
     return f", the database has {_shown(read.oid, certain)}"

@@ -34,7 +34,7 @@ steps = st.one_of(
 @st.composite
 def models(draw: Any) -> Model:
     model = Model()
-    for name, *arguments in draw(st.lists(steps, max_size=40)):
+    for name, *arguments in draw(st.lists(steps, max_size=30)):
         getattr(model, name)(*arguments)
     return model
 
@@ -196,7 +196,7 @@ CORRUPTIONS = [
 
 
 @pytest.mark.parametrize("corrupt", CORRUPTIONS)
-@settings(suppress_health_check=[HealthCheck.filter_too_much], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.filter_too_much], deadline=None, max_examples=40)
 @given(models(), st.data())
 def test_any_corruption_is_found(corrupt: Any, model: Model, data: st.DataObject) -> None:
     corrupt(model, data.draw)
