@@ -11,6 +11,7 @@ from ZODB.POSException import POSKeyError
 from ZODB.utils import maxtid, z64
 from zope.interface import directlyProvides, providedBy
 
+from zeotwisted.clientstorage import ClientStorage
 from zeotwisted.exceptions import CommitInDoubt
 
 from .database import with_mark
@@ -32,7 +33,7 @@ from .history import (
     digest,
 )
 
-__all__ = ["Recording", "nothing", "unless_in_doubt"]
+__all__ = ["Recording", "nothing", "promises_of", "unless_in_doubt"]
 
 
 def nothing(error: BaseException) -> bool:
@@ -45,6 +46,11 @@ def unless_in_doubt(error: BaseException) -> bool:
     return isinstance(error, Exception) and not isinstance(error, CommitInDoubt)
 
 
+def promises_of(storage: Any) -> Callable[[BaseException], bool]:
+    """Return what the exceptions of a storage's `tpc_finish` promise."""
+    return unless_in_doubt if isinstance(storage, ClientStorage) else nothing
+
+
 class Recording:
     """Passes all calls to a storage, and records those that the checker understands.
 
@@ -55,7 +61,8 @@ class Recording:
     :param storage: any storage that ``ZODB.DB`` can use, but for those with snapshots of their own.
     :param client: a name that no other client of the same database has.
     :param promises: whether an exception of the storage's `tpc_finish` promises that the
-        transaction is not committed: `nothing` or `unless_in_doubt`.
+        transaction is not committed: `nothing` or `unless_in_doubt`; by default, what `promises_of`
+        says.
     """
 
     def __init__(
@@ -63,14 +70,14 @@ class Recording:
         storage: Any,
         history: Notes,
         client: str,
-        promises: Callable[[BaseException], bool] = nothing,
+        promises: Callable[[BaseException], bool] | None = None,
     ) -> None:
         if IMVCCStorage.providedBy(storage):
             raise TypeError("the storage has snapshots of its own, which cannot be recorded")
         self._storage = storage
         self._history = history
         self._client = client
-        self._promises = promises
+        self._promises = promises or promises_of(storage)
         # The transactions between `tpc_begin` and their end, by the id of the caller's object.
         self._begun: dict[int, tuple[Any, str]] = {}
         directlyProvides(self, providedBy(storage))

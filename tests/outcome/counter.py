@@ -1,10 +1,12 @@
 """Look for commits that are counted wrongly: a counter must never be off by one.
 
-Several clients' processes increment one counter, all with the same data and the same description.
+Several clients' processes increment one counter, all with the same data.
 Meanwhile the server's process is killed, or the clients' connections are cut at some frame of some
 commit: before or after it is passed on, in either direction, or with the frame held back and
 delivered when the client is gone. Each client counts the commits that it was told of, and tries
-again what it was told did not happen. In the end the counter is the sum of what they counted.
+again what it was told did not happen. In the end the counter is the sum of what they counted. The
+clients also record what they read and wrote, and in the end this is compared with the database; see
+`tests.history`. Each transaction has a mark in its description then.
 
 Run ``python -m tests.outcome.counter --help`` in the root of the checkout.
 """
@@ -21,14 +23,32 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import ZODB
+import zodbpickle.pickle as zodbpickle
 from persistent.mapping import PersistentMapping
 from transaction import TransactionManager
 from transaction.interfaces import TransientError
+from ZODB.utils import tid_repr, z64
+
+import zeotwisted
+from tests.history import (
+    RULES,
+    Case,
+    HistoryFile,
+    Recording,
+    check,
+    read_history,
+    transactions_of,
+)
+from zeotwisted.clientstorage.commit import transaction as module
+from zeotwisted.exceptions import CommitInDoubt
 
 from .cutter import Cutter
 from .daemon import STORAGES, Daemon
@@ -46,6 +66,8 @@ class Campaign:
     :ivar fault: ``kill`` for the server, or ``cut`` for the connections.
     :ivar faults: how many of these.
     :ivar clients: how many clients there are.
+    :ivar record: whether they record what they do, so that it can be checked. Otherwise all
+        transactions have the same description.
     """
 
     server: str = "zeotwisted"
@@ -55,6 +77,7 @@ class Campaign:
     faults: int = 1000
     clients: int = 3
     seed: int = 0
+    record: bool = True
 
 
 @dataclass
@@ -84,11 +107,13 @@ class Result:
     """What came of it.
 
     :ivar counter: the counter's value in the end; it has to be `counted.commits`.
+    :ivar violations: what is wrong in the records of the clients.
     """
 
     counter: int
     faults: int
     counted: Counted
+    violations: list[str]
 
 
 def run(campaign: Campaign, directory: Path, timeout: float = 120.0) -> Result:
@@ -103,8 +128,9 @@ def run(campaign: Campaign, directory: Path, timeout: float = 120.0) -> Result:
         stack.callback(cutter.close)
         _prepare(daemon.address)
         clients = []
-        for _ in range(campaign.clients):
-            process = _start(cutter.address)
+        for number in range(campaign.clients):
+            history = directory / f"client {number}.history" if campaign.record else None
+            process = _start(cutter.address, history)
             clients.append(process)
             stack.callback(process.wait)
             stack.callback(process.kill)
@@ -122,7 +148,8 @@ def run(campaign: Campaign, directory: Path, timeout: float = 120.0) -> Result:
             if process.returncode:
                 raise RuntimeError("a client has failed")
             total.add(Counted(**json.loads(output)))
-        return Result(_counter(daemon.address), campaign.faults, total)
+        violations = _violations(daemon.address, directory) if campaign.record else []
+        return Result(_counter(daemon.address), campaign.faults, total, violations)
 
 
 def _kill(daemon: Daemon, campaign: Campaign) -> None:
@@ -134,31 +161,48 @@ def _kill(daemon: Daemon, campaign: Campaign) -> None:
         daemon.start()
 
 
-def _database(address: Any) -> Any:
-    import zeotwisted
-
-    return zeotwisted.DB(address, wait_timeout=60)
-
-
 def _prepare(address: Any) -> None:
-    database = _database(address)
+    database = zeotwisted.DB(address, wait_timeout=60)
     with database.transaction() as connection:
         connection.root()["counter"] = PersistentMapping(value=0)
     database.close()
 
 
 def _counter(address: Any) -> int:
-    database = _database(address)
+    database = zeotwisted.DB(address, wait_timeout=60)
     with database.transaction() as connection:
         value: int = connection.root()["counter"]["value"]
     database.close()
     return value
 
 
-def _start(address: Any) -> subprocess.Popen[str]:
+def _violations(address: Any, directory: Path) -> list[str]:
+    """Compare what the clients have recorded with what the server has."""
+    history = read_history(directory.glob("*.history"))
+    rules = {**RULES, "increments": _increments}
+    with closing(zeotwisted.client(address, wait_timeout=60)) as storage:
+        return list(map(str, check(history, transactions_of(storage), rules)))
+
+
+def _increments(case: Case) -> Iterator[tuple[str, tuple[()]]]:
+    """Each transaction increments the counter once. The first two create the root, and it."""
+    _, created, *others = case.database.transactions
+    (oid,) = created.records.keys() - {z64}
+    for expected, transaction in enumerate([created, *others]):
+        record = BytesIO(transaction.records[oid] or b"")
+        # A record is two pickles, of the class and of the state.
+        _, state = zodbpickle.load(record), zodbpickle.load(record)
+        value = state["data"]["value"]
+        if value != expected:
+            text = f"the counter is {value} in {tid_repr(transaction.tid)}, and should be"
+            yield f"{text} {expected}", ()
+
+
+def _start(address: Any, history: Path | None) -> subprocess.Popen[str]:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    arguments = json.dumps([address, history and str(history)])
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.outcome.counter", "--child", json.dumps(address)],
+        [sys.executable, "-m", "tests.outcome.counter", "--child", arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -167,11 +211,8 @@ def _start(address: Any) -> subprocess.Popen[str]:
     )
 
 
-def _count(address: Any) -> Counted:
+def _count(address: Any, history: str | None) -> Counted:
     """Increment until there is a line to read."""
-    from zeotwisted.clientstorage.commit import transaction as module
-    from zeotwisted.exceptions import CommitInDoubt
-
     logging.disable(logging.CRITICAL)
     counted = Counted()
     ask = module.committed_tid
@@ -184,11 +225,16 @@ def _count(address: Any) -> Counted:
     module.committed_tid = counting
     end = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.readline(), end.set()), daemon=True).start()
-    database = _database(tuple(address))
+    storage = zeotwisted.client(tuple(address), wait_timeout=60)
+    # A server that fails every time has its clients wait for seconds.
+    storage._link.connection._pause = lambda attempts: 0.02  # type: ignore[method-assign]
+    if history is None:
+        database = ZODB.DB(storage)
+    else:
+        path = Path(history)
+        database = ZODB.DB(Recording(storage, HistoryFile(path), path.stem))
     manager = TransactionManager()
     connection = database.open(manager)
-    # A server that fails every time has its clients wait for seconds.
-    database.storage._link.connection._pause = lambda attempts: 0.02
     print("ready", flush=True)
     while not end.is_set():
         manager.begin()
@@ -218,11 +264,14 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=default.faults)
     parser.add_argument("--clients", type=int, default=default.clients)
     parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument(
+        "--no-record", dest="record", action="store_false", help="all with the same description"
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = vars(parser.parse_args())
     child = options.pop("child")
     if child is not None:
-        print(json.dumps(asdict(_count(json.loads(child)))))
+        print(json.dumps(asdict(_count(*json.loads(child)))))
         return 0
     campaign = Campaign(**options)
     with tempfile.TemporaryDirectory() as directory:
@@ -233,8 +282,12 @@ def main() -> int:
         f"{campaign.server}, version {version}, {campaign.storage}, {campaign.fault}: "
         f"{result.faults} faults, {counted.commits} commits, of which {counted.found} were found, "
         f"{counted.retries} retries, {counted.in_doubt} in doubt, counter {result.counter}"
+        + (f", {len(result.violations)} violations" if campaign.record else "")
     )
-    return 0 if result.counter == counted.commits and not counted.in_doubt else 1
+    for violation in result.violations:
+        print(violation, file=sys.stderr)
+    right = result.counter == counted.commits and not counted.in_doubt and not result.violations
+    return 0 if right else 1
 
 
 if __name__ == "__main__":

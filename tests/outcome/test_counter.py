@@ -14,6 +14,7 @@ from .counter import Campaign, run
     [
         Campaign(faults=20),
         Campaign(faults=20, protocol=5),
+        Campaign(faults=20, protocol=5, record=False),
         Campaign(faults=20, server="ZEO"),
         Campaign(faults=20, storage="mappingstorage"),
         Campaign(faults=20, storage="demostorage"),
@@ -21,9 +22,11 @@ from .counter import Campaign, run
     ],
     ids=lambda campaign: (
         f"{campaign.server}-{campaign.protocol}-{campaign.storage}-{campaign.fault}"
+        + ("" if campaign.record else "-unrecorded")
     ),
 )
 def test_counter_is_never_off_by_one(tmp_path: Path, campaign: Campaign) -> None:
     result = run(campaign, tmp_path)
     assert result.counter == result.counted.commits > 0
     assert result.counted.in_doubt == 0
+    assert result.violations == []

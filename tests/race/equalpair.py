@@ -4,7 +4,8 @@ A writer's process changes both of them in each of its transactions. Meanwhile r
 commit to objects of their own, so that they are always between two states, and compare the pair
 after one half of it has been put out of their caches. A client that loses an invalidation, or that
 believes to have seen a transaction before it knows what it changed, sees a difference sooner or
-later.
+later. All processes record what they read and wrote, and in the end this is compared with the
+database; see `tests.history`.
 
 Run ``python -m tests.race.equalpair --help`` in the root of the checkout.
 """
@@ -17,14 +18,19 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import ZODB
 from persistent.mapping import PersistentMapping
 from transaction import TransactionManager
 from transaction.interfaces import TransientError
+from ZODB.FileStorage import FileStorage
+
+from tests.history import HistoryFile, Recording, check, read_history, transactions_of
 
 from .weather import Weather
 
@@ -42,6 +48,7 @@ class Race:
     :ivar drops: the network is bad, and all connections break after so many seconds, on average,
         again and again; 0 for a good one.
     :ivar cache: whether clients keep their caches in files.
+    :ivar record: whether they record what they do, so that it can be checked.
     """
 
     client: str = "zeotwisted"
@@ -50,15 +57,20 @@ class Race:
     readers: int = 3
     drops: float = 0.0
     cache: bool = False
+    record: bool = True
 
 
 @dataclass
 class Seen:
-    """What a process has done and seen."""
+    """What a process has done and seen.
+
+    :ivar violations: what is wrong in the records of all processes.
+    """
 
     commits: int = 0
     comparisons: int = 0
     differences: int = 0
+    violations: list[str] = field(default_factory=list)
 
     def add(self, other: Seen) -> None:
         self.commits += other.commits
@@ -89,7 +101,6 @@ def run(race: Race, directory: Path, timeout: float | None = None) -> Seen:
             if process.returncode:
                 raise RuntimeError("a process of the race has failed")
             total.add(Seen(**json.loads(output)))
-        return total
     finally:
         for process in processes:
             process.kill()
@@ -97,6 +108,11 @@ def run(race: Race, directory: Path, timeout: float | None = None) -> Seen:
         if weather is not None:
             weather.end()
         stop()
+    if race.record:
+        history = read_history(directory.glob("*.history"))
+        with closing(FileStorage(str(directory / "Data.fs"), read_only=True)) as storage:
+            total.violations = list(map(str, check(history, transactions_of(storage))))
+    return total
 
 
 def _prepare(race: Race, address: Any) -> None:
@@ -111,8 +127,7 @@ def _prepare(race: Race, address: Any) -> None:
 
 
 def _start(race: Race, address: Any, reader: int | None, directory: Path) -> subprocess.Popen[str]:
-    cache = str(directory / f"{reader}.cache") if race.cache else None
-    arguments = json.dumps([asdict(race), address, reader, cache])
+    arguments = json.dumps([asdict(race), address, reader, str(directory)])
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-m", "tests.race.equalpair", "--child", arguments],
@@ -123,10 +138,15 @@ def _start(race: Race, address: Any, reader: int | None, directory: Path) -> sub
     )
 
 
-def _child(race: Race, address: Any, reader: int | None, cache: str | None) -> Seen:
-    database = import_module(race.client).DB(
-        address if isinstance(address, str) else tuple(address), cache=cache
+def _child(race: Race, address: Any, reader: int | None, directory: str) -> Seen:
+    name = "writer" if reader is None else f"reader {reader}"
+    storage = import_module(race.client).client(
+        address if isinstance(address, str) else tuple(address),
+        cache=str(Path(directory, f"{name}.cache")) if race.cache else None,
     )
+    if race.record:
+        storage = Recording(storage, HistoryFile(Path(directory, f"{name}.history")), name)
+    database = ZODB.DB(storage)
     manager = TransactionManager()
     connection = database.open(manager)
     try:
@@ -190,6 +210,7 @@ def main() -> int:
     parser.add_argument("--readers", type=int, default=default.readers)
     parser.add_argument("--drops", type=float, default=default.drops, metavar="SECONDS")
     parser.add_argument("--cache", action="store_true", help="keep caches in files")
+    parser.add_argument("--no-record", dest="record", action="store_false", help="check less")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = vars(parser.parse_args())
     child = options.pop("child")
@@ -203,8 +224,11 @@ def main() -> int:
     print(
         f"{race.client} clients, {race.server} server: {seen.commits} commits, "
         f"{seen.comparisons} comparisons, {seen.differences} differences"
+        + (f", {len(seen.violations)} violations" if race.record else "")
     )
-    return 1 if seen.differences else 0
+    for violation in seen.violations:
+        print(violation, file=sys.stderr)
+    return 1 if seen.differences or seen.violations else 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ TRANSACTIONS = 400
 def test_no_torn_snapshots(tmp_path: Path, client: str, server: str) -> None:
     seen = run(Race(client, server, TRANSACTIONS, readers=2), tmp_path, timeout=120)
     assert seen.differences == 0
+    assert seen.violations == []
     # There was something to see.
     assert seen.comparisons > TRANSACTIONS / 10
     assert seen.commits > TRANSACTIONS
@@ -29,4 +30,5 @@ def test_no_torn_snapshots_in_bad_weather(tmp_path: Path, cache: bool) -> None:
     race = Race(transactions=120, readers=2, drops=0.4, cache=cache)
     seen = run(race, tmp_path, timeout=120)
     assert seen.differences == 0
+    assert seen.violations == []
     assert seen.comparisons > 10
