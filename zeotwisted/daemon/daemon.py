@@ -16,7 +16,7 @@ from twisted.internet.endpoints import (
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
 )
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.selectreactor import SelectReactor
 from twisted.logger import Logger
@@ -265,6 +265,8 @@ class Daemon(MultiService):
         self._raise_descriptors()
         storages = open_storages(self._openers, ReactorWatch(self._reactor))
         self.server = StorageServer(self._reactor, storages, self._options, self._access)
+        # A supervisor can start it again, which opens the storages again.
+        self.server.when_unusable = self._end
         for place in self._listen:
             self.server.listen(_Explaining(place.endpoint), place.description, place.access)
         self.server.setServiceParent(self)
@@ -325,6 +327,11 @@ class Daemon(MultiService):
     def has_failed(self) -> bool:
         """Whether the daemon has stopped and a storage could not be closed."""
         return self.server is not None and bool(self.server.failures)
+
+    def _end(self) -> None:
+        # ReactorNotRunning: it is about to stop already.
+        with contextlib.suppress(ReactorNotRunning):
+            self._reactor.stop()
 
     def hurry(self) -> None:
         """While the daemon stops: do not wait for transactions any more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from threading import Thread
 from typing import Any
 
@@ -13,6 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from ZODB import event as events
+from ZODB.POSException import StorageError
 
 from zeotwisted.access import OPEN, Access
 from zeotwisted.arguments import checked
@@ -81,8 +83,11 @@ class StorageServer(MultiService):
         self.factory = StorageServerFactory(
             self.served, self.options, reactor, access or OPEN, self.limits
         )
-        #: The exceptions of storages that could not be closed.
+        #: The exceptions of storages that could not be closed, or have become unusable.
         self.failures: list[Exception] = []
+        #: Called when a storage has become unusable, as FileStorage does if the disk fails while it
+        #: finishes a transaction. Its clients wait until it is served again, so stop the process.
+        self.when_unusable: Callable[[], object] = lambda: None
         # Fires when the server that stops need not wait for transactions any more.
         self._drained: Deferred[None] = Deferred()
         self._pools: list[IdlingPool | CommitThread] = []
@@ -134,6 +139,7 @@ class StorageServer(MultiService):
                 ),
                 self.limits,
             )
+            self.served[storage_id].when_unusable = partial(self._unusable, storage_id)
             self._log.info("serving {name} as {id!r}", name=storage.getName(), id=storage_id)
         try:
             super().privilegedStartService()
@@ -141,6 +147,10 @@ class StorageServer(MultiService):
             for service in self:
                 service.stopService()
             raise
+
+    def _unusable(self, storage_id: str, reason: str) -> None:
+        self.failures.append(StorageError(f"storage {storage_id!r} cannot be used: {reason}"))
+        self.when_unusable()
 
     def _with_conflict_classes(self) -> ServerOptions:
         """Return the options, with the default for `conflict_classes` that fits the roles."""

@@ -120,7 +120,7 @@ class ClientConnection:
         self._waiters: dict[Deferred[ClientProtocol], bool] = {}
         self._chosen: Candidate | None = None
         # All open connections, also those to servers that are not chosen.
-        self._open: set[ClientProtocol] = set()
+        self._open: dict[ClientProtocol, None] = {}
         self._search: Search | None = None
         self._retry: IDelayedCall | None = None
         self._attempts = 0
@@ -324,7 +324,7 @@ class ClientConnection:
             push,
             liveness_timeout=self._target.liveness_timeout,
         )
-        self._open.add(protocol)
+        self._open[protocol] = None
         protocol.lost.addCallback(self._lost, protocol)
         return protocol
 
@@ -420,7 +420,7 @@ class ClientConnection:
         protocol.close(reason)
 
     def _lost(self, error: Exception, protocol: ClientProtocol) -> None:
-        self._open.discard(protocol)
+        self._open.pop(protocol, None)
         if self._chosen is None or self._chosen.protocol is not protocol:
             return
         was_usable = self.state in USABLE

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import z64
 
-from ..storage import Listener, Publication, ServedStorage
+from ..storage import Listener, Publication, ServedStorage, why_unusable
 from .commitlog import CommitLog
 from .operations import Operations
 
@@ -137,9 +137,19 @@ class StorageTransaction:
 
         The transaction may be in the storage all the same. Then all clients are notified, and the
         client that committed it, too: its answer is an exception.
+
+        If the storage cannot be used any more, nothing is known: the clients are disconnected, and
+        ask for the outcome when the storage is served again.
         """
         served = self._served
         storage = served.storage
+        unusable = why_unusable(storage)
+        if unusable:
+            for publication in publications:
+                served.publications.settle(publication, False)
+            # Not later: nothing may be answered before.
+            served.call_from_thread(served.give_up, unusable)
+            return
         try:
             last = storage.lastTransaction()
         except Exception:

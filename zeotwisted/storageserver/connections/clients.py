@@ -58,21 +58,22 @@ class Clients:
         self.interrupted: set[Connected] = set()
         self.floods = Floods(clock)
         self.logins = Logins(clock)
-        self._connections: set[Connected] = set()
-        self._leaving: set[Deferred[None]] = set()
+        # Dicts, so that all that is done for all of them is done in the order in which they came.
+        self._connections: dict[Connected, None] = {}
+        self._leaving: dict[Deferred[None], None] = {}
         self._released: Deferred[None] | None = None
 
     def connected(self, connection: Connected) -> None:
         """Add a connection."""
-        self._connections.add(connection)
+        self._connections[connection] = None
 
     def refused(self, connection: Connected) -> None:
         """Add a connection that is refused, and is open until its client knows the reason."""
-        self._connections.add(connection)
+        self._connections[connection] = None
 
     def refusal_over(self, connection: Connected) -> None:
         """Remove a connection that was refused."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         self._check_released()
 
     def disconnected(self, connection: Connected, released: Deferred[None]) -> None:
@@ -80,8 +81,8 @@ class Clients:
 
         :param released: fires when all that the client held is released.
         """
-        self._connections.discard(connection)
-        self._leaving.add(released)
+        self._connections.pop(connection, None)
+        self._leaving[released] = None
         released.addErrback(
             lambda failure: self._log.failure(
                 "({label}) cannot be released", failure, label=connection.label
@@ -90,7 +91,7 @@ class Clients:
         released.addBoth(self._left, released)
 
     def _left(self, _: object, released: Deferred[None]) -> None:
-        self._leaving.discard(released)
+        self._leaving.pop(released, None)
         self.limits.trimmer.client_left()
         self._check_released()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.logger import Logger
-from ZODB.POSException import ReadOnlyError, StorageTransactionError
+from ZODB.POSException import ReadOnlyError, StorageError, StorageTransactionError
 
 from zeotwisted.protocol import (
     AUTHENTICATE,
@@ -57,6 +57,11 @@ def remote_register(
     if served is None:
         names = ", ".join(repr(name) for name in sorted(client.storages))
         raise ValueError(f"unknown storage: {storage_id!r}; this server has {names}")
+    if served.unusable:
+        raise StorageError(
+            f"storage {storage_id!r} cannot be used until the server is started again: "
+            f"{served.unusable}"
+        )
     if served.read_only and not read_only:
         raise ReadOnlyError(f"storage {storage_id!r} is served read-only")
     if not read_only:

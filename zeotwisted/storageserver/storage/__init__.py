@@ -22,6 +22,7 @@ from .servable import NotServable, check_servable
 from .served import Listener, ServedStorage
 from .temporary import ensure_temporary_folder
 from .threads import Threads
+from .usable import why_unusable
 
 __all__ = [
     "MOST_LOADS",
@@ -39,4 +40,5 @@ __all__ = [
     "metadata",
     "names_its_class_plainly",
     "stored_extension",
+    "why_unusable",
 ]

@@ -15,9 +15,15 @@ from typing import Any
 from ZODB.blob import BlobStorage
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
-from ZODB.utils import p64, u64
+from ZODB.utils import p64, u64, z64
 
-__all__ = ["LONGEST_AT_START", "last_changes", "read_changes", "starts_anywhere"]
+__all__ = [
+    "LONGEST_AT_START",
+    "last_changes",
+    "last_transaction",
+    "read_changes",
+    "starts_anywhere",
+]
 
 #: How long (seconds) to read. The client's application waits for the answer before it can use the
 #: connection. Without an answer the client empties its cache.
@@ -61,6 +67,21 @@ def read_changes(
         if len(oids) > _MOST or seconds() > end:
             return None
     return last, b"".join(oids)
+
+
+def last_transaction(storage: Any) -> bytes:
+    """Return the tid of the last transaction that a storage has.
+
+    If a process was killed during a commit, FileStorage cuts off what it has of the transaction,
+    but `lastTransaction` still returns its tid, until the file is opened again. Clients that knew
+    that tid would take this storage for an older one then.
+    """
+    last: bytes | None = storage.lastTransaction()
+    last_invalidations = getattr(storage, "lastInvalidations", None)
+    if last and last_invalidations is not None:
+        for tid, _ in last_invalidations(1):
+            return min(tid, last)
+    return last or z64
 
 
 def last_changes(

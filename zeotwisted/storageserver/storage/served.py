@@ -24,7 +24,13 @@ from ..limits import Limits
 from ..options import ServerOptions
 from ..turns import FairTurns
 from .allowedclasses import EVERYTHING, AllowedClasses, default_classes
-from .changes import LONGEST_AT_START, last_changes, read_changes, starts_anywhere
+from .changes import (
+    LONGEST_AT_START,
+    last_changes,
+    last_transaction,
+    read_changes,
+    starts_anywhere,
+)
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
 from .loads import Loads, answers_at_once
@@ -142,6 +148,10 @@ class ServedStorage:
         self.publications = Publications(self._publish, self.send_news, threads.call_from_thread)
         #: Makes the tids of transactions; None if the storage has to make them.
         self.tids = TidClock() if takes_tids(storage) else None
+        #: Why the storage cannot be used any more; an empty text while it can.
+        self.unusable = ""
+        #: Called with that reason.
+        self.when_unusable: Callable[[str], object] = lambda reason: None
         #: The undecided transactions, by the tids that their clients received with the vote.
         self.undecided: dict[bytes, Undecided] = {}
         #: Does the loads in threads; None if the storage is fast enough for the reactor's thread.
@@ -184,7 +194,7 @@ class ServedStorage:
     def _known_invalidations(self, longest: float) -> InvalidationQueue:
         size, most = self.options.invalidation_queue_size, self.options.invalidation_queue_bytes
         # From now on, clients are notified of commits from outside.
-        last = self.storage.lastTransaction() or z64
+        last = last_transaction(self.storage)
         recent: Sequence[tuple[bytes, Sequence[bytes]]] = ()
         try:
             recent = last_changes(self.storage, size, longest)
@@ -273,6 +283,24 @@ class ServedStorage:
             self._log.failure("storage {id!r} cannot tell its last transaction", id=self.storage_id)
         for listener in list(self._listeners):
             listener.drop("the storage has lost track of changes; the client has to verify")
+
+    def give_up(self, reason: str) -> None:
+        """Disconnect all clients, because the storage cannot be used any more.
+
+        :param reason: see `why_unusable`.
+        """
+        if self.unusable:
+            return
+        self.unusable = reason
+        self._log.critical(
+            "storage {id!r} cannot be used any more, because the disk or the storage failed while "
+            "it finished a transaction ({reason}); check the disk, then start the server again",
+            id=self.storage_id,
+            reason=brief(reason),
+        )
+        for listener in list(self._listeners):
+            listener.drop("the storage cannot be used any more")
+        self.when_unusable(reason)
 
     def known_invalidations(self, tid: bytes) -> tuple[bytes, bytes] | None:
         """Return ``(last tid, oids changed after tid)`` from the queue of invalidations.

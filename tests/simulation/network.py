@@ -1,0 +1,457 @@
+"""Connections between simulated processes.
+
+Bytes arrive in their order, in pieces of any size, after any delay. A connection can be reset, and
+then the bytes under way are lost. It can fall silent: each end goes on to send, nothing arrives.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+    TimeoutError,
+    UserError,
+)
+from twisted.internet.interfaces import IConnector, IListeningPort, ITCPTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from .scheduler import Scheduler
+
+__all__ = ["Connector", "Network", "Port", "Transport"]
+
+#: How many bytes a connection takes before the sender has to wait.
+_CAPACITY = 65536
+
+#: From how many waiting bytes on a producer is paused, as in Twisted.
+_FULL = 65536
+
+
+class Network:
+    """All connections and ports of a world.
+
+    :ivar latency: the longest delay (seconds) of a piece that is not unlucky.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.latency = 0.002
+        self.transports: list[Transport] = []
+        self._ports: dict[tuple[str, int], Port] = {}
+        #: The hosts that nobody can reach now.
+        self.unreachable: set[str] = set()
+        self._next_port = 40000
+
+    def delay(self) -> float:
+        """Return how long (seconds) a piece is under way: mostly little, sometimes much."""
+        random = self.scheduler.random
+        return random.random() * self.latency * (100 if random.random() < 0.01 else 1)
+
+    def listen(self, reactor: Any, port: int, factory: Any) -> Port:
+        """Listen at an address."""
+        address = (reactor.host, port)
+        if address in self._ports:
+            raise CannotListenError(*address, OSError("address already in use"))
+        self._ports[address] = opened = Port(self, reactor, address, factory)
+        return opened
+
+    def unlisten(self, port: Port) -> None:
+        """Free the address of a port."""
+        if self._ports.get(port.address) is port:
+            del self._ports[port.address]
+
+    def connect(
+        self, reactor: Any, host: str, port: int, factory: Any, timeout: float
+    ) -> Connector:
+        """Connect to an address."""
+        connector = Connector(self, reactor, (host, port), factory, timeout)
+        self.scheduler.call_after(self.delay(), connector.reach)
+        return connector
+
+    def port(self, address: tuple[str, int]) -> Port | None:
+        """Return who listens at an address."""
+        return self._ports.get(address)
+
+    def open(self, connector: Connector, port: Port) -> None:
+        """Connect two processes."""
+        self._next_port += 1
+        client = (connector.reactor.host, self._next_port)
+        ends = (
+            Transport(self, connector.reactor, client, port.address),
+            Transport(self, port.reactor, port.address, client),
+        )
+        ends[0].peer, ends[1].peer = ends[1], ends[0]
+        self.transports += ends
+        port.reactor.arrived(partial(ends[1].begin, port.factory))
+        connector.reactor.arrived(partial(connector.connected, ends[0]))
+
+    # Faults.
+
+    def reset(self, transport: Transport) -> None:
+        """Lose a connection: both ends notice at some time."""
+        for end in (transport, transport.peer):
+            self.scheduler.call_after(self.delay(), partial(end.broken, ConnectionLost()))
+
+    def silence(self, transport: Transport) -> None:
+        """Let nothing arrive any more, and no end notice."""
+        for end in (transport, transport.peer):
+            end.silent = True
+            end.wire.clear()
+
+    def process_ended(self, owner: Any, notices: bool) -> None:
+        """Break the connections of a process that was killed.
+
+        :param notices: whether the others notice: its machine still runs.
+        """
+        for port in [port for port in self._ports.values() if port.reactor.owner is owner]:
+            self.unlisten(port)
+        for end in [end for end in self.transports if end.reactor.owner is owner]:
+            end.open = False
+            self.transports.remove(end)
+            if notices:
+                # What the process has sent still arrives, and then the end.
+                end.finish(ConnectionLost() if end.inbox else ConnectionDone())
+            else:
+                self.silence(end)
+
+
+@implementer(IListeningPort)
+class Port:
+    """A process listens."""
+
+    def __init__(
+        self, network: Network, reactor: Any, address: tuple[str, int], factory: Any
+    ) -> None:
+        self.reactor = reactor
+        self.address = address
+        self.factory = factory
+        self._network = network
+
+    def startListening(self) -> None:
+        """See `IListeningPort`."""
+
+    def stopListening(self) -> None:
+        """See `IListeningPort`."""
+        self._network.unlisten(self)
+
+    def getHost(self) -> IPv4Address:
+        """See `IListeningPort`."""
+        return IPv4Address("TCP", *self.address)
+
+
+@implementer(IConnector)
+class Connector:
+    """An attempt to connect."""
+
+    def __init__(
+        self, network: Network, reactor: Any, address: tuple[str, int], factory: Any, timeout: float
+    ) -> None:
+        self.reactor = reactor
+        self._network = network
+        self._address = address
+        self._factory = factory
+        self._under_way = True
+        self._transport: Transport | None = None
+        self._timeout = reactor.callLater(timeout, self._fail, TimeoutError())
+        factory.doStart()
+        factory.startedConnecting(self)
+
+    def reach(self) -> None:
+        """The first packet has arrived at the host."""
+        hosts = {self._address[0], self.reactor.host}
+        if not self._under_way or hosts & self._network.unreachable:
+            return
+        port = self._network.port(self._address)
+        if port is None:
+            self.reactor.arrived(partial(self._fail, ConnectionRefusedError()))
+        else:
+            self._network.open(self, port)
+
+    def connected(self, transport: Transport) -> None:
+        """There is a connection."""
+        if not self._under_way:
+            transport.abortConnection()
+            return
+        self._under_way = False
+        self._timeout.cancel()
+        self._transport = transport
+        transport.begin(self._factory)
+
+    def _fail(self, error: Exception) -> None:
+        if self._under_way:
+            self._under_way = False
+            if self._timeout.active():
+                self._timeout.cancel()
+            self._factory.clientConnectionFailed(self, Failure(error))
+            self._factory.doStop()
+
+    def stopConnecting(self) -> None:
+        """See `IConnector`."""
+        self._fail(UserError())
+
+    def disconnect(self) -> None:
+        """See `IConnector`."""
+        if self._transport is None:
+            self.stopConnecting()
+        else:
+            self._transport.loseConnection()
+
+    def connect(self) -> None:
+        """See `IConnector`."""
+        raise NotImplementedError("a storage makes a new connector for each attempt")
+
+    def getDestination(self) -> IPv4Address:
+        """See `IConnector`."""
+        return IPv4Address("TCP", *self._address)
+
+
+@implementer(ITCPTransport)
+class Transport:
+    """One end of a connection.
+
+    :ivar wire: the bytes under way to this end's peer.
+    :ivar inbox: the bytes that have arrived and that the process has not read.
+    """
+
+    peer: Transport
+
+    def __init__(
+        self, network: Network, reactor: Any, host: tuple[str, int], peer: tuple[str, int]
+    ) -> None:
+        self.reactor = reactor
+        self.open = True
+        self.silent = False
+        self.disconnecting = False
+        self.wire = bytearray()
+        self.inbox = bytearray()
+        self.protocol: Any = None
+        self._network = network
+        self._scheduler = network.scheduler
+        self._host = host
+        self._peer = peer
+        self._buffer = bytearray()
+        self._producer: Any = None
+        self._streaming = False
+        self._producer_paused = False
+        self._reading = True
+        # What ends the connection at the peer, behind the bytes of the wire.
+        self._last: Exception | None = None
+        self._end: Exception | None = None
+        self._carrying = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is open, as far as this end knows."""
+        return self.open
+
+    def begin(self, factory: Any) -> None:
+        """Make the protocol."""
+        if not self.open:
+            return
+        self.protocol = factory.buildProtocol(self.getPeer())
+        if self.protocol is None:
+            self.abortConnection()
+            return
+        self.protocol.makeConnection(self)
+        self._arrived()
+
+    # What the protocol calls.
+
+    def write(self, data: bytes) -> None:
+        """See `ITransport`."""
+        if not self.open or self.disconnecting:
+            return
+        self._buffer += data
+        self._send()
+        if self._producer is not None and self._streaming and len(self._buffer) > _FULL:
+            self._producer_paused = True
+            self._producer.pauseProducing()
+
+    def writeSequence(self, data: Any) -> None:
+        """See `ITransport`."""
+        self.write(b"".join(data))
+
+    def loseConnection(self) -> None:
+        """See `ITransport`."""
+        if self.open and not self.disconnecting:
+            self.disconnecting = True
+            self._send()
+
+    def abortConnection(self) -> None:
+        """See `ITCPTransport`."""
+        if not self.open:
+            return
+        self.disconnecting = True
+        self._buffer.clear()
+        self.reactor.callLater(0, self._lose, ConnectionAborted())
+        if not self.silent:
+            peer = self.peer
+            self._scheduler.call_after(
+                self._network.delay(), partial(peer.broken, ConnectionLost())
+            )
+
+    def getPeer(self) -> IPv4Address:
+        """See `ITransport`."""
+        return IPv4Address("TCP", *self._peer)
+
+    def getHost(self) -> IPv4Address:
+        """See `ITransport`."""
+        return IPv4Address("TCP", *self._host)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """See `IConsumer`."""
+        if self._producer is not None:
+            raise RuntimeError("there is a producer already")
+        if not self.open:
+            producer.stopProducing()
+            return
+        self._producer, self._streaming = producer, streaming
+        if not streaming:
+            producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        """See `IConsumer`."""
+        self._producer = None
+        if self.disconnecting:
+            self._send()
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._reading = False
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`."""
+        if self.open and not self._reading:
+            self._reading = True
+            self.reactor.arrived(self._arrived)
+
+    def stopProducing(self) -> None:
+        """See `IPushProducer`."""
+        self.loseConnection()
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """See `ITCPTransport`."""
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """See `ITCPTransport`."""
+
+    def getTcpNoDelay(self) -> bool:
+        """See `ITCPTransport`."""
+        return True
+
+    def getTcpKeepAlive(self) -> bool:
+        """See `ITCPTransport`."""
+        return True
+
+    def getHandle(self) -> None:
+        """There is no socket."""
+
+    def loseWriteConnection(self) -> None:
+        """See `ITCPTransport`."""
+        raise NotImplementedError("nobody closes one direction only")
+
+    def logPrefix(self) -> str:
+        """See `ILoggingContext`."""
+        return "simulated"
+
+    # Sending.
+
+    def _send(self) -> None:
+        """Give the wire what it takes."""
+        if not self.open:
+            return
+        if self.silent:
+            # The system goes on to take some bytes, and then no more.
+            return
+        room = _CAPACITY - len(self.wire) - len(self.peer.inbox)
+        if room > 0 and self._buffer:
+            self.wire += self._buffer[:room]
+            del self._buffer[:room]
+        if not self._buffer:
+            self._drained()
+        if self.wire:
+            self._carry()
+
+    def _drained(self) -> None:
+        producer = self._producer
+        if producer is not None and (self._producer_paused or not self._streaming):
+            self._producer_paused = False
+            producer.resumeProducing()
+        elif self.disconnecting and producer is None:
+            self.finish(ConnectionDone())
+            self.reactor.arrived(partial(self._lose, ConnectionDone()))
+
+    def finish(self, end: Exception) -> None:
+        """Let the peer know of the end of the connection, after the last byte."""
+        if self._last is None:
+            self._last = end
+            self._carry()
+
+    def _carry(self) -> None:
+        """Let a piece travel."""
+        if not self._carrying and not self.silent:
+            self._carrying = True
+            self._scheduler.call_after(self._network.delay(), self._carried)
+
+    def _carried(self) -> None:
+        self._carrying = False
+        if self.silent:
+            return
+        peer = self.peer
+        if self.wire:
+            size = self._piece()
+            peer.inbox += self.wire[:size]
+            del self.wire[:size]
+        if self.wire:
+            self._carry()
+        elif self._last is not None:
+            peer._end = self._last
+        if peer.open:
+            peer.reactor.arrived(peer._arrived)
+
+    def _piece(self) -> int:
+        """Return how many bytes arrive together: usually all, often any number, sometimes one."""
+        random = self._scheduler.random
+        chance = random.random()
+        if chance < 0.6:
+            return len(self.wire)
+        return 1 if chance < 0.65 else random.randint(1, len(self.wire))
+
+    # Receiving, in the reactor.
+
+    def _arrived(self) -> None:
+        if not self.open or not self._reading or self.protocol is None:
+            return
+        if self.inbox:
+            data = bytes(self.inbox)
+            self.inbox.clear()
+            # The peer may send more.
+            self.peer.reactor.arrived(self.peer._send)
+            self.protocol.dataReceived(data)
+            if not self._reading:
+                return
+        if self._end is not None and not self.inbox:
+            self._lose(self._end)
+
+    def broken(self, error: Exception) -> None:
+        """The connection is lost: bytes that were not read are lost, too."""
+        if self.open:
+            self.wire.clear()
+            self.reactor.arrived(partial(self._lose, error))
+
+    def _lose(self, error: Exception) -> None:
+        if not self.open:
+            return
+        self.open = False
+        self.inbox.clear()
+        if self in self._network.transports:
+            self._network.transports.remove(self)
+        if self.protocol is not None:
+            self.protocol.connectionLost(Failure(error))

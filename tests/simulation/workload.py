@@ -1,0 +1,126 @@
+"""What the clients of a world do: transactions over a few objects, like those of an application."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import transaction
+from BTrees.Length import Length
+from persistent import Persistent
+from persistent.list import PersistentList
+from ZODB import DB
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ConflictError, POSError
+
+from zeotwisted.exceptions import CommitInDoubt
+
+from ..history import Recording, unless_in_doubt
+from .processes import ClientProcess
+
+if TYPE_CHECKING:
+    from .world import World
+
+__all__ = ["Application", "Cell", "make_database"]
+
+#: How many objects all clients share.
+_CELLS = 6
+
+#: How many attempts a client may need after the last fault. Each waits up to 30 seconds.
+_ATTEMPTS = 20
+
+
+class Cell(Persistent):
+    """An object with a text."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+
+def make_database(path: Path) -> None:
+    """Make the database that all worlds begin with."""
+    db = DB(FileStorage(str(path)))
+    with db.transaction() as connection:
+        root = connection.root()
+        root["cells"] = PersistentList(Cell() for _ in range(_CELLS))
+        root["counter"] = Length()
+    db.close()
+
+
+class Application:
+    """A task that makes transactions, until the faults are over, and then one more.
+
+    :ivar added: what was added to the counter, by the marks of the transactions.
+    :ivar finished: whether the last transaction is committed and the storage is closed.
+    """
+
+    def __init__(self, world: World, process: ClientProcess, name: str) -> None:
+        self.name = name
+        self.process = process
+        self.finished = False
+        self._world = world
+        self._random: Random = world.scheduler.random
+        self._manager = transaction.TransactionManager(explicit=True)
+        self._written = 0
+
+    def run(self, db: Any) -> None:
+        """Make transactions."""
+        while not self._world.calm:
+            self._attempt(db)
+            self._world.scheduler.sleep(self._random.expovariate(20))
+        for _ in range(_ATTEMPTS):
+            if self._attempt(db, last=True):
+                self.finished = True
+                return
+        self._world.problems.append(f"{self.name} cannot commit after the faults are over")
+
+    def _attempt(self, db: Any, last: bool = False) -> bool:
+        """Make a transaction; return whether it is committed."""
+        self._manager.begin()
+        connection = None
+        try:
+            connection = db.open(self._manager)
+            self._use(connection.root(), last)
+            self._manager.commit()
+            return True
+        except (ConflictError, CommitInDoubt, POSError) as error:
+            # The recording has the outcome of the commit.
+            self._world.note(f"{self.name}: {type(error).__name__}: {error}")
+            self._manager.abort()
+            return False
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _use(self, root: Any, writes: bool) -> None:
+        random = self._random
+        cells = root["cells"]
+        for number in random.sample(range(_CELLS), random.randint(1, 3)):
+            cells[number].text  # noqa: B018
+        if not writes and random.random() < 0.4:
+            return
+        for number in random.sample(range(_CELLS), random.randint(1, 3)):
+            self._written += 1
+            cells[number].text = f"{self.name} {self._written} " + "." * self._size()
+        if random.random() < 0.3:
+            root["counter"].change(1)
+        if random.random() < 0.1:
+            cells[random.randrange(_CELLS)] = Cell()
+
+    def _size(self) -> int:
+        """Return the length of a text: usually short, sometimes longer than a piece of the wire."""
+        chance = self._random.random()
+        if chance < 0.9:
+            return self._random.randrange(200)
+        return self._random.randrange(200_000 if chance > 0.99 else 5000)
+
+
+def open_database(process: ClientProcess, history: Any, name: str) -> DB:
+    """Open a database whose history is recorded."""
+    storage = process.open(wait_timeout=30)
+    try:
+        return DB(Recording(storage, history, name, unless_in_doubt))
+    except BaseException:
+        storage.close()
+        raise
