@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from ZODB.FileStorage import FileStorage
+from zope.interface import directlyProvides, providedBy
 
 from zeotwisted import ClientStorage
 from zeotwisted.storageserver import ServerOptions, StorageServer
@@ -65,6 +66,20 @@ def _let_go_of_files(folder: Path) -> None:
             copy.replace(path)
 
 
+class _Within:
+    """A FileStorage that does not look like one, so that the daemon loads from it in threads."""
+
+    def __init__(self, storage: FileStorage) -> None:
+        self._storage = storage
+        directlyProvides(self, providedBy(storage))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def __len__(self) -> int:
+        return len(self._storage)
+
+
 class DaemonProcess(Process):
     """A daemon that serves one FileStorage.
 
@@ -86,13 +101,20 @@ class DaemonProcess(Process):
         self.stopped = False
         self.server: StorageServer | None = None
         self._when_unusable = when_unusable
+        random = scheduler.random
         self._options = ServerOptions(
-            transaction_timeout=60, invalidation_queue_size=scheduler.random.choice([3, 20, 100])
+            invalidation_queue_size=random.choice([3, 20, 100]),
+            invalidation_age=random.choice([None, 0.0]),
+            client_conflict_resolution=random.random() < 0.2,
+            msgpack=random.random() < 0.5,
+            protocol_limit=random.choice([5, 6, 6, 6]),
         )
         self.spawn(self._open, "start")
 
     def _open(self) -> None:
-        storage = FileStorage(str(self.folder / "Data.fs"))
+        storage: Any = FileStorage(str(self.folder / "Data.fs"))
+        if self.scheduler.random.random() < 0.3:
+            storage = _Within(storage)
         self.reactor.callFromThread(self._serve, storage)
 
     def _serve(self, storage: Any) -> None:
@@ -151,6 +173,8 @@ class ClientProcess(Process):
             reactor=self.reactor,
             cache_size=self.cache_size,
             name=self.host,
+            read_ahead=self.scheduler.random.random() < 0.3,
+            server_sync=self.scheduler.random.random() < 0.2,
             **cache,
             **options,
         )

@@ -61,7 +61,7 @@ class Application:
         self.finished = False
         self._world = world
         self._random: Random = world.scheduler.random
-        self._manager = transaction.TransactionManager(explicit=True)
+        self._manager = transaction.TransactionManager()
         self._written = 0
 
     def run(self, db: Any) -> None:
@@ -77,11 +77,14 @@ class Application:
 
     def _attempt(self, db: Any, last: bool = False) -> bool:
         """Make a transaction; return whether it is committed."""
-        self._manager.begin()
         connection = None
         try:
+            self._manager.begin()
             connection = db.open(self._manager)
-            self._use(connection.root(), last)
+            if not last and self._random.random() < 0.05:
+                self._undo(db)
+            else:
+                self._use(connection, last)
             self._manager.commit()
             return True
         except (ConflictError, CommitInDoubt, POSError) as error:
@@ -93,9 +96,18 @@ class Application:
             if connection is not None:
                 connection.close()
 
-    def _use(self, root: Any, writes: bool) -> None:
+    def _undo(self, db: Any) -> None:
+        """Undo one of the last transactions, but not those that have made the database."""
+        last = [entry for entry in db.undoLog(0, 4) if "recorded as" in str(entry["description"])]
+        if last:
+            db.undo(self._random.choice(last)["id"], self._manager.get())
+
+    def _use(self, connection: Any, writes: bool) -> None:
         random = self._random
+        root = connection.root()
         cells = root["cells"]
+        if random.random() < 0.2:
+            connection.prefetch(list(cells))
         for number in random.sample(range(_CELLS), random.randint(1, 3)):
             cells[number].text  # noqa: B018
         if not writes and random.random() < 0.4:
