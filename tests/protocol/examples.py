@@ -27,6 +27,7 @@ EXTENSIONS = {
     "tpc_outcome",
     "vote_within",
     "goodbye",
+    "dropped",
 }
 
 CALLS: dict[str, list[tuple[Any, ...]]] = {
@@ -91,7 +92,11 @@ EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
 }
 
 #: What a server of version 6 says.
-EXTENDED_PUSHES: dict[str, tuple[Any, ...]] = {"ping": (), "goodbye": ("the server stops",)}
+EXTENDED_PUSHES: dict[str, tuple[Any, ...]] = {
+    "ping": (),
+    "goodbye": ("the server stops",),
+    "dropped": ("it does not read what it is sent",),
+}
 
 ONEWAY = {
     "set_client_label",

@@ -51,10 +51,15 @@ def server(state: State = State.OPEN, protocol: bytes = b"M5") -> Session:
 
 
 def client(state: State = State.OPEN, protocol: bytes = b"M5") -> Session:
+    """Return a client's session that is in `state`."""
     session = Session(ClientHandshake(), LIMIT)
-    list(session.receive(encode_frame(protocol)))
-    if state is State.OPEN:
-        session.registered()
+    if state is State.CLOSED:
+        session.close()
+    elif state is not State.HANDSHAKE:
+        list(session.receive(encode_frame(protocol)))
+        if state is State.OPEN:
+            session.registered()
+    assert session.state is state
     return session
 
 
@@ -91,6 +96,7 @@ def apply(session: Session, input: Input) -> list[Any]:
         Input.STATUS: encode_frame(b"ruok"),
         Input.OPENING: encode(protocol, 1, 0, "register", ("1", False)),
         Input.CALL: encode(protocol, 2, 0, "ping", ()),
+        Input.LAST_CALL: encode(protocol, 0, 1, "dropped", ("a reason",)),
         Input.ANSWER: encode(protocol, 3, 0, ".reply", None),
         Input.ERROR: encode_frame(b"\xc1"),
     }
@@ -102,7 +108,8 @@ PRODUCT = list(itertools.product(State, Input))
 
 @pytest.mark.parametrize(("state", "input"), PRODUCT)
 def test_every_input_in_every_state(state: State, input: Input) -> None:
-    session = server(state)
+    # Only servers make a last call.
+    session = client(state) if input is Input.LAST_CALL else server(state)
     after = TRANSITIONS.get((state, input))
     if state is State.CLOSED and input is not Input.REGISTERED:
         # What still arrives means nothing any more, not even an error.
@@ -122,6 +129,7 @@ def test_every_input_in_every_state(state: State, input: Input) -> None:
             Input.OPENING: [Called],
             Input.REGISTERED: [],
             Input.CALL: [Called],
+            Input.LAST_CALL: [Called],
             Input.ANSWER: [Replied],
         }[input]
 
@@ -148,6 +156,8 @@ def test_the_table_in_words() -> None:
         (s.UNREGISTERED, i.REGISTERED): s.OPEN,
         (s.OPEN, i.CALL): s.OPEN,
         (s.OPEN, i.ANSWER): s.OPEN,
+        (s.UNREGISTERED, i.LAST_CALL): s.CLOSED,
+        (s.OPEN, i.LAST_CALL): s.CLOSED,
     }
     assert all(TRANSITIONS[state, i.ERROR] is s.CLOSED for state in s)
 

@@ -10,7 +10,15 @@ Rule: nothing here does I/O, reads a clock, starts a thread or imports Twisted.
 from __future__ import annotations
 
 from . import methods
-from .capabilities import AUTHENTICATE, GOODBYE, TID_AT_VOTE, VOTE_WITHIN, Capabilities, agreed
+from .capabilities import (
+    AUTHENTICATE,
+    DROPPED,
+    GOODBYE,
+    TID_AT_VOTE,
+    VOTE_WITHIN,
+    Capabilities,
+    agreed,
+)
 from .codecs import LONG, EncodeError, MessageId
 from .extensions import EMPTY, Unreadable, described, plain, stored, with_entry
 from .framing import MAX_FRAME, FrameTooLarge, encode_frame
@@ -39,6 +47,7 @@ __all__ = [
     "ALL_ROLES",
     "AUTHENTICATE",
     "DEFAULT_LIMIT",
+    "DROPPED",
     "EMPTY",
     "EXTENDED",
     "GOODBYE",

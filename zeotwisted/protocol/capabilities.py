@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 __all__ = [
     "AUTHENTICATE",
+    "DROPPED",
     "GOODBYE",
     "TID_AT_VOTE",
     "VOTE_WITHIN",
@@ -30,6 +31,9 @@ TID_AT_VOTE = "tid-at-vote"
 #: The client proves its user name with a password. Parameters of the server: ``mechanisms``, a list
 #: of names; ``required``, whether clients without a user name are refused; ``realm``, a text.
 AUTHENTICATE = "authenticate"
+
+#: A server that ends the connection of this client says why by the push ``dropped``, if it can.
+DROPPED = "dropped"
 
 #: A server that stops says so by the push ``goodbye``, before it ends the connection.
 GOODBYE = "goodbye"

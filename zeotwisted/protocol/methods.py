@@ -73,6 +73,8 @@ class Call(NamedTuple):
     #: Whether it may be made only before the client has registered. Other calls may be made only
     #: after that.
     opening: bool = False
+    #: Whether it ends the session. It may be made before the registration, and after it.
+    last: bool = False
     #: How many bytes the message may have. The message of a call that a server does later stays in
     #: its memory until then.
     longest: int = MAX_FRAME
@@ -313,6 +315,8 @@ CLIENT_CALLS = _table(
     _push("ping"),
     # Version 6, with the capability of that name. The argument is the reason.
     _push("goodbye", name),
+    # The same. It may come before the registration, too, and nothing comes after it.
+    _push("dropped", name)._replace(last=True),
     _push("receiveBlobStart", oid, tid),
     _push("receiveBlobChunk", oid, tid, data),
     _push("receiveBlobStop", oid, tid),

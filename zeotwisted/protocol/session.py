@@ -135,6 +135,7 @@ class Input(Enum):
     OPENING = "call of the opening"
     REGISTERED = "registration"
     CALL = "call"
+    LAST_CALL = "last call"
     ANSWER = "answer"
     ERROR = "error"
 
@@ -148,9 +149,11 @@ TRANSITIONS: Mapping[tuple[State, Input], State] = {
     (State.HANDSHAKE, Input.STATUS): State.CLOSED,
     (State.UNREGISTERED, Input.OPENING): State.UNREGISTERED,
     (State.UNREGISTERED, Input.ANSWER): State.UNREGISTERED,
+    (State.UNREGISTERED, Input.LAST_CALL): State.CLOSED,
     (State.UNREGISTERED, Input.REGISTERED): State.OPEN,
     (State.OPEN, Input.CALL): State.OPEN,
     (State.OPEN, Input.ANSWER): State.OPEN,
+    (State.OPEN, Input.LAST_CALL): State.CLOSED,
 } | {(state, Input.ERROR): State.CLOSED for state in State}
 
 
@@ -222,6 +225,12 @@ class ClientHandshake:
             )
         protocol = b"M6" if version == EXTENDED else letter + version
         return Input.VERSION, protocol, protocol
+
+
+def _input_of(call: Call) -> Input:
+    if call.last:
+        return Input.LAST_CALL
+    return Input.OPENING if call.opening else Input.CALL
 
 
 def refusal(reason: str) -> bytes:
@@ -452,8 +461,8 @@ class Session:
         call = self._calls.get(name)
         if call is None or call.version > self._version:
             raise WireError(f"unknown call: {name[:40]!r}")
-        if self.state is not _OPEN or call.opening:
-            self._to(Input.OPENING if call.opening else Input.CALL)
+        if self.state is not _OPEN or call.opening or call.last:
+            self._to(_input_of(call))
         if flag and not call.oneway:
             raise WireError(f"{name} must wait for its answer")
         try:

@@ -65,6 +65,9 @@ _KEEP_ALIVE_INTERVAL = 60.0
 #: How long (seconds) `give_up` waits for the reactor's thread to close the connection.
 _GIVE_UP_TIMEOUT = 5.0
 
+#: How many characters of a server's reason to end the connection are kept.
+_LONGEST_REASON = 500
+
 _T = TypeVar("_T")
 
 
@@ -419,6 +422,10 @@ class ClientProtocol(protocol.Protocol):
             raise WireError(f"the server waits for an answer to {event.call.name}")
         if event.call.name == "ping":
             self._outbox.append(self._session.keep_alive())
+            return
+        if event.call.name == "dropped":
+            reason = event.args[0][:_LONGEST_REASON]
+            self.close(ClientDisconnected(f"the server has ended the connection: {reason}"))
             return
         self._push(event.call.name, event.args)
 

@@ -13,7 +13,15 @@ from ZODB.POSException import ReadOnlyError
 from ZODB.utils import z64
 
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
-from zeotwisted.protocol import AUTHENTICATE, GOODBYE, TID_AT_VOTE, VOTE_WITHIN, agreed, methods
+from zeotwisted.protocol import (
+    AUTHENTICATE,
+    DROPPED,
+    GOODBYE,
+    TID_AT_VOTE,
+    VOTE_WITHIN,
+    agreed,
+    methods,
+)
 
 from ..calls import ClientProtocol, Push
 from .address import Address, describe, endpoints
@@ -27,7 +35,12 @@ _CONNECT_TIMEOUT = 10.0
 _REGISTER_TIMEOUT = 30.0
 
 #: What this end offers; see `zeotwisted.protocol.capabilities`.
-_OFFERED: dict[str, dict[str, Any]] = {GOODBYE: {}, TID_AT_VOTE: {}, VOTE_WITHIN: {}}
+_OFFERED: dict[str, dict[str, Any]] = {
+    DROPPED: {},
+    GOODBYE: {},
+    TID_AT_VOTE: {},
+    VOTE_WITHIN: {},
+}
 
 
 class Candidate:

@@ -64,6 +64,11 @@ class Backlog:
         self._held_size = 0
         transport.registerProducer(self, True)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the client does not take what it is sent."""
+        return self._full
+
     def hold(self) -> None:
         """Collect what is written, until `flush`, so that it is sent together."""
         if self._held is None:

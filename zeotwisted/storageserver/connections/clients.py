@@ -14,6 +14,7 @@ from ..limits import Limits
 from ..options import ServerOptions
 from ..storage import ServedStorage
 from .logins import Logins
+from .partings import Partings
 
 __all__ = ["Clients", "Connected"]
 
@@ -40,6 +41,7 @@ class Clients:
     :ivar interrupted: the connections that have messages left for their next turn.
     :ivar floods: decides which log lines that clients cause are written.
     :ivar logins: slows down hosts that guess passwords.
+    :ivar partings: the connections that the server ends, until their clients know why.
     """
 
     _log = Logger()
@@ -58,6 +60,7 @@ class Clients:
         self.interrupted: set[Connected] = set()
         self.floods = Floods(clock)
         self.logins = Logins(clock)
+        self.partings = Partings(clock)
         # Dicts, so that all that is done for all of them is done in the order in which they came.
         self._connections: dict[Connected, None] = {}
         self._leaving: dict[Deferred[None], None] = {}

@@ -19,6 +19,7 @@ from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, Storage
 
 from zeotwisted.access import OPEN, Access, Identity
 from zeotwisted.protocol import (
+    DROPPED,
     EXTENDED,
     Broadcast,
     Called,
@@ -105,6 +106,8 @@ class StorageServerProtocol(protocol.Protocol):
         self._early_bytes = 0
         # Whether the end of the connection is logged already, or is not to be logged.
         self._end_is_told = False
+        # Fires when all that the client held is released; None while the client may use it.
+        self._released: Deferred[None] | None = None
         # The messages that were read and are not handled yet. They wait until `_holds` is empty and
         # other clients have had their turn. The server does not read from the client meanwhile.
         self._put_off: Iterator[Event] | None = None
@@ -132,7 +135,9 @@ class StorageServerProtocol(protocol.Protocol):
         )
         timeout = self._clients.options.register_timeout
         self._deadline = self._clients.clock.callLater(
-            timeout, self.drop, f"it has not registered for a storage within {timeout:g} seconds"
+            timeout,
+            self.drop,
+            f"it has not registered for a storage within {timeout:g} seconds (register-timeout)",
         )
         self._clients.connected(self)
         self._clients.limits.admission.entered(self)
@@ -225,7 +230,8 @@ class StorageServerProtocol(protocol.Protocol):
             # The other end may be another kind of program. What was written, such as the greeting,
             # may help it to report that.
             self._backlog.flush()
-            self.drop(str(error))
+            too_long = isinstance(error.__cause__, FrameTooLarge) and self._registered
+            self.drop(f"{error} (message-limit)" if too_long else str(error))
         else:
             if self.admit(Kind.CALL):
                 self._log.failure("({label}) internal error", label=self._connection.label)
@@ -272,8 +278,20 @@ class StorageServerProtocol(protocol.Protocol):
             self._read_on()
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        self._clients.partings.over(self)
+        self._stop()
+        self._clients.limits.admission.left(self, self._registered)
+        refused = handshake_error(reason.value, True)
+        if refused is not None and self.admit(Kind.PROBE):
+            self._log.warn("({label}) {reason}", label=self.label, reason=refused)
+        # The server waits for this Deferred when it stops.
+        self._clients.disconnected(self, self._release())
+
+    def _stop(self) -> None:
+        """Handle no messages any more, and send none."""
         self._lost = True
         self._put_off = None
+        self._holds.clear()
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None
@@ -281,16 +299,12 @@ class StorageServerProtocol(protocol.Protocol):
         self._stop_timers()
         self._session.close()
         self._backlog.close()
-        self._clients.limits.admission.left(self, self._registered)
         self._free_bytes()
-        refused = handshake_error(reason.value, True)
-        if refused is not None and self.admit(Kind.PROBE):
-            self._log.warn("({label}) {reason}", label=self.label, reason=refused)
-        # The server waits for this Deferred when it stops.
-        self._clients.disconnected(self, self._release())
 
     def _release(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._connection.lost(self._end_is_told))
+        if self._released is None:
+            self._released = Deferred.fromCoroutine(self._connection.lost(self._end_is_told))
+        return self._released
 
     # The methods that the session calls: see `peer.Peer`.
 
@@ -324,7 +338,9 @@ class StorageServerProtocol(protocol.Protocol):
             lambda: False,
             self._progress,
             lambda: self.push("ping"),
-            lambda seconds: self.drop(f"nothing was heard from it for {seconds:.3g} seconds"),
+            lambda seconds: self.drop(
+                f"nothing was heard from it for {seconds:.3g} seconds (client-timeout)"
+            ),
         )
 
     def _progress(self) -> object:
@@ -353,7 +369,28 @@ class StorageServerProtocol(protocol.Protocol):
                 label=self._connection.label,
                 reason=brief(reason),
             )
-        self.let_go()
+        partings = self._clients.partings
+        if (
+            DROPPED not in self._connection.capabilities
+            or self._backlog.is_full
+            or partings.is_full
+        ):
+            self.let_go()
+            return
+        partings.begin(self)
+        self._say_why(reason)
+
+    def _say_why(self, reason: str) -> None:
+        """Tell the client why its connection ends. The client closes it then."""
+        self._lost = self._end_is_told = True
+        self._backlog.flush()
+        self._backlog.write(self._session.oneway("dropped", brief(reason)))
+        self._stop()
+        # Not at once: the caller may use something of the client's.
+        self._clients.clock.callLater(0, self._release)
+        # The transport notices the end of a connection only while it reads.
+        transport: Any = self.transport
+        transport.resumeProducing()
 
     def say_goodbye(self, reason: str) -> None:
         """Tell the client that the server is about to stop."""
@@ -362,7 +399,7 @@ class StorageServerProtocol(protocol.Protocol):
     def let_go(self) -> None:
         """Close the connection, without a line in the log."""
         transport: Any = self.transport
-        if self._lost or transport is None:
+        if transport is None:
             return
         self._lost = True
         self._end_is_told = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -13,13 +13,9 @@ from zeotwisted.transport import bottom
 from ..floods import Kind
 from ..limits import host_of
 from .clients import Clients
+from .partings import Partings
 
 __all__ = ["Refusals"]
-
-#: How many refused connections may be open, because they wait for the end of a TLS handshake, and
-#: for how long (seconds). Further ones are closed without a reason.
-_MOST = 32
-_PATIENCE = 2.0
 
 
 class Refusals:
@@ -32,36 +28,35 @@ class Refusals:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
-        self._open: set[Refusal] = set()
+        # Not those of other clients: many refusals must not keep them from being told a reason.
+        self._partings = Partings(clients.clock)
 
     def refuse(self, address: IAddress | None, reason: str) -> Refusal | None:
         """Return a protocol that sends the reason; None to close the connection at once."""
         host = host_of(address)
         if self._clients.floods.admit(Kind.NO_ROOM, host):
             self._log.warn("({host}) connection refused: {reason}", host=host, reason=reason)
-        if len(self._open) >= _MOST:
+        if self._partings.is_full:
             return None
-        return Refusal(self._clients, self._open, host, reason)
+        return Refusal(self._clients, self._partings, host, reason)
 
 
 class Refusal(Protocol):
     """Sends the reason in place of the greeting, then closes the connection.
 
-    :param opened: has all refusals that are open.
+    :param partings: has all refusals that are open.
     """
 
-    def __init__(self, clients: Clients, opened: set[Refusal], host: str, reason: str) -> None:
+    def __init__(self, clients: Clients, partings: Partings, host: str, reason: str) -> None:
         self._clients = clients
-        self._opened = opened
+        self._partings = partings
         self._reason = reason
-        self._deadline: IDelayedCall | None = None
         self.label = host
 
     def connectionMade(self) -> None:
         assert self.transport is not None
-        self._opened.add(self)
+        self._partings.begin(self)
         self._clients.refused(self)
-        self._deadline = self._clients.clock.callLater(_PATIENCE, self.let_go)
         self.transport.write(refusal(self._reason))
         if bottom(self.transport) is self.transport:
             self.transport.loseConnection()
@@ -76,7 +71,5 @@ class Refusal(Protocol):
         self.transport.abortConnection()  # type: ignore[union-attr]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        self._opened.discard(self)
+        self._partings.over(self)
         self._clients.refusal_over(self)

@@ -9,6 +9,7 @@ from ZODB.POSException import ReadOnlyError, StorageError, StorageTransactionErr
 
 from zeotwisted.protocol import (
     AUTHENTICATE,
+    DROPPED,
     GOODBYE,
     TID_AT_VOTE,
     VOTE_WITHIN,
@@ -36,7 +37,7 @@ def remote_capabilities(
 
 def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dict[str, Any]:
     """Return what this server offers to a client of a storage, which may be unknown."""
-    ours: dict[str, Any] = {GOODBYE: {}, VOTE_WITHIN: {}}
+    ours: dict[str, Any] = {DROPPED: {}, GOODBYE: {}, VOTE_WITHIN: {}}
     if served is not None and served.tids is not None:
         ours[TID_AT_VOTE] = {}
     authenticates = authentication.offer(client)
