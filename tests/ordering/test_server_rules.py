@@ -701,7 +701,7 @@ def test_client_that_leaves_while_others_have_their_turn() -> None:
     busy.lose()
     server.clock.advance(0)
     assert len(calls) == 1
-    assert not server.factory.clients.interrupted
+    assert not server.factory.clients.rounds
 
 
 # Rule 6: the fan-out.

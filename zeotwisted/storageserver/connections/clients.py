@@ -15,6 +15,7 @@ from ..options import ServerOptions
 from ..storage import ServedStorage
 from .logins import Logins
 from .partings import Partings
+from .rounds import Rounds
 
 __all__ = ["Clients", "Connected"]
 
@@ -38,7 +39,7 @@ class Clients:
     :param storages: the served storages by name.
     :param clock: the reactor.
     :param limits: what clients may have.
-    :ivar interrupted: the connections that have messages left for their next turn.
+    :ivar rounds: the connections that have messages left for their next turn.
     :ivar floods: decides which log lines that clients cause are written.
     :ivar logins: slows down hosts that guess passwords.
     :ivar partings: the connections that the server ends, until their clients know why.
@@ -57,7 +58,7 @@ class Clients:
         self.storages = storages
         self.options = options
         self.clock = clock
-        self.interrupted: set[Connected] = set()
+        self.rounds = Rounds(clock)
         self.floods = Floods(clock)
         self.logins = Logins(clock)
         self.partings = Partings(clock)

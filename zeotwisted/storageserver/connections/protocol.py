@@ -71,7 +71,7 @@ _FEW_UNDER_WAY = 10
 #: clients: one read may return thousands of short messages. Clients that have messages left share
 #: this time. Each of them gets at least the second number of seconds.
 _TURN = 0.02
-_SHORTEST_TURN = 0.002
+_SHORTEST_TURN = 0.001
 
 
 class _Hold(Enum):
@@ -116,8 +116,6 @@ class StorageServerProtocol(protocol.Protocol):
         self._under_way = 0
         # With how many of them the server reads on, after there were too many.
         self._enough_under_way = 0
-        # The delayed call that continues with `_put_off`.
-        self._next_turn: IDelayedCall | None = None
 
     # The methods that the transport calls.
 
@@ -202,8 +200,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     def _deal_with(self, events: Iterator[Event]) -> None:
         seconds = self._clients.clock.seconds
-        interrupted = self._clients.interrupted
-        end = seconds() + max(_TURN / (1 + len(interrupted)), _SHORTEST_TURN)
+        end = seconds() + max(_TURN / (1 + len(self._clients.rounds)), _SHORTEST_TURN)
         for event in events:
             self._deal_with_one(event)
             if self._lost:
@@ -213,9 +210,8 @@ class StorageServerProtocol(protocol.Protocol):
                 break
             if seconds() > end:
                 self._put_off = events
-                interrupted.add(self)
                 self._stop_reading()
-                self._go_on_later()
+                self._clients.rounds.add(self)
                 break
         self._backlog.flush()
 
@@ -256,15 +252,10 @@ class StorageServerProtocol(protocol.Protocol):
             transport.resumeProducing()
         else:
             # Not at once: the caller may have written only a part of its messages.
-            self._go_on_later()
+            self._clients.rounds.add(self)
 
-    def _go_on_later(self) -> None:
-        if self._next_turn is None:
-            self._next_turn = self._clients.clock.callLater(0, self._go_on)
-
-    def _go_on(self) -> None:
-        self._next_turn = None
-        self._clients.interrupted.discard(self)
+    def go_on(self) -> None:
+        """See `rounds.Waiting`: handle messages that were put off."""
         if self._holds or self._lost or self._put_off is None:
             return
         events, self._put_off = self._put_off, None
@@ -292,10 +283,7 @@ class StorageServerProtocol(protocol.Protocol):
         self._lost = True
         self._put_off = None
         self._holds.clear()
-        if self._next_turn is not None:
-            self._next_turn.cancel()
-            self._next_turn = None
-        self._clients.interrupted.discard(self)
+        self._clients.rounds.discard(self)
         self._stop_timers()
         self._session.close()
         self._backlog.close()
