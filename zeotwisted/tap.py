@@ -375,7 +375,6 @@ def makeService(options: Options) -> IService:
             _storages(options),
             ServerOptions(**settings),
             places,
-            certificates=_certificates(_texts(options)),
             access=options.access(),
         )
     show_in_twisted_log()

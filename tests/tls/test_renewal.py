@@ -58,7 +58,7 @@ class Watched:
         text = _conf(certificates.server, certificates.authority.file)
         (place,) = configured_places(self.clock, parse_server_config(text))
         assert isinstance(place.endpoint, SecuredEndpoint)
-        self.renewal = Renewal(self.clock, [place.endpoint], [])
+        self.renewal = Renewal(self.clock, [place.endpoint])
         self.renewal.startService()
 
     def lines(self, seconds: float) -> list[str]:
@@ -130,6 +130,35 @@ def test_a_running_daemon(
         import transaction
 
         transaction.commit()
+
+
+@pytest.mark.timeout(120)
+def test_an_endpoint_of_a_running_daemon(
+    certificates: Certificates, folder: Path, daemon: Callable[..., Running]
+) -> None:
+    """The daemon reads the files of an ``ssl:`` endpoint again, too."""
+    file, key = certificates.server
+    place = f"ssl:0:interface=127.0.0.1:certKey={file}:privateKey={key}"
+    # The first one shows that the daemon is there.
+    running = daemon("--listen", "tcp:0:interface=127.0.0.1", "--listen", place, listeners=2)
+    _, address = running.addresses
+    before = serial(address, certificates)
+    replace(certificates.server, certificates.authority.issue("new", "127.0.0.1"))
+    _until(running, "were read again")
+    second = serial(address, certificates)
+    assert second != before
+    # A wrong file changes nothing, and is named once; the same for a key that needs a password.
+    key.write_text("nothing")
+    _until(running, "cannot be used, so the old ones stay in use")
+    assert serial(address, certificates) == second
+    key.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
+    running.process.send_signal(signal.SIGHUP)
+    _until(running, f"{key} is encrypted")
+    assert serial(address, certificates) == second
+    replace(certificates.server, certificates.authority.issue("third", "127.0.0.1"))
+    running.process.send_signal(signal.SIGHUP)
+    _until(running, "were read again")
+    assert serial(address, certificates) not in (before, second)
 
 
 def _until(running: Running, text: str) -> None:

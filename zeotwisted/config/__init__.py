@@ -22,12 +22,13 @@ from .server import (
 )
 from .settings import Setting, server_settings
 from .tls import ContextError, is_encrypted
-from .tlsfiles import TLSFiles
+from .tlsfiles import FileState, TLSFiles, file_states
 
 __all__ = [
     "ConfigurationError",
     "ContextError",
     "EffectiveSetting",
+    "FileState",
     "Listener",
     "LogForm",
     "ServerConfig",
@@ -38,6 +39,7 @@ __all__ = [
     "address_problem",
     "check_server_config",
     "effective_settings",
+    "file_states",
     "is_encrypted",
     "log_form",
     "parse_server_config",

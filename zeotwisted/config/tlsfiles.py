@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Any
 
 from .tls import SIGNED, certificate_files, server_context
 
-__all__ = ["TLSFiles"]
+__all__ = ["FileState", "TLSFiles", "file_states"]
 
 #: What changes with a file: its time (ns), its size (bytes), its number.
-State = tuple[tuple[str, int, int, int], ...]
+FileState = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,25 @@ class TLSFiles:
         except OSError:
             return []
 
-    def state(self) -> State:
+    def state(self) -> FileState:
         """Return something that is another when a file has changed."""
-        return tuple(self._states())
-
-    def _states(self) -> Iterator[tuple[str, int, int, int]]:
         paths = [self.certificate, self.key, self.authenticate]
         if os.path.isdir(self.authenticate):
             paths += [os.path.join(self.authenticate, name) for name in _listed(self.authenticate)]
-        for path in paths:
-            if path is None:
-                continue
-            try:
-                found = os.stat(path)
-            except OSError:
-                yield path, 0, 0, 0
-            else:
-                yield path, found.st_mtime_ns, found.st_size, found.st_ino
+        return file_states(path for path in paths if path is not None)
+
+
+def file_states(paths: Iterable[str]) -> FileState:
+    """Return something that is another when one of the files has changed, appeared or gone."""
+    return tuple(map(_state, paths))
+
+
+def _state(path: str) -> tuple[str, int, int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path, 0, 0, 0
+    return path, found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _listed(folder: str) -> list[str]:

@@ -28,11 +28,12 @@ _log = Logger()
 _SOON = timedelta(days=30)
 
 #: The arguments of an ``ssl:`` endpoint, whose values may contain escaped colons.
-_ARGUMENT = re.compile(r":(certKey|privateKey)=((?:\\.|[^:\\])*)")
+_ARGUMENT = re.compile(r":(certKey|privateKey|extraCertChain|dhParameters)=((?:\\.|[^:\\])*)")
 
 
 def endpoint_files(description: str) -> dict[str, str]:
-    """Return the paths of an ``ssl:`` endpoint by argument: certKey (the certificate), privateKey.
+    """Return the paths of an ``ssl:`` endpoint by argument: certKey (the certificate), privateKey,
+    and extraCertChain and dhParameters if the description has them.
 
     The dict is empty for other endpoints.
     """
@@ -51,14 +52,14 @@ def first_certificate(file: str) -> bytes | None:
     return None
 
 
-def warn_of_dates(files: Iterable[str], then: str = "") -> None:
+def warn_of_dates(files: Iterable[str]) -> None:
     """Log a warning for each of the daemon's own certificates with a problem, see `date_problem`.
 
     Of one that is good, log the date at which it expires.
     """
     now = datetime.now(timezone.utc)
     for file in files:
-        problem = date_problem(file, now, then)
+        problem = date_problem(file, now)
         if problem is not None:
             _log.warn("{problem}", problem=problem)
             continue
@@ -78,20 +79,18 @@ def warn_of_trusted_dates(files: Iterable[str]) -> None:
             _log.warn("{problem}", problem=problem)
 
 
-def date_problem(file: str, now: datetime, then: str = "") -> str | None:
+def date_problem(file: str, now: datetime) -> str | None:
     """Return what is wrong with the dates of a certificate, and the remedy; None if nothing is.
 
     :param file: the path of the certificate.
     :param now: the time at which it must be valid, and for 30 days more.
-    :param then: what has to be done after it was renewed.
     """
-    remedy = " ".join(filter(None, ("renew it", then)))
     for certificate in _certificates(file)[:1]:
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if now > end:
             return (
                 f"the certificate {file} has expired on {end:%Y-%m-%d %H:%M} UTC, so that clients "
-                f"refuse it; {remedy}"
+                f"refuse it; renew it"
             )
         if now < begin:
             return (
@@ -101,7 +100,7 @@ def date_problem(file: str, now: datetime, then: str = "") -> str | None:
         if end - now < _SOON:
             return (
                 f"the certificate {file} expires in {(end - now).days} days, on "
-                f"{end:%Y-%m-%d %H:%M} UTC; clients refuse it then; {remedy}"
+                f"{end:%Y-%m-%d %H:%M} UTC; clients refuse it then; renew it"
             )
     return None
 

@@ -41,7 +41,7 @@ from zeotwisted.version import __version__
 from .exposure import Place, exposed
 from .reactorwatch import ReactorTaken, ReactorWatch
 from .renewal import Renewal
-from .secured import SecuredEndpoint
+from .secured import RenewedEndpoint, SecuredEndpoint
 from .supervisor import supervisor
 from .terminal import Terminal
 
@@ -197,7 +197,6 @@ class Daemon(MultiService):
     :param openers: open the storages.
     :param listen: where to listen.
     :param pid_filename: the file for the process id, or None.
-    :param certificates: the files of the daemon's own certificates that endpoints have read.
     :param access: the roles of clients; by default, every client may do everything.
     :ivar terminal: the terminal for the error of a failed start, if twistd runs in the background.
     """
@@ -211,7 +210,6 @@ class Daemon(MultiService):
         options: ServerOptions,
         listen: Sequence[Place],
         pid_filename: str | None = None,
-        certificates: Sequence[str] = (),
         access: Access | None = None,
     ) -> None:
         super().__init__()
@@ -222,8 +220,8 @@ class Daemon(MultiService):
         self._listen = listen
         self._pid_filename = pid_filename
         self._access = access
-        secured = [each.endpoint for each in listen if isinstance(each.endpoint, SecuredEndpoint)]
-        self._renewal = Renewal(reactor, secured, certificates)
+        renewed = [each.endpoint for each in listen if isinstance(each.endpoint, RenewedEndpoint)]
+        self._renewal = Renewal(reactor, renewed)
         self._renewal.setServiceParent(self)
         #: The server; None until the daemon starts.
         self.server: StorageServer | None = None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from zeotwisted.config import is_encrypted
 from zeotwisted.transport import NoSuchSocket, passed_endpoint, unix_endpoint
 
 from .certificates import endpoint_files
 from .daemon import UNACCEPTED
+from .described import DescribedEndpoint, EncryptedKey
 from .exposure import Place, endpoint_host
 
 __all__ = ["endpoint_place"]
@@ -27,14 +26,9 @@ def endpoint_place(reactor: Any, text: str) -> Place:
 
 
 def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
-    key = endpoint_files(text).get("privateKey")
-    if key is not None and os.path.isfile(key) and is_encrypted(key):
-        # Twisted would ask for the key's password at the terminal.
-        raise SystemExit(
-            f"zeo: --listen {text}: {key} is encrypted; decrypt it, or use --conf with an <ssl> "
-            "section that has a password-function"
-        )
     try:
+        if endpoint_files(text):
+            return DescribedEndpoint(reactor, text)
         return (
             unix_endpoint(reactor, text, UNACCEPTED)
             or passed_endpoint(reactor, text)
@@ -42,6 +36,11 @@ def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
         )
     except NoSuchSocket as error:
         raise SystemExit(f"zeo: --listen {text}: {error}")
+    except EncryptedKey as error:
+        raise SystemExit(
+            f"zeo: --listen {text}: {error}; decrypt it, or use --conf with an <ssl> section that "
+            "has a password-function"
+        )
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
     except TypeError:

@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from zeotwisted.reactor import Periodic
 
 from .certificates import warn_of_dates, warn_of_trusted_dates
-from .secured import SecuredEndpoint
+from .secured import RenewedEndpoint
 
 __all__ = ["LOOK", "WARN", "Renewal"]
 
@@ -25,18 +25,13 @@ class Renewal(Service):
     """Looks at the certificates of endpoints from time to time.
 
     :param endpoints: those whose certificates are read again.
-    :param others: files with certificates of the daemon that are read only once.
     """
 
-    def __init__(
-        self, reactor: Any, endpoints: Sequence[SecuredEndpoint], others: Sequence[str]
-    ) -> None:
+    def __init__(self, reactor: Any, endpoints: Sequence[RenewedEndpoint]) -> None:
         self._endpoints = endpoints
-        self._others = others
         self._tasks = []
         if endpoints:
             self._tasks.append(Periodic(reactor, LOOK, self._look))
-        if endpoints or others:
             self._tasks.append(Periodic(reactor, WARN, self.warn))
 
     def startService(self) -> None:
@@ -53,8 +48,6 @@ class Renewal(Service):
 
     def warn(self) -> None:
         """Log a warning for each certificate that has expired, or will expire soon."""
-        for file in self._others:
-            warn_of_dates([file], "and start the daemon again")
         for endpoint in self._endpoints:
             warn_of_dates([endpoint.files.certificate])
         trusted = {file for endpoint in self._endpoints for file in endpoint.files.trusted}
