@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
+from ZODB.config import storageFromString
 
 from tests.clientstorage.support import World
 from tests.daemon.conftest import Running, commit, daemon, folder, opened, run
@@ -169,6 +170,48 @@ def _until(running: Running, text: str) -> None:
         running.output += line
         if text in line:
             return
+
+
+# Clients.
+
+
+def test_a_client_that_connects_again(
+    world: World, certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It uses what its files contain by then; wrong files leave the old ones in use."""
+    caplog.set_level("INFO", "zeotwisted.client")
+    new = certificates.authority.issue("new")
+    first = _serves(world, certificates, certificates.client[0])
+    second = _serves(world, certificates, new[0])
+    own = (tmp_path / "own.pem", tmp_path / "own.key")
+    replace(own, certificates.client)
+    storage = storageFromString(
+        f"""
+        %import zeotwisted
+        <clientstorage>
+          server {first[0]}:{first[1]}
+          wait-timeout 20
+          <ssl>
+            certificate {own[0]}
+            key {own[1]}
+            authenticate {certificates.authority.file}
+          </ssl>
+        </clientstorage>
+        """
+    )
+    own[1].write_text("nothing")
+    for _ in range(2):
+        storage._link.protocol().give_up(ClientDisconnected("a test"))
+        assert storage._link.protocol(20)
+    about = [each for each in caplog.records if "the old ones stay in use" in each.getMessage()]
+    assert [each.levelname for each in about] == ["WARNING"]
+    assert str(own[0]) in about[0].getMessage()
+    # The second server admits the new certificate alone.
+    replace(own, new)
+    storage.new_addr(second)
+    storage._link.protocol().give_up(ClientDisconnected("a test"))
+    assert storage._link.protocol(20).connected_to.port == second[1]
+    storage.close()
 
 
 # What authenticate may be.

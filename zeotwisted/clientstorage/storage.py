@@ -89,8 +89,9 @@ class ClientStorage(ConflictResolvingStorage):
     :param blob_cache_size_check: how much of `blob_cache_size` may be added, in percent, before the
         files that have not been used for the longest time are removed.
     :param client_label: the name of this client in the server's log lines.
-    :param ssl: use TLS: an `ssl.SSLContext`, what `twisted.internet.ssl.optionsForClientTLS`
-        returns, or a `twisted.internet.ssl.CertificateOptions`.
+    :param ssl: use TLS: an `ssl.SSLContext`, a function without arguments that returns one for each
+        connection, what `twisted.internet.ssl.optionsForClientTLS` returns, or a
+        `twisted.internet.ssl.CertificateOptions`.
     :param ssl_server_hostname: the host name in the server's certificate, if it is not that of
         `addr`. It cannot be given with ``optionsForClientTLS``, which contains the name.
     :param wait: wait for the connection before returning.

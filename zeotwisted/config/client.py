@@ -10,9 +10,10 @@ import logging
 from typing import Any
 
 from .beside import watch
+from .clienttls import ClientTLS
 from .datatypes import Address
 from .loader import ConfigurationError
-from .tls import ContextError, client_context
+from .tls import ContextError
 
 __all__ = ["ClientStorageConfig"]
 
@@ -101,10 +102,11 @@ class ClientStorageConfig:
             options["wait"] = False
         if config.ssl is not None:
             try:
-                options["ssl"], options["ssl_server_hostname"] = client_context(config.ssl)
+                options["ssl"] = ClientTLS(config.ssl)
             except ContextError as error:
                 where = f"<{config.getSectionType()}>: <{config.ssl.getSectionType()}>"
                 raise ConfigurationError(f"{where}: {error}") from None
+            options["ssl_server_hostname"] = config.ssl.server_hostname
         return list(config.server), options
 
     def _value(self, key: str) -> Any:

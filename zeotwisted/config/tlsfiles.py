@@ -10,7 +10,7 @@ from typing import Any
 
 from .tls import SIGNED, certificate_files, server_context
 
-__all__ = ["FileState", "TLSFiles", "file_states"]
+__all__ = ["FileState", "TLSFiles", "file_states", "section_state"]
 
 #: What changes with a file: its time (ns), its size (bytes), its number.
 FileState = tuple[tuple[str, int, int, int], ...]
@@ -60,10 +60,17 @@ class TLSFiles:
 
     def state(self) -> FileState:
         """Return something that is another when a file has changed."""
-        paths = [self.certificate, self.key, self.authenticate]
-        if os.path.isdir(self.authenticate):
-            paths += [os.path.join(self.authenticate, name) for name in _listed(self.authenticate)]
-        return file_states(path for path in paths if path is not None)
+        return section_state(self)
+
+
+def section_state(section: Any) -> FileState:
+    """Return something that is another when a file has changed that an <ssl> section names."""
+    named = (section.certificate, section.key, section.authenticate)
+    paths = [os.path.expanduser(path) for path in named if path]
+    if section.authenticate:
+        folder = os.path.expanduser(section.authenticate)
+        paths += [os.path.join(folder, name) for name in _listed(folder)]
+    return file_states(paths)
 
 
 def file_states(paths: Iterable[str]) -> FileState:

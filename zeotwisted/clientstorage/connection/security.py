@@ -36,7 +36,8 @@ def plain(reactor: Any, endpoint: Any, address: Address) -> Any:
 def client_security(ssl: Any, server_hostname: str | None) -> Security:
     """Return what adds TLS to connections, if `ssl` asks for it.
 
-    :param ssl: None or False for plain connections, an `ssl.SSLContext`, what
+    :param ssl: None or False for plain connections, an `ssl.SSLContext`, a function that returns
+        one and is called for each connection, what
         `twisted.internet.ssl.optionsForClientTLS` returns, or a
         `twisted.internet.ssl.CertificateOptions`.
     :param server_hostname: the host name in the server's certificate, if it is not the host of the
@@ -55,7 +56,7 @@ def client_security(ssl: Any, server_hostname: str | None) -> Security:
             raise ValueError(
                 "ssl is a context for servers; a client's is made with ssl.create_default_context()"
             )
-        return _standard(ssl, server_hostname)
+        return _standard(lambda: ssl, server_hostname)
     if IOpenSSLContextFactory.providedBy(ssl):
         # Before the next test: some of these provide both interfaces, and their own connections do
         # not check the server's name.
@@ -67,6 +68,8 @@ def client_security(ssl: Any, server_hostname: str | None) -> Security:
                 "optionsForClientTLS instead"
             )
         return _twisted(lambda address: ssl)
+    if callable(ssl) and not isinstance(ssl, type):
+        return _standard(ssl, server_hostname)
     raise ArgumentError(
         f"ssl: {shown(ssl)} cannot be used; it must be an ssl.SSLContext, or what "
         "twisted.internet.ssl.optionsForClientTLS returns"
@@ -89,8 +92,9 @@ def _hostname(server_hostname: str | None, address: Address, is_checked: bool) -
     return None
 
 
-def _standard(context: stdlib_ssl.SSLContext, server_hostname: str | None) -> Security:
+def _standard(newest: Callable[[], stdlib_ssl.SSLContext], server_hostname: str | None) -> Security:
     def secure(reactor: Any, endpoint: Any, address: Address) -> Any:
+        context = newest()
         hostname = _hostname(server_hostname, address, context.check_hostname)
         return _Secured(
             endpoint, lambda factory: TLSFactory(factory, context, reactor, False, hostname)
