@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from .folders import Folder, known_folder
+from .removal import remove_file
 from .whole import replace_file
 from .writable import unwritable
 
 __all__ = [
     "Folder",
     "known_folder",
+    "remove_file",
     "replace_file",
     "unwritable",
 ]

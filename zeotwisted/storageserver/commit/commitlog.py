@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 from ZODB.POSException import StorageError
+
+from zeotwisted.files import remove_file
 
 from ..limits import LimitReached, TransactionLimits
 from .spool import Spool
@@ -98,11 +98,13 @@ class CommitLog:
         self.remove_files()
 
     def remove_files(self) -> None:
-        """Remove the files, when the storage has what is in them, or does not get it."""
+        """Remove the files, when the storage has what is in them, or does not get it.
+
+        The vote usually has moved them into the storage.
+        """
         self._limits.disk.add(-self._in_files)
         self._in_files = 0
         for filename in self._files:
-            # The vote usually moves the file into the storage.
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(filename)
+            # This must not raise: the transaction would keep the commit lock.
+            remove_file(filename)
         self._files.clear()

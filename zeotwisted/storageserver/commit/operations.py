@@ -11,7 +11,12 @@ from ZODB.interfaces import IBlobStorageRestoreable
 from ZODB.POSException import ConflictError, POSKeyError, StorageError, Unsupported
 from ZODB.utils import load_current, z64
 
-from ..storage import LeftToClient, ensure_temporary_folder, names_its_class_plainly
+from ..storage import (
+    LeftToClient,
+    ensure_blob_folder,
+    ensure_temporary_folder,
+    names_its_class_plainly,
+)
 
 __all__ = ["Operations"]
 
@@ -69,6 +74,7 @@ class Operations:
             os.link(original, filename)
         try:
             self._check_odd(oid, serial, data)
+            ensure_blob_folder(self._storage, oid)
             self._storage.storeBlob(oid, serial, data, filename, "", self._transaction)
         except ConflictError as error:
             self._conflict(oid, error, data)
@@ -92,6 +98,7 @@ class Operations:
     ) -> None:
         if not IBlobStorageRestoreable.providedBy(self._storage):
             raise self._cannot("restore blobs of other databases")
+        ensure_blob_folder(self._storage, oid)
         self._storage.restoreBlob(oid, serial, data, filename, prev_txn, self._transaction)
         self.changed.append(oid)
 

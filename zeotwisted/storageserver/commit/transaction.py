@@ -347,9 +347,11 @@ class ServerTransaction:
         if self.tid is not None and self._served.undecided.get(self.tid) is self:
             del self._served.undecided[self.tid]
         self._served.stats.active_txns -= 1
-        self.commit_log.close()
-        if self._served.lock.holder is self:
-            self._served.lock.release(self)
+        try:
+            self.commit_log.close()
+        finally:
+            if self._served.lock.holder is self:
+                self._served.lock.release(self)
         ended, self._ended = self._ended, []
         for each in ended:
             each.callback(None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
@@ -13,7 +12,7 @@ from typing import Any
 from ZODB.interfaces import IBlobStorage
 from ZODB.POSException import StorageTransactionError, Unsupported
 
-from zeotwisted.files import known_folder
+from zeotwisted.files import known_folder, remove_file
 
 from ..limits import TransactionLimits
 
@@ -93,8 +92,7 @@ class BlobUpload:
         """Close and remove the file."""
         self._close()
         self._limits.disk.add(-self.size)
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(self._filename)
+        remove_file(self._filename)
 
     def _close(self) -> None:
         os.close(self._file)

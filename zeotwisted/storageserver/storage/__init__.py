@@ -20,7 +20,7 @@ from .recordscan import names_its_class_plainly
 from .resolution import LeftToClient
 from .servable import NotServable, check_servable
 from .served import Listener, ServedStorage
-from .temporary import ensure_temporary_folder
+from .temporary import ensure_blob_folder, ensure_temporary_folder
 from .threads import Threads
 from .usable import why_unusable
 
@@ -35,6 +35,7 @@ __all__ = [
     "Threads",
     "check_servable",
     "default_classes",
+    "ensure_blob_folder",
     "ensure_temporary_folder",
     "load_many_before",
     "metadata",

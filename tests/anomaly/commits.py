@@ -1,0 +1,148 @@
+"""Commits into a FileStorage, and loads of blobs, by the way that they take through the daemon."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ZODB.FileStorage import FileStorage
+from ZODB.utils import p64, z64
+
+from tests.ordering.puppets import PuppetClient, Server
+
+from .loops import Journal, Operation, files
+
+__all__ = ["Commits", "CommitsBlobs"]
+
+BEFORE, FIRST, SECOND, THIRD, LONG, BLOB, NEXT = (p64(number) for number in range(7))
+#: More than a transaction may keep in memory here.
+_LONG_DATA = b"long" * 20_000
+_PARTS = [b"first" * 2000, b"second" * 2000]
+
+
+def data_of(oid: bytes) -> bytes:
+    """Return what each transaction stores for an object."""
+    return _LONG_DATA if oid == LONG else b"data of " + oid
+
+
+class _Serves(Operation):
+    """An operation of a daemon with a FileStorage, and of its clients."""
+
+    def prepare(self) -> None:
+        os.mkdir(self.path("spool"))
+        self.start()
+        journal = Journal()
+        self.commit(journal, BEFORE)
+        assert journal.of("committed")
+        self.storage.close()
+
+    def start(self) -> None:
+        self.storage = FileStorage(self.path("Data.fs"), blob_dir=self.path("blobs"))
+        self.server = Server(self.storage, spool_dir=self.path("spool"), spool_memory=1)
+        self._numbers = iter(range(1, 100))
+
+    def commit(self, journal: Journal, *oids: bytes) -> None:
+        """Commit a transaction, and note the answers."""
+        client = self.server.client()
+        number = next(self._numbers)
+        client.tell("tpc_begin", number, "", "", {})
+        for oid in oids:
+            if oid == BLOB:
+                client.tell("storeBlobStart")
+                for part in _PARTS:
+                    client.tell("storeBlobChunk", part)
+                client.tell("storeBlobEnd", oid, z64, data_of(oid), number)
+            else:
+                client.tell("storea", oid, z64, data_of(oid), number)
+        try:
+            _, tid = client.ask("vote", number)
+        except Exception as error:
+            journal.refused(error)
+            journal.note("never", oids)
+            client.ask("tpc_abort", number)
+            return
+        journal.note("voted", (tid, oids))
+        try:
+            assert client.ask("tpc_finish", number) == tid
+        except Exception as error:
+            journal.refused(error)
+            self._ask_outcome(journal, tid, oids[0])
+        else:
+            journal.note("committed", tid)
+            assert self.path("Data.fs") not in self.disk.unsynced, "a power failure would lose it"
+        client.lose()
+
+    def _ask_outcome(self, journal: Journal, tid: bytes, oid: bytes) -> None:
+        """Ask what has become of a transaction, as a client does that has got no answer."""
+        try:
+            outcome = self.server.client().ask("tpc_outcome", tid, oid)
+        except Exception as error:
+            journal.note("in doubt", str(error))
+        else:
+            journal.note("known", (tid, outcome))
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the FileStorage has closed itself, as it does if `tpc_finish` fails."""
+        return bool(self.storage._file.closed)
+
+    def mended(self, journal: Journal) -> None:
+        if self.is_dead:
+            assert journal.of("voted") and journal.of("refused")
+        else:
+            assert self.server.served.lock.holder is None, "the commit lock is kept"
+            assert not self.storage._commit_lock.locked(), "the storage's lock is kept"
+            refused = len(journal.of("refused"))
+            self.commit(journal, NEXT)
+            assert len(journal.of("refused")) == refused
+        assert self.server.served.stats.active_txns == 0
+        limits = self.server.limits.transactions
+        assert (limits.disk.used, limits.files.used, limits.memory.used) == (0, 0, 0)
+        self.storage.close()
+
+    def left_over(self, killed: bool) -> set[str]:
+        # TODO
+        return set() if killed else {
+            name for name in files(self.folder) if name.startswith(("blobs/tmp/", "spool/"))
+        }
+
+    def restarted(self, journal: Journal) -> None:
+        storage = FileStorage(self.path("Data.fs"), blob_dir=self.path("blobs"))
+        try:
+            found = {
+                transaction.tid: {record.oid: record.data for record in transaction}
+                for transaction in storage.iterator()
+            }
+            voted = dict(journal.of("voted"))
+            assert found.keys() >= set(journal.of("committed")), "a commit is lost"
+            assert found.keys() <= voted.keys() | {min(found)}, "a transaction is there that was refused"
+            for tid, is_there in journal.of("known"):
+                assert (tid in found) == is_there, "the outcome was not what the client was told"
+            for tid, records in found.items():
+                oids = voted.get(tid, (BEFORE,))
+                assert records == {oid: data_of(oid) for oid in oids}, "torn"
+                if BLOB in records:
+                    with open(storage.loadBlob(BLOB, tid), "rb") as file:
+                        assert file.read() == b"".join(_PARTS), "a blob is torn"
+        finally:
+            storage.close()
+
+
+class Commits(_Serves):
+    """Two commits, one of them with so long a record that it waits for its vote on disk."""
+
+    name = "commit"
+
+    def run(self, journal: Journal) -> None:
+        self.commit(journal, FIRST, SECOND)
+        if not self.is_dead:
+            self.commit(journal, LONG, THIRD)
+
+
+class CommitsBlobs(_Serves):
+    """A commit with a blob."""
+
+    name = "commit of a blob"
+
+    def run(self, journal: Journal) -> None:
+        self.commit(journal, FIRST, BLOB)
