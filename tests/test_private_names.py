@@ -29,9 +29,6 @@ OTHERS = {
     "_replace": "a method of named tuples, which is public in spite of its name",
 }
 
-#: Where an object uses another one of its own class.
-OF_ITS_KIND = {"zeotwisted/clientstorage/cache/file.py": {"_parts"}}
-
 
 def foreign(source: str) -> Iterator[tuple[int, str]]:
     """Yield the line and the name of each private attribute of an object other than ``self``."""
@@ -49,9 +46,8 @@ def test_private_attributes_are_private() -> None:
     found = []
     for path in sorted((ROOT / "zeotwisted").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        allowed = OTHERS.keys() | OF_ITS_KIND.get(name, set())
         for line, attribute in foreign(path.read_text()):
-            if attribute not in allowed:
+            if attribute not in OTHERS:
                 found.append(f"{name}:{line} uses {attribute}")
     assert found == []
 
@@ -62,8 +58,7 @@ def test_what_is_listed_is_used() -> None:
         for path in (ROOT / "zeotwisted").rglob("*.py")
         for _, attribute in foreign(path.read_text())
     }
-    listed = OTHERS.keys() | {name for names in OF_ITS_KIND.values() for name in names}
-    assert listed <= used
+    assert OTHERS.keys() <= used
 
 
 def test_a_foreign_private_attribute_is_found() -> None:

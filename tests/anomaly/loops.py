@@ -53,13 +53,15 @@ class Operation:
 
     :ivar name: the name in the table.
     :ivar disk: the disk, for what it knows of the steps.
+    :ivar fault: what happens in this attempt; None for none.
     """
 
     name = ""
 
-    def __init__(self, folder: str, disk: Disk) -> None:
+    def __init__(self, folder: str, disk: Disk, fault: Fault | None = None) -> None:
         self.folder = folder
         self.disk = disk
+        self.fault = fault
 
     def path(self, *names: str) -> str:
         """Return the path of a file in the folder."""
@@ -172,7 +174,7 @@ def _fail(kind: type[Operation], folder: str, disk: Disk, fault: Fault, at: int)
     disk.not_removed.clear()
     disk.unsynced.clear()
     journal = Journal()
-    operation = kind(folder, disk)
+    operation = kind(folder, disk, fault)
     operation.start()
     disk.arm(fault, at)
     try:
@@ -184,7 +186,7 @@ def _fail(kind: type[Operation], folder: str, disk: Disk, fault: Fault, at: int)
     _check_refusals(journal, fault if disk.reached else None)
     del operation
     assert set(os.listdir("/proc/self/fd")) == descriptors, "a descriptor is left open"
-    kind(folder, disk).restarted(journal)
+    kind(folder, disk, fault).restarted(journal)
     return disk.reached
 
 
@@ -215,7 +217,7 @@ def _kill(kind: type[Operation], folder: str, disk: Disk, fault: Fault, at: int)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert code in (0, ENDED), "the child has failed, see its traceback"
     _check_refusals(journal, None)
-    operation = kind(folder, disk)
+    operation = kind(folder, disk, fault)
     operation.restarted(journal)
     _check_left_over(operation, killed=True)
     return code == ENDED

@@ -19,7 +19,7 @@ import zc.lockfile
 from ZODB.utils import p64
 
 from zeotwisted.exceptions import ClientStorageError
-from zeotwisted.files import Folder
+from zeotwisted.files import Folder, remove_file
 
 from .log import Damaged
 
@@ -119,20 +119,46 @@ class DiskFile:
         self._map = mmap.mmap(self.number, size, access=mmap.ACCESS_READ)
         return self._map
 
-    def rename(self) -> str:
-        """Rename the file, and open an empty one in its place; return the new name."""
-        aside = _unused_name(self.path)
+    def rename(self, aside: str | None = None) -> str:
+        """Rename and close the file; return the new name. `open` makes an empty one in its place.
+
+        :param aside: the new name; None for one that is not used.
+        """
+        aside = aside or _unused_name(self.path)
         # FileNotFoundError: the file, or its folder, was removed.
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.path, aside)
         self._close()
-        self.open()
         return aside
+
+    @property
+    def resized(self) -> str:
+        """The name of the file while its records are copied into one of another size."""
+        return self.path + ".resized"
+
+    def restore_resized(self) -> None:
+        """Take the file back whose records were not all copied: a process ended in between.
+
+        :raises OSError: that is not possible.
+        """
+        if os.path.exists(self.resized):
+            remove_file(self.resized + ".lock")
+            os.replace(self.resized, self.path)
+
+    def remove_resized(self) -> None:
+        """Remove the file whose records have been copied."""
+        # In this order, so that there is no lock without its file.
+        remove_file(self.resized + ".lock")
+        remove_file(self.resized)
 
     def _close(self, unlock: bool = True) -> None:
         number, self.number = self.number, -1
+        if self._map is not None:
+            # It has a descriptor of its own, which would keep the lock.
+            self._map.close()
+            self._map = None
         if unlock:
-            # Explicitly: the map has a descriptor of its own, which would keep the lock.
+            # Explicitly: a child process has a copy of the descriptor, which would keep the lock.
             fcntl.flock(number, fcntl.LOCK_UN)
         os.close(number)
 
@@ -146,9 +172,6 @@ class DiskFile:
 
     def abandon(self) -> None:
         """After fork: close the child's copies, and leave the locks to the parent."""
-        if self._map is not None:
-            # Its descriptor would keep the lock after the parent has ended.
-            self._map.close()
         if self.is_open:
             self._close(unlock=False)
         lock_file, self._lock_file = self._lock_file, None

@@ -13,7 +13,6 @@ index. Until that is complete, new records are kept in memory, too.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from threading import RLock, Thread
@@ -86,6 +85,7 @@ class FileCache:
     # Opening.
 
     def _open(self) -> None:
+        self._file.restore_resized()
         self._file.open()
         try:
             size = self._file.size()
@@ -115,22 +115,22 @@ class FileCache:
     def _resize(self, size: int) -> None:
         """Create a new file with the records of the present one, which has `size` bytes."""
         _log.info("%s: is changed from %d to %d bytes", self.path, size, self.size)
-        aside = self._file.rename()
+        # If this ends early, the next cache that opens the file takes it back, and begins again.
+        aside = self._file.rename(self._file.resized)
+        self._file.open()
         self._create()
         old = FileCache(aside, size)
         try:
-            old.wait_until_indexed()
-            # Before the records: if the process is killed now, the new file is incomplete, but
-            # consistent.
+            # Before the records: with some of these, the new file is incomplete, but consistent.
             self.setLastTid(old.getLastTid())
-            for part, source in zip(self._parts, old._parts, strict=True):
-                for oid, start, end, data in source.revisions():
+            for part, revisions in zip(self._parts, old.logs(), strict=False):
+                for oid, start, end, data in revisions:
                     if part.log.fits(len(data)) and self._make_room(part, len(data)):
                         part.store(oid, start, end, data)
         finally:
             old.close()
-        for path in (aside, aside + ".lock"):
-            os.remove(path)
+        if self._file.is_open:
+            self._file.remove_resized()
 
     def _create(self) -> None:
         """Make the file an empty cache."""
@@ -227,6 +227,7 @@ class FileCache:
             reason,
             aside,
         )
+        self._file.open()
 
     def _fail(self, error: Exception) -> None:
         """Go on in memory."""
@@ -449,6 +450,11 @@ class FileCache:
 
     def revisions(self) -> Iterator[tuple[bytes, bytes, bytes | None, bytes]]:
         """Return oid, start, end and data of all revisions; the cache must not change meanwhile."""
+        for revisions in self.logs():
+            yield from revisions
+
+    def logs(self) -> Iterator[Iterator[tuple[bytes, bytes, bytes | None, bytes]]]:
+        """Return the revisions in each log, as `revisions` does; none if the file has failed."""
         self.wait_until_indexed()
-        for part in self._parts:
-            yield from part.revisions()
+        for part in self._parts if self._file.is_open else ():
+            yield part.revisions()
