@@ -196,6 +196,10 @@ class IndexedLog:
         first = self.log.tail
         begin = self._replayed[0]
         for record in self.log.records(*self._replayed):
+            if record.position >= self.log.head:
+                # Its write was interrupted: the header is there, and the data are not. The next
+                # record takes its place.
+                break
             self._replay(record, first)
             self._replayed = record.next, record.chain
             count -= 1
