@@ -89,7 +89,7 @@ class Fault(NamedTuple):
     error: int | None
     #: Which part of a write is done before, in percent.
     part: int = 0
-    #: Whether the first write says how much it has written, instead of raising the error.
+    #: Whether a write says how much it has written, as the system does; the next step fails then.
     short: bool = False
     #: Whether all following steps of these kinds fail, too.
     stays: bool = False
@@ -100,7 +100,7 @@ _WRITES = frozenset({Kind.WRITE})
 
 BROKEN = Fault("one step fails", frozenset(Kind), errno.EIO)
 GONE = Fault("all further steps fail", frozenset(Kind), errno.EIO, stays=True)
-TORN = Fault("a write stops in the middle", _WRITES, errno.EIO, part=50)
+TORN = Fault("a write stops in the middle", _WRITES, errno.EIO, part=50, short=True)
 FULL = Fault(
     "the disk is full", frozenset({Kind.WRITE, Kind.ROOM}), errno.ENOSPC, 50, short=True, stays=True
 )
@@ -155,12 +155,15 @@ class Disk:
             self.trace.append((name, os.path.basename(paths[0])))
             if kind in fault.kinds:
                 self.count += 1
-                if self.count == self._at or (self.reached and fault.stays):
+                if self.count == self._at or (self.reached and self._goes_on(fault)):
                     first, self.reached = not self.reached, True
                     return self._fail(fault, first, name, paths, do, data)
         result = do() if data is None else do(data)
         self._note(kind, name, paths)
         return result
+
+    def _goes_on(self, fault: Fault) -> bool:
+        return fault.stays or (fault.short and self.count == self._at + 1)
 
     def _fail(
         self, fault: Fault, first: bool, name: str, paths: list[str], do: Any, data: Any

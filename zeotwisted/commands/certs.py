@@ -12,7 +12,7 @@ import re
 import socket
 from datetime import datetime, timedelta, timezone
 
-from zeotwisted.files import replace_file
+from zeotwisted.files import replace_files
 
 from .authority import Authority, Issued
 from .errors import CommandError
@@ -98,10 +98,12 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.force:
             _refuse_to_replace(folder, made)
         os.makedirs(folder, mode=0o700, exist_ok=True)
+        contents = {}
         for name, files in made.items():
             # The key comes first. A certificate without its key is of no use.
-            replace_file(os.path.join(folder, f"{name}.key"), files.key, 0o600)
-            replace_file(os.path.join(folder, f"{name}.pem"), files.certificate, 0o644)
+            contents[os.path.join(folder, f"{name}.key")] = files.key, 0o600
+            contents[os.path.join(folder, f"{name}.pem")] = files.certificate, 0o644
+        replace_files(contents)
     except OSError as error:
         raise CommandError(
             f"{error.filename or folder}: {error.strerror}; check the path, and who may write there"
@@ -147,8 +149,8 @@ def _existing(folder: str) -> Authority | None:
     if not all(there):
         present, missing = ("pem", "key") if there[0] else ("key", "pem")
         raise CommandError(
-            f"{path}.{present} is there, and {path}.{missing} is not; put that file back, or "
-            "choose another --folder"
+            f"{path}.{present} is there, and {path}.{missing} is not; put that file back, remove "
+            "the other one if this command was killed, or choose another --folder"
         )
     with open(f"{path}.pem", "rb") as certificate, open(f"{path}.key", "rb") as key:
         files = Issued(certificate.read(), key.read())

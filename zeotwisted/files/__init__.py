@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .folders import Folder, known_folder
 from .removal import remove_file
-from .whole import replace_file
+from .whole import replace_file, replace_files
 from .writable import unwritable
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "known_folder",
     "remove_file",
     "replace_file",
+    "replace_files",
     "unwritable",
 ]

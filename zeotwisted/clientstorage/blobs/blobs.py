@@ -12,7 +12,7 @@ from ZODB.blob import BlobFile, FilesystemHelper, rename_or_copy_blob
 from ZODB.POSException import POSKeyError, Unsupported
 
 from zeotwisted.exceptions import ClientStorageError
-from zeotwisted.files import Folder
+from zeotwisted.files import Folder, remove_file
 from zeotwisted.protocol import WireError
 
 from ..calls import ClientProtocol
@@ -152,8 +152,7 @@ class SharedBlobs:
             rename_or_copy_blob(filename, target)
             transaction.store_shared_blob(oid, serial, data, os.path.basename(target))
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(name)
+            remove_file(name)
 
     def load(self, connect: Connect, oid: bytes, tid: bytes) -> str:
         path = str(self.fshelper.getBlobFilename(oid, tid))
@@ -268,8 +267,8 @@ class CachedBlobs:
 
 def _remove(blobs: list[tuple[bytes, str]]) -> None:
     for _, filename in blobs:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(filename)
+        # This must not raise: the transaction has ended, and may be committed.
+        remove_file(filename)
 
 
 def open_blob(blobs: Blobs, connect: Connect, oid: bytes, tid: bytes, blob: Any) -> IO[bytes]:

@@ -29,7 +29,7 @@ from ZODB.blob import (
 from ZODB.utils import u64
 
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
-from zeotwisted.files import Folder
+from zeotwisted.files import Folder, remove_file, replace_file
 
 from .uses import OwnUses
 
@@ -169,7 +169,11 @@ class BlobCache:
         self._own: dict[str, FileLock] = {}
         self.restore()
         self._present = self._appear()
-        self.remove_abandoned()
+        try:
+            self.remove_abandoned()
+        except BaseException:
+            self._present.close()
+            raise
 
     def restore(self) -> None:
         """Create the folder, and its parts, if they do not exist.
@@ -179,7 +183,7 @@ class BlobCache:
         self._base.ensure()
         self._temporary.ensure()
         # `use` creates the folder again if another process removes it meanwhile.
-        self._transfers.use(lambda transfers: _mark(self.folder, transfers))
+        self._transfers.use(lambda _: _mark(self.folder))
 
     def temporary_directory(self) -> str:
         """Return the folder in which an application may write blobs before they are stored."""
@@ -354,8 +358,7 @@ class BlobCache:
             own, self._own = self._own, {}
             for folder, alive in own.items():
                 shutil.rmtree(folder, ignore_errors=True)
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(folder + _LOCK)
+                remove_file(folder + _LOCK)
                 alive.close()
         self._present.close()
 
@@ -396,8 +399,7 @@ def _remove_if_abandoned(folder: str) -> None:
     try:
         _log.info("removing %s, which a lost process has left behind", folder)
         shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(folder + _LOCK)
+        remove_file(folder + _LOCK)
     finally:
         abandoned.close()
 
@@ -446,14 +448,10 @@ def _layout(folder: str) -> str | None:
         return None
 
 
-def _mark(folder: str, transfers: str) -> None:
+def _mark(folder: str) -> None:
     """Write the layout marker, if there is none."""
     marker = os.path.join(folder, LAYOUT_MARKER)
     if os.path.exists(marker):
         return
-    # Rename a complete file: no other process may read an empty marker.
-    descriptor, name = tempfile.mkstemp(dir=transfers)
-    with open(descriptor, "w") as file:
-        file.write(LAYOUT)
-    os.chmod(name, 0o644)
-    os.replace(name, marker)
+    # As a whole: no other process may read an empty marker.
+    replace_file(marker, LAYOUT.encode("ascii"), 0o644)

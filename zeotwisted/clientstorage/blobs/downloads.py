@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
+from zeotwisted.files import remove_file
 from zeotwisted.protocol import WireError
 
 from ..calls import ClientProtocol
@@ -115,8 +115,7 @@ class Download:
 
     def _remove(self) -> None:
         self._file.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(self._partial)
+        remove_file(self._partial)
 
 
 class Downloads:
