@@ -7,8 +7,7 @@ from typing import IO, Any
 
 from ZODB.utils import p64
 
-from zeotwisted.clientstorage.blobs.blobs import CachedBlobs, SharedBlobs
-from zeotwisted.clientstorage.blobs.cache import BlobCache
+from zeotwisted.clientstorage.blobs.blobs import CachedBlobs
 from zeotwisted.clientstorage.blobs.cleaner import BlobCleaner
 
 from .loops import Journal, Operation, files

@@ -7,7 +7,11 @@ import contextlib
 import io
 import shutil
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509 import load_pem_x509_certificate
 
 from zeotwisted.commands import certs
@@ -50,16 +54,16 @@ class MakesCertificates(Operation):
 
     def mended(self, journal: Journal) -> None:
         if not journal.of("made"):
-            # As before: nothing was written.
+            if self.disk.not_removed:
+                shutil.rmtree(self.path("certs"))
+            # Otherwise nothing is there, as before.
             self.make()
         self._check()
 
     def restarted(self, journal: Journal) -> None:
-        if not journal.of("made") and files(self.folder):
-            # The command was killed in between; the error names what it has left.
-            with contextlib.suppress(CommandError):
-                self.make()
-            shutil.rmtree(self.path("certs"))
+        if not journal.of("made"):
+            # The command was killed in between. What is in the way is named, and can be removed.
+            shutil.rmtree(self.path("certs"), ignore_errors=True)
             self.make()
         self._check()
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from ZODB.FileStorage import FileStorage
 from ZODB.utils import p64, z64
 
-from tests.ordering.puppets import PuppetClient, Server
+from tests.ordering.puppets import Server
 
 from .loops import Journal, Operation, files
 
@@ -114,7 +113,9 @@ class _Serves(Operation):
             }
             voted = dict(journal.of("voted"))
             assert found.keys() >= set(journal.of("committed")), "a commit is lost"
-            assert found.keys() <= voted.keys() | {min(found)}, "a transaction is there that was refused"
+            assert found.keys() <= voted.keys() | {min(found)}, (
+                "a transaction is there that was refused"
+            )
             for tid, is_there in journal.of("known"):
                 assert (tid in found) == is_there, "the outcome was not what the client was told"
             for tid, records in found.items():

@@ -38,6 +38,7 @@ class WritesLog(Operation):
     def restarted(self, journal: Journal) -> None:
         self._check(journal)
         self.start()
+        # This one may be behind the beginning of a line that a killed process was writing.
         self.target.write("first\n")
         self.target.write("again\n")
         self.target.close()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .steps import BROKEN, ENDED, Disk, Fault
 
-__all__ = ["Journal", "Operation", "Tried", "files", "fail_all", "kill_all"]
+__all__ = ["Journal", "Operation", "Tried", "fail_all", "files", "kill_all"]
 
 #: No operation has as many steps.
 _MOST = 3000
@@ -154,7 +154,9 @@ def _place() -> str | None:
 
 def _explain(error: BaseException, kind: Any, disk: Disk, fault: Fault, at: int) -> None:
     where = " ".join(disk.trace[-1]) if disk.trace else "in a child process"
-    print(f"{kind.name}: {fault.name}, at step {at} of its kinds; the last: {where}", file=sys.stderr)
+    print(
+        f"{kind.name}: {fault.name}, at step {at} of its kinds; the last: {where}", file=sys.stderr
+    )
 
 
 def _steps(kind: type[Operation], before: str, folder: str, disk: Disk) -> int:

@@ -331,5 +331,3 @@ class _File(io.FileIO):
 
     def readinto(self, buffer: Any) -> int:
         return int(self._step(Kind.READ, "read", lambda: io.FileIO.readinto(self, buffer)))
-
-
