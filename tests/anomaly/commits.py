@@ -113,9 +113,8 @@ class _Serves(Operation):
             }
             voted = dict(journal.of("voted"))
             assert found.keys() >= set(journal.of("committed")), "a commit is lost"
-            assert found.keys() <= voted.keys() | {min(found)}, (
-                "a transaction is there that was refused"
-            )
+            known = voted.keys() | {min(found)}
+            assert found.keys() <= known, "a transaction is there that was refused"
             for tid, is_there in journal.of("known"):
                 assert (tid in found) == is_there, "the outcome was not what the client was told"
             for tid, records in found.items():

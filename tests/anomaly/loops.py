@@ -154,9 +154,7 @@ def _place() -> str | None:
 
 def _explain(error: BaseException, kind: Any, disk: Disk, fault: Fault, at: int) -> None:
     where = " ".join(disk.trace[-1]) if disk.trace else "in a child process"
-    print(
-        f"{kind.name}: {fault.name}, at step {at} of its kinds; the last: {where}", file=sys.stderr
-    )
+    print(f"{kind.name}: {fault.name}, at step {at} of its kinds; last: {where}", file=sys.stderr)
 
 
 def _steps(kind: type[Operation], before: str, folder: str, disk: Disk) -> int:

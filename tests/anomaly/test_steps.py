@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -44,21 +45,34 @@ def use(folder: Path) -> None:
     shutil.rmtree(folder / "a")
 
 
-STEPS = (
-    ["mkdir", "mkdir", "open", "write", "pwrite", "fsync", "ftruncate", "pread", "replace"]
-    + ["link", "chmod", "remove", "open", "write", "write", "open", "read", "open", "write"]
-)  # fmt: skip
+#: Its steps, but for the last call, which differs between versions of Python.
+STEPS = [
+    "mkdir",
+    "mkdir",
+    "open",
+    "write",
+    "pwrite",
+    "fsync",
+    "ftruncate",
+    "pread",
+    "replace",
+    "link",
+    "chmod",
+    "remove",
+    "open",
+    "write",
+    "open",
+    "read",
+    "open",
+    "write",
+]
 
 
 def test_all_steps_are_counted(disk: Disk, tmp_path: Path) -> None:
     disk.arm(BROKEN, -1)
     use(tmp_path)
     names = [name for name, _ in disk.trace]
-    print(names)
-    text = [name for name in names if name != "rmdir"]
-    assert [name for name in text if name in STEPS]
-    for name in set(STEPS):
-        assert names.count(name) >= STEPS.count(name), name
+    assert names[: len(STEPS)] == STEPS
     assert names.count("rmdir") == 2
     assert disk.count == len(names)
 
@@ -66,7 +80,7 @@ def test_all_steps_are_counted(disk: Disk, tmp_path: Path) -> None:
 def test_other_files_are_left_alone(disk: Disk, tmp_path: Path) -> None:
     disk.arm(BROKEN, 1)
     with tempfile.TemporaryDirectory() as other:
-        use(Path(other) / "new" if Path(other) in tmp_path.parents else Path(other))
+        use(Path(other))
     assert disk.count == 0
 
 
@@ -79,13 +93,13 @@ def test_each_step_can_fail(disk: Disk, tmp_path: Path) -> None:
             use(folder)
         except OSError as error:
             assert error.errno == errno.EIO
-            assert disk.reached and disk.count == at
-        else:
-            break
+            assert disk.reached
         finally:
             disk.mend()
             shutil.rmtree(folder)
-    assert at > len(STEPS)
+        if not disk.reached:
+            break
+    assert at > len(STEPS) + 2
 
 
 def test_a_full_disk_takes_a_part(disk: Disk, tmp_path: Path) -> None:
@@ -158,12 +172,8 @@ class _Writes(Operation):
 
 class _SwallowsErrors(_Writes):
     def write(self, name: str) -> None:
-        with tempfile.TemporaryFile():
-            pass
-        try:
+        with contextlib.suppress(OSError):
             super().write(name)
-        except OSError:
-            pass
 
 
 class _WritesInPlace(_Writes):
