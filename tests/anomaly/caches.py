@@ -102,8 +102,11 @@ class _Caches(Operation):
         cache.wait_until_indexed()
         return cache
 
-    def replay(self, first: int, last: int) -> None:
-        """Tell the cache of transactions, as a client does that loads some of the objects."""
+    def replay(self, first: int, last: int, journal: Journal | None = None) -> None:
+        """Tell the cache of transactions, as a client does that loads some of the objects.
+
+        :param journal: gets the tids that the file has.
+        """
         cache = self.cache
         assert cache is not None
         for tid in range(first, last + 1):
@@ -111,6 +114,8 @@ class _Caches(Operation):
                 cache.invalidate(p64(oid), p64(tid))
             cache.setLastTid(p64(tid))
             assert cache.getLastTid() == p64(tid)
+            if journal is not None and cache._file.is_open:
+                journal.note("told", tid)
             for oid in range(tid % 3, _OBJECTS, 3):
                 if cache.load(p64(oid)) is None:
                     start, _ = _at(oid, tid + 1)
@@ -141,8 +146,16 @@ class _Caches(Operation):
         self.go_on()
 
     def restarted(self, journal: Journal) -> None:
+        if self.fault is not None and self.fault.error is None:
+            # What attempts before this one have logged.
+            _set_aside.paths.clear()
         cache = self.open()
         assert cache._file.is_open
+        if self.fault is not None and self.fault.error is None and not self.fault.part:
+            assert not _set_aside.paths, "a kill has damaged the file"
+        if not _set_aside.paths:
+            told = max(journal.of("told"), default=0)
+            assert u64(cache.getLastTid()) >= told, "transactions are forgotten"
         _check(cache)
         self.go_on()
 
@@ -182,6 +195,8 @@ class ResizesCache(OpensCache):
     size = 2 * _SIZE
 
     def restarted(self, journal: Journal) -> None:
+        if self.fault is not None and self.fault.error is None:
+            _set_aside.paths.clear()
         cache = self.open(self.size)
         assert len(cache) > 3 or _set_aside.paths, "the records are lost"
         cache.close()
@@ -205,7 +220,7 @@ class WritesCache(OpensCache):
     def run(self, journal: Journal) -> None:
         assert self.cache is not None
         begin = self._rounds()
-        self.replay(_BEFORE + 1, _LAST)
+        self.replay(_BEFORE + 1, _LAST, journal)
         assert self.cache.getLastTid() == p64(_LAST)
         if self.fault is None:
             assert all(map(int.__lt__, begin, self._rounds())), "this does not try all steps"
@@ -223,7 +238,7 @@ class SetsCacheAside(WritesCache):
     def run(self, journal: Journal) -> None:
         assert self.cache is not None
         self.cache.set_aside()
-        self.replay(_BEFORE + 1, _BEFORE + 3)
+        self.replay(_BEFORE + 1, _BEFORE + 3, journal)
 
     def left_over(self, killed: bool) -> set[str]:
         # The process that was killed has said it in its own log.

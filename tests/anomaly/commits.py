@@ -53,11 +53,13 @@ class _Serves(Operation):
                 client.tell("storeBlobEnd", oid, z64, data_of(oid), number)
             else:
                 client.tell("storea", oid, z64, data_of(oid), number)
+        # Otherwise the vote would wait for ever.
+        assert not self.storage._commit_lock.locked(), "the storage's lock is kept"
         try:
             _, tid = client.ask("vote", number)
         except Exception as error:
             journal.refused(error)
-            journal.note("never", oids)
+            assert self.server.served.lock.holder is None, "the commit lock is kept"
             client.ask("tpc_abort", number)
             return
         journal.note("voted", (tid, oids))

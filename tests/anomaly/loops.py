@@ -193,7 +193,7 @@ def _fail(kind: type[Operation], folder: str, disk: Disk, fault: Fault, at: int)
 def _check_refusals(journal: Journal, fault: Fault | None) -> None:
     """Check that the reason is said, and that nothing is refused without a fault."""
     for text in journal.of("refused"):
-        assert fault is not None and fault.error is not None, f"refused without a fault: {text}"
+        assert fault is not None and fault.error, f"refused without an error: {text}"
         assert os.strerror(fault.error) in text, f"this does not say what has happened: {text}"
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "GONE",
     "KILLED",
     "KILLED_IN_A_WRITE",
+    "SHORT",
     "TORN",
     "Disk",
     "Fault",
@@ -85,7 +86,7 @@ class Fault(NamedTuple):
     name: str
     #: The kinds of steps that it can happen to. Only these are counted.
     kinds: frozenset[Kind]
-    #: The number of the error; None if the process ends.
+    #: The number of the error; 0 for none; None if the process ends.
     error: int | None
     #: Which part of a write is done before, in percent.
     part: int = 0
@@ -104,6 +105,7 @@ TORN = Fault("a write stops in the middle", _WRITES, errno.EIO, part=50, short=T
 FULL = Fault(
     "the disk is full", frozenset({Kind.WRITE, Kind.ROOM}), errno.ENOSPC, 50, short=True, stays=True
 )
+SHORT = Fault("a write takes a part", _WRITES, 0, part=50, short=True)
 KILLED = Fault("killed", _CHANGES, None)
 KILLED_IN_A_WRITE = Fault("killed in a write", _WRITES, None, part=50)
 
@@ -163,7 +165,7 @@ class Disk:
         return result
 
     def _goes_on(self, fault: Fault) -> bool:
-        return fault.stays or (fault.short and self.count == self._at + 1)
+        return fault.stays or (fault.short and bool(fault.error) and self.count == self._at + 1)
 
     def _fail(
         self, fault: Fault, first: bool, name: str, paths: list[str], do: Any, data: Any
@@ -175,6 +177,8 @@ class Disk:
                 return written
         if fault.error is None:
             os._exit(ENDED)
+        if not fault.error:
+            return int(do() if data is None else do(data))
         if name in _REMOVING:
             self.not_removed.add(paths[0])
         raise OSError(fault.error, os.strerror(fault.error), paths[0])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from . import blobs, caches, certificates, commits, logfiles, spools, wholefiles
 from .loops import Operation
-from .steps import BROKEN, FULL, GONE, KILLED, KILLED_IN_A_WRITE, TORN, Fault
+from .steps import BROKEN, FULL, GONE, KILLED, KILLED_IN_A_WRITE, SHORT, TORN, Fault
 
 __all__ = ["ALL_FAULTS", "ALL_KILLS", "FAULTS", "KILLS", "OPERATIONS"]
 
@@ -19,7 +19,7 @@ OPERATIONS: list[type[Operation]] = [
 ]
 
 #: What is tried in each run of the tests.
-FAULTS = (BROKEN, GONE, TORN, FULL)
+FAULTS = (BROKEN, GONE, TORN, SHORT, FULL)
 KILLS = (KILLED, KILLED_IN_A_WRITE)
 
 #: How much of a write is done before its error, in percent.
