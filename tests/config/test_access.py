@@ -57,7 +57,7 @@ def test_an_empty_section_closes() -> None:
         ),
         (
             "<access>\nwrite group:team\n</access>",
-            "configuration, line 3: group:team: there is no such group; add a section <group team>",
+            "configuration, line 4: group:team: there is no such group; add a section <group team>",
         ),
         (
             "<group team>\nmember group:other\n</group>",

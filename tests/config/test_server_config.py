@@ -250,8 +250,7 @@ def test_configuration_cannot_be_changed() -> None:
         ),
         (
             "<ssl>",
-            "unbalanced section end; write every <section> on a line of its own and close it "
-            "with </section>",
+            "<ssl> of line 3 is not closed; add a line </ssl> after its keys",
         ),
         (
             "<nonsense/>",
@@ -538,8 +537,12 @@ def test_bad_address(value: str) -> None:
     ],
 )
 def test_mistakes_in_ssl(lines: list[str], message: str) -> None:
+    # A mistake is at the line of its key, if that is there.
+    keys = [line.partition(" ")[0] for line in lines]
+    key = message.partition(":")[0]
+    number = 5 + keys.index(key) if key in keys else 4
     assert message_of(server_text("read-only on", "<ssl>", *lines, "</ssl>")) == (
-        f"configuration, line 4: <ssl>: {message}"
+        f"configuration, line {number}: <ssl>: {message}"
     )
 
 

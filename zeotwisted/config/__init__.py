@@ -9,12 +9,12 @@ from .access import access_from_lines
 from .effective import EffectiveSetting, effective_settings
 from .listeners import Listener
 from .logform import LogForm, log_form
+from .mistakes import check_server_config
 from .places import address_problem, storage_problems
 from .server import (
     ConfigurationError,
     ServerConfig,
     StorageOpener,
-    check_server_config,
     parse_server_config,
     parse_storages,
     read_server_config,

@@ -21,13 +21,15 @@ class AccessMistake(ValueError):
     :ivar section: the section.
     :ivar what: the mistake.
     :ivar remedy: what to write instead.
+    :ivar key: the key that has the mistake, or None if it is in no single one.
     """
 
-    def __init__(self, section: Any, what: str, remedy: str) -> None:
+    def __init__(self, section: Any, what: str, remedy: str, key: str | None = None) -> None:
         super().__init__(f"{what}; {remedy}")
         self.section = section
         self.what = what
         self.remedy = remedy
+        self.key = key
 
 
 class AccessReader:
@@ -45,7 +47,7 @@ class AccessReader:
         self._accounts = _accounts(zeo)
         self._groups = {group.getSectionName(): _union(group.members) for group in zeo.groups}
         for group in zeo.groups:
-            _check_groups(group, self._groups[group.getSectionName()], self._groups)
+            _check_groups(group, self._groups[group.getSectionName()], self._groups, "members")
 
     def of_server(self) -> Access | None:
         """Return the roles that the sections of <zeo> give; None if there are none.
@@ -59,6 +61,7 @@ class AccessReader:
                 self._zeo,
                 "accounts: nobody needs an account, as there is no section <access>",
                 "add one that gives roles, as in write user:zope",
+                "accounts",
             )
         return self.of(self._zeo)
 
@@ -98,8 +101,8 @@ class AccessReader:
                 f"name one of the storages, which are {known}, or none for all others",
             )
         policy = {role: _union(getattr(section, role.value)) for role in GIVEN_ROLES}
-        for names in policy.values():
-            _check_groups(section, names, self._groups)
+        for role, names in policy.items():
+            _check_groups(section, names, self._groups, role.value)
         return {role: names for role, names in policy.items() if names}
 
 
@@ -162,14 +165,14 @@ def _accounts(zeo: Any) -> AccountFile | None:
         return AccountFile(os.path.abspath(os.path.expanduser(zeo.accounts)))
     except AccountFileError as error:
         what, _, remedy = str(error).rpartition("; ")
-        raise AccessMistake(zeo, f"accounts: {what}", remedy) from None
+        raise AccessMistake(zeo, f"accounts: {what}", remedy, "accounts") from None
 
 
 def _union(values: Iterable[frozenset[str]]) -> frozenset[str]:
     return frozenset().union(*values)
 
 
-def _check_groups(section: Any, names: frozenset[str], groups: Collection[str]) -> None:
+def _check_groups(section: Any, names: frozenset[str], groups: Collection[str], key: str) -> None:
     for name in sorted(names):
         kind, _, group = name.partition(":")
         if kind == "group" and group not in groups:
@@ -177,4 +180,5 @@ def _check_groups(section: Any, names: frozenset[str], groups: Collection[str]) 
                 section,
                 f"group:{group}: there is no such group",
                 f"add a section <group {group}>, or correct the name",
+                key,
             )

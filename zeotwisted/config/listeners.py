@@ -38,6 +38,7 @@ class TLSMistake(ValueError):
     :ivar section: the section.
     :ivar what: the mistake.
     :ivar remedy: what to write instead.
+    :ivar key: the key that has the mistake, or would have it.
     """
 
     def __init__(self, section: Any, error: ContextError) -> None:
@@ -45,6 +46,7 @@ class TLSMistake(ValueError):
         self.section = section
         self.what = f"<ssl>: {error.what}"
         self.remedy = error.remedy
+        self.key = error.what.partition(":")[0]
 
 
 def listeners_from(zeo: Any, access: Callable[[Any], Access | None]) -> tuple[Listener, ...]:

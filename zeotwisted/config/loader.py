@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from io import StringIO
 from typing import Any, TextIO
@@ -20,19 +20,24 @@ __all__ = ["ConfigurationError", "Loader", "read_schema"]
 class ConfigurationError(ValueError):
     """A configuration cannot be used. The message is one line: place, mistake and remedy.
 
-    :ivar line: the number of the line in the configuration itself; None if it has none, or if the
-        mistake is in a file that the configuration includes.
+    :ivar line: the number of the line in the text that was parsed, from 1; None if it has none, or
+        if the mistake is in a file that the configuration includes.
+    :ivar unclosed: the type of the section whose end is missing before that line, or None.
     :ivar more: other mistakes that were found in the same configuration.
     """
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
         self.line = line
+        self.unclosed: str | None = None
         self.more: tuple[ConfigurationError, ...] = ()
 
 
 #: A line "key = value", as other formats of configurations have it.
 _ASSIGNED = re.compile(r"\s*([A-Za-z][\w.-]*)\s+=\s(?=\s*\S)")
+
+#: ZConfig's errors that may mean that the end of a section is missing.
+_UNCLOSED = re.compile("no matching section|unclosed section|unbalanced section end")
 
 
 @lru_cache
@@ -77,10 +82,18 @@ class Loader(ConfigLoader):
     :param schema: name of a schema in this package.
     :param source: the configuration's name in errors: its path, as the user wrote it.
     :param url: the configuration's URL, to which paths of %include are relative.
+    :param numbers: the numbers of the configuration's lines for messages, if not 1, 2, 3...
     """
 
-    def __init__(self, schema: str, source: str, url: str | None = None) -> None:
+    def __init__(
+        self,
+        schema: str,
+        source: str,
+        url: str | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> None:
         super().__init__(read_schema(schema))
+        self._numbers = numbers
         self._source = source
         self._url = url
         self._resources: list[_Lines] = []
@@ -106,16 +119,17 @@ class Loader(ConfigLoader):
             raise self._error(self._position(), what, remedy) from error
         return config
 
-    def section_error(self, section: Any, what: str, remedy: str) -> ConfigurationError:
-        """Return an error about a whole section, placed at the line that begins it."""
+    def section_error(
+        self, section: Any, what: str, remedy: str, key: str | None = None
+    ) -> ConfigurationError:
+        """Return an error about a section, placed at the line of a key, or at the section's."""
         matcher = getattr(section, "getSectionMatcher", lambda: None)()
-        return self._error(self._starts.get(matcher), what, remedy)
+        position = None if key is None else self._key_position(matcher, key)
+        return self._error(position or self._starts.get(matcher), what, remedy)
 
     def key_error(self, section: Any, key: str, what: str, remedy: str) -> ConfigurationError:
         """Return an error about a key of a section, placed at the line of the key."""
-        matcher = getattr(section, "getSectionMatcher", lambda: None)()
-        position = self._key_position(matcher, key) or self._starts.get(matcher)
-        return self._error(position, f"{key}: {what}", remedy)
+        return self.section_error(section, f"{key}: {what}", remedy, key)
 
     def key_place(self, section: Any, key: str) -> str | None:
         """Return file and line of a key of a section; None if the section does not have the key."""
@@ -188,8 +202,10 @@ class Loader(ConfigLoader):
             misspelt = _misspelt(str(error.value))
             if misspelt is not None:
                 what, remedy = what.partition("; ")[0], misspelt
+        elif self._is_unclosed(what):
+            return self._unclosed(position)
         else:
-            what, remedy = self._not_closed(what) or self._remedy(what)
+            what, remedy = self._remedy(what)
         return self._error(position, what, remedy)
 
     def _conversion(self, position: tuple[str | None, int] | None) -> tuple[str, str, str]:
@@ -207,20 +223,30 @@ class Loader(ConfigLoader):
                 return key, *EXPECTED.get(datatype, ("a number", "correct the value"))
         return "", "a number", "correct this line"
 
-    def _not_closed(self, what: str) -> tuple[str, str] | None:
-        """Return mistake and remedy if the end of the open section is missing, otherwise None."""
-        if not self._open_sections or not re.search("no matching section|unclosed section", what):
-            return None
-        matcher = self._open_sections[-1]
-        type_ = re.escape(matcher.type.name)
+    def _is_unclosed(self, what: str) -> bool:
+        """Return whether the end of the open section is missing."""
+        if not self._open_sections or not _UNCLOSED.search(what):
+            return False
+        type_ = re.escape(self._open_sections[-1].type.name)
         lines = [line for resource in self._resources for line in resource.text.splitlines()]
         begin = re.compile(rf"\s*<{type_}(\s[^>]*)?(?<!/)>", re.IGNORECASE)
         end = re.compile(rf"\s*</{type_}\s*>", re.IGNORECASE)
-        if len(list(filter(begin.match, lines))) <= len(list(filter(end.match, lines))):
-            return None
-        _, start = self._starts.get(matcher, (None, 0))
+        return len(list(filter(begin.match, lines))) > len(list(filter(end.match, lines)))
+
+    def _unclosed(self, position: tuple[str | None, int] | None) -> ConfigurationError:
+        """Return the error that the end of the open section is missing."""
+        matcher = self._open_sections[-1]
+        start = self._number(self._starts.get(matcher, (None, 0)))
         name = matcher.type.name
-        return f"<{name}> of line {start} is not closed", f"add a line </{name}> after its keys"
+        error = self._error(
+            position,
+            f"<{name}> of line {start} is not closed",
+            f"add a line </{name}> after its keys",
+        )
+        error.unclosed = name
+        if self._position() is None:
+            error.line = None
+        return error
 
     def _remedy(self, what: str) -> tuple[str, str]:
         key = re.match("'(.*)' is not a known key name", what)
@@ -273,9 +299,16 @@ class Loader(ConfigLoader):
         return ConfigurationError("; ".join(filter(None, (f"{where}: {what}", remedy))), line)
 
     def _place(self, position: tuple[str | None, int]) -> str:
-        url, line = position
+        url, _ = position
         where = self._source if url is None or url == self._url else _path(url)
-        return f"{where}, line {line}"
+        return f"{where}, line {self._number(position)}"
+
+    def _number(self, position: tuple[str | None, int]) -> int:
+        """Return the number of a line for messages."""
+        url, line = position
+        if self._numbers is None or url != self._url:
+            return line
+        return self._numbers[min(line, len(self._numbers)) - 1]
 
 
 def _path(url: str) -> str:

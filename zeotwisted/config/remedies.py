@@ -40,6 +40,10 @@ _REMEDIES = [
     ("no replacement for|'\\$|lone '\\$'", "%define the name above, or write $$ for a dollar sign"),
     ("redefine '", "keep one %define of a name"),
     ("not a substitution legal name", "use letters, digits and underscores only"),
+    (
+        r"could not load package ([\w.]+?)(?:\.[\w.]+)?: No module named '\1'",
+        "install that package, or correct its name",
+    ),
     # The package is installed, but a package that it needs is not.
     (
         r"could not load package ([\w.]+): No module named '(?!\1(?:\.|'))(?!zeotwisted)(\w+)",
@@ -133,4 +137,5 @@ def unknown_section(type_: str, known: list[str]) -> str | None:
     word = type_.rstrip("0123456789")
     if word != type_ and word in known:
         return f"write <{word} {type_[len(word) :]}>, with a blank before the name"
-    return None
+    near = get_close_matches(type_, known, 1, _NEAR)
+    return f"write <{near[0]}>" if near else None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,11 @@ __all__ = [
     "ConfigurationError",
     "ServerConfig",
     "StorageOpener",
-    "check_server_config",
     "parse_server_config",
     "parse_storages",
     "read_server_config",
+    "read_text",
+    "server_config",
     "storage_section",
 ]
 
@@ -83,11 +83,14 @@ def read_server_config(path: StoragePath) -> ServerConfig:
 
     :raises ConfigurationError: the file cannot be read or has any error.
     """
-    return _server_config(*_read(path))
+    return server_config(*read_text(path))
 
 
-def _read(path: StoragePath) -> tuple[str, str, str]:
-    """Return the text of a file, its name for messages, and its URL."""
+def read_text(path: StoragePath) -> tuple[str, str, str]:
+    """Return the text of a file, its name for messages, and its URL.
+
+    :raises ConfigurationError: the file cannot be read.
+    """
     source = os.fspath(path)
     try:
         # Some editors write a byte order mark. With plain utf-8 it would be part of the first line.
@@ -108,50 +111,25 @@ def parse_server_config(text: str) -> ServerConfig:
 
     :raises ConfigurationError: it has any error.
     """
-    return _server_config(text, "configuration", None)
+    return server_config(text, "configuration", None)
 
 
-def check_server_config(path: StoragePath) -> tuple[ServerConfig | None, list[str]]:
-    """Return the configuration at `path`, and all its mistakes that can be found.
+def server_config(
+    text: str,
+    source: str,
+    url: str | None,
+    thorough: bool = False,
+    numbers: Sequence[int] | None = None,
+) -> ServerConfig:
+    """Return the configuration `text`.
 
-    The configuration is None if there is a mistake. Nothing is opened or created; unlike
-    `read_server_config`, this also looks at the storages' files and at the addresses.
+    :param source: its name in messages.
+    :param url: its URL, to which the paths of %include are relative.
+    :param thorough: also look at the storages' files and at the addresses.
+    :param numbers: the numbers of the lines for messages, if they are not 1, 2, 3...
+    :raises ConfigurationError: it has any error.
     """
-    mistakes: list[ConfigurationError] = []
-    try:
-        text, source, url = _read(path)
-    except ConfigurationError as error:
-        return None, [str(error)]
-    lines = text.split("\n")
-    for _ in lines:
-        try:
-            config = _server_config("\n".join(lines), source, url, thorough=True)
-        except ConfigurationError as error:
-            # ZConfig stops at the first mistake. Go on without that line, if it is the line of a
-            # key. What is missing then is no mistake of the user's.
-            if mistakes and _MISSING.search(str(error)):
-                break
-            found = (error, *error.more)
-            mistakes += [each for each in found if str(each) not in map(str, mistakes)]
-            if error.more or error.line is None or not _is_key(lines[error.line - 1]):
-                break
-            lines[error.line - 1] = ""
-        else:
-            return (None if mistakes else config), [str(mistake) for mistake in mistakes]
-    return None, [str(mistake) for mistake in mistakes]
-
-
-#: Errors that may be the consequence of a line that was left out.
-_MISSING = re.compile("no values for|not enough values for")
-
-
-def _is_key(line: str) -> bool:
-    text = line.strip()
-    return bool(text) and not text.startswith(("<", "%", "#"))
-
-
-def _server_config(text: str, source: str, url: str | None, thorough: bool = False) -> ServerConfig:
-    loader = Loader("schema.xml", source, url)
+    loader = Loader("schema.xml", source, url, numbers)
     config = loader.load(text)
     loader.check_lines()
     zeo = config.zeo
@@ -171,11 +149,11 @@ def _server_config(text: str, source: str, url: str | None, thorough: bool = Fal
     except ConfigurationError as error:
         mistakes.append(error)
     except AccessMistake as mistake:
-        mistakes.append(loader.section_error(mistake.section, mistake.what, mistake.remedy))
+        mistakes.append(_placed(loader, mistake))
     try:
         listeners = listeners_from(zeo, access_of)
     except (AccessMistake, TLSMistake) as mistake:
-        mistakes.append(loader.section_error(mistake.section, mistake.what, mistake.remedy))
+        mistakes.append(_placed(loader, mistake))
     else:
         if not listeners:
             mistakes.append(
@@ -203,6 +181,10 @@ def _server_config(text: str, source: str, url: str | None, thorough: bool = Fal
         log_json=zeo.log_json,
         log_levels=zeo.log_level,
     )
+
+
+def _placed(loader: Loader, mistake: AccessMistake | TLSMistake) -> ConfigurationError:
+    return loader.section_error(mistake.section, mistake.what, mistake.remedy, mistake.key)
 
 
 def _no_access(section: Any) -> None:
