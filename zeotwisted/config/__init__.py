@@ -10,7 +10,7 @@ from .effective import EffectiveSetting, effective_settings
 from .listeners import Listener
 from .logform import LogForm, log_form
 from .mistakes import check_server_config
-from .places import address_problem, storage_problems
+from .places import address_problem, sections_within, storage_problems
 from .server import (
     ConfigurationError,
     ServerConfig,
@@ -45,6 +45,7 @@ __all__ = [
     "parse_server_config",
     "parse_storages",
     "read_server_config",
+    "sections_within",
     "server_settings",
     "storage_problems",
     "storage_section",

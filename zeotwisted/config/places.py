@@ -10,7 +10,7 @@ from typing import Any
 
 from zeotwisted.arguments import Address
 
-__all__ = ["address_problem", "missing_places", "storage_problems"]
+__all__ = ["address_problem", "missing_places", "sections_within", "storage_problems"]
 
 #: A problem: what is wrong, and the remedy.
 Problem = tuple[str, str]
@@ -52,22 +52,32 @@ def missing_places(zeo: Any, storages: Sequence[Any]) -> Iterator[tuple[Any, str
 
 def storage_problems(opener: Any) -> Iterator[tuple[Any, str, str, str]]:
     """Yield the same for the section of a storage, and for the sections in it."""
+    for kind, section in sections_within(opener):
+        if kind == "FileStorage" and isinstance(section.path, str):
+            problem = _file_problem(section.path, bool(section.read_only))
+            if problem is not None:
+                yield section, "path", *problem
+        blobs = getattr(section, "blob_dir", None)
+        if isinstance(blobs, str):
+            problem = _blobs_problem(blobs)
+            if problem is not None:
+                yield section, "blob-dir", *problem
+
+
+def sections_within(opener: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the section of a storage, and those of the storages that it wraps.
+
+    :param opener: ZConfig's value of the section. By convention, it has the section as `config`.
+    :return: pairs of the opener's class name, such as ``"FileStorage"``, and the section.
+    """
     section = getattr(opener, "config", None)
     if section is None:
         return
-    if type(opener).__name__ == "FileStorage" and isinstance(section.path, str):
-        problem = _file_problem(section.path, bool(section.read_only))
-        if problem is not None:
-            yield section, "path", *problem
-    blobs = getattr(section, "blob_dir", None)
-    if isinstance(blobs, str):
-        problem = _blobs_problem(blobs)
-        if problem is not None:
-            yield section, "blob-dir", *problem
+    yield type(opener).__name__, section
     for name in _WITHIN:
         inner = getattr(section, name, None)
         if inner is not None and hasattr(inner, "open"):
-            yield from storage_problems(inner)
+            yield from sections_within(inner)
 
 
 def _folder(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -25,7 +26,7 @@ from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from zope.interface import implementer
 
 from zeotwisted.access import Access
-from zeotwisted.config import Listener, ServerConfig, StorageOpener
+from zeotwisted.config import Listener, ServerConfig, StorageOpener, sections_within
 from zeotwisted.logs import EventLog, FileLog
 from zeotwisted.storageserver import (
     ListeningError,
@@ -104,11 +105,12 @@ def _being_restored(opener: StorageOpener) -> str | None:
     It renames that file at the end, without regard to a daemon that has the old one open. What is
     committed there would be lost.
     """
-    path = getattr(getattr(opener.section, "config", None), "path", None)
-    if not isinstance(path, str):
-        return None
-    part = os.path.abspath(f"{path}.part")
-    return part if os.path.exists(part) else None
+    for kind, section in sections_within(opener.section):
+        if kind == "FileStorage" and isinstance(section.path, str):
+            part = os.path.abspath(f"{section.path}.part")
+            if os.path.exists(part):
+                return part
+    return None
 
 
 def _close(storages: Mapping[str, Any]) -> None:
@@ -120,11 +122,18 @@ def _close(storages: Mapping[str, Any]) -> None:
 _BAD_PACKER = (ImportError, AttributeError, NameError, SyntaxError, TypeError, ValueError)
 
 
+#: The file whose lock another process has, in the text of the error.
+_LOCKED = re.compile(r"'([^']+?)(?:\.lock)?'$")
+
+
 def _explain_opening(error: Exception, path: str | None, packer: str | None = None) -> str:
     if isinstance(error, zc.lockfile.LockError):
+        # The file of a storage within another one is known only from the text.
+        locked = _LOCKED.search(str(error))
+        name = path or (locked[1] if locked else error)
         return (
-            f"{path or error} is locked, since another process has it open; stop that process, "
-            "or serve another file"
+            f"{name} is locked, since another process has it open; stop that process, or serve "
+            "another file"
         )
     if isinstance(error, OSError) and error.filename is not None:
         return _explain_file(error)

@@ -17,6 +17,7 @@ from ZODB.blob import BlobStorage
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
+from ZODB.tests.hexstorage import HexStorage
 from ZODB.utils import u64, z64
 
 from zeotwisted.protocol.oids import split
@@ -128,6 +129,8 @@ def test_storages_that_start_anywhere(tmp_path: Path) -> None:
         assert not starts_anywhere(BlobStorage(str(tmp_path / "again"), MappingStorage()))
         assert not starts_anywhere(DemoStorage(base=other))
         assert starts_anywhere(DemoStorage(base=other, changes=file))
+        assert starts_anywhere(HexStorage(file))
+        assert not starts_anywhere(HexStorage(MappingStorage()))
     finally:
         file.close()
         other.close()

@@ -15,6 +15,7 @@ from typing import Any
 from ZODB.blob import BlobStorage
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
+from ZODB.interfaces import IStorageWrapper
 from ZODB.utils import p64, u64, z64
 
 __all__ = [
@@ -47,6 +48,9 @@ def starts_anywhere(storage: Any) -> bool:
     if isinstance(storage, BlobStorage):
         # A BlobStorage has the methods of the storage that it wraps.
         return getattr(storage.iterator, "__func__", None) is FileStorage.iterator
+    if IStorageWrapper.providedBy(storage):
+        # It changes the form of records, and iterates over the storage that it wraps.
+        return starts_anywhere(getattr(storage, "base", None))
     return isinstance(storage, FileStorage)
 
 
