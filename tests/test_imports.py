@@ -29,7 +29,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "logs": (),
     "protocol": ("exceptions",),
     "reactor": ("exceptions",),
-    "transport": ("exceptions",),
+    "transport": ("arguments", "exceptions"),
     "access": ("files", "protocol"),
     "commands": ("access", "files", "version"),
     "__main__": ("commands",),
@@ -38,6 +38,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "config": ("access", "arguments", "clientstorage", "exceptions", "files", "protocol"),
     "daemon": (
         "access",
+        "arguments",
         "config",
         "files",
         "interfaces",

@@ -307,9 +307,7 @@ def _shown(options: Options, form: LogForm) -> list[str]:
         lines.append(f"listen {_DEFAULT_LISTEN}  # default")
     else:
         for each in config.listeners:
-            where = each.address
-            place = where if isinstance(where, str) else "{}:{}".format(*where)
-            lines.append(f"listen {place}  # {options['conf']}")
+            lines.append(f"listen {each.description}  # {options['conf']}")
     source = "options and defaults" if config is None else options["conf"]
     storages = _storages(options) if config is None else config.storages
     return lines + [f"storage {each.name}  # {source}" for each in storages]

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from zeotwisted.config import parse_server_config
+from zeotwisted.exceptions import ClientDisconnected
+
 from .conftest import SCRIPTS, TIMEOUT, Running, commit, environment, read
 
 pytestmark = pytest.mark.timeout(120)
@@ -39,13 +42,32 @@ def command(sockets: list[socket.socket], names: str, *options: str) -> list[str
     return [sys.executable, "-c", _LAUNCHER, numbers, names, *twistd]
 
 
+def launched(
+    folder: Path, sockets: list[socket.socket], names: str, *options: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself."""
+    return subprocess.run(
+        command(sockets, names, *options),
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        pass_fds=[each.fileno() for each in sockets],
+    )
+
+
 @pytest.fixture
 def launch(run: Callable[..., Running]) -> Launch:
     """Run the daemon with sockets that have names."""
 
-    def start(sockets: list[socket.socket], names: str, *options: str) -> Running:
+    def start(
+        sockets: list[socket.socket], names: str, *options: str, listeners: int = 1
+    ) -> Running:
         # Above the numbers that the launcher uses.
-        return run(*command(sockets, names, *options), pass_fds=[each.fileno() for each in sockets])
+        numbers = [each.fileno() for each in sockets]
+        return run(*command(sockets, names, *options), listeners=listeners, pass_fds=numbers)
 
     return start
 
@@ -132,7 +154,7 @@ def test_connections_wait_for_the_next_daemon(
     ("description", "names", "expected"),
     [
         ("systemd:index=2", "-", "systemd passes no such socket; write an index from 0 to 1"),
-        ("systemd:index=x", "-", "write an index from 0 to 1"),
+        ("systemd:index=x", "-", "the index 'x' is no number; write systemd:index=0"),
         ("systemd:", "-", "systemd passes 2 sockets; write systemd:index=0 for the first"),
         ("systemd:name=a:index=0", "-", "write either index or name"),
         ("systemd:name=zeo", "a:b", "no socket has this name; write index=0, or one of: a, b"),
@@ -149,17 +171,81 @@ def test_mistakes(folder: Path, description: str, names: str, expected: str) -> 
         first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         second = stack.enter_context(socket.socket())
         assert holes
-        result = subprocess.run(
-            command([first, second], names, "--listen", description),
-            cwd=folder,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-            pass_fds=[first.fileno(), second.fileno()],
-        )
+        result = launched(folder, [first, second], names, "--listen", description)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"zeo: --listen {description}: ")
     assert expected in line
+
+
+CONF = """\
+<zeo>
+  address systemd:name=two
+  <listen>
+    address systemd:index=0
+    <access>
+      read everybody
+    </access>
+  </listen>
+</zeo>
+<filestorage>
+  path Data.fs
+</filestorage>
+"""
+
+
+def test_sockets_in_a_configuration(
+    launch: Launch, listening: list[socket.socket], folder: Path
+) -> None:
+    (folder / "zeo.conf").write_text(CONF)
+    running = launch(listening, "one:two", "-C", "zeo.conf", listeners=2)
+    first, second = (each.getsockname() for each in listening)
+    assert running.addresses == [second, first]
+    commit(second, "a", 1)
+    assert read(first, "a", read_only=True) == 1
+    with pytest.raises(ClientDisconnected, match="may not write"):
+        commit(first, "a", 2)
+
+
+def test_a_configuration_names_a_socket_that_is_missing(
+    listening: list[socket.socket], folder: Path
+) -> None:
+    (folder / "zeo.conf").write_text(CONF)
+    result = launched(folder, listening, "one:three", "-C", "zeo.conf")
+    assert result.returncode == 1
+    assert (
+        "cannot listen at systemd:name=two: no socket has this name; write index=0, or one of: "
+        "one, three\n"
+    ) in result.stdout + result.stderr
+
+
+def test_the_check_needs_no_sockets(listening: list[socket.socket], folder: Path) -> None:
+    (folder / "zeo.conf").write_text(CONF)
+    result = launched(folder, listening, "-", "-C", "zeo.conf", "--check-config")
+    assert (result.returncode, result.stdout) == (0, "zeo: the configuration can be used\n")
+    result = launched(folder, listening, "-", "-C", "zeo.conf", "--show-config")
+    assert "listen systemd:name=two  # zeo.conf" in result.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ("systemd:index=one", "the index 'one' is no number; write systemd:index=0"),
+        ("systemd:fd=3", "there is no parameter fd; write systemd:index=0"),
+        ("systemd:index=0:name=a", "it has both; write either index or name"),
+    ],
+)
+def test_mistakes_in_a_configuration(
+    listening: list[socket.socket], folder: Path, description: str, expected: str
+) -> None:
+    (folder / "zeo.conf").write_text(CONF.replace("systemd:name=two", description))
+    result = launched(folder, listening, "-", "-C", "zeo.conf")
+    assert (result.returncode, result.stderr) == (
+        1,
+        f"zeo: zeo.conf, line 2: address: {description!r}: {expected}\n",
+    )
+
+
+def test_a_host_of_that_name() -> None:
+    config = parse_server_config(CONF.replace("systemd:name=two", "systemd:8100"))
+    assert config.listeners[0].address == ("systemd", 8100)

@@ -18,7 +18,7 @@ import pytest
 
 import zeotwisted
 from zeotwisted.config.server import ConfigurationError
-from zeotwisted.daemon.daemon import StartError
+from zeotwisted.daemon.opening import StartError
 
 from .conftest import TIMEOUT, commit, environment, read
 

@@ -14,7 +14,7 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.tests.hexstorage import HexStorage
 
 import zeotwisted
-from zeotwisted.daemon.daemon import StartError
+from zeotwisted.daemon.opening import StartError
 from zeotwisted.storageserver.service import StorageServer
 from zeotwisted.storageserver.storage.servable import NotServable
 

@@ -1,13 +1,15 @@
 """Checks the arguments of public functions before anything is opened.
 
-`rules` has the checks, and applies tables of them. `addresses` parses the forms of an address. The
-tables are in `clientstorage.arguments` and `storageserver.arguments`.
+`rules` has the checks, and applies tables of them. `addresses` parses the forms of an address, and
+`passedsockets` the names of systemd's sockets. The tables are in `clientstorage.arguments` and
+`storageserver.arguments`.
 Rule: an argument that can never work raises `ArgumentError`, which says what to write instead.
 """
 
 from __future__ import annotations
 
 from .addresses import LONGEST_PATH, Address, check_host, check_socket_path, describe, parse_address
+from .passedsockets import PassedSocket, parse_passed_socket
 from .rules import (
     ArgumentError,
     Rule,
@@ -36,6 +38,7 @@ __all__ = [
     "LONGEST_PATH",
     "Address",
     "ArgumentError",
+    "PassedSocket",
     "Rule",
     "Table",
     "Wrong",
@@ -54,6 +57,7 @@ __all__ = [
     "number",
     "optional",
     "parse_address",
+    "parse_passed_socket",
     "path",
     "refuse_unknown",
     "seconds",

@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from ZConfig import datatypes
 
 from zeotwisted.access import parse_names
-from zeotwisted.arguments import LONGEST_PATH, Address, ArgumentError, check_host, check_socket_path
+from zeotwisted.arguments import (
+    LONGEST_PATH,
+    Address,
+    ArgumentError,
+    PassedSocket,
+    check_host,
+    check_socket_path,
+    parse_passed_socket,
+)
 from zeotwisted.protocol import MAX_FRAME
 
 from .loglevels import parse_levels
@@ -50,11 +58,19 @@ _BARE_IPV6 = re.compile("[0-9a-f]*:[0-9a-f:.]*:[0-9]{2,5}", re.IGNORECASE)
 SMALLEST_MESSAGE_LIMIT = 2**16
 
 
-def binding_address(text: str) -> Address:
-    """Return the address to listen at; without a host, the server listens at all interfaces.
+def binding_address(text: str) -> Address | PassedSocket:
+    """Return the address to listen at, or the socket of systemd's.
+
+    Without a host, the server listens at all interfaces.
 
     :raises ValueError: `text` is not an address.
     """
+    try:
+        passed = parse_passed_socket(text)
+    except ArgumentError as error:
+        raise ValueError(f"{text!r}: {error}") from None
+    if passed is not None:
+        return passed
     return _address(datatypes.SocketBindingAddress, text)
 
 

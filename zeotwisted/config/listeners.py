@@ -8,8 +8,8 @@ from ssl import SSLContext
 from typing import Any
 
 from zeotwisted.access import Access
+from zeotwisted.arguments import Address, PassedSocket
 
-from .datatypes import Address
 from .tls import ContextError, server_context
 from .tlsfiles import TLSFiles
 
@@ -20,16 +20,28 @@ __all__ = ["Listener", "TLSMistake", "listeners_from"]
 class Listener:
     """A place where a server listens.
 
-    :ivar address: (host, port), or the path of a Unix socket.
+    :ivar address: (host, port), the path of a Unix socket, or a socket of systemd's.
     :ivar ssl: certificates and settings of TLS, or None to listen without TLS.
     :ivar files: the files that `ssl` was made of; None without TLS.
     :ivar access: the roles of clients here, or None for those of the server.
     """
 
-    address: Address
+    address: Address | PassedSocket
     ssl: SSLContext | None = None
     files: TLSFiles | None = None
     access: Access | None = None
+
+    @property
+    def description(self) -> str:
+        """The address as a text for users."""
+        if isinstance(self.address, PassedSocket):
+            return self.address.description
+        return self.address if isinstance(self.address, str) else "{}:{}".format(*self.address)
+
+    @property
+    def host(self) -> str | None:
+        """The network address, empty for all interfaces; None if it is none, or is not known."""
+        return self.address[0] if isinstance(self.address, tuple) else None
 
 
 class TLSMistake(ValueError):

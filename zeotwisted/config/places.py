@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zeotwisted.arguments import Address
+from zeotwisted.arguments import Address, PassedSocket
 
 __all__ = ["address_problem", "missing_places", "sections_within", "storage_problems"]
 
@@ -123,11 +123,14 @@ def _blobs_problem(path: str) -> Problem | None:
     return None
 
 
-def address_problem(address: Address) -> Problem | None:
+def address_problem(address: Address | PassedSocket) -> Problem | None:
     """Return why this machine cannot listen at an address; None if nothing is known against it.
 
-    Whether the port is free is not looked at, because the daemon may be running.
+    Whether the port is free is not looked at, because the daemon may be running. Neither are the
+    sockets of systemd, which it passes to the daemon only.
     """
+    if isinstance(address, PassedSocket):
+        return None
     if isinstance(address, str):
         return _socket_problem(address)
     host, _ = address

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from .certificates import endpoint_files
 from .checking import check_file, file_mistakes, place_mistakes, warnings
-from .daemon import UNACCEPTED, Daemon, StartError, configured_daemon
+from .daemon import Daemon, configured_daemon
 from .endpoints import endpoint_place
 from .exitcode import end_with_failure
 from .exposure import Place
 from .launcher import check_pid_file, take_over_log
+from .listening import UNACCEPTED
+from .opening import StartError
 from .terminal import Terminal
 from .twistdfiles import goes_to_background, unwritable_file
 

@@ -3,198 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import re
-import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-import zc.lockfile
 from twisted.application.service import MultiService
-from twisted.internet.endpoints import (
-    TCP4ServerEndpoint,
-    TCP6ServerEndpoint,
-)
-from twisted.internet.error import CannotListenError, ReactorNotRunning
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.selectreactor import SelectReactor
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from ZODB.FileStorage.FileStorage import FileStorageFormatError
-from zope.interface import implementer
 
 from zeotwisted.access import Access
-from zeotwisted.config import Listener, ServerConfig, StorageOpener, sections_within
+from zeotwisted.config import Listener, ServerConfig, StorageOpener
 from zeotwisted.logs import EventLog, FileLog
 from zeotwisted.storageserver import (
     ListeningError,
-    NotServable,
     ServerOptions,
     StorageServer,
-    check_servable,
     raise_descriptors,
 )
-from zeotwisted.transport import UnixSocketEndpoint
 from zeotwisted.version import __version__
 
 from .exposure import Place, exposed
-from .reactorwatch import ReactorTaken, ReactorWatch
+from .listening import Explaining, endpoint
+from .opening import StartError, close_storages, open_storages
+from .reactorwatch import ReactorWatch
 from .renewal import Renewal
 from .secured import RenewedEndpoint, SecuredEndpoint
 from .supervisor import supervisor
 from .terminal import Terminal
 
-__all__ = ["UNACCEPTED", "Daemon", "StartError", "configured_daemon", "configured_places"]
-
-#: How many connections may wait to be accepted; the system may have a lower limit. After a restart
-#: all clients connect at once. A client over the limit tries again only a second later.
-UNACCEPTED = 1024
-
-
-class StartError(SystemExit, Exception):
-    """The daemon cannot start; the text says why, in one line.
-
-    It is an Exception because twistd's background process reports only those to the terminal. It is
-    a SystemExit because Python then prints no traceback.
-    """
-
-
-def open_storages(openers: Sequence[StorageOpener], watch: ReactorWatch) -> dict[str, Any]:
-    """Return the open storages by name.
-
-    :param watch: watches the daemon's reactor.
-    :raises StartError: a storage cannot be opened, or cannot be served. The storages that were
-        opened before it are closed.
-    """
-    storages: dict[str, Any] = {}
-    for opener in openers:
-        part = _being_restored(opener)
-        if part is not None:
-            _close(storages)
-            raise StartError(
-                f"cannot open storage {opener.name!r}: it is being restored, as {part} exists; "
-                "wait until repozo has ended, or remove that file if repozo does not run"
-            )
-        try:
-            storages[opener.name] = watch.opened(opener.open)
-            check_servable(storages)
-        except NotServable as error:
-            _close(storages)
-            raise StartError(str(error)) from None
-        except ReactorTaken:
-            _close(storages)
-            raise StartError(
-                f"cannot serve storage {opener.name!r}: it runs Twisted's reactor in a thread of "
-                "its own, and so does this daemon; leave it to ZEO's runzeo, or serve another kind"
-            ) from None
-        except Exception as error:
-            _close(storages)
-            config = getattr(opener.section, "config", None)
-            path, packer = getattr(config, "path", None), getattr(config, "packer", None)
-            raise StartError(
-                f"cannot open storage {opener.name!r}: {_explain_opening(error, path, packer)}"
-            ) from None
-    return storages
-
-
-def _being_restored(opener: StorageOpener) -> str | None:
-    """Return the path of the file that ``repozo -R`` is writing, or None.
-
-    It renames that file at the end, without regard to a daemon that has the old one open. What is
-    committed there would be lost.
-    """
-    for kind, section in sections_within(opener.section):
-        if kind == "FileStorage" and isinstance(section.path, str):
-            part = os.path.abspath(f"{section.path}.part")
-            if os.path.exists(part):
-                return part
-    return None
-
-
-def _close(storages: Mapping[str, Any]) -> None:
-    for storage in storages.values():
-        storage.close()
-
-
-#: What a FileStorage raises if the name of its packer is wrong.
-_BAD_PACKER = (ImportError, AttributeError, NameError, SyntaxError, TypeError, ValueError)
-
-
-#: The file whose lock another process has, in the text of the error.
-_LOCKED = re.compile(r"'([^']+?)(?:\.lock)?'$")
-
-
-def _explain_opening(error: Exception, path: str | None, packer: str | None = None) -> str:
-    if isinstance(error, zc.lockfile.LockError):
-        # The file of a storage within another one is known only from the text.
-        locked = _LOCKED.search(str(error))
-        name = path or (locked[1] if locked else error)
-        return (
-            f"{name} is locked, since another process has it open; stop that process, or serve "
-            "another file"
-        )
-    if isinstance(error, OSError) and error.filename is not None:
-        return _explain_file(error)
-    if isinstance(error, FileStorageFormatError):
-        return f"{path or error} is not a file of a FileStorage; check the path"
-    what = f"{type(error).__name__}: {error}".partition("\n")[0]
-    if packer is not None and isinstance(error, _BAD_PACKER):
-        return f"packer {packer} cannot be used ({what}); install its package, or correct the line"
-    if isinstance(error, ImportError):
-        return f"{what}; install the package that is missing, or correct the configuration"
-    if path is None:
-        return f"{what}; check its configuration"
-    return f"{path} cannot be read ({what}); check the path, or restore the file from a backup"
-
-
-def _explain_file(error: OSError) -> str:
-    # An error of os.link, os.symlink or os.rename has two names. The second one is the new name,
-    # which the configuration contains.
-    name = os.path.abspath(os.fsdecode(error.filename2 or error.filename))
-    folder = os.path.dirname(name)
-    if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
-        return f"the folder {folder} does not exist; create it, or choose another one"
-    return f"{name}: {error.strerror}; check the path"
-
-
-def _explain_listening(error: Exception) -> str:
-    reason = error.socketError if isinstance(error, CannotListenError) else error
-    number = getattr(reason, "errno", None)
-    if number == errno.EADDRINUSE:
-        return "it is in use; stop the process that has it, or choose another address"
-    if number == errno.EADDRNOTAVAIL or isinstance(reason, socket.gaierror):
-        return "this machine has no such address; choose one that it has"
-    if number in (errno.EACCES, errno.EPERM):
-        return f"{os.strerror(number)}; choose another address, or run zeo as another user"
-    if isinstance(reason, OSError) and reason.filename is not None:
-        return _explain_file(reason)
-    return f"{reason}; choose another address"
-
-
-@implementer(IStreamServerEndpoint)
-class _Explaining:
-    """An endpoint that fails with a `ListeningError` whose text names the remedy."""
-
-    def __init__(self, place: IStreamServerEndpoint) -> None:
-        self._place = place
-
-    def listen(self, protocolFactory: Any) -> Any:
-        return self._place.listen(protocolFactory).addErrback(self._failed)
-
-    def _failed(self, failure: Failure) -> None:
-        assert isinstance(failure.value, Exception)
-        raise ListeningError(_explain_listening(failure.value))
-
-
-def endpoint(reactor: Any, address: tuple[str, int] | str) -> IStreamServerEndpoint:
-    """Return the endpoint for an address of zeo.conf: host and port, or a socket's path."""
-    if isinstance(address, str):
-        return UnixSocketEndpoint(reactor, address, UNACCEPTED, 0o600)
-    host, port = address
-    kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-    return kind(reactor, port, UNACCEPTED, interface=host)
+__all__ = ["Daemon", "configured_daemon", "configured_places"]
 
 
 class Daemon(MultiService):
@@ -275,7 +114,7 @@ class Daemon(MultiService):
         # A supervisor can start it again, which opens the storages again.
         self.server.when_unusable = self._end
         for place in self._listen:
-            self.server.listen(_Explaining(place.endpoint), place.description, place.access)
+            self.server.listen(Explaining(place.endpoint), place.description, place.access)
         self.server.setServiceParent(self)
         told = supervisor(self._reactor, self._state)
         if told is not None:
@@ -284,7 +123,7 @@ class Daemon(MultiService):
             super().privilegedStartService()
             self._write_pid()
         except (ListeningError, StartError) as error:
-            _close(storages)
+            close_storages(storages)
             raise StartError(str(error)) from None
 
     def _raise_descriptors(self) -> None:
@@ -356,10 +195,8 @@ class Daemon(MultiService):
 
 
 def _place(reactor: Any, listener: Listener) -> Place:
-    where = listener.address
-    host = None if isinstance(where, str) else where[0]
-    description = where if isinstance(where, str) else "{}:{}".format(*where)
-    place = endpoint(reactor, where)
+    description, host = listener.description, listener.host
+    place = endpoint(reactor, listener.address)
     if listener.ssl is None or listener.files is None:
         return Place(description, place, listener.access, host)
     place = SecuredEndpoint(reactor, place, description, listener.ssl, listener.files)

@@ -10,9 +10,9 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from zeotwisted.transport import NoSuchSocket, passed_endpoint, unix_endpoint
 
 from .certificates import endpoint_files
-from .daemon import UNACCEPTED
 from .described import DescribedEndpoint, EncryptedKey
 from .exposure import Place, endpoint_host
+from .listening import UNACCEPTED
 
 __all__ = ["endpoint_place"]
 

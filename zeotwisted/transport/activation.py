@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +22,8 @@ from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IReadDescriptor, IStreamServerEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
+
+from zeotwisted.arguments import ArgumentError, PassedSocket, parse_passed_socket
 
 __all__ = ["NoSuchSocket", "passed_endpoint"]
 
@@ -35,9 +36,6 @@ _AT_ONCE = 100
 #: How long (seconds) not to accept connections when descriptors or memory are used up.
 _PAUSE = 1.0
 _USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-#: The parameters of a description.
-_PARAMETERS = ("domain", "index", "name")
 
 
 class NoSuchSocket(ValueError):
@@ -62,30 +60,26 @@ def passed_endpoint(
 ) -> IStreamServerEndpoint | None:
     """Return the endpoint for a description such as ``systemd:index=0`` or ``systemd:name=zeo``.
 
-    With neither index nor name it is the only socket that systemd passes. A domain, as in
-    ``domain=INET``, need not be given.
-
     None if `description` is about another kind of endpoint.
 
     :param environment: the variables with which the process was started.
     :raises NoSuchSocket: systemd has not passed this socket, or it cannot be used.
     """
-    kind, *rest = (re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", description))
-    if kind != "systemd":
+    try:
+        wanted = parse_passed_socket(description)
+    except ArgumentError as error:
+        raise NoSuchSocket(str(error)) from None
+    if wanted is None:
         return None
-    given = dict(part.partition("=")[::2] for part in rest if part)
-    unknown = [name for name in given if name not in _PARAMETERS]
-    if unknown:
-        raise NoSuchSocket(f"there is no parameter {unknown[0]}; write systemd:index=0")
-    descriptor = _find(given, _environment() if environment is None else environment)
-    family = _family(descriptor, given.get("domain"))
+    descriptor = _find(wanted, _environment() if environment is None else environment)
+    family = _family(descriptor, wanted.domain)
     if family == socket.AF_UNIX:
         return _UnixEndpoint(reactor, descriptor)
     return AdoptedStreamServerEndpoint(reactor, descriptor, family)
 
 
-def _find(given: Mapping[str, str], environment: Mapping[str, str]) -> int:
-    """Return the descriptor that index or name select."""
+def _find(wanted: PassedSocket, environment: Mapping[str, str]) -> int:
+    """Return the descriptor of a socket."""
     count, names = 0, [""]
     if environment.get("LISTEN_PID") == str(os.getpid()):
         text = environment.get("LISTEN_FDS", "")
@@ -96,27 +90,24 @@ def _find(given: Mapping[str, str], environment: Mapping[str, str]) -> int:
             "systemd passes no such socket; start the daemon by a .socket unit, or write another "
             "endpoint, such as tcp:8100:interface=127.0.0.1"
         )
-    index, name = given.get("index"), given.get("name")
-    if index is not None and name is not None:
-        raise NoSuchSocket("write either index or name")
-    if name is not None:
-        found = [number for number, each in enumerate(names[:count]) if each == name]
+    if wanted.name is not None:
+        found = [number for number, each in enumerate(names[:count]) if each == wanted.name]
         if len(found) > 1:
             raise NoSuchSocket(f"{len(found)} sockets have this name; write index={found[0]}")
         if not found:
             known = ", ".join(each or "(none)" for each in names[:count])
             raise NoSuchSocket(f"no socket has this name; write index=0, or one of: {known}")
         return _FIRST + found[0]
-    if index is None and count > 1:
+    if wanted.index is None and count > 1:
         raise NoSuchSocket(f"systemd passes {count} sockets; write systemd:index=0 for the first")
-    index = index or "0"
-    if not (index.isascii() and index.isdigit()) or int(index) >= count:
+    index = wanted.index or 0
+    if index >= count:
         raise NoSuchSocket(
             f"systemd passes no such socket; write an index from 0 to {count - 1}"
             if count > 1
             else "systemd passes no such socket; it passes one, so write index=0"
         )
-    return _FIRST + int(index)
+    return _FIRST + index
 
 
 def _family(descriptor: int, domain: str | None) -> int:
