@@ -14,6 +14,7 @@ from twisted.python import usage
 
 from .access import Access
 from .config import (
+    ROLES_BY_DEFAULT,
     ConfigurationError,
     EffectiveSetting,
     LogForm,
@@ -27,6 +28,7 @@ from .config import (
     read_server_config,
     server_settings,
     storage_section,
+    variable,
 )
 from .daemon import (
     Daemon,
@@ -128,6 +130,8 @@ class Options(usage.Options):
         self["listen"] = []
         self["storages"] = []
         self["allow"] = []
+        # The options whose values were not given, but may come from the environment.
+        self._from_environment: set[str] = set()
         #: Twisted's log, if this process writes it with a `FileLog`; otherwise None.
         self.log: FileLog | None = None
         #: The values of options for settings, by keys.
@@ -213,10 +217,18 @@ class Options(usage.Options):
             self["conf"] = environment.get("ZEO_CONF") or None
         if not self["listen"]:
             self["listen"] = environment.get("ZEO_LISTEN", "").split()
+            self._from_environment.add("listen")
         if self["conf"] is None:
             for name in _FROM_ENVIRONMENT:
                 if self[name] is None:
-                    self[name] = environment.get(f"ZEO_{name.upper().replace('-', '_')}") or None
+                    self[name] = environment.get(variable(name)) or None
+                    self._from_environment.add(name)
+
+    def source(self, name: str) -> str:
+        """Return where the value of an option that is no setting comes from, as a text."""
+        if name in self._from_environment:
+            return f"environment variable {variable(name)}"
+        return f"option --{name}"
 
     def _given(self) -> dict[str, Any]:
         given: dict[str, Any] = {}
@@ -302,7 +314,7 @@ def _shown(options: Options, form: LogForm) -> list[str]:
     config: ServerConfig | None = options.get("config")
     lines = [each.line for each in options.settings] + form.lines
     if options["listen"]:
-        lines += [f"listen {text}  # option --listen" for text in options["listen"]]
+        lines += [f"listen {text}  # {options.source('listen')}" for text in options["listen"]]
     elif config is None:
         lines.append(f"listen {_DEFAULT_LISTEN}  # default")
     else:
@@ -310,7 +322,22 @@ def _shown(options: Options, form: LogForm) -> list[str]:
             lines.append(f"listen {each.description}  # {options['conf']}")
     source = "options and defaults" if config is None else options["conf"]
     storages = _storages(options) if config is None else config.storages
-    return lines + [f"storage {each.name}  # {source}" for each in storages]
+    lines += [f"storage {each.name}  # {source}" for each in storages]
+    return lines + (_given_roles(options) if config is None else list(config.roles))
+
+
+def _given_roles(options: Options) -> list[str]:
+    """Return the roles that options give, as lines of ``--show-config``."""
+    # This checks the options.
+    options.access()
+    lines = [
+        f"{name} {options[name]}  # {options.source(name)}"
+        for name in ("accounts", "realm")
+        if options[name] is not None
+    ]
+    return lines + (
+        [f"allow {line}  # option --allow" for line in options["allow"]] or [ROLES_BY_DEFAULT]
+    )
 
 
 def _check_and_print(options: Options) -> int:

@@ -138,7 +138,7 @@ def test_options_win(daemon: Callable[..., Running], folder: Path) -> None:
     assert "transaction-timeout 60  # option --transaction-timeout" in lines
     assert "client-timeout 7  # environment variable ZEO_CLIENT_TIMEOUT" in lines
     assert "read-only off  # default" in lines
-    assert lines[-4:-2] == ["log-level info  # default", "log-json off  # default"]
+    assert lines[-5:-3] == ["log-level info  # default", "log-json off  # default"]
     assert "listen 127.0.0.1:0  # zeo.conf" in lines
     _, lines = zeo(folder, "-C", "zeo.conf", "--show-config", "--listen", "unix:s")
     assert "transaction-timeout 30  # zeo.conf, line 3" in lines

@@ -5,8 +5,8 @@ ZConfig's schemas (``*.xml``) define keys, types and defaults.
 
 from __future__ import annotations
 
-from .access import access_from_lines
-from .effective import EffectiveSetting, effective_settings
+from .access import ROLES_BY_DEFAULT, access_from_lines
+from .effective import EffectiveSetting, effective_settings, variable
 from .listeners import Listener
 from .logform import LogForm, log_form
 from .mistakes import check_server_config
@@ -25,6 +25,7 @@ from .tls import ContextError, is_encrypted
 from .tlsfiles import FileState, TLSFiles, file_states
 
 __all__ = [
+    "ROLES_BY_DEFAULT",
     "ConfigurationError",
     "ContextError",
     "EffectiveSetting",
@@ -49,4 +50,5 @@ __all__ = [
     "server_settings",
     "storage_problems",
     "storage_section",
+    "variable",
 ]

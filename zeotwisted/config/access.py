@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from zeotwisted.access import Access, AccountFile, AccountFileError, Policy, parse_names
 from zeotwisted.protocol import Role
 
-__all__ = ["AccessMistake", "AccessReader", "access_from_lines"]
+from .listeners import described
+
+__all__ = [
+    "ROLES_BY_DEFAULT",
+    "AccessMistake",
+    "AccessReader",
+    "access_from_lines",
+    "shown_roles",
+]
+
+#: What ``--show-config`` says where nothing gives roles.
+ROLES_BY_DEFAULT = f"allow {Role.ADMINISTER.value} everybody  # default"
 
 #: The keys of an <access> section.
 GIVEN_ROLES = tuple(role for role in Role if role is not Role.NONE)
@@ -104,6 +115,41 @@ class AccessReader:
         for role, names in policy.items():
             _check_groups(section, names, self._groups, role.value)
         return {role: names for role, names in policy.items() if names}
+
+
+def shown_roles(zeo: Any, place_of: Callable[[Any, str], str | None]) -> Iterator[str]:
+    """Yield what the sections of a configuration give, as ``--show-config`` prints it.
+
+    :param zeo: the value of the section <zeo>.
+    :param place_of: returns file and line of a key in a section.
+    """
+    for key in ("accounts", "realm"):
+        if getattr(zeo, key) is not None:
+            yield f"{key} {getattr(zeo, key)}  # {place_of(zeo, key)}"
+    for group in zeo.groups:
+        members = _written(_union(group.members))
+        yield f"group {group.getSectionName()} {members}  # {place_of(group, 'member')}"
+    if not zeo.access:
+        yield ROLES_BY_DEFAULT
+    yield from _given(zeo, "", place_of)
+    for section in zeo.listeners:
+        yield from _given(section, f"listen {described(section.address)} ", place_of)
+
+
+def _given(section: Any, prefix: str, place_of: Callable[[Any, str], str | None]) -> Iterator[str]:
+    for each in section.access:
+        storage = each.getSectionName()
+        start = f"{prefix}allow " + ("" if storage is None else f"{storage}/")
+        lines = [
+            f"{start}{role.value} {_written(names)}  # {place_of(each, role.value)}"
+            for role in GIVEN_ROLES
+            if (names := _union(getattr(each, role.value)))
+        ]
+        yield from lines or [f"{start}nothing  # {place_of(each, '')}"]
+
+
+def _written(names: Iterable[str]) -> str:
+    return " ".join(f'"{name}"' if " " in name else name for name in sorted(names))
 
 
 def access_from_lines(

@@ -13,7 +13,7 @@ from zeotwisted.arguments import Address, PassedSocket
 from .tls import ContextError, server_context
 from .tlsfiles import TLSFiles
 
-__all__ = ["Listener", "TLSMistake", "listeners_from"]
+__all__ = ["Listener", "TLSMistake", "described", "listeners_from"]
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,19 @@ class Listener:
     @property
     def description(self) -> str:
         """The address as a text for users."""
-        if isinstance(self.address, PassedSocket):
-            return self.address.description
-        return self.address if isinstance(self.address, str) else "{}:{}".format(*self.address)
+        return described(self.address)
 
     @property
     def host(self) -> str | None:
         """The network address, empty for all interfaces; None if it is none, or is not known."""
         return self.address[0] if isinstance(self.address, tuple) else None
+
+
+def described(address: Address | PassedSocket) -> str:
+    """Return an address as a text for users."""
+    if isinstance(address, PassedSocket):
+        return address.description
+    return address if isinstance(address, str) else "{}:{}".format(*address)
 
 
 class TLSMistake(ValueError):

@@ -132,8 +132,12 @@ class Loader(ConfigLoader):
         return self.section_error(section, f"{key}: {what}", remedy, key)
 
     def key_place(self, section: Any, key: str) -> str | None:
-        """Return file and line of a key of a section; None if the section does not have the key."""
-        position = self._key_position(section.getSectionMatcher(), key)
+        """Return file and line of a key of a section; None if the section does not have the key.
+
+        :param key: the key, or empty for the section.
+        """
+        matcher = section.getSectionMatcher()
+        position = self._key_position(matcher, key) if key else self._starts.get(matcher)
         return None if position is None else self._place(position)
 
     def _key_position(self, matcher: Any, key: str) -> tuple[str | None, int] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from zeotwisted.access import Access
 
-from .access import AccessMistake, AccessReader
+from .access import AccessMistake, AccessReader, shown_roles
 from .listeners import Listener, TLSMistake, listeners_from
 from .loader import ConfigurationError, Loader
 from .logfiles import unwritable_logs
@@ -63,6 +63,7 @@ class ServerConfig:
     :ivar log_levels: see `loglevels.parse_levels`.
     :ivar without_effect: the sections that mean nothing here, for the log.
     :ivar access: the roles of clients, or None if every client may do everything.
+    :ivar roles: the roles and groups, with file and line of each, as lines for users.
     :ivar places: file and line of each setting, and of the form of the log, by their keys.
     """
 
@@ -73,6 +74,7 @@ class ServerConfig:
     eventlog: Callable[[], Any] | None = None
     access: Access | None = None
     without_effect: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
     log_json: bool = False
     log_levels: Mapping[str, str] = field(default_factory=lambda: parse_levels("info"))
@@ -177,6 +179,7 @@ def server_config(
         eventlog=config.eventlog,
         access=of_server,
         without_effect=() if config.runner is None else ("<runner>",),
+        roles=tuple(shown_roles(zeo, loader.key_place)),
         places=_places(loader, zeo),
         log_json=zeo.log_json,
         log_levels=zeo.log_level,
