@@ -68,6 +68,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "clientstorage.history": (*_COMMON, "clientstorage.calls", "clientstorage.commit")
     + ("clientstorage.connection",),
     "storageserver.arguments": ("access", "arguments", "protocol"),
+    "storageserver.clientlabel": (),
     "storageserver.floods": (),
     "storageserver.threadpool": (),
     "storageserver.turns": (),
@@ -79,6 +80,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     + ("storageserver.storage", "storageserver.turns"),
     "storageserver.connections": (*_COMMON, "access", "storageserver.commit")
     + (
+        "storageserver.clientlabel",
         "storageserver.floods",
         "storageserver.limits",
         "storageserver.options",

@@ -30,7 +30,7 @@ def test_json(folder: Path, command: str, configured: bool) -> None:
         options = ["-C", "zeo.conf"]
     running = _start(command, [*before, "zeo", *options], folder)
     try:
-        commit(f"{folder}/zeo", "x", 1)
+        commit(f"{folder}/zeo", "x", 1, client_label="zope1")
     finally:
         running.terminate()
         running.wait(20)
@@ -38,6 +38,10 @@ def test_json(folder: Path, command: str, configured: bool) -> None:
     assert all({"time", "level", "part", "message"} <= set(line) for line in lines)
     assert any("listening at" in line["message"] for line in lines)
     assert any(line["level"] == "debug" and line.get("storage") == "1" for line in lines)
+    (came,) = (line for line in lines if " connected: " in line["message"])
+    assert came["client"] == {"label": "zope1", "address": "local"}
+    (went,) = (line for line in lines if line["message"].endswith(" disconnected"))
+    assert (went["client"], went["storage"]) == (came["client"], "1")
     assert not [line for line in lines if line["part"].startswith("ZODB")]
 
 

@@ -150,7 +150,7 @@ def test_a_client_that_does_not_finish(daemon: Run, folder: Path, hurry: bool) -
     if hurry:
         running.process.send_signal(signal.SIGTERM)
         wait_for(running, "SIGTERM: the daemon stops already")
-    wait_for(running, "its commit is aborted, as the server stops: its transaction of user")
+    wait_for(running, "its commit is aborted, as the server stops: its transaction ")
     running.process.wait(TIMEOUT)
     assert running.stop() == 0
     storage.close()

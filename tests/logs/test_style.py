@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from zeotwisted.config.loglevels import parse_levels
 from zeotwisted.logs import LogStyle, json_line
+from zeotwisted.storageserver.clientlabel import ClientLabel
 
 
 def logged(style: LogStyle, *events: tuple[str, Any, str, dict[str, Any]]) -> list[str]:
@@ -58,8 +59,9 @@ def test_json() -> None:
             LogLevel.warn,
             "({label}) ({storage_id!r}) waits {seconds} for {what}",
             {
-                "label": "zope1 user:anna at 127.0.0.1:5",
+                "label": ClientLabel("127.0.0.1:5", "user:anna", "zope1"),
                 "storage_id": "1",
+                "transaction": b"\x04\r" + bytes(6),
                 "seconds": 1.5,
                 "what": "a\nlock",
                 "hidden": "not in the text",
@@ -73,11 +75,31 @@ def test_json() -> None:
         "level": "warn",
         "part": "zeotwisted.x",
         "message": "(zope1 user:anna at 127.0.0.1:5) ('1') waits 1.5 for a\nlock",
-        "client": "zope1 user:anna at 127.0.0.1:5",
+        "client": {"label": "zope1", "user": "user:anna", "address": "127.0.0.1:5"},
         "storage": "1",
+        "transaction": "040d000000000000",
         "seconds": 1.5,
         "what": "a\nlock",
     }
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("127.0.0.1:5", {"address": "127.0.0.1:5"}),
+        (ClientLabel("127.0.0.1:5"), {"address": "127.0.0.1:5"}),
+        (ClientLabel("a", "user:b"), {"user": "user:b", "address": "a"}),
+        (ClientLabel("a", "user:b").chosen("c"), {"label": "c", "user": "user:b", "address": "a"}),
+        (ClientLabel("a").chosen("x" * 5000), {"label": "x" * 2000 + "...", "address": "a"}),
+    ],
+)
+def test_client(label: str, expected: dict[str, str]) -> None:
+    (text,) = logged(
+        LogStyle(json=True), ("x", LogLevel.info, "{label}", {"label": label, "transaction": None})
+    )
+    line = json.loads(text)
+    assert line["client"] == expected
+    assert "transaction" not in line
 
 
 def test_json_of_a_failure() -> None:

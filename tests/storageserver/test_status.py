@@ -15,6 +15,7 @@ import ZEO
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
 import zeotwisted
@@ -54,8 +55,8 @@ def test_ruok_has_the_fields_of_zeo(serve: Callable[..., Any], tmp_path: Path) -
     finally:
         stop()
     mine, stock = statuses
-    assert list(mine) == list(stock)
-    for name in mine:
+    assert list(mine) == [*stock, "probes", "health-checks"]
+    for name in stock:
         if name not in ("start", "last-transaction"):
             assert mine[name] == stock[name], name
         assert type(mine[name]) is type(stock[name])
@@ -82,6 +83,29 @@ def test_numbers(serve: Callable[..., Any]) -> None:
     assert one["last-transaction"] == db.lastTransaction().hex()
     connection.close()
     db.close()
+
+
+def test_visits_are_counted_and_not_logged(serve: Callable[..., Any]) -> None:
+    address = serve()
+    lines: list[Any] = []
+    globalLogPublisher.addObserver(lines.append)
+    try:
+        ruok(address)
+        with socket.create_connection(address, TIMEOUT) as probe:
+            probe.recv(10)
+            probe.shutdown(socket.SHUT_WR)
+            while probe.recv(10):
+                pass
+        db = zeotwisted.DB(address)
+        status = db.storage.server_status()
+        db.close()
+        later = ruok(address)["1"]
+    finally:
+        globalLogPublisher.removeObserver(lines.append)
+    assert (status["health-checks"], status["probes"]) == (1, 1)
+    assert (later["health-checks"], later["probes"]) == (2, 1), "a client is none of the two"
+    loud = [line for line in lines if line["log_level"] >= LogLevel.info]
+    assert not [line for line in loud if "connect" in str(line.get("log_format"))]
 
 
 def test_deadline() -> None:

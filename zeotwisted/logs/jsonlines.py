@@ -14,14 +14,15 @@ __all__ = ["json_line"]
 _LONGEST = 2000
 
 #: Values of an event that have fields of their own, or are parts of the machinery of the log.
-_OWN = frozenset({"label", "id", "storage_id"})
+_OWN = frozenset({"label", "id", "storage_id", "transaction"})
 
 
 def json_line(event: LogEvent) -> str | None:
     """Return the line for an event; None for an event without a text.
 
     The fields are ``time`` (UTC), ``level``, ``part`` (what has logged it) and ``message``. There
-    may be ``client`` (label, user and address), ``storage``, ``traceback``, and the numbers and
+    may be ``client`` (an object with ``label``, ``user`` and ``address``, as far as they are
+    known), ``storage``, ``transaction`` (its id in hexadecimal), ``traceback``, and the numbers and
     texts that are in the message, by their names.
     """
     message = formatEvent(event)
@@ -36,11 +37,17 @@ def json_line(event: LogEvent) -> str | None:
         "part": event.get("log_namespace", "-"),
         "message": _cut(message, _LONGEST),
     }
-    if "label" in event:
-        line["client"] = _cut(str(event["label"]), _LONGEST)
+    label = event.get("label")
+    if label is not None:
+        # The label of a client has parts. Of a client that is not known yet it is the address.
+        parts = getattr(label, "fields", None) or {"address": str(label)}
+        line["client"] = {name: _cut(part, _LONGEST) for name, part in parts.items()}
     storage = event.get("storage_id", event.get("id"))
     if isinstance(storage, str):
         line["storage"] = _cut(storage, _LONGEST)
+    transaction = event.get("transaction")
+    if isinstance(transaction, bytes):
+        line["transaction"] = transaction.hex()
     line |= {
         name: _cut(value, _LONGEST) if isinstance(value, str) else value
         for name, value in event.items()

@@ -208,7 +208,7 @@ class StorageServer(MultiService):
                 self._log.warn(
                     "({label}) its commit is aborted, as the server stops: {details}; "
                     "drain-timeout is {timeout:g} seconds",
-                    label=lock.holder.label,
+                    **lock.holder.log_fields,
                     details=lock.holder.details,
                     timeout=self.options.drain_timeout,
                 )

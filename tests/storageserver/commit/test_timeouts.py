@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,10 +94,11 @@ def test_the_log_names_everybody(lines: list[str]) -> None:
     waiting(server, "second")
     server.clock.advance(7)
     (line,) = [line for line in lines if "Transaction timeout" in line]
+    (tid,) = re.findall("its transaction ([0-9a-f]{16}) of", line)
     assert line == (
         "(slow 127.0.0.1:1) Transaction timeout after 10 seconds: it held the commit lock of "
-        "storage '1' for longer; its transaction of user 'anna' ('/edit') began 11 seconds ago and "
-        "changes 1 objects by 1080 bytes; waiting for it: first 127.0.0.1:1 for 11 seconds, "
+        f"storage '1' for longer; its transaction {tid} of user 'anna' ('/edit') began 11 "
+        "seconds ago and changes 1 objects by 1080 bytes; waiting for it: first 127.0.0.1:1 for 11 seconds, "
         "second 127.0.0.1:1 for 7 seconds"
     )
 

@@ -47,6 +47,15 @@ class StorageTransaction:
         self._status = status
         self._changed: list[bytes] = []
 
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """The client, the storage and the transaction id, as values of log events."""
+        return {
+            "label": self._owner.label,
+            "storage_id": self._served.storage_id,
+            "transaction": self.tid,
+        }
+
     def vote(self, commit_log: CommitLog) -> Operations:
         """Begin the transaction, do the operations of the log, and vote; return their results.
 
@@ -126,9 +135,7 @@ class StorageTransaction:
         try:
             sizes = served.sizes()
         except Exception:
-            self._log.failure(
-                "({label}) the size of the storage is unknown", label=self._owner.label
-            )
+            self._log.failure("({label}) the size of the storage is unknown", **self.log_fields)
             sizes = {}
         return publications[-1].tid, sizes
 
@@ -154,8 +161,9 @@ class StorageTransaction:
             last = storage.lastTransaction()
         except Exception:
             self._log.failure(
-                "({label}) it is not known whether the transaction is committed",
-                label=self._owner.label,
+                "({label}) it is not known whether transaction {tid} is committed",
+                tid=None if self.tid is None else self.tid.hex(),
+                **self.log_fields,
             )
             last = b""
             served.call_from_thread(served.lost_track)
@@ -166,7 +174,7 @@ class StorageTransaction:
             # The storage may still hold its own lock for this transaction.
             storage.tpc_abort(self._metadata)
         except Exception:
-            self._log.failure("({label}) tpc_abort failed", label=self._owner.label)
+            self._log.failure("({label}) tpc_abort failed", **self.log_fields)
 
     def abort(self) -> None:
         """Abort the transaction in the storage, after its vote."""

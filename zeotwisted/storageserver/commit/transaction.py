@@ -135,11 +135,17 @@ class ServerTransaction:
         return f"{self.label} (user {_shown(self._metadata.user)})"
 
     @property
+    def log_fields(self) -> dict[str, Any]:
+        """See `commitlock.LockOwner`."""
+        return self._in_storage.log_fields
+
+    @property
     def details(self) -> str:
         """See `commitlock.LockOwner`."""
         age = self._served.lock.seconds() - self._begun
+        tid = "" if self.tid is None else f" {self.tid.hex()}"
         return (
-            f"its transaction of user {_shown(self._metadata.user)} "
+            f"its transaction{tid} of user {_shown(self._metadata.user)} "
             f"({_shown(self._metadata.description)}) began {age:.0f} seconds ago and changes "
             f"{len(self.commit_log)} objects by {self.commit_log.size} bytes"
         )
@@ -158,7 +164,7 @@ class ServerTransaction:
         )
         aborted = Deferred.fromCoroutine(self.abort())
         aborted.addErrback(
-            lambda failure: self._log.failure("({label}) abort failed", failure, label=self.label)
+            lambda failure: self._log.failure("({label}) abort failed", failure, **self.log_fields)
         )
 
     def waited_too_long(self, seconds: float, blocker: str) -> None:
@@ -168,7 +174,7 @@ class ServerTransaction:
             f"{self._served.storage_id!r}, {blocker}"
         )
         if self.admit(Kind.LOCK):
-            self._log.info("({label}) gave up: {error}", label=self.label, error=self._failure)
+            self._log.info("({label}) gave up: {error}", error=self._failure, **self.log_fields)
         waiting = self._waiting
         if waiting is not None:
             waiting.cancel()
@@ -230,7 +236,7 @@ class ServerTransaction:
             if isinstance(error, ConflictError):
                 served.stats.conflicts += 1
             elif not isinstance(error, (TransactionError, UndoError)) and self.admit(Kind.COMMIT):
-                self._log.failure("({label}) vote failed", label=self.label)
+                self._log.failure("({label}) vote failed", **self.log_fields)
             raise
         if operations.conflicts:
             conflicts = list(operations.conflicts.values())
@@ -283,7 +289,7 @@ class ServerTransaction:
             tid, sizes = await self._served.commit_in_thread(self._in_storage.finish)
         except BaseException:
             if self.admit(Kind.COMMIT):
-                self._log.failure("({label}) tpc_finish failed", label=self.label)
+                self._log.failure("({label}) tpc_finish failed", **self.log_fields)
             self._served.publications.drain()
             self._end()
             self._step.release()

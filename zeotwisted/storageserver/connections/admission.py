@@ -11,6 +11,7 @@ from ZODB.POSException import ReadOnlyError
 from zeotwisted.exceptions import AccessDenied
 from zeotwisted.protocol import Call, Role
 
+from ..clientlabel import ClientLabel
 from ..floods import Kind, brief
 from .connection import ServerConnection
 
@@ -25,7 +26,7 @@ def identify(client: ServerConnection) -> None:
         return
     client.identity = client.peer.identity().joined(client.identity)
     if not client.identity.is_anonymous:
-        client.where = client.label = f"{client.identity.label} at {client.peer.label}"
+        client.where = client.label = ClientLabel(client.peer.label, client.identity.label)
 
 
 def check_admitted(client: ServerConnection, roles: frozenset[Role], storage_id: str) -> None:

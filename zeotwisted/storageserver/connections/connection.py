@@ -12,6 +12,7 @@ from ZODB.POSException import StorageTransactionError
 from zeotwisted.access import ANONYMOUS, OPEN, Access, Login
 from zeotwisted.protocol import GOODBYE, Broadcast, Capabilities, Role
 
+from ..clientlabel import ClientLabel
 from ..commit import CommitLog, Phase, ServerTransaction
 from ..floods import Kind, brief
 from ..limits import LimitReached
@@ -71,7 +72,8 @@ class ServerConnection:
         self.login: Login | CredLogin | None = None
         self.identity = ANONYMOUS
         self.roles = frozenset({Role.NONE})
-        self.where = self.label = peer.label
+        self.where = ClientLabel(peer.label)
+        self.label: str = self.where
         self.is_labelled = False
         self.capabilities: Capabilities = {}
         self.read_only = False
@@ -154,6 +156,7 @@ class ServerConnection:
             self._log.warn(
                 "({label}) a limit of its transaction is reached: {error}",
                 label=self.label,
+                storage_id=self.served.storage_id,
                 error=brief(error),
             )
         return True
@@ -179,10 +182,20 @@ class ServerConnection:
     def _log_end(self) -> None:
         transaction = self.transaction
         if transaction is None and not self.is_labelled:
-            self._log.debug("({label}) disconnected", label=self.label)
+            self._log.debug(
+                "({label}) disconnected",
+                label=self.label,
+                storage_id=self.served.storage_id,
+            )
         elif self.admit(Kind.CAME_OR_WENT):
             what = "" if transaction is None else f" during {_held(transaction)} transaction"
-            self._log.info("({label}) disconnected{what}", label=self.label, what=what)
+            self._log.info(
+                "({label}) disconnected{what}",
+                label=self.label,
+                what=what,
+                storage_id=self.served.storage_id,
+                transaction=None if transaction is None else transaction.tid,
+            )
 
     # The methods that the storage calls: see `storage.served.Listener`.
 

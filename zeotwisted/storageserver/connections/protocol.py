@@ -403,6 +403,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     def _handle(self, event: Event) -> None:
         if type(event) is StatusRequested:
+            self._clients.limits.admission.asked(self)
             status = {name: served.status() for name, served in self._clients.storages.items()}
             self._backlog.write(encode_frame(json.dumps(status).encode("ascii")))
             self._backlog.flush()

@@ -82,16 +82,16 @@ def remote_set_client_label(client: ServerConnection, label: str | bytes) -> Non
     text = start.decode("utf-8", "replace") if isinstance(start, bytes) else start
     # With a line break, a client could forge log lines.
     printable = "".join(char if char.isprintable() else "?" for char in text[:80])
-    label = f"{printable} {client.where}"
-    if label == client.label:
+    name = client.where.chosen(printable)
+    if name == client.label:
         return
-    client.label = label
+    client.label = name
     kind = Kind.RELABELLED if client.is_labelled else Kind.CAME_OR_WENT
     client.is_labelled = True
     if client.admit(kind):
         _log.info(
             "({label}) connected: {peer} is {name}",
-            label=label,
+            label=name,
             peer=client.where,
             name=printable,
         )

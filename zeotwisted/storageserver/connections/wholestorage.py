@@ -85,7 +85,12 @@ def remote_pack(client: ServerConnection, time: float, wait: bool | int | None =
 
 def _pack_failed(client: ServerConnection, failure: Failure) -> None:
     if client.admit(Kind.CALL):
-        _log.failure("({label}) pack failed", failure, label=client.label)
+        _log.failure(
+            "({label}) pack failed",
+            failure,
+            label=client.label,
+            storage_id=client.served.storage_id,
+        )
 
 
 def _check_may_pack(client: ServerConnection) -> None:

@@ -34,6 +34,8 @@ class Admission:
     :param connections: counts all connections.
     :param unregistered: counts those that have not registered for a storage.
     :param of_address: counts the connections of the address that has the most.
+    :ivar health_checks: how many connections have asked for the status, by ``ruok``.
+    :ivar probes: how many others have ended, and had not registered for a storage.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Admission:
         self._connections = connections
         self._unregistered = unregistered
         self._of_address = of_address
+        self.health_checks = 0
+        self.probes = 0
         self._by_address: Counter[str] = Counter()
         # Connections that have not registered, and when they came; the oldest is first.
         self._waiting: dict[Guest, float] = {}
@@ -87,12 +91,18 @@ class Admission:
         self._waiting.pop(guest, None)
         self._unregistered.add(-1)
 
+    def asked(self, guest: Guest) -> None:
+        """The connection has asked for the status. It ends without a registration."""
+        self._waiting.pop(guest, None)
+        self.health_checks += 1
+
     def left(self, guest: Guest, has_registered: bool) -> None:
         """The connection is lost."""
         self._connections.add(-1)
-        self._waiting.pop(guest, None)
+        waited = self._waiting.pop(guest, None) is not None
         if not has_registered:
             self._unregistered.add(-1)
+            self.probes += waited
         place = neighbourhood(guest.host)
         self._by_address[place] -= 1
         if not self._by_address[place]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -25,6 +25,13 @@ class LockOwner(Protocol):
     @property
     def about(self) -> str:
         """The client and the user, for messages to others."""
+
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """The client, the storage and the transaction id, as values of log events.
+
+        They are ``label``, ``storage_id`` and ``transaction``, which may be None.
+        """
 
     @property
     def details(self) -> str:
@@ -127,8 +134,7 @@ class CommitLock:
         self._log.emit(
             level,
             "({label}) ({storage_id!r}) {what} lock: transactions waiting: {waiting}",
-            label=owner.label,
-            storage_id=self._storage_id,
+            **owner.log_fields,
             what=what,
             waiting=self.waiting,
         )
@@ -162,8 +168,7 @@ class CommitLock:
         self._log.critical(
             "({label}) Transaction timeout after {timeout:g} seconds: it held the commit lock of "
             "storage {storage_id!r} for longer; {details}; {waiting}",
-            label=owner.label,
-            storage_id=self._storage_id,
+            **owner.log_fields,
             timeout=self._timeout,
             details=owner.details,
             waiting=self._described_queue(),

@@ -432,6 +432,8 @@ class ServedStorage:
             waiting=self.lock.waiting,
             timeout=self.options.transaction_timeout or None,
             last_transaction=self.last_transaction,
+            probes=self.limits.admission.probes,
+            health_checks=self.limits.admission.health_checks,
         )
 
 
