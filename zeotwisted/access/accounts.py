@@ -112,8 +112,11 @@ def read_accounts(path: str) -> dict[str, Verifier]:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
-        user, _, text = line.partition(":")
+        user, colon, text = line.partition(":")
         try:
+            if not colon:
+                # The line may have a password in it, so do not show any of it.
+                raise ValueError("no user name, colon and verifier")
             check_user(user)
             found[user] = Verifier.parse(text)
         except ValueError as error:

@@ -36,6 +36,9 @@ class ConfigurationError(ValueError):
 #: A line "key = value", as other formats of configurations have it.
 _ASSIGNED = re.compile(r"\s*([A-Za-z][\w.-]*)\s+=\s(?=\s*\S)")
 
+#: A key whose value nobody may see, and the value. A dsn may contain a password.
+_SECRET = re.compile(r"\s*(?:[\w.-]*(?:pass|secret)[\w.-]*|dsn)\s*[=:\s]\s*(.*\S)", re.IGNORECASE)
+
 #: ZConfig's errors that may mean that the end of a section is missing.
 _UNCLOSED = re.compile("no matching section|unclosed section|unbalanced section end")
 
@@ -300,6 +303,7 @@ class Loader(ConfigLoader):
         if position is not None:
             where = self._place(position)
             line = position[1] if position[0] == self._url else None
+            what, remedy = (_without_secret(text, self._line(*position)) for text in (what, remedy))
         return ConfigurationError("; ".join(filter(None, (f"{where}: {what}", remedy))), line)
 
     def _place(self, position: tuple[str | None, int]) -> str:
@@ -319,6 +323,16 @@ def _path(url: str) -> str:
     if url.startswith("file:"):
         return urllib.request.url2pathname(url.removeprefix("file:").removeprefix("//"))
     return url
+
+
+def _without_secret(text: str, line: str) -> str:
+    """Return a message about a line, without what is in the line if that may be a password."""
+    match = _SECRET.match(line)
+    if match is None:
+        return text
+    # ZConfig's messages may have the whole value, or a word of it.
+    parts = [match[1], *re.findall(r"[^\s='\"${}]+", match[1])]
+    return re.sub(rf"(?<!\w)(?:{'|'.join(map(re.escape, parts))})(?!\w)", "...", text)
 
 
 def _misspelt(value: str) -> str | None:

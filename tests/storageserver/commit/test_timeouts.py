@@ -98,8 +98,8 @@ def test_the_log_names_everybody(lines: list[str]) -> None:
     assert line == (
         "(slow 127.0.0.1:1) Transaction timeout after 10 seconds: it held the commit lock of "
         f"storage '1' for longer; its transaction {tid} of user 'anna' ('/edit') began 11 "
-        "seconds ago and changes 1 objects by 1080 bytes; waiting for it: first 127.0.0.1:1 for 11 seconds, "
-        "second 127.0.0.1:1 for 7 seconds"
+        "seconds ago and changes 1 objects by 1080 bytes; waiting for it: first 127.0.0.1:1 for 11 "
+        "seconds, second 127.0.0.1:1 for 7 seconds"
     )
 
 
