@@ -116,7 +116,7 @@ def read_accounts(path: str) -> dict[str, Verifier]:
         try:
             if not colon:
                 # The line may have a password in it, so do not show any of it.
-                raise ValueError("no user name, colon and verifier")
+                raise ValueError("no SCRAM-SHA-256 verifier")
             check_user(user)
             found[user] = Verifier.parse(text)
         except ValueError as error:
