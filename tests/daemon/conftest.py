@@ -105,6 +105,15 @@ class Running:
         return self._code
 
 
+def wait_for(running: Running, text: str) -> None:
+    """Read the daemon's output up to a line with this text."""
+    assert running.process.stdout is not None
+    while text not in running.output:
+        line = running.process.stdout.readline()
+        assert line, running.output
+        running.output += line
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The working folder of daemons."""

@@ -20,7 +20,7 @@ import zeotwisted
 from tests.clientstorage.support import wait_until
 from zeotwisted.exceptions import ClientDisconnected
 
-from .conftest import ANYWHERE, SCRIPTS, TIMEOUT, Running, commit, environment
+from .conftest import ANYWHERE, SCRIPTS, TIMEOUT, Running, commit, environment, wait_for
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -34,15 +34,6 @@ def begin(storage: Any, oid: bytes) -> Any:
     storage.tpc_begin(txn)
     storage.store(oid, z64, b"data", "", txn)
     return txn
-
-
-def wait_for(running: Running, text: str) -> None:
-    """Read the daemon's output up to a line with this text."""
-    assert running.process.stdout is not None
-    while text not in running.output:
-        line = running.process.stdout.readline()
-        assert line, running.output
-        running.output += line
 
 
 def refuses(address: Any) -> bool:

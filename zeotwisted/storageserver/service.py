@@ -194,12 +194,10 @@ class StorageServer(MultiService):
     async def _drain(self) -> None:
         """Tell the clients, and let the transactions finish that have voted or are voting."""
         self.factory.clients.say_goodbye("the server stops")
-        if self.options.pack_at_stop == "interrupt":
-            for served in self.served.values():
-                served.interrupt_packs()
+        self._stop_packs()
         locks = [served.lock for served in self.served.values()]
-        DeferredList([lock.drain() for lock in locks]).addCallback(lambda _: self.hurry())
-        timer = self._reactor.callLater(self.options.drain_timeout, self.hurry)
+        DeferredList([lock.drain() for lock in locks]).addCallback(lambda _: self._end_drain())
+        timer = self._reactor.callLater(self.options.drain_timeout, self._end_drain)
         await self._drained
         if timer.active():
             timer.cancel()
@@ -213,8 +211,25 @@ class StorageServer(MultiService):
                     timeout=self.options.drain_timeout,
                 )
 
+    def _stop_packs(self) -> None:
+        interrupts = self.options.pack_at_stop == "interrupt"
+        for name, served in self.served.items():
+            if interrupts:
+                served.packs.interrupt()
+            if served.packs.running:
+                self._log.info(
+                    "the pack of {id!r} {what}",
+                    id=name,
+                    what="has to end" if interrupts else "goes on, and the server waits for it",
+                )
+
     def hurry(self) -> None:
-        """When the server stops: do not wait for transactions, or not any more."""
+        """When the server stops: wait neither for transactions nor for packs any more."""
+        for served in self.served.values():
+            served.packs.interrupt()
+        self._end_drain()
+
+    def _end_drain(self) -> None:
         if not self._drained.called:
             self._drained.callback(None)
 

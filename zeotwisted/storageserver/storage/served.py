@@ -34,6 +34,7 @@ from .changes import (
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
 from .loads import Loads, answers_at_once
+from .packing import Packs
 from .publications import Publication, Publications
 from .resolution import Resolver, install, leave_to_client
 from .status import StorageStats
@@ -79,10 +80,6 @@ class Listener(Protocol):
 
         If not, its connection has to end when its transaction is aborted.
         """
-
-
-class PackInterrupted(StorageError):
-    """A pack has ended before it has changed the storage."""
 
 
 class Undecided(Protocol):
@@ -162,9 +159,8 @@ class ServedStorage:
         self._slow_turns = FairTurns(most)
         # The same for clients that have many of them: a half is for other clients.
         self._crowd = FairTurns(most // 2)
-        self._packs = 0
-        # Set when the server stops: a pack that runs ends.
-        self._ends_packs = False
+        #: The packs, which the server interrupts when it stops.
+        self.packs = Packs(storage_id, storage)
         #: The reactor, for timers.
         self.clock = threads.clock
         # In the order of registration. A dict, because a list would be slow to remove from.
@@ -348,7 +344,7 @@ class ServedStorage:
 
         Not during a pack: the storage may hold its own lock for long, and would block the reactor.
         """
-        return self.loads is None and not self._packs
+        return self.loads is None and not self.packs.running
 
     def pack_time(self, time: float, skew: float) -> float:
         """Return the time up to which to pack. It is not in the future.
@@ -371,29 +367,8 @@ class ServedStorage:
 
     async def pack(self, time: float) -> None:
         """Pack, in a thread; then send the new size of the storage to all clients."""
-        self._packs += 1
-        try:
-            await self.in_thread(self.storage.pack, time, self._references)
-        except PackInterrupted as error:
-            self._log.warn("{error}", error=error)
-            raise
-        finally:
-            self._packs -= 1
+        await self.packs.run(self.in_thread, time)
         self._broadcast_sizes()
-
-    def interrupt_packs(self) -> None:
-        """Make a pack that runs end, unless it copies already; the storage stays as it was."""
-        self._ends_packs = True
-
-    def _references(self, data: bytes, oids: list[bytes] | None = None) -> list[bytes]:
-        """Return the references of a record; a pack calls this for each one, in its thread."""
-        if self._ends_packs:
-            raise PackInterrupted(
-                f"the pack of {self.storage_id!r} is interrupted, because the server stops; "
-                "the storage is as before, so pack it again later"
-            )
-        references: list[bytes] = referencesf(data, oids)
-        return references
 
     def sizes(self) -> dict[str, Any]:
         """Return the part of `info` that commits and packs change. Call this in any thread."""

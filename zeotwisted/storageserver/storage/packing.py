@@ -1,0 +1,147 @@
+"""The packs of one storage, which end when the server stops, and what they leave.
+
+A FileStorage packs with the function that is its `packer`, an argument of its constructor. Ours is
+ZODB's own packer, which asks before each record whether it may go on. A packer of the application's
+is kept. It is interrupted where it calls the function for references, as are other storages.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+from twisted.logger import Logger
+from ZODB.FileStorage import FileStorage
+from ZODB.FileStorage.format import FileStorageFormatter
+from ZODB.FileStorage.fspack import GC, FileStoragePacker
+from ZODB.POSException import StorageError
+from ZODB.serialize import referencesf
+
+from .resolution import resolving_storages
+from .threads import InThread
+
+__all__ = ["PackInterrupted", "Packs"]
+
+_log = Logger()
+
+
+class PackInterrupted(StorageError):
+    """A pack has ended before it has changed the storage."""
+
+
+class Packs:
+    """The packs of a storage.
+
+    Call all methods in the reactor's thread.
+
+    :param storage_id: the name of the storage, for messages.
+    """
+
+    def __init__(self, storage_id: str, storage: Any) -> None:
+        self._storage_id = storage_id
+        self._storage = storage
+        #: How many run.
+        self.running = 0
+        #: Whether those that run have to end; threads read it.
+        self.interrupted = False
+        # A FileStorage resolves conflicts, and so it is among these.
+        for each in resolving_storages(storage):
+            if isinstance(each, FileStorage) and each.packer is FileStorage.packer:
+                each.packer = partial(_pack, self)
+                if not each.isReadOnly():
+                    _remove_remains(os.path.abspath(f"{each.getName()}.pack"))
+
+    async def run(self, in_thread: InThread, time: float) -> None:
+        """Pack in a thread.
+
+        :raises PackInterrupted: `interrupt` was called; the storage is as before.
+        """
+        self.running += 1
+        try:
+            await in_thread(self._storage.pack, time, self._references)
+        except _Stopped:
+            error = PackInterrupted(
+                f"the pack of {self._storage_id!r} is interrupted, because the server stops; "
+                "the storage is as before, so pack it again later"
+            )
+            _log.warn("{error}", error=error)
+            raise error from None
+        finally:
+            self.running -= 1
+
+    def interrupt(self) -> None:
+        """Have packs end, unless they have replaced the storage's file already."""
+        self.interrupted = True
+
+    def _references(self, data: bytes, oids: list[bytes] | None = None) -> list[bytes]:
+        if self.interrupted:
+            raise _Stopped
+        references: list[bytes] = referencesf(data, oids)
+        return references
+
+
+class _Stopped(OSError):
+    """A pack may not go on. The packer removes what it has written after an OSError only."""
+
+
+def _remove_remains(path: str) -> None:
+    """Remove the file that a pack had begun to write when its process was killed.
+
+    Only the process that has the storage open packs it, and this is now the one.
+    """
+    try:
+        size = os.path.getsize(path)
+        os.remove(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _log.warn(
+            "{path}, which a pack has left, cannot be removed: {error}; remove it yourself",
+            path=path,
+            error=error.strerror,
+        )
+    else:
+        _log.info(
+            "removed {path} ({size} bytes), which a pack that was killed has left",
+            path=path,
+            size=size,
+        )
+
+
+class _Asking(FileStorageFormatter):
+    """Asks before each record whether the pack may go on; a mix-in for the parts of a packer."""
+
+    def __init__(self, packs: Packs, *args: Any) -> None:
+        self._packs = packs
+        super().__init__(*args)
+
+    def _read_data_header(self, position: int, oid: bytes | None = None) -> Any:
+        # A pack reads millions of them. `super()` and a call would slow it down by a third.
+        if self._packs.interrupted:
+            raise _Stopped
+        return FileStorageFormatter._read_data_header(self, position, oid)
+
+
+class _Search(_Asking, GC):
+    """Looks for garbage."""
+
+
+class _Packer(_Asking, FileStoragePacker):
+    """Copies what stays."""
+
+    def __init__(self, packs: Packs, storage: Any, referencesf: Any, stop: bytes, gc: bool) -> None:
+        super().__init__(packs, storage, referencesf, stop, gc)
+        self.gc = _Search(packs, self._file, self.file_end, stop, gc, referencesf)
+
+
+def _pack(
+    packs: Packs, storage: Any, referencesf: Any, stop: bytes, gc: bool
+) -> tuple[int, Any] | None:
+    """Pack as ZODB's packer does, until `packs` is interrupted; see ``IFileStoragePacker``."""
+    packer = _Packer(packs, storage, referencesf, stop, gc)
+    try:
+        size = packer.pack()
+        return None if size is None else (size, packer.index)
+    finally:
+        packer.close()
