@@ -20,3 +20,5 @@ server = StorageServer(
 for place in ["tcp:8100:interface=127.0.0.1"]:
     server.listen(serverFromString(reactor, place), place)
 server.setServiceParent(application)
+# After SIGTERM the exit code is 0, as supervisors expect; Twisted would end by the signal.
+server.set_exit_code()

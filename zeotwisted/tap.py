@@ -37,7 +37,6 @@ from .daemon import (
     check_file,
     check_pid_file,
     configured_daemon,
-    end_with_failure,
     endpoint_files,
     endpoint_place,
     file_mistakes,
@@ -48,7 +47,7 @@ from .daemon import (
     warnings,
 )
 from .logs import FileLog, LogStyle, show_in_twisted_log, writes_to_terminal
-from .reactor import handle_signals, stop_with_success
+from .reactor import handle_signals, set_exit_code
 from .storageserver import ServerOptions
 from .version import __version__
 
@@ -408,10 +407,7 @@ def makeService(options: Options) -> IService:
     for log in daemon.logs:
         reactor.addSystemEventTrigger("after", "shutdown", log.close)
     handle_signals(reactor, [*(log.reopen for log in daemon.logs), daemon.renew_certificates])
-    stop_with_success(reactor, daemon.hurry)
-    reactor.addSystemEventTrigger(
-        "after", "shutdown", lambda: end_with_failure() if daemon.has_failed else None
-    )
+    set_exit_code(reactor, daemon.hurry, daemon.has_failed)
     if goes_to_background(options.parent):
         daemon.terminal = Terminal()
     return daemon

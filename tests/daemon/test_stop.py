@@ -149,20 +149,39 @@ def test_a_client_that_does_not_finish(daemon: Run, folder: Path, hurry: bool) -
         assert stored.lastTransaction() == z64
 
 
+_TAC = """
+from twisted.application.service import Application
+from twisted.internet import reactor
+from twisted.internet.endpoints import serverFromString
+from ZODB.MappingStorage import MappingStorage
+from zeotwisted.storageserver import StorageServer
+
+class Broken(MappingStorage):
+    def close(self):
+        raise OSError('the disk is gone')
+
+application = Application('zeo')
+server = StorageServer(reactor, {'1': MappingStorage()})
+where = 'tcp:0:interface=127.0.0.1'
+server.listen(serverFromString(reactor, where), where)
+server.setServiceParent(application)
+"""
+
+
 def test_an_application_keeps_its_handlers(run: Run, folder: Path) -> None:
     """Twisted's own way to end: the signal can be seen in the exit code."""
-    (folder / "zeo.tac").write_text(
-        "from twisted.application.service import Application\n"
-        "from twisted.internet import reactor\n"
-        "from twisted.internet.endpoints import serverFromString\n"
-        "from ZODB.MappingStorage import MappingStorage\n"
-        "from zeotwisted.storageserver import StorageServer\n"
-        "application = Application('zeo')\n"
-        "server = StorageServer(reactor, {'1': MappingStorage()})\n"
-        "where = 'tcp:0:interface=127.0.0.1'\n"
-        "server.listen(serverFromString(reactor, where), where)\n"
-        "server.setServiceParent(application)\n"
-    )
+    (folder / "zeo.tac").write_text(_TAC)
     running = run(str(SCRIPTS / "twistd"), "-n", "--pidfile=", "-y", "zeo.tac")
     assert running.stop() == 0
     assert running.process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("kind, code", [("MappingStorage", 0), ("Broken", 1)])
+def test_an_application_that_wants_our_exit_code(folder: Path, kind: str, code: int) -> None:
+    text = _TAC.replace("{'1': MappingStorage()}", f"{{'1': {kind}()}}")
+    (folder / "zeo.tac").write_text(f"{text}server.set_exit_code()\n")
+    command = [str(SCRIPTS / "twistd"), "-n", "--pidfile=", "-y", "zeo.tac"]
+    running = Running(command, folder, 1)
+    running.stop()
+    assert running.process.returncode == code, running.output
+    assert "Received SIGTERM, shutting down." in running.output

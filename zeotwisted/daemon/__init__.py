@@ -10,7 +10,6 @@ from .certificates import endpoint_files
 from .checking import check_file, file_mistakes, place_mistakes, warnings
 from .daemon import Daemon, configured_daemon
 from .endpoints import endpoint_place
-from .exitcode import end_with_failure
 from .exposure import Place
 from .launcher import check_pid_file, take_over_log
 from .listening import UNACCEPTED
@@ -27,7 +26,6 @@ __all__ = [
     "check_file",
     "check_pid_file",
     "configured_daemon",
-    "end_with_failure",
     "endpoint_files",
     "endpoint_place",
     "file_mistakes",

@@ -169,7 +169,6 @@ class Daemon(MultiService):
         self._remove_pid()
         return super().stopService()
 
-    @property
     def has_failed(self) -> bool:
         """Whether the daemon has stopped and a storage could not be closed."""
         return self.server is not None and bool(self.server.failures)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from . import greenlets
 from .access import ReactorAccess
+from .exitcode import set_exit_code
 from .periodic import Periodic
-from .signals import handle_signals, stop_with_success
+from .signals import handle_signals
 from .thread import OwnReactor, ReactorThread, call_after_fork, release, shared
 
 __all__ = [
@@ -21,6 +22,6 @@ __all__ = [
     "greenlets",
     "handle_signals",
     "release",
+    "set_exit_code",
     "shared",
-    "stop_with_success",
 ]

@@ -19,7 +19,7 @@ from ZODB.POSException import StorageError
 from zeotwisted.access import OPEN, Access
 from zeotwisted.arguments import checked
 from zeotwisted.interfaces import Closed, Serving
-from zeotwisted.reactor import handle_signals
+from zeotwisted.reactor import handle_signals, set_exit_code
 
 from .arguments import LISTEN, STORAGE_SERVER
 from .connections import StorageServerFactory
@@ -222,6 +222,15 @@ class StorageServer(MultiService):
                     id=name,
                     what="has to end" if interrupts else "goes on, and the server waits for it",
                 )
+
+    def set_exit_code(self) -> None:
+        """Have the process end as ``twistd zeo`` does, whose main service this server is.
+
+        After SIGTERM or SIGINT the exit code is 0, or 1 if a storage could not be closed. A second
+        signal ends the wait for transactions and packs. Without this, Twisted ends the process by
+        the signal. Call it before the reactor runs.
+        """
+        set_exit_code(self._reactor, self.hurry, lambda: bool(self.failures))
 
     def hurry(self) -> None:
         """When the server stops: wait neither for transactions nor for packs any more."""
