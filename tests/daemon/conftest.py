@@ -60,11 +60,10 @@ class Running:
     def __init__(self, command: list[str], folder: Path, listeners: int, **options: Any) -> None:
         self.process = subprocess.Popen(
             command,
-            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            **({"env": environment()} | options),
+            **({"cwd": folder, "env": environment()} | options),
         )
         self.output = ""
         self._code: int | None = None

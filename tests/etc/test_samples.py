@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import configparser
-import json
 import os
 import pwd
-import re
 import shlex
 import shutil
 import ssl
@@ -20,7 +18,7 @@ import pytest
 from ZODB.POSException import StorageError
 
 import zeotwisted
-from tests.daemon.conftest import ROOT, SCRIPTS, Running, commit, environment, read
+from tests.daemon.conftest import ROOT, SCRIPTS, Running, commit, read
 from tests.tls.certificates import Certificates
 from zeotwisted.access import verifier, write_accounts
 from zeotwisted.exceptions import AccessDenied
@@ -35,7 +33,7 @@ Run = Callable[..., Running]
 
 
 def test_every_sample_is_tested() -> None:
-    here = Path(__file__).read_text()
+    here = "".join(path.read_text() for path in Path(__file__).parent.glob("*.py"))
     for path in ETC.rglob("*"):
         if path.is_file():
             assert f'"{path.name}"' in here or path.name in ("zeo.conf", "zeo.tac"), path
@@ -127,29 +125,6 @@ def test_the_unit_starts(run: Run, folder: Path) -> None:
     running = run(sys.executable, "-c", program, *command)
     commit(running.address, "x", 1)
     assert read(running.address, "x") == 1
-
-
-def instructions(name: str) -> dict[str, str]:
-    text = re.sub(r"\\\n\s*", " ", (ETC / "container" / name).read_text())
-    pairs = (line.split(" ", 1) for line in text.splitlines() if line and line[0] != "#")
-    return {word: rest for word, rest in pairs}
-
-
-def test_container(run: Run, folder: Path) -> None:
-    """Its command runs as it does there: the file system is read-only but for two folders."""
-    said = instructions("Containerfile")
-    assert said["USER"] == "zeo"
-    assert said["WORKDIR"] == said["VOLUME"] == "/data"
-    command = json.loads(said["CMD"])
-    assert command.pop(0) == "twistd"
-    command = [word.replace("tcp:8100", "tcp:0:interface=127.0.0.1") for word in command]
-    variables = environment(HOME="/nonexistent")
-    running = run(str(SCRIPTS / "twistd"), *command, env=variables)
-    commit(running.address, "x", 1)
-    names = {"Data.fs", "Data.fs.index", "Data.fs.lock", "Data.fs.tmp", "blobs"}
-    assert {"Data.fs", "blobs"} <= set(os.listdir(folder)) <= names
-    assert running.stop() == 0
-    assert running.process.returncode == 0
 
 
 def test_compose() -> None:
