@@ -109,7 +109,7 @@ def test_port_in_use_in_the_background(folder: Path, busy_port: int) -> None:
         ("foo:1", "Unknown endpoint type: 'foo'; write a Twisted endpoint"),
         ("tcp", "an argument is missing"),
         ("tcp:0:wrong=1", "an argument is missing, or is one too many"),
-        ("tcp:many", "write a Twisted endpoint"),
+        ("tcp:many", "'many' is no number; write a Twisted endpoint"),
         ("", "write a Twisted endpoint"),
         ("ssl:0", "write a Twisted endpoint"),
         ("systemd:domain=INET:index=0", "systemd passes no such socket"),
@@ -131,6 +131,30 @@ def test_file_that_is_being_restored(folder: Path, there: bool) -> None:
         "wait until repozo has ended, or remove that file if repozo does not run"
     )
     assert (folder / "Data.fs").exists() == there
+
+
+def test_file_that_is_being_restored_below_another_storage(folder: Path) -> None:
+    (folder / "Data.fs.part").write_bytes(b"FS30")
+    (folder / "zeo.conf").write_text(
+        "<zeo>\naddress 127.0.0.1:0\n</zeo>\n<demostorage 1>\n<mappingstorage changes>\n"
+        "</mappingstorage>\n<filestorage base>\npath Data.fs\n</filestorage>\n</demostorage>\n"
+    )
+    assert "it is being restored" in refused(folder, "zeo", "-C", "zeo.conf")
+    assert not (folder / "Data.fs").exists()
+
+
+@pytest.mark.parametrize("option", [[], ["--check-config"]])
+def test_file_whose_pack_was_killed_while_it_renamed(folder: Path, option: list[str]) -> None:
+    """A new file in its place would hide all data, and the next pack would remove it."""
+    for name in ("Data.fs.old", "Data.fs.pack"):
+        FileStorage(str(folder / name)).close()
+    line = refused(folder, "zeo", *ANYWHERE, *option)
+    assert (
+        f"{folder}/Data.fs does not exist, but {folder}/Data.fs.old and {folder}/Data.fs.pack do, "
+        f"since a pack was killed; rename {folder}/Data.fs.old to {folder}/Data.fs, and remove "
+        f"{folder}/Data.fs.pack"
+    ) in line
+    assert not (folder / "Data.fs").exists()
 
 
 def test_socket_in_use(folder: Path, daemon: Callable[..., Running]) -> None:

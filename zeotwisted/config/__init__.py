@@ -10,7 +10,11 @@ from .effective import EffectiveSetting, effective_settings, variable
 from .listeners import Listener
 from .logform import LogForm, log_form
 from .mistakes import check_server_config
-from .places import address_problem, sections_within, storage_problems
+from .places import (
+    address_problem,
+    storage_problems,
+    unfinished_problem,
+)
 from .server import (
     ConfigurationError,
     ServerConfig,
@@ -46,9 +50,9 @@ __all__ = [
     "parse_server_config",
     "parse_storages",
     "read_server_config",
-    "sections_within",
     "server_settings",
     "storage_problems",
     "storage_section",
+    "unfinished_problem",
     "variable",
 ]

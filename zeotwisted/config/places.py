@@ -10,7 +10,13 @@ from typing import Any
 
 from zeotwisted.arguments import Address, PassedSocket
 
-__all__ = ["address_problem", "missing_places", "sections_within", "storage_problems"]
+__all__ = [
+    "address_problem",
+    "missing_places",
+    "sections_within",
+    "storage_problems",
+    "unfinished_problem",
+]
 
 #: A problem: what is wrong, and the remedy.
 Problem = tuple[str, str]
@@ -74,10 +80,47 @@ def sections_within(opener: Any) -> Iterator[tuple[str, Any]]:
     if section is None:
         return
     yield type(opener).__name__, section
-    for name in _WITHIN:
-        inner = getattr(section, name, None)
-        if inner is not None and hasattr(inner, "open"):
-            yield from sections_within(inner)
+    inner = [getattr(section, name, None) for name in _WITHIN]
+    # A <demostorage> has its two in a list.
+    inner += getattr(section, "factories", None) or []
+    for each in inner:
+        if hasattr(each, "open"):
+            yield from sections_within(each)
+
+
+def unfinished_problem(opener: Any) -> Problem | None:
+    """Return why a storage must not be opened now, though it could be; None if it may be.
+
+    :param opener: the value of its section.
+    """
+    for kind, section in sections_within(opener):
+        if kind == "FileStorage" and isinstance(section.path, str):
+            problem = _unfinished(section.path)
+            if problem is not None:
+                return problem
+    return None
+
+
+def _unfinished(path: str) -> Problem | None:
+    """Return why the file of a FileStorage must not be opened.
+
+    ``repozo -R`` renames its file at the end, without regard to a daemon that has the old one open.
+    What is committed there would be lost. A pack renames two files. If it is killed in between, a
+    FileStorage would begin an empty file, and its next pack would remove the old one.
+    """
+    path = os.path.abspath(path)
+    part, old, packed = (f"{path}.{ending}" for ending in ("part", "old", "pack"))
+    if os.path.exists(part):
+        return (
+            f"it is being restored, as {part} exists",
+            "wait until repozo has ended, or remove that file if repozo does not run",
+        )
+    if not os.path.exists(path) and os.path.exists(old) and os.path.exists(packed):
+        return (
+            f"{path} does not exist, but {old} and {packed} do, since a pack was killed",
+            f"rename {old} to {path}, and remove {packed}",
+        )
+    return None
 
 
 def _folder(path: str) -> str:
@@ -89,6 +132,9 @@ def _file_problem(path: str, read_only: bool) -> Problem | None:
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         return f"the folder {folder} does not exist", "create it, or choose another one"
+    problem = _unfinished(path)
+    if problem is not None:
+        return problem
     if not os.path.exists(path):
         if read_only:
             return f"{path} does not exist", "correct the path, or remove read-only"

@@ -46,6 +46,10 @@ def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     except TypeError:
         # The text of the exception is about functions of Twisted, which a user does not know.
         reason = "an argument is missing, or is one too many"
+    except ValueError as error:
+        # Python's text is about its function `int`.
+        number = str(error).partition("invalid literal for int() with base 10: ")[2]
+        reason = f"{number} is no number" if number else str(error)
     except Exception as error:
         reason = str(error)
     raise SystemExit(

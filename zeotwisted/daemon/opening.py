@@ -10,7 +10,7 @@ from typing import Any
 import zc.lockfile
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
 
-from zeotwisted.config import StorageOpener, sections_within
+from zeotwisted.config import StorageOpener, unfinished_problem
 from zeotwisted.storageserver import NotServable, check_servable
 
 from .reactorwatch import ReactorTaken, ReactorWatch
@@ -35,13 +35,10 @@ def open_storages(openers: Sequence[StorageOpener], watch: ReactorWatch) -> dict
     """
     storages: dict[str, Any] = {}
     for opener in openers:
-        part = _being_restored(opener)
-        if part is not None:
+        problem = unfinished_problem(opener.section)
+        if problem is not None:
             close_storages(storages)
-            raise StartError(
-                f"cannot open storage {opener.name!r}: it is being restored, as {part} exists; "
-                "wait until repozo has ended, or remove that file if repozo does not run"
-            )
+            raise StartError("cannot open storage {!r}: {}; {}".format(opener.name, *problem))
         try:
             storages[opener.name] = watch.opened(opener.open)
             check_servable(storages)
@@ -62,20 +59,6 @@ def open_storages(openers: Sequence[StorageOpener], watch: ReactorWatch) -> dict
                 f"cannot open storage {opener.name!r}: {_explain_opening(error, path, packer)}"
             ) from None
     return storages
-
-
-def _being_restored(opener: StorageOpener) -> str | None:
-    """Return the path of the file that ``repozo -R`` is writing, or None.
-
-    It renames that file at the end, without regard to a daemon that has the old one open. What is
-    committed there would be lost.
-    """
-    for kind, section in sections_within(opener.section):
-        if kind == "FileStorage" and isinstance(section.path, str):
-            part = os.path.abspath(f"{section.path}.part")
-            if os.path.exists(part):
-                return part
-    return None
 
 
 def close_storages(storages: Mapping[str, Any]) -> None:
