@@ -13,38 +13,31 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from .access import Access
+from .chosen import (
+    check_and_print,
+    chosen_log_form,
+    chosen_places,
+    chosen_settings,
+    chosen_storages,
+    shown,
+)
 from .config import (
-    ROLES_BY_DEFAULT,
     ConfigurationError,
     EffectiveSetting,
-    LogForm,
-    ServerConfig,
     Setting,
-    StorageOpener,
     access_from_lines,
-    effective_settings,
-    log_form,
-    parse_storages,
     read_server_config,
     server_settings,
-    storage_section,
     variable,
 )
 from .daemon import (
     Daemon,
-    Place,
     Terminal,
-    check_file,
     check_pid_file,
     configured_daemon,
-    endpoint_files,
-    endpoint_place,
-    file_mistakes,
     goes_to_background,
-    place_mistakes,
     take_over_log,
     unwritable_file,
-    warnings,
 )
 from .logs import FileLog, LogStyle, show_in_twisted_log, writes_to_terminal
 from .reactor import handle_signals, set_exit_code
@@ -52,9 +45,6 @@ from .storageserver import ServerOptions
 from .version import __version__
 
 __all__ = ["Options", "makeService"]
-
-_DEFAULT_LISTEN = "tcp:8100:interface=127.0.0.1"
-
 
 #: Options that an environment variable may give, if there is no configuration.
 _FROM_ENVIRONMENT = ("file", "blob-dir", "accounts", "realm")
@@ -191,16 +181,18 @@ class Options(usage.Options):
         self._read_environment(os.environ)
         self._check()
         if self["check-config"]:
-            sys.exit(_check_and_print(self))
+            from twisted.internet import reactor
+
+            sys.exit(check_and_print(reactor, self))
         if self["conf"] is not None:
             try:
                 self["config"] = read_server_config(self["conf"])
             except ConfigurationError as error:
                 raise SystemExit(f"zeo: {error}")
-        self.settings = _effective(self, self.get("config"))
-        form = _log_form(self, self.get("config"))
+        self.settings = chosen_settings(self, self.get("config"))
+        form = chosen_log_form(self, self.get("config"))
         if self["show-config"]:
-            print("\n".join(_shown(self, form)))
+            print("\n".join(shown(self, form)))
             sys.exit(0)
         check_pid_file(self.parent)
         eventlog = self["config"].eventlog if "config" in self else None
@@ -268,120 +260,8 @@ class Options(usage.Options):
             raise SystemExit(f"zeo: {error}")
 
 
-def _storages(options: Options) -> list[StorageOpener]:
-    files = []
-    if options["file"] is not None:
-        files.append(("1", options["file"], options["blob-dir"]))
-    elif not options["storages"]:
-        files.append(("1", "Data.fs", options["blob-dir"] or "blobs"))
-    files += [(name, path, None) for name, path in options["storages"]]
-    openers = []
-    for name, path, blob_dir in files:
-        folder = os.path.dirname(os.path.abspath(path))
-        if not os.path.isdir(folder):
-            raise SystemExit(
-                f"zeo: {path}: the folder {folder} does not exist; create it, or choose another one"
-            )
-        try:
-            (opener,) = parse_storages(storage_section(path, blob_dir))
-        except ConfigurationError as error:
-            raise SystemExit(f"zeo: storage {name}: {error}")
-        openers.append(StorageOpener(name, opener.section))
-    return openers
-
-
-def _effective(options: Options, config: ServerConfig | None) -> tuple[EffectiveSetting, ...]:
-    try:
-        return effective_settings(options.given, os.environ, config)
-    except ValueError as error:
-        raise SystemExit(f"zeo: {error}")
-
-
-def _log_form(options: Options, config: ServerConfig | None) -> LogForm:
-    try:
-        return log_form(bool(options["log-json"]), options["log-level"], os.environ, config)
-    except ValueError as error:
-        raise SystemExit(f"zeo: {error}")
-
-
 def _values(settings: tuple[EffectiveSetting, ...]) -> dict[str, Any]:
     return {each.setting.attribute: each.value for each in settings}
-
-
-def _shown(options: Options, form: LogForm) -> list[str]:
-    """Return the lines of ``--show-config``."""
-    config: ServerConfig | None = options.get("config")
-    lines = [each.line for each in options.settings] + form.lines
-    if options["listen"]:
-        lines += [f"listen {text}  # {options.source('listen')}" for text in options["listen"]]
-    elif config is None:
-        lines.append(f"listen {_DEFAULT_LISTEN}  # default")
-    else:
-        for each in config.listeners:
-            lines.append(f"listen {each.description}  # {options['conf']}")
-    source = "options and defaults" if config is None else options["conf"]
-    storages = _storages(options) if config is None else config.storages
-    lines += [f"storage {each.name}  # {source}" for each in storages]
-    return lines + (_given_roles(options) if config is None else list(config.roles))
-
-
-def _given_roles(options: Options) -> list[str]:
-    """Return the roles that options give, as lines of ``--show-config``."""
-    # This checks the options.
-    options.access()
-    lines = [
-        f"{name} {options[name]}  # {options.source(name)}"
-        for name in ("accounts", "realm")
-        if options[name] is not None
-    ]
-    return lines + (
-        [f"allow {line}  # option --allow" for line in options["allow"]] or [ROLES_BY_DEFAULT]
-    )
-
-
-def _check_and_print(options: Options) -> int:
-    """Check everything, and print what is found; return the exit code."""
-    from twisted.internet import reactor
-
-    config: ServerConfig | None = None
-    mistakes: list[str] = []
-    notes: list[str] = []
-    if options["conf"] is not None:
-        config, mistakes, notes = check_file(reactor, options["conf"])
-    try:
-        _effective(options, config)
-        _log_form(options, config)
-        places = _places(reactor, options)
-        mistakes += place_mistakes(places)
-        if config is None and options["conf"] is None:
-            mistakes += file_mistakes(_storages(options))
-            notes = warnings(places, options.access(), _certificates(_texts(options)))
-        elif config is not None and options["listen"]:
-            notes = warnings(places, config.access, _certificates(_texts(options)))
-    except SystemExit as error:
-        mistakes.append(str(error).removeprefix("zeo: "))
-    for note in notes:
-        print(f"zeo: warning: {note}")
-    for mistake in mistakes:
-        print(f"zeo: {mistake}", file=sys.stderr)
-    if not mistakes:
-        print("zeo: the configuration can be used")
-    return 1 if mistakes else 0
-
-
-def _texts(options: Options) -> list[str]:
-    """Return the endpoints of options, or the default one if there is no configuration."""
-    if options["listen"] or options["conf"] is not None:
-        return list(options["listen"])
-    return [_DEFAULT_LISTEN]
-
-
-def _places(reactor: Any, options: Options) -> list[Place]:
-    return [endpoint_place(reactor, text) for text in _texts(options)]
-
-
-def _certificates(places: list[str]) -> list[str]:
-    return [files["certKey"] for files in map(endpoint_files, places) if files]
 
 
 def makeService(options: Options) -> IService:
@@ -389,14 +269,14 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     settings = _values(options.settings)
-    places = _places(reactor, options)
+    places = chosen_places(reactor, options)
     if "config" in options:
         config = replace(options["config"], settings=settings)
         daemon = configured_daemon(reactor, config, places or None)
     else:
         daemon = Daemon(
             reactor,
-            _storages(options),
+            chosen_storages(options),
             ServerOptions(**settings),
             places,
             access=options.access(),
