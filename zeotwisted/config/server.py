@@ -74,7 +74,7 @@ class ServerConfig:
     eventlog: Callable[[], Any] | None = None
     access: Access | None = None
     without_effect: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
+    roles: tuple[str, ...] = field(default=(), compare=False)
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
     log_json: bool = False
     log_levels: Mapping[str, str] = field(default_factory=lambda: parse_levels("info"))
