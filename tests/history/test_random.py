@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from ZODB.utils import maxtid, p64, z64
 
 from .checker import check
-from .history import Event, Finished, Finishing, Invalidated, Noted, Read, Snapshot, Stored
+from .history import (
+    Event,
+    Finished,
+    Finishing,
+    Invalidated,
+    InvalidatedAll,
+    Noted,
+    Read,
+    Snapshot,
+    Stored,
+)
 from .model import Model
 
 CLIENTS = ("ann", "bob", "eve")
@@ -34,6 +44,13 @@ steps = st.one_of(
 @st.composite
 def models(draw: Any) -> Model:
     model = Model()
+    # Something of each kind is always there.
+    for tid in (10, 20):
+        model.commit("ann", {OIDS[0]: b"data", OIDS[1]: b"data"})
+        model.hear("bob")
+        model.begin("bob")
+        model.read("bob", OIDS[0], p64(tid + 1))
+    model.read("bob", OIDS[0], p64(11))
     for name, *arguments in draw(st.lists(steps, max_size=30)):
         getattr(model, name)(*arguments)
     return model
@@ -54,13 +71,13 @@ def of(model: Model, *kinds: type) -> list[Any]:
     return [event for event in model.history.events if isinstance(event.what, kinds)]
 
 
-def started(model: Model, event: Event) -> bool:
-    """Whether the client has seen anything of the database before."""
-    return any(
-        snapshot.client == event.client and snapshot.ended < event.ended
-        for snapshot in of(model, Snapshot)
-        if snapshot.what.tid > z64
-    )
+def needed(model: Model, event: Event) -> bool:
+    """Whether a client needs to be told: it has seen something, and does not expect anything."""
+    before = [e.what for e in model.history.events if e.client == event.client]
+    before = before[: before.index(event.what)]
+    news = [what for what in before if isinstance(what, Invalidated | InvalidatedAll | Noted)]
+    started = any(isinstance(what, Snapshot) and what.tid > z64 for what in before)
+    return started and not (news and isinstance(news[-1], InvalidatedAll))
 
 
 def known(model: Model, event: Event) -> bytes:
@@ -129,7 +146,7 @@ def nothing_read(model: Model, draw: Draw) -> None:
 
 
 def oid_not_told(model: Model, draw: Draw) -> None:
-    told = [event for event in of(model, Invalidated) if started(model, event)]
+    told = [event for event in of(model, Invalidated) if needed(model, event)]
     event = pick(draw, told)
     oid = pick(draw, list(event.what.oids))
     replaced(model, event, oids=tuple(other for other in event.what.oids if other != oid))
@@ -137,10 +154,10 @@ def oid_not_told(model: Model, draw: Draw) -> None:
 
 def nothing_told(model: Model, draw: Draw) -> None:
     """An invalidation is lost, and the client goes on."""
-    told = [event for event in of(model, Invalidated) if started(model, event)]
+    told = [event for event in of(model, Invalidated) if needed(model, event)]
     event = pick(draw, told)
-    model.history.events.remove(event)
-    model.add(event.client, Snapshot(event.what.tid))
+    events = model.history.events
+    events[events.index(event)] = event._replace(what=Snapshot(event.what.tid))
 
 
 def lost_commit(model: Model, draw: Draw) -> None:
