@@ -1,0 +1,330 @@
+"""The caches against a server that keeps everything.
+
+A cache may forget; it never lies. It forgets nothing while it is nearly empty.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from zeotwisted.clientstorage.cache.file import FileCache
+from zeotwisted.clientstorage.cache.memory import ClientCache
+
+from ...models import effort
+
+OBJECTS = 5
+
+#: A record of this size (bytes) fits into each cache.
+_ALWAYS_FITS = 2000
+
+#: More bytes than an entry takes besides its data.
+_OVERHEAD = 500
+
+
+def tid(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
+OIDS = [tid(number) for number in range(1, OBJECTS + 1)]
+
+oids = st.sampled_from(OIDS)
+sizes = st.sampled_from([0, 10, _ALWAYS_FITS, 20_000])
+
+
+class Cache(RuleBasedStateMachine):
+    """A server with a history, and a cache that is told of it in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limit = 64 * 1024
+        self.cache: Any = ClientCache(self.limit)
+        self.now = 0
+        # For each object, its revisions in ascending order.
+        self.history: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        #: What the cache was given and not told to forget: oids and starts.
+        self.given: set[tuple[bytes, bytes]] = set()
+        #: An upper limit of what that takes.
+        self.taken = 0
+
+    def revision(self, oid: bytes, before: bytes) -> Any:
+        """Return what the server would answer."""
+        found = None
+        for start, data in self.history.get(oid, ()):
+            if start < before:
+                found = [data, start, None]
+            elif found is not None:
+                found[2] = start
+                break
+        return None if found is None else tuple(found)
+
+    def change(self, oid: bytes, size: int = 10) -> None:
+        """Make a new revision at the server."""
+        self.history.setdefault(oid, []).append((tid(self.now), b"%d" % self.now + b"x" * size))
+
+    def forgotten(self, *oids: bytes) -> None:
+        self.given = {(oid, start) for oid, start in self.given if oid not in oids}
+
+    @rule(changed=st.sets(oids, min_size=1), size=sizes)
+    def commit(self, changed: set[bytes], size: int) -> None:
+        self.now += 1
+        for oid in changed:
+            self.change(oid, size)
+            self.cache.invalidate(oid, tid(self.now))
+            self.taken += _OVERHEAD
+        self.cache.setLastTid(tid(self.now))
+
+    @precondition(lambda self: self.now)
+    @rule(oid=oids, back=st.integers(-1, 10))
+    def load(self, oid: bytes, back: int) -> None:
+        """The server's answer to a load is stored."""
+        before = tid(max(self.now - back, 0))
+        revision = self.revision(oid, before)
+        if revision is None:
+            return
+        data, start, end = revision
+        self.cache.store(oid, start, end, data)
+        self.given.add((oid, start))
+        self.taken += len(data) + _OVERHEAD
+        if len(data) <= _ALWAYS_FITS + 9:
+            assert self.cache.loadBefore(oid, before) == revision
+
+    @precondition(lambda self: self.history)
+    @rule(data=st.data())
+    def hear_again_of_an_old_transaction(self, data: Any) -> None:
+        oid = data.draw(st.sampled_from(sorted(self.history)))
+        start, _ = data.draw(st.sampled_from(self.history[oid]))
+        assert not self.cache.invalidate(oid, start)
+
+    @rule(times=st.sampled_from([1, 30, 300]))
+    def nothing_happens(self, times: int) -> None:
+        for _ in range(times):
+            self.cache.setLastTid(tid(self.now))
+        self.taken += times * _OVERHEAD
+
+    @rule(oid=oids)
+    def forget(self, oid: bytes) -> None:
+        self.cache.invalidate(oid, None)
+        self.forgotten(oid)
+        assert self.cache.load(oid) is None
+
+    @rule(oids=st.lists(oids, max_size=120))
+    def forget_many(self, oids: list[bytes]) -> None:
+        self.cache.forget(oids)
+        self.forgotten(*oids)
+        self.taken += 8 * len(oids) + _OVERHEAD
+        assert not any(self.cache.load(oid) for oid in oids)
+
+    @rule()
+    def clear(self) -> None:
+        self.cache.clear()
+        self.given, self.taken = set(), 0
+        assert len(self.cache) == 0 and self.cache.used == 0
+
+    @rule()
+    def set_aside(self) -> None:
+        self.cache.set_aside()
+        self.given, self.taken = set(), 0
+        assert len(self.cache) == 0
+
+    @rule(oid=oids)
+    def read(self, oid: bytes) -> None:
+        """A record that is read stays longer, so not all are read after each step."""
+        self.check(oid)
+
+    @rule()
+    def read_all(self) -> None:
+        for oid in OIDS:
+            self.check(oid)
+
+    def check(self, oid: bytes) -> None:
+        current = self.cache.load(oid)
+        expected = self.revision(oid, tid(self.now + 1))
+        assert current is None or current == expected[:2]
+        for before in map(tid, range(self.now + 2)):
+            found = self.cache.loadBefore(oid, before)
+            assert found is None or found == self.revision(oid, before)
+        if self.taken < self.limit // 8:
+            for given, start in self.given:
+                if given == oid:
+                    after = tid(int.from_bytes(start, "big") + 1)
+                    assert self.cache.loadBefore(oid, after), "it has forgotten without need"
+
+    @invariant()
+    def knows_how_far_it_is(self) -> None:
+        assert self.cache.getLastTid() == tid(self.now)
+
+    @invariant()
+    def keeps_its_limit(self) -> None:
+        assert 0 <= self.cache.used <= self.limit
+
+    def teardown(self) -> None:
+        self.read_all()
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Disk:
+    """Counts what is done to files, and kills the process at one of these steps.
+
+    :param step: the number of the step in which the process is killed.
+    :param part: how many bytes of that write get to the file.
+    """
+
+    STEPS = ("pwrite", "rename", "ftruncate", "posix_fallocate", "remove")
+
+    def __init__(self, step: int, part: int) -> None:
+        self._left = step
+        self._part = part
+        #: The writes: the offset and what was there before.
+        self.writes: list[tuple[int, bytes]] = []
+
+    def __enter__(self) -> Disk:
+        self._patches = [
+            patch(f"os.{name}", partial(self._step, getattr(os, name)))
+            for name in self.STEPS
+            if hasattr(os, name)
+        ]
+        for each in self._patches:
+            each.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> bool:
+        for each in self._patches:
+            each.stop()
+        return kind is Killed
+
+    def _step(self, function: Callable[..., Any], *args: Any) -> Any:
+        self._left -= 1
+        is_write = function.__name__ == "pwrite"
+        if is_write:
+            number, data, offset = args
+            self.writes.append((offset, os.pread(number, len(data), offset)))
+            if self._left == 0:
+                function(number, data[: self._part], offset)
+        if self._left <= 0:
+            raise Killed
+        return function(*args)
+
+    def lose(self, path: Path, lost: set[int]) -> None:
+        """Let the power fail: some of the last writes do not get to the disk.
+
+        Writes that reach the disk later than the others of their step are what a torn end is.
+        """
+        with path.open("r+b") as file:
+            for number, (offset, before) in reversed(list(enumerate(reversed(self.writes)))):
+                if number in lost:
+                    file.seek(offset)
+                    file.write(before)
+
+
+class FileCacheMachine(Cache):
+    """The same in a file, which is opened again at any time, also after the process was killed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "cache"
+        self.cache = FileCache(str(self.path), self.limit)
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.cache.close()
+            shutil.rmtree(self.folder)
+
+    def reopen(self) -> None:
+        self.cache.close()
+        self.cache = FileCache(str(self.path), self.limit)
+
+    @rule()
+    def restart(self) -> None:
+        known = sorted(self.cache.revisions())
+        self.reopen()
+        assert sorted(self.cache.revisions()) == known
+
+    @rule()
+    def restart_in_a_hurry(self) -> None:
+        """The index may not be complete when the next step is done."""
+        self.reopen()
+
+    @rule()
+    def wait(self) -> None:
+        self.cache.wait_until_indexed()
+
+    @rule(size=st.sampled_from([64 * 1024, 80 * 1024, 150 * 1024]))
+    def resize(self, size: int) -> None:
+        if size < self.limit:
+            # It keeps what there is room for.
+            self.given = set()
+        self.limit = size
+        self.reopen()
+        assert self.path.stat().st_size == size
+
+    def hear(self) -> None:
+        for oid in OIDS[:3]:
+            self.cache.invalidate(oid, tid(self.now))
+        self.cache.setLastTid(tid(self.now))
+
+    def store_all(self) -> None:
+        for oid in OIDS:
+            self.load(oid, 0)
+
+    @precondition(lambda self: self.now)
+    @rule(
+        what=st.sampled_from(["hear", "store_all", "clear", "set_aside", "resize"]),
+        step=st.integers(1, 30),
+        part=st.integers(0, 100),
+        lost=st.sets(st.integers(0, 4)),
+    )
+    def end(self, what: str, step: int, part: int, lost: set[int]) -> None:
+        """The process is killed while it does something, or the power fails.
+
+        Then the client is started again, and is told what it has missed.
+        """
+        before = self.now
+        if what == "hear":
+            self.now += 1
+            for oid in OIDS[:3]:
+                self.change(oid)
+        with Disk(step, part) as disk:
+            if what == "resize":
+                self.limit = 100 * 1024
+                self.reopen()
+            else:
+                getattr(self, what)()
+        self.cache.close()
+        disk.lose(self.path, lost)
+        self.cache = FileCache(str(self.path), self.limit)
+        seen = int.from_bytes(self.cache.getLastTid(), "big")
+        assert seen in (0, before, self.now)
+        self.cache.wait_until_indexed()
+        for oid, start, stop, data in self.cache.revisions():
+            found, known, end = self.revision(oid, tid(int.from_bytes(start, "big") + 1))
+            assert (data, start) == (found, known)
+            assert stop == end or (stop is None and end > tid(seen)), "it believes too much"
+        self.cache.forget([oid for oid in OIDS if self.changed_after(oid, seen)])
+        self.cache.setLastTid(tid(self.now))
+        # How much is left is not promised.
+        self.given, self.taken = set(), self.limit
+
+    def changed_after(self, oid: bytes, seen: int) -> bool:
+        return any(start > tid(seen) for start, _ in self.history.get(oid, ()))
+
+
+Cache.TestCase.settings = effort(60, 30)
+TestCache = Cache.TestCase
+FileCacheMachine.TestCase.settings = effort(60, 40)
+TestFileCache = FileCacheMachine.TestCase
