@@ -139,6 +139,21 @@ def test_work_of_the_server_does_not_count() -> None:
     assert [kind for kind, *_ in client.received()] == ["reply", "reply"]
 
 
+@pytest.mark.parametrize("protocol", [b"", b"M5"])
+def test_an_abort_that_the_client_has_asked_for_does_not_count(
+    protocol: bytes, lines: list[str]
+) -> None:
+    server = Server(transaction_timeout=10)
+    client = holder(server, protocol)
+    server.commits.immediate = False
+    abort = client.send("tpc_abort", 1)
+    server.clock.advance(11)
+    assert not client.dropped
+    server.commits.work()
+    assert client.received() == [("reply", abort, None)]
+    assert not any("Transaction timeout" in line for line in lines)
+
+
 def test_no_limit() -> None:
     server = Server(transaction_timeout=0)
     slow = holder(server)

@@ -323,6 +323,8 @@ class ServerTransaction:
             if self.phase in (Phase.FINISHING, Phase.OVER):
                 return
             voted = self.phase is Phase.VOTED
+            if voted:
+                self._served.lock.stop_waiting()
             self.phase = Phase.ABORTING
             self._served.stats.aborts += 1
             try:
