@@ -135,8 +135,10 @@ class Commits(RuleBasedStateMachine):
 
     def vote_is_done(self, client: Client) -> None:
         if any(self.serial(oid) != serial for oid, serial in client.changes.items()):
-            client.hears(client.call, "ConflictError")
+            # An abort that has waited for the vote is answered first.
+            call = client.call
             self.leaves(client)
+            client.hears(call, "ConflictError")
         else:
             client.hears(client.call, "done")
             client.stage, client.call = "voted", 0
