@@ -166,8 +166,13 @@ class Commits(RuleBasedStateMachine):
         return client
 
     @any_is("idle")
-    @rule(data=st.data(), oids=st.sets(st.sampled_from(OIDS), min_size=1), stale=st.booleans())
-    def begin(self, data: Any, oids: set[bytes], stale: bool) -> None:
+    @rule(
+        data=st.data(),
+        oids=st.sets(st.sampled_from(OIDS), min_size=1),
+        stale=st.sampled_from([False, False, False, True]),
+        votes=st.booleans(),
+    )
+    def begin(self, data: Any, oids: set[bytes], stale: bool, votes: bool) -> None:
         client = self.draw(data, "idle")
         self.transactions += 1
         client.stage, client.transaction = "collecting", self.transactions
@@ -176,11 +181,15 @@ class Commits(RuleBasedStateMachine):
             serial = client.changes[oid] = z64 if stale else self.serial(oid)
             record = b"data of %d" % client.transaction
             client.puppet.tell("storea", oid, serial, record, client.transaction)
+        if votes:
+            self.votes(client)
 
     @any_is("collecting")
     @rule(data=st.data())
     def vote(self, data: Any) -> None:
-        client = self.draw(data, "collecting")
+        self.votes(self.draw(data, "collecting"))
+
+    def votes(self, client: Client) -> None:
         client.stage = "waiting"
         self.line.append(client)
         client.call = client.puppet.send("vote", client.transaction)
@@ -194,38 +203,31 @@ class Commits(RuleBasedStateMachine):
         client.call = client.puppet.send("tpc_finish", client.transaction)
         client.stage, client.expires = "finishing", None
 
-    @any_is("collecting", "waiting", "voting")
+    @any_is("collecting", "waiting", "voting", "expired")
     @rule(data=st.data())
-    def finish_too_early(self, data: Any) -> None:
-        client = self.draw(data, "collecting", "waiting", "voting")
+    def finish_at_the_wrong_time(self, data: Any) -> None:
+        client = self.draw(data, "collecting", "waiting", "voting", "expired")
         call = client.puppet.send("tpc_finish", client.transaction)
-        client.hears(call, "StorageTransactionError")
-
-    @any_is("expired")
-    @rule(data=st.data())
-    def finish_too_late(self, data: Any) -> None:
-        client = self.draw(data, "expired")
-        client.hears(client.puppet.send("tpc_finish", client.transaction), "TransactionTimeout")
-        client.idle()
-
-    @precondition(lambda self: any(each.transaction and not each.abort for each in self.clients))
-    @rule(data=st.data())
-    def abort(self, data: Any) -> None:
-        able = [each for each in self.clients if each.transaction and not each.abort]
-        client = data.draw(st.sampled_from(able))
-        client.abort = client.puppet.send("tpc_abort", client.transaction)
-        if client.stage in ("collecting", "expired"):
-            client.hears(client.abort, "done")
+        if client.stage == "expired":
+            client.hears(call, "TransactionTimeout")
             client.idle()
-        self.ends(client)
+        else:
+            client.hears(call, "StorageTransactionError")
 
-    @rule(data=st.data())
-    def lose(self, data: Any) -> None:
-        """The connection is lost, and another client comes."""
+    @rule(data=st.data(), is_lost=st.sampled_from([False, False, True]))
+    def give_up(self, data: Any, is_lost: bool) -> None:
+        """A client aborts, or its connection is lost and another client comes."""
         client = data.draw(st.sampled_from(self.clients))
-        client.puppet.lose()
-        self.ends(client)
-        self.clients[self.clients.index(client)] = self.new_client()
+        if is_lost:
+            client.puppet.lose()
+            self.ends(client)
+            self.clients[self.clients.index(client)] = self.new_client()
+        elif client.transaction and not client.abort:
+            client.abort = client.puppet.send("tpc_abort", client.transaction)
+            if client.stage in ("collecting", "expired"):
+                client.hears(client.abort, "done")
+                client.idle()
+            self.ends(client)
 
     def ends(self, client: Client) -> None:
         if client.stage == "waiting":
@@ -253,8 +255,9 @@ class Commits(RuleBasedStateMachine):
     # What the threads do.
 
     @precondition(lambda self: len(self.server.commits))
-    @rule()
-    def the_commit_thread_works(self) -> None:
+    @rule(at_once=st.booleans())
+    def the_commit_thread_works(self, at_once: bool) -> None:
+        """It works, and perhaps the reactor learns of it at once."""
         self.server.commits.work()
         self.is_done = True
         first = self.line[0]
@@ -264,6 +267,8 @@ class Commits(RuleBasedStateMachine):
             self.last = tid
             for oid in first.changes:
                 self.revisions[oid].append((tid, b"data of %d" % first.transaction))
+        if at_once:
+            self.the_reactor_learns_of_it()
 
     @precondition(lambda self: self.is_done)
     @rule()
@@ -299,25 +304,23 @@ class Commits(RuleBasedStateMachine):
         expire = [each.expires for each in self.line if each.expires is not None]
         assert timers == expire, "the lock counts a time that is not the client's"
 
-    @rule(data=st.data(), oid=st.sampled_from(OIDS))
-    def load(self, data: Any, oid: bytes) -> None:
-        puppet = data.draw(st.sampled_from(self.clients)).puppet
-        known = self.revisions[oid]
-        ends = [*(tid for tid, _ in known[1:]), None][: len(known)]
-        for (tid, record), end in zip(known, ends, strict=True):
-            assert puppet.ask("loadBefore", oid, end or LATEST) == (record, tid, end)
-        if not known:
-            with pytest.raises(POSKeyError):
-                puppet.ask("loadBefore", oid, LATEST)
-
-    @precondition(lambda self: not all(each.stock for each in self.clients))
     @rule(data=st.data())
-    def ask_what_was_missed(self, data: Any) -> None:
-        client = data.draw(st.sampled_from([each for each in self.clients if not each.stock]))
+    def read(self, data: Any) -> None:
+        """A client reads everything, and asks what it would have missed."""
+        client = data.draw(st.sampled_from(self.clients))
+        ask = client.puppet.ask
+        for oid, known in self.revisions.items():
+            ends = [*(tid for tid, _ in known[1:]), None][: len(known)]
+            for (tid, record), end in zip(known, ends, strict=True):
+                assert ask("loadBefore", oid, end or LATEST) == (record, tid, end)
+            if not known:
+                with pytest.raises(POSKeyError):
+                    ask("loadBefore", oid, LATEST)
         for index, (seen, _) in enumerate(self.published):
-            tid, joined = client.puppet.ask("getInvalidations", seen)
-            missed = [oid for _, oids in self.published[index + 1 :] for oid in oids]
-            assert (tid, sorted(split(joined))) == (self.published[-1][0], sorted(missed))
+            tid, oids = ask("getInvalidations", seen)
+            missed = {oid for _, changed in self.published[index + 1 :] for oid in changed}
+            assert tid == self.published[-1][0]
+            assert set(oids if client.stock else split(oids)) == missed
 
     def teardown(self) -> None:
         """Everything ends when all clients are gone."""
@@ -345,7 +348,7 @@ class CommitsInThread(Commits):
     QUICK = -1
 
 
-Commits.TestCase.settings = effort(40, 40)
+Commits.TestCase.settings = effort(50, 50)
 TestCommits = Commits.TestCase
-CommitsInThread.TestCase.settings = effort(40, 40)
+CommitsInThread.TestCase.settings = effort(50, 50)
 TestCommitsInThread = CommitsInThread.TestCase

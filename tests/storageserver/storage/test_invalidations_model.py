@@ -121,7 +121,9 @@ class PublicationsMachine(RuleBasedStateMachine):
 
     @rule(changed=oids)
     def commit_from_outside(self, changed: list[bytes]) -> None:
+        calls = len(self.calls)
         self.queue.add(self.next(True), changed)
+        assert len(self.calls) == calls + 1, "the reactor will not learn of it"
 
     @precondition(lambda self: self.unsettled)
     @rule(data=st.data(), committed=st.booleans())
