@@ -171,7 +171,18 @@ class Connection(RuleBasedStateMachine):
 
         :param takes_changes: whether it accepts a client that writes.
         """
-        attempt = data.draw(st.sampled_from(self.answerable()))
+        self.answer_first(data.draw(st.sampled_from(self.answerable())), takes_changes)
+
+    @precondition(lambda self: self.asked_for())
+    @rule(data=st.data(), takes_changes=st.booleans())
+    def serve(self, data: Any, takes_changes: bool) -> None:
+        """A server accepts a connection, and answers whatever is called."""
+        attempt = data.draw(st.sampled_from(self.asked_for()))
+        attempt.accept()
+        while attempt.is_open and attempt.server.calls():
+            self.answer_first(attempt, takes_changes)
+
+    def answer_first(self, attempt: Attempt, takes_changes: bool) -> None:
         server = attempt.server
         name = server.calls()[0]
         call = server.next(name)
