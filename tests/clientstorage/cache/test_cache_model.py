@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from zeotwisted.clientstorage.cache import file
 from zeotwisted.clientstorage.cache.file import FileCache
@@ -75,20 +75,31 @@ class Cache(RuleBasedStateMachine):
     def forgotten(self, *oids: bytes) -> None:
         self.given = {(oid, start) for oid, start in self.given if oid not in oids}
 
-    @rule(changed=st.sets(oids, min_size=1), size=sizes)
-    def commit(self, changed: set[bytes], size: int) -> None:
+    @initialize(changes=st.lists(st.tuples(st.sets(oids, min_size=1), sizes), min_size=4))
+    def fill(self, changes: list[tuple[set[bytes], int]]) -> None:
+        """Otherwise most sequences would do things to an empty cache."""
+        for changed, size in changes:
+            self.commit(changed, size, True)
+
+    @rule(changed=st.sets(oids, min_size=1), size=sizes, is_own=st.booleans())
+    def commit(self, changed: set[bytes], size: int, is_own: bool) -> None:
+        """A transaction changes objects. If it is the client's own, it has the new records."""
         self.now += 1
         for oid in changed:
             self.change(oid, size)
             self.cache.invalidate(oid, tid(self.now))
             self.taken += _OVERHEAD
+            if is_own:
+                self.store(oid, tid(self.now + 1))
         self.cache.setLastTid(tid(self.now))
 
-    @precondition(lambda self: self.now)
-    @rule(oid=oids, back=st.integers(-1, 10))
-    def load(self, oid: bytes, back: int) -> None:
-        """The server's answer to a load is stored."""
-        before = tid(max(self.now - back, 0))
+    @rule(wanted=st.sets(oids, min_size=1), back=st.integers(-1, 10))
+    def load(self, wanted: set[bytes], back: int) -> None:
+        """The server's answers to loads are stored."""
+        for oid in wanted:
+            self.store(oid, tid(max(self.now - back, 0)))
+
+    def store(self, oid: bytes, before: bytes) -> None:
         revision = self.revision(oid, before)
         if revision is None:
             return
@@ -111,34 +122,24 @@ class Cache(RuleBasedStateMachine):
         may_forget = type(self.cache) is FileCache and self.taken > self.limit // 4
         assert self.cache.load(oid) == current or may_forget
 
-    @rule(oid=oids)
-    def forget(self, oid: bytes) -> None:
-        self.cache.invalidate(oid, None)
-        self.forgotten(oid)
-        self.has_none_of(oid)
-
-    @rule(oids=st.lists(oids, max_size=120))
-    def forget_many(self, oids: list[bytes]) -> None:
-        self.cache.forget(oids)
-        self.forgotten(*oids)
-        self.taken += 8 * len(oids) + _OVERHEAD
-        self.has_none_of(*oids)
-
-    def has_none_of(self, *oids: bytes) -> None:
-        for oid in set(oids):
+    @rule(
+        how=st.sampled_from(["invalidate", "forget", "forget", "clear", "set_aside"]),
+        dropped=st.lists(oids, min_size=1, max_size=120),
+    )
+    def drop(self, how: str, dropped: list[bytes]) -> None:
+        if how == "invalidate":
+            dropped = dropped[:1]
+            self.cache.invalidate(dropped[0], None)
+        elif how == "forget":
+            self.cache.forget(dropped)
+        else:
+            getattr(self.cache, how)()
+            dropped, self.taken = OIDS, 0
+            assert len(self.cache) == 0
+        self.taken += 8 * len(dropped) + _OVERHEAD
+        self.forgotten(*dropped)
+        for oid in set(dropped):
             assert not any(self.cache.loadBefore(oid, tid(now)) for now in range(self.now + 2))
-
-    @rule()
-    def clear(self) -> None:
-        self.cache.clear()
-        self.given, self.taken = set(), 0
-        assert len(self.cache) == 0 and self.cache.used == 0
-
-    @rule()
-    def set_aside(self) -> None:
-        self.cache.set_aside()
-        self.given, self.taken = set(), 0
-        assert len(self.cache) == 0
 
     @rule(oid=oids)
     def read(self, oid: bytes) -> None:
@@ -281,33 +282,27 @@ class FileCacheMachine(Cache):
             self.cache.setLastTid(tid(self.now))
         self.taken += times * _OVERHEAD
 
-    @rule()
-    def restart(self) -> None:
-        known = sorted(self.cache.revisions())
-        self.reopen()
-        assert sorted(self.cache.revisions()) == known
+    @rule(size=st.sampled_from([64 * 1024, 64 * 1024, 80 * 1024, 150 * 1024]), waits=st.booleans())
+    def restart(self, size: int, waits: bool) -> None:
+        """Open the file again, perhaps with another size.
 
-    @rule()
-    def restart_in_a_hurry(self) -> None:
-        """The index is not complete when the next step is done."""
-        self.reopen()
-
-    @rule()
-    def index_more(self) -> None:
-        self.cache._index_more()
-
-    @rule()
-    def wait(self) -> None:
-        self.cache.wait_until_indexed()
-
-    @rule(size=st.sampled_from([64 * 1024, 80 * 1024, 150 * 1024]))
-    def resize(self, size: int) -> None:
-        if size < self.limit:
+        :param waits: wait for the index; otherwise the next step is done without it.
+        """
+        known = sorted(self.cache.revisions()) if waits else []
+        grows = size >= self.limit
+        if not grows:
             # It keeps what there is room for.
             self.given = set()
         self.limit = size
         self.reopen()
         assert self.path.stat().st_size == size
+        if waits and grows:
+            assert sorted(self.cache.revisions()) == known
+
+    @rule(count=st.integers(1, 9))
+    def index_more(self, count: int) -> None:
+        for _ in range(count):
+            self.cache._index_more()
 
     def hear(self) -> None:
         for oid in OIDS[:3]:
@@ -316,7 +311,7 @@ class FileCacheMachine(Cache):
 
     def store_all(self) -> None:
         for oid in OIDS:
-            self.load(oid, 0)
+            self.store(oid, tid(self.now + 1))
 
     @precondition(lambda self: self.now)
     @rule(
@@ -340,7 +335,7 @@ class FileCacheMachine(Cache):
                 self.limit = 100 * 1024
                 self.reopen()
             else:
-                getattr(self, what)()
+                getattr(self.cache if hasattr(self.cache, what) else self, what)()
         self.cache.close()
         disk.lose(self.path, lost)
         self.cache = FileCache(str(self.path), self.limit)
