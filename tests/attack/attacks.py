@@ -178,6 +178,25 @@ def blob_uploads(address: Address, scale: float) -> Iterator[None]:
     yield from hold(clients)
 
 
+def blob_downloads(address: Address, scale: float) -> Iterator[None]:
+    """Clients that ask for a blob, and do not take it."""
+    (author,) = _transactions(address, 1)
+    send(author, author.session.oneway("storeBlobStart"))
+    for _ in range(32):
+        send(author, author.session.oneway("storeBlobChunk", b"x" * 2**18))
+    blob = p64(2**40)
+    send(author, author.session.oneway("storeBlobEnd", blob, z64, b"data", 1))
+    author.socket.settimeout(5)
+    serial = b""
+    with suppress(*ENDED):
+        author.ask("vote", 1)
+        serial = author.ask("tpc_finish", 1)
+    clients = registered(address, many(scale, 400))
+    for client in clients:
+        send(client, client.session.call(1, "sendBlob", blob, serial or z64))
+    yield from hold([author, *clients])
+
+
 def iterators(address: Address, scale: float) -> Iterator[None]:
     """Clients with two hundred iterators each."""
     clients = registered(address, many(scale, 30))
@@ -232,6 +251,7 @@ ATTACKS: dict[str, Attack] = {
         transactions_on_disk,
         many_operations,
         blob_uploads,
+        blob_downloads,
         iterators,
         calls_under_way,
         many_oids,

@@ -58,6 +58,7 @@ DEFAULTS = {
     "spool_limit": 64 * 1024**3,
     "disk_reserve": 256 * 1024**2,
     "file_limit": None,
+    "download_files": None,
     "iterator_files": None,
     "iterator_limit": 200_000,
     "iterator_timeout": 60.0,

@@ -15,6 +15,7 @@ from ZODB.POSException import StorageTransactionError
 from ZODB.utils import z64
 
 import zeotwisted
+from tests.clientstorage.support import wait_until
 
 from .conftest import RawClient
 
@@ -131,3 +132,34 @@ def test_abort_ends_an_upload(address: Any, blobs: Path) -> None:
     assert not resolved
     peer.ask("tpc_finish", 2)
     assert len(files(blobs)) == len(before) + 1
+
+
+def test_files_of_blobs_that_nobody_takes(
+    serve: Callable[..., Any], tmp_path: Path, blobs: Path
+) -> None:
+    """They are opened for each part, so that the descriptors last; other clients do not wait."""
+    options = {"download_files": 2}
+    address = serve(str(tmp_path / "Data.fs"), blob_dir=str(blobs), zeo_conf=options)
+    db = zeotwisted.DB(address, blob_dir=str(tmp_path / "own"))
+    with db.transaction() as connection:
+        connection.root()["blob"] = blob = Blob(b"x" * 2**24)
+    oid = blob._p_oid
+    serial = db.storage.load(oid)[1]
+    deaf = [RawClient(address) for _ in range(5)]
+    for client in deaf:
+        client.ask("register", "1", False)
+        client.socket.sendall(client.session.call(2, "sendBlob", oid, serial))
+        # The first part has come, so the file is open.
+        assert client.receive()
+    limits = db.storage.server_limits()["download-files"]
+    assert (limits["used"], limits["peak"], limits["struck"]) == (2, 2, 3)
+    other = zeotwisted.ClientStorage(address, blob_dir=str(tmp_path / "other"))
+    assert Path(other.loadBlob(oid, serial)).stat().st_size == 2**24
+    other.close()
+    for client in deaf:
+        client.close()
+    wait_until(
+        "the files are closed",
+        lambda: db.storage.server_limits()["download-files"]["used"] == 0,
+    )
+    db.close()

@@ -139,6 +139,7 @@ SERVER_OPTIONS: Table = {
     "file_limit": Rule(optional(_count), f"{_COUNT}, or None"),
     "call_limit": Rule(_count, _COUNT),
     "call_total": Rule(_count, _COUNT),
+    "download_files": Rule(optional(_count), f"{_COUNT}, or None"),
     "iterator_files": Rule(optional(_count), f"{_COUNT}, or None"),
     "iterator_limit": Rule(_count, _COUNT),
     "iterator_timeout": Rule(_more_than_none, _SECONDS),

@@ -84,6 +84,9 @@ class ServerOptions:
     #: How many files of long transactions and of blobs may be open. None: four tenths of the file
     #: descriptors of the process.
     file_limit: int | None = None
+    #: How many blobs that clients read may keep their file open. None: a tenth of the file
+    #: descriptors of the process. Past it, the file is opened again for each part of the blob.
+    download_files: int | None = None
     #: How many iterators of clients may have a file open. None: a tenth of the file descriptors of
     #: the process. Past it, clients have equal shares. The others are opened again for their next
     #: use.

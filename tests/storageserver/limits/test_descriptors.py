@@ -33,4 +33,4 @@ def test_some_are_left(number: int) -> None:
 
 
 def test_usual_limit() -> None:
-    assert allot(1024) == (288, 384, 96)
+    assert allot(1024) == (288, 384, 96, 96)

@@ -22,7 +22,8 @@ async def _send_blob(client: ServerConnection, oid: bytes, serial: bytes) -> Non
     require_blobs(client.storage)
     filename = await _blob_file(client, oid, serial)
     client.peer.push("receiveBlobStart", oid, serial)
-    for chunk in read_chunks(filename, client.peer.is_extended):
+    files = client.served.limits.downloads
+    for chunk in read_chunks(filename, client.peer.is_extended, files):
         client.peer.push("receiveBlobChunk", oid, serial, chunk)
         await client.peer.writable()
         if client.gone:

@@ -14,7 +14,7 @@ from ZODB.POSException import StorageTransactionError, Unsupported
 
 from zeotwisted.files import known_folder, remove_file
 
-from ..limits import TransactionLimits
+from ..limits import Budget, TransactionLimits
 
 __all__ = [
     "CHUNK_SIZE",
@@ -121,12 +121,33 @@ def shared_file(storage: Any, oid: bytes, name: str) -> str:
     return path
 
 
-def read_chunks(filename: str, extended: bool) -> Iterator[bytes]:
+def read_chunks(filename: str, extended: bool, files: Budget) -> Iterator[bytes]:
     """Yield the content of a blob file in chunks.
 
+    If too many files are open, it opens the file again for each chunk: clients that take nothing
+    must not use up the descriptors, and other clients must not wait for them.
+
     :param extended: whether the client uses version 6 of the protocol.
+    :param files: counts the open files.
     """
     size = EXTENDED_CHUNK_SIZE if extended else CHUNK_SIZE
-    with open(filename, "rb", buffering=0) as file:
-        while chunk := file.read(size):
+    if not files.fits():
+        files.strike()
+        offset = 0
+        while chunk := _read_at(filename, offset, size):
+            offset += len(chunk)
             yield chunk
+        return
+    files.add()
+    try:
+        with open(filename, "rb", buffering=0) as file:
+            while chunk := file.read(size):
+                yield chunk
+    finally:
+        files.add(-1)
+
+
+def _read_at(filename: str, offset: int, size: int) -> bytes:
+    with open(filename, "rb", buffering=0) as file:
+        file.seek(offset)
+        return file.read(size)

@@ -25,6 +25,8 @@ class Allotment(NamedTuple):
     #: Files of long transactions and of blobs that are sent.
     files: int
     iterators: int
+    #: Files of blobs that are read.
+    downloads: int
 
 
 def raise_descriptors() -> int:
@@ -56,10 +58,11 @@ def descriptor_limit() -> int:
 
 
 def allot(number: int) -> Allotment:
-    """Return the shares of `number` descriptors. Two tenths are left, for blobs that are read.
+    """Return the shares of `number` descriptors. A tenth is left, for files that are open shortly.
 
-    With 1024 descriptors, clients may have 288 connections, 384 files and 96 iterators. One address
+    With 1024 descriptors, clients may have 288 connections, 384 files, 96 iterators, and 96 blobs
+    that are read. One address
     may have a half of the connections, with two files each: this leaves files for others.
     """
     usable = max(number, _FEWEST) - _RESERVE
-    return Allotment(usable * 3 // 10, usable * 4 // 10, usable // 10)
+    return Allotment(usable * 3 // 10, usable * 4 // 10, usable // 10, usable // 10)

@@ -27,6 +27,7 @@ class Limits:
     :ivar unsent: the bytes that clients have not taken from the server.
     :ivar transactions: what transactions and blobs take before they are voted.
     :ivar iterators: how many iterators clients may have.
+    :ivar downloads: the files of blobs that are read.
     :ivar calls: the calls under way.
     :ivar trimmer: gives memory back to the system when clients have gone that held much.
     """
@@ -62,6 +63,7 @@ class Limits:
             self._budget("iterator-limit", options.iterator_limit),
         )
 
+        self.downloads = self._budget("download-files", options.download_files or share.downloads)
         self.trimmer = Trimmer(clock)
         self.calls = self._budget("call-total", options.call_total)
 
