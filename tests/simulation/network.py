@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IConnector, IListeningPort, ITCPTranspor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .scheduler import Scheduler
+from .scheduler import Scheduler, Task
 
 __all__ = ["Connector", "Network", "Port", "Transport"]
 
@@ -218,6 +218,10 @@ class Transport:
 
     :ivar wire: the bytes under way to this end's peer.
     :ivar inbox: the bytes that have arrived and that the process has not read.
+    :ivar has_ended: whether the end of the connection, or an error, has arrived.
+    :ivar is_direct: whether threads of the process use the connection, see `sockets`.
+    :ivar reading: through which threads read, or None.
+    :ivar reader: the task that waits for bytes, or None.
     """
 
     peer: Transport
@@ -232,8 +236,12 @@ class Transport:
         self.wire = bytearray()
         self.inbox = bytearray()
         self.protocol: Any = None
+        self.has_ended = False
+        self.is_direct = False
+        self.reading: Any = None
+        self.reader: Task | None = None
         self._network = network
-        self._scheduler = network.scheduler
+        self.scheduler = network.scheduler
         self._host = host
         self._peer = peer
         self._buffer = bytearray()
@@ -293,9 +301,7 @@ class Transport:
         self.reactor.callLater(0, self._lose, ConnectionAborted())
         if not self.silent:
             peer = self.peer
-            self._scheduler.call_after(
-                self._network.delay(), partial(peer.broken, ConnectionLost())
-            )
+            self.scheduler.call_after(self._network.delay(), partial(peer.broken, ConnectionLost()))
 
     def getPeer(self) -> IPv4Address:
         """See `ITransport`."""
@@ -361,6 +367,36 @@ class Transport:
         """See `ILoggingContext`."""
         return "simulated"
 
+    # What threads of the process call.
+
+    def take(self, data: bytes) -> int:
+        """Give the wire some bytes; return how many it takes."""
+        self.scheduler.pause()
+        if not self.open or self.silent:
+            return 0
+        room = max(0, _CAPACITY - len(self.wire) - len(self.peer.inbox))
+        self.wire += data[:room]
+        self._carry()
+        return len(data[:room])
+
+    def receive(self) -> bytes:
+        """Return all bytes that have arrived."""
+        data = bytes(self.inbox)
+        self.inbox.clear()
+        # The peer may send more.
+        self.peer.reactor.arrived(self.peer._send)
+        return data
+
+    def wake_reader(self) -> None:
+        """Wake the thread that waits for bytes."""
+        if self.reader is not None:
+            self.scheduler.wake(self.reader)
+
+    def readable(self) -> None:
+        """There may be something to read: tell the thread that waits for it, or the reactor."""
+        self.wake_reader()
+        self.reactor.arrived(self._arrived)
+
     # Sending.
 
     def _send(self) -> None:
@@ -398,7 +434,7 @@ class Transport:
         """Let a piece travel."""
         if not self._carrying and not self.silent:
             self._carrying = True
-            self._scheduler.call_after(self._network.delay(), self._carried)
+            self.scheduler.call_after(self._network.delay(), self._carried)
 
     def _carried(self) -> None:
         self._carrying = False
@@ -413,12 +449,13 @@ class Transport:
             self._carry()
         elif self._last is not None:
             peer._end = self._last
+            peer.has_ended = True
         if peer.open:
-            peer.reactor.arrived(peer._arrived)
+            peer.readable()
 
     def _piece(self) -> int:
         """Return how many bytes arrive together: usually all, often any number, sometimes one."""
-        random = self._scheduler.random
+        random = self.scheduler.random
         chance = random.random()
         if chance < 0.6:
             return len(self.wire)
@@ -429,13 +466,18 @@ class Transport:
     def _arrived(self) -> None:
         if not self.open or not self._reading or self.protocol is None:
             return
+        if self.reading is None:
+            self._read()
+        elif self.reading.begin():
+            try:
+                self._read()
+            finally:
+                self.reading.end_quietly()
+
+    def _read(self) -> None:
         if self.inbox:
-            data = bytes(self.inbox)
-            self.inbox.clear()
-            # The peer may send more.
-            self.peer.reactor.arrived(self.peer._send)
-            self.protocol.dataReceived(data)
-            if not self._reading:
+            self.protocol.dataReceived(self.receive())
+            if not self._reading or not self.open:
                 return
         if self._end is not None and not self.inbox:
             self._lose(self._end)
@@ -444,6 +486,8 @@ class Transport:
         """The connection is lost: bytes that were not read are lost, too."""
         if self.open:
             self.wire.clear()
+            self.has_ended = True
+            self.wake_reader()
             self.reactor.arrived(partial(self._lose, error))
 
     def _lose(self, error: Exception) -> None:

@@ -15,8 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from select import select
 
-from . import threads, world
-from .disk import install
+from . import disk, sockets, threads, world
 from .scheduler import Scheduler
 from .workload import make_database
 from .world import Result
@@ -29,7 +28,8 @@ _LONGEST = 120
 
 def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
     """Run worlds, some at the same time; yield the results as they come."""
-    install()
+    disk.install()
+    sockets.install()
     shared = Path("/dev/shm")
     root = Path(
         tempfile.mkdtemp(prefix="zeotwisted-simulation-", dir=shared if shared.is_dir() else None)
