@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from threading import Thread
 from typing import Any
 
@@ -139,7 +138,7 @@ class StorageServer(MultiService):
                 ),
                 self.limits,
             )
-            self.served[storage_id].when_unusable = partial(self._unusable, storage_id)
+            self.served[storage_id].when_unusable = self._unusable
             self._log.info("serving {name} as {id!r}", name=storage.getName(), id=storage_id)
         try:
             super().privilegedStartService()
@@ -148,8 +147,8 @@ class StorageServer(MultiService):
                 service.stopService()
             raise
 
-    def _unusable(self, storage_id: str, reason: str) -> None:
-        self.failures.append(StorageError(f"storage {storage_id!r} cannot be used: {reason}"))
+    def _unusable(self, reason: str) -> None:
+        self.failures.append(StorageError(reason))
         self.when_unusable()
 
     def _with_conflict_classes(self) -> ServerOptions:

@@ -55,13 +55,16 @@ class Rounds:
         end = self._clock.seconds() + _ROUND
         # Those that wait again during this round are not in the list: they need new messages, or
         # the other end, or other clients' turns.
-        for connection in list(self._waiting):
-            if connection not in self._waiting:
-                # It has ended in the meantime.
-                continue
-            del self._waiting[connection]
-            connection.go_on()
-            if self._clock.seconds() >= end:
-                break
-        if self._waiting and self._next is None:
-            self._next = self._clock.callLater(0, self._go_on)
+        try:
+            for connection in list(self._waiting):
+                if connection not in self._waiting:
+                    # It has ended in the meantime.
+                    continue
+                del self._waiting[connection]
+                connection.go_on()
+                if self._clock.seconds() >= end:
+                    break
+        finally:
+            # An error of one connection must not stop the others.
+            if self._waiting and self._next is None:
+                self._next = self._clock.callLater(0, self._go_on)
