@@ -372,3 +372,15 @@ def test_an_exception_that_contains_itself() -> None:
     error: Any = POSException.StorageError("x")
     error.own = error
     assert type(travel(error).own) is POSException.StorageError
+
+
+@pytest.mark.parametrize("number", [1, 2, 180, 1000])
+@pytest.mark.parametrize("reason", [POSException.UndoError("why", OID), "a text", None])
+def test_failed_undo_of_many_objects_can_be_shown(number: int, reason: Any) -> None:
+    """A storage gives exceptions as the reasons, and `str` of the error needs them as texts."""
+    error = POSException.MultipleUndoErrors([(OID, reason)] * number)
+    shown = str(error).splitlines()[:300]
+    assert str(travel(error)).splitlines() == shown
+    for letter in (b"Z", b"M"):
+        name, state = sent(error, letter, False)
+        assert str(zeo_client.exc_factories[name](name, state)).splitlines() == shown

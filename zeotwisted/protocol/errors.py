@@ -39,6 +39,9 @@ _MOST = 1000
 _LONGEST = 65536
 _LONGEST_REPR = 1000
 
+#: How many of the errors of an undo are sent. Each has three values.
+_MOST_UNDO_ERRORS = 300
+
 #: The module of Python 2's built-in exceptions, which ZEO's clients know, too.
 _OLD_BUILTINS = "exceptions."
 
@@ -207,7 +210,8 @@ class _Teller:
         names = None if known is None else _KNOWN[known][1]
         state: dict[str, Any] = {}
         if names is not None:
-            state = {name: self.plain(_attribute(error, name), depth) for name in names}
+            values = _safely(_readable, error, error)
+            state = {name: self.plain(_attribute(values, name), depth) for name in names}
         arguments = self.plain(_error_arguments(error), depth)
         if known not in _BARE or self._extended:
             for name, value in _other_attributes(error, state).items():
@@ -261,6 +265,21 @@ def _safely(function: Callable[[Any], Any], value: Any, otherwise: Any) -> Any:
         return function(value)
     except Exception:
         return otherwise
+
+
+def _readable(error: BaseException) -> Any:
+    """Return an exception whose attributes all ends can show, with the same text.
+
+    The reasons of `MultipleUndoErrors` are exceptions, which ZEO's clients cannot make again. One
+    undo may have thousands of them.
+    """
+    if not isinstance(error, POSException.MultipleUndoErrors):
+        return error
+    errors = [
+        (oid, str(reason) if isinstance(reason, BaseException) else reason)
+        for oid, reason in error._errs[:_MOST_UNDO_ERRORS]
+    ]
+    return POSException.MultipleUndoErrors(errors)
 
 
 def _attribute(error: BaseException, name: str) -> Any:

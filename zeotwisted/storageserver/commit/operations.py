@@ -48,6 +48,8 @@ class Operations:
         self.changed: list[bytes] = []
         #: The oids whose stored data differs from the data that the client sent.
         self.resolved: list[bytes] = []
+        #: The objects that an undo has changed. Their clients have to load them again, too.
+        self.undone: list[bytes] = []
         #: Conflicts for the client to resolve, by oid.
         self.conflicts: dict[bytes, dict[str, Any]] = {}
 
@@ -117,7 +119,7 @@ class Operations:
         ensure_temporary_folder(self._storage)
         _, oids = self._storage.undo(transaction_id, self._transaction)
         self.changed.extend(oids)
-        self.resolved.extend(oids)
+        self.undone.extend(oids)
 
     def tpc_vote(self) -> None:
         try:

@@ -94,6 +94,8 @@ class ServerTransaction:
         self._in_storage = StorageTransaction(owner, served, metadata, tid, status)
         self._ended: list[Deferred[None]] = []
         self._votes = 0
+        # How many conflicts the last vote has left to the client.
+        self._left_to_client = 0
         self._failure: Exception | None = None
         self._waiting: Deferred[bool] | None = None
         self._metadata = metadata
@@ -251,6 +253,7 @@ class ServerTransaction:
                     serials=conflicts[0]["serials"],
                 )
             self.phase = Phase.COLLECTING
+            self._left_to_client = len(conflicts)
             served.lock.release(self)
             return conflicts
         self.phase = Phase.VOTED
@@ -259,8 +262,8 @@ class ServerTransaction:
         served.lock.waits_for_client(self)
         if self.tid is not None:
             served.undecided[self.tid] = self
-        served.stats.conflicts_resolved += len(operations.resolved)
-        return list(operations.resolved)
+        served.stats.conflicts_resolved += len(operations.resolved) + self._left_to_client
+        return operations.undone + operations.resolved
 
     def _is_quick(self) -> bool:
         """Return whether the vote takes less time than the change to the commit thread and back."""
@@ -327,6 +330,9 @@ class ServerTransaction:
                 self._served.lock.stop_waiting()
             self.phase = Phase.ABORTING
             self._served.stats.aborts += 1
+            if self._left_to_client and not voted:
+                # The client cannot resolve them either.
+                self._served.stats.conflicts += 1
             try:
                 if voted:
                     await self._served.commit_in_thread(self._in_storage.abort)
