@@ -402,8 +402,8 @@ def _invalidations(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
 class _Told:
     """What a database was told so far.
 
-    After it was told that anything may have changed, it knows all that was before whatever it is
-    told of next.
+    After it was told that anything may have changed, it knows all up to its next snapshot. What it
+    is told of in between may be older: a commit of its own, whose outcome was not known.
     """
 
     def __init__(self) -> None:
@@ -416,17 +416,14 @@ class _Told:
         match event.what:
             case InvalidatedAll():
                 self._everything = True
+            case Snapshot(tid):
+                if self._everything:
+                    self._everything, self._up_to = False, _following(tid)
             case Invalidated(tid, oids):
-                self._end_of_everything(tid)
                 for oid in oids:
                     self._latest[oid] = max(tid, self._latest.get(oid, z64))
             case Noted(tid=tid):
-                self._end_of_everything(tid)
                 self._own.add(tid)
-
-    def _end_of_everything(self, tid: bytes) -> None:
-        if self._everything:
-            self._everything, self._up_to = False, tid
 
     def missing(self, transaction: Transaction) -> list[bytes]:
         """Return which of the objects of a transaction the database was not told of."""

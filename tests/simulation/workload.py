@@ -68,7 +68,8 @@ class Application:
         """Make transactions."""
         while not self._world.calm:
             self._attempt(db)
-            self._world.scheduler.sleep(self._random.expovariate(20))
+            if self._random.random() < 0.5:
+                self._world.scheduler.sleep(self._random.expovariate(20))
         for _ in range(_ATTEMPTS):
             if self._attempt(db, last=True):
                 self.finished = True

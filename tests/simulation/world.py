@@ -169,7 +169,7 @@ class World:
                 self.scheduler.sleep(1)
         running = [
             Application(self, process, f"{name} thread {number}")
-            for number in range(self.random.randint(1, 2))
+            for number in range(self.random.randint(1, 3))
         ]
         for application in running:
             self.applications.append(application)
