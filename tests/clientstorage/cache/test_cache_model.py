@@ -72,6 +72,10 @@ class Cache(RuleBasedStateMachine):
         """Make a new revision at the server."""
         self.history.setdefault(oid, []).append((tid(self.now), b"%d" % self.now + b"x" * size))
 
+    def may_forget(self) -> bool:
+        """Return whether the cache may be without records that it was given."""
+        return self.taken >= self.limit // 4
+
     def forgotten(self, *oids: bytes) -> None:
         self.given = {(oid, start) for oid, start in self.given if oid not in oids}
 
@@ -118,9 +122,7 @@ class Cache(RuleBasedStateMachine):
         current = self.cache.load(oid)
         self.cache.invalidate(oid, start)
         self.taken += _OVERHEAD
-        # A file makes room before it knows that nothing has to be written.
-        may_forget = type(self.cache) is FileCache and self.taken > self.limit // 4
-        assert self.cache.load(oid) == current or may_forget
+        assert self.cache.load(oid) == current or self.may_forget()
 
     @rule(
         how=st.sampled_from(["invalidate", "forget", "forget", "clear", "set_aside"]),
@@ -158,7 +160,7 @@ class Cache(RuleBasedStateMachine):
         for before in map(tid, range(self.now + 2)):
             found = self.cache.loadBefore(oid, before)
             assert found is None or found == self.revision(oid, before)
-        if self.taken < self.limit // 4:
+        if not self.may_forget():
             for given, start in self.given:
                 if given == oid:
                     after = tid(int.from_bytes(start, "big") + 1)
@@ -270,6 +272,10 @@ class FileCacheMachine(Cache):
             self.cache.close()
             self._patch.stop()
             shutil.rmtree(self.folder)
+
+    def may_forget(self) -> bool:
+        # It finds the records of the file when the index is complete.
+        return super().may_forget() or not self.cache._indexed
 
     def reopen(self) -> None:
         self.cache.close()

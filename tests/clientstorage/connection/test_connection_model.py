@@ -117,8 +117,13 @@ class Connection(RuleBasedStateMachine):
     The servers have the same storage, so each of them reports each commit.
     """
 
-    @initialize(ports=ports, wanted=st.sampled_from(Wanted))
-    def begin(self, ports: list[int], wanted: Wanted) -> None:
+    @initialize(
+        ports=ports,
+        wanted=st.sampled_from([Wanted.EITHER, *Wanted]),
+        served=st.lists(st.booleans(), max_size=3),
+    )
+    def begin(self, ports: list[int], wanted: Wanted, served: list[bool]) -> None:
+        """Begin with some servers that answer; each takes changes, or does not."""
         self.reactor = MemoryReactor()
         self.reactor.running = True
         self.wanted = wanted
@@ -137,6 +142,12 @@ class Connection(RuleBasedStateMachine):
         #: The calls of the application, and their ends.
         self.calls: list[list[Any]] = []
         self.connection.start()
+        self.look()
+        for takes_changes in served:
+            for attempt in self.asked_for()[:1]:
+                self.serves(attempt, takes_changes)
+        self.reactor.pump([0.25] * 8)
+        self.answer_all()
 
     # The servers.
 
@@ -177,7 +188,14 @@ class Connection(RuleBasedStateMachine):
     @rule(data=st.data(), takes_changes=st.booleans())
     def serve(self, data: Any, takes_changes: bool) -> None:
         """A server accepts a connection, and answers whatever is called."""
-        attempt = data.draw(st.sampled_from(self.asked_for()))
+        self.serves(data.draw(st.sampled_from(self.asked_for())), takes_changes)
+
+    def answer_all(self) -> None:
+        for attempt in self.open():
+            while attempt.is_open and attempt.server.calls():
+                self.answer_first(attempt, True)
+
+    def serves(self, attempt: Attempt, takes_changes: bool) -> None:
         attempt.accept()
         while attempt.is_open and attempt.server.calls():
             self.answer_first(attempt, takes_changes)

@@ -105,6 +105,19 @@ class Commits(RuleBasedStateMachine):
         self.last = z64
         self.clients = [self.new_client() for _ in range(3)]
 
+    @rule(oids=st.sets(st.sampled_from(OIDS), min_size=1))
+    def commit(self, oids: set[bytes]) -> None:
+        """A whole commit, if there is nothing else; sequences rarely get that far by chance."""
+        client = self.clients[0]
+        if self.line or client.stage != "idle":
+            return
+        self.begins(client, oids, stale=False)
+        self.votes(client)
+        if client.stage == "voting":
+            self.the_commit_thread_works(at_once=True)
+        self.finishes(client)
+        self.the_commit_thread_works(at_once=True)
+
     # The model: who has the lock, and what follows.
 
     def new_client(self) -> Client:
@@ -174,6 +187,11 @@ class Commits(RuleBasedStateMachine):
     )
     def begin(self, data: Any, oids: set[bytes], stale: bool, votes: bool) -> None:
         client = self.draw(data, "idle")
+        self.begins(client, oids, stale)
+        if votes:
+            self.votes(client)
+
+    def begins(self, client: Client, oids: set[bytes], stale: bool) -> None:
         self.transactions += 1
         client.stage, client.transaction = "collecting", self.transactions
         client.puppet.tell("tpc_begin", client.transaction, "", "", {})
@@ -181,8 +199,6 @@ class Commits(RuleBasedStateMachine):
             serial = client.changes[oid] = z64 if stale else self.serial(oid)
             record = b"data of %d" % client.transaction
             client.puppet.tell("storea", oid, serial, record, client.transaction)
-        if votes:
-            self.votes(client)
 
     @any_is("collecting")
     @rule(data=st.data())
@@ -199,7 +215,9 @@ class Commits(RuleBasedStateMachine):
     @any_is("voted")
     @rule(data=st.data())
     def finish(self, data: Any) -> None:
-        client = self.draw(data, "voted")
+        self.finishes(self.draw(data, "voted"))
+
+    def finishes(self, client: Client) -> None:
         client.call = client.puppet.send("tpc_finish", client.transaction)
         client.stage, client.expires = "finishing", None
 
