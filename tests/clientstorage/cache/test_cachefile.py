@@ -40,6 +40,19 @@ def test_the_names_are_those_of_zeo(tmp_path: Path) -> None:
     cache.close()
 
 
+@pytest.mark.timeout(30)
+def test_a_record_that_does_not_fit_into_the_main_queue_is_dropped(tmp_path: Path) -> None:
+    """It fits into the probation queue, which is larger, and is requested there."""
+    cache = FileCache(str(tmp_path / "cache"), 64 * 1024)
+    cache.store(p64(1), p64(1), None, b"x" * 20_000)
+    assert cache.load(p64(1))
+    for number in range(2, 40):
+        cache.store(p64(number), p64(1), None, b"x" * 2000)
+    assert cache.load(p64(1)) is None
+    assert cache.load(p64(39)) == (b"x" * 2000, p64(1))
+    cache.close()
+
+
 def test_a_second_user_is_told(tmp_path: Path) -> None:
     path = str(tmp_path / "cache")
     cache = FileCache(path)

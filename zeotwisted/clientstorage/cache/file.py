@@ -380,6 +380,9 @@ class FileCache:
                 if log.room(len(data), spare=True):
                     part.keep(oid, start, data)
             for oid, start, _end, data in wanted:
+                if not self._main.log.fits(len(data)):
+                    # The probation queue is larger. There would never be room for this record.
+                    continue
                 moved += len(data) + HEADER
                 if part is self._probation:
                     self._make_room(self._main, len(data))
