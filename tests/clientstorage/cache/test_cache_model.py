@@ -363,5 +363,5 @@ class FileCacheMachine(Cache):
 
 Cache.TestCase.settings = effort(60, 40)
 TestCache = Cache.TestCase
-FileCacheMachine.TestCase.settings = effort(60, 40)
+FileCacheMachine.TestCase.settings = effort(220, 40)
 TestFileCache = FileCacheMachine.TestCase
