@@ -312,6 +312,21 @@ def test_killed_while_creating_the_file(tmp_path: Path) -> None:
         assert not Path(f"{path}.bak1").exists()
 
 
+@pytest.mark.parametrize("length", [1, 5, 17, 18, 24, 30])
+def test_lost_power_while_creating_the_file(tmp_path: Path, length: int) -> None:
+    """The disk may have the beginning of the header only."""
+    path = tmp_path / "cache"
+    FileCache(str(path), 100_000).close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:length] + b"\0" * (len(whole) - length))
+    cache = FileCache(str(path), 100_000)
+    cache.setLastTid(p64(1))
+    cache.close()
+    reopened = FileCache(str(path), 100_000)
+    assert reopened.getLastTid() == p64(1)
+    reopened.close()
+
+
 def test_what_cannot_be_verified_is_forgotten(tmp_path: Path) -> None:
     """Killed in the first transaction of all, before its tid was noted."""
     path = str(tmp_path / "cache")

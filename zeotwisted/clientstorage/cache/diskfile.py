@@ -83,7 +83,8 @@ class DiskFile:
         """
         header = os.pread(self.number, BLOCK, 0)
         # If a process was killed while it created the file, there may be states, but no header.
-        if not header[: min(STATES)].strip(b"\0"):
+        # After a loss of power, there may be the beginning of one.
+        if _MAGIC.startswith(header[: min(STATES)].rstrip(b"\0")):
             return None
         if header.startswith(_ZEO_MAGIC):
             raise Damaged("it is a cache of ZEO's")
