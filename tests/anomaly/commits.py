@@ -63,24 +63,16 @@ class _Serves(Operation):
             client.ask("tpc_abort", number)
             return
         journal.note("voted", (tid, oids))
-        try:
-            assert client.ask("tpc_finish", number) == tid
-        except Exception as error:
-            journal.refused(error)
-            self._ask_outcome(journal, tid, oids[0])
+        sent = client.send("tpc_finish", number)
+        if self.server.served.unusable:
+            # The client asks again when the file is served again.
+            assert self.is_dead and not client.received()
+            journal.note("in doubt", self.server.served.unusable)
         else:
+            assert client.received() == [("reply", sent, tid)]
             journal.note("committed", tid)
             assert self.path("Data.fs") not in self.disk.unsynced, "a power failure would lose it"
         client.lose()
-
-    def _ask_outcome(self, journal: Journal, tid: bytes, oid: bytes) -> None:
-        """Ask what has become of a transaction, as a client does that has got no answer."""
-        try:
-            outcome = self.server.client().ask("tpc_outcome", tid, oid)
-        except Exception as error:
-            journal.note("in doubt", str(error))
-        else:
-            journal.note("known", (tid, outcome))
 
     @property
     def is_dead(self) -> bool:
@@ -89,7 +81,7 @@ class _Serves(Operation):
 
     def mended(self, journal: Journal) -> None:
         if self.is_dead:
-            assert journal.of("voted") and journal.of("refused")
+            assert journal.of("voted") and journal.of("in doubt")
         else:
             assert self.server.served.lock.holder is None, "the commit lock is kept"
             assert not self.storage._commit_lock.locked(), "the storage's lock is kept"
@@ -117,8 +109,6 @@ class _Serves(Operation):
             assert found.keys() >= set(journal.of("committed")), "a commit is lost"
             known = voted.keys() | {min(found)}
             assert found.keys() <= known, "a transaction is there that was refused"
-            for tid, is_there in journal.of("known"):
-                assert (tid in found) == is_there, "the outcome was not what the client was told"
             for tid, records in found.items():
                 oids = voted.get(tid, records)
                 assert records == {oid: data_of(oid) for oid in oids}, "torn"

@@ -21,7 +21,7 @@ from ZODB.utils import p64
 from zeotwisted.exceptions import ClientStorageError
 from zeotwisted.files import Folder, remove_file
 
-from .log import Damaged
+from .log import Damaged, write_all
 
 __all__ = ["BLOCK", "STATES", "CacheFileError", "DiskFile", "in_use"]
 
@@ -113,7 +113,7 @@ class DiskFile:
     def mark_complete(self, size: int) -> None:
         """Write the header. Do this last: without a header the file counts as empty."""
         header = _MAGIC + p64(size)
-        os.pwrite(self.number, header + crc32(header).to_bytes(4, "big"), 0)
+        write_all(self.number, header + crc32(header).to_bytes(4, "big"), 0)
 
     def map(self, size: int) -> mmap.mmap:
         """Return a map of the file, for reading."""

@@ -20,7 +20,8 @@ from zlib import crc32
 
 from ZODB.utils import p64, z64
 
-__all__ = ["END", "FORGET", "HEADER", "LAST_TID", "STATE_SIZE", "STORE", "Damaged", "Log", "Record"]
+__all__ = ["END", "FORGET", "HEADER", "LAST_TID", "STATE_SIZE", "STORE"]
+__all__ += ["Damaged", "Log", "Record", "write_all"]
 
 #: The kinds of records.
 STORE, END, FORGET, LAST_TID, _PAD = range(1, 6)
@@ -44,6 +45,12 @@ Stored = tuple[bytes, bytes, bytes, bytes]
 
 class Damaged(Exception):
     """The file is damaged, or not usable as a cache."""
+
+
+def write_all(descriptor: int, data: bytes, offset: int) -> None:
+    """Write `data` to a file, however many bytes a call takes."""
+    while (written := os.pwrite(descriptor, data, offset)) < len(data):
+        data, offset = data[written:], offset + written
 
 
 class Record(NamedTuple):
@@ -110,12 +117,8 @@ class Log:
 
     def _write_state(self) -> None:
         state = _STATE.pack(self.tail, self._tail_chain, self.head, self._head_chain, self.last_tid)
-        self._write(state + crc32(state).to_bytes(4, "big"), self._state_offset)
+        write_all(self._fd, state + crc32(state).to_bytes(4, "big"), self._state_offset)
         self._noted = self.head
-
-    def _write(self, data: bytes, offset: int) -> None:
-        while (written := os.pwrite(self._fd, data, offset)) < len(data):
-            data, offset = data[written:], offset + written
 
     def room(self, length: int, spare: bool = False) -> bool:
         """Return whether a record with so many bytes of data may be appended.
@@ -145,7 +148,8 @@ class Log:
         check = crc32(data, crc32(meta))
         checked = meta + check.to_bytes(4, "big")
         chain = crc32(checked, self._head_chain)
-        self._write(
+        write_all(
+            self._fd,
             b"".join((checked, chain.to_bytes(4, "big"), data)),
             self._offset + position % self.capacity,
         )
@@ -163,7 +167,7 @@ class Log:
             checked = meta + crc32(meta).to_bytes(4, "big")
             self._head_chain = crc32(checked, self._head_chain)
             chain = self._head_chain.to_bytes(4, "big")
-            self._write(checked + chain, self._offset + self.head % self.capacity)
+            write_all(self._fd, checked + chain, self._offset + self.head % self.capacity)
         self.head = position
 
     def note_last_tid(self, tid: bytes) -> None:
