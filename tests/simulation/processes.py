@@ -163,7 +163,7 @@ class ClientProcess(Process):
         self._addresses = [(server, PORT) for server in servers]
         #: Whether the cache is in a file, and survives the process.
         self.persistent = scheduler.random.random() < 0.5
-        self.cache_size = scheduler.random.choice([20_000, 1_000_000])
+        self.cache_size = scheduler.random.choice([1_000, 20_000, 1_000_000])
 
     def open(self, **options: Any) -> ClientStorage:
         """Open the storage, in one of the process's tasks."""

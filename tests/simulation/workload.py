@@ -106,6 +106,9 @@ class Application:
     def _use(self, connection: Any, writes: bool) -> None:
         random = self._random
         root = connection.root()
+        if random.random() < 0.3:
+            # So that records are loaded again.
+            connection.cacheMinimize()
         cells = root["cells"]
         if random.random() < 0.2:
             connection.prefetch(list(cells))
