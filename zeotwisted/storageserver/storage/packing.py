@@ -116,11 +116,11 @@ class _Asking(FileStorageFormatter):
         self._packs = packs
         super().__init__(*args)
 
-    def _read_data_header(self, position: int, oid: bytes | None = None) -> Any:
+    def _read_data_header(self, pos: int, oid: bytes | None = None, _file: Any = None) -> Any:
         # A pack reads millions of them. `super()` and a call would slow it down by a third.
         if self._packs.interrupted:
             raise _Stopped
-        return FileStorageFormatter._read_data_header(self, position, oid)
+        return FileStorageFormatter._read_data_header(self, pos, oid, _file)
 
 
 class _Search(_Asking, GC):
