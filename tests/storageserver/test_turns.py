@@ -168,6 +168,8 @@ class _Served:
 
     read_only = False
     storage = None
+    storage_id = "1"
+    unusable = ""
     limits = Limits(ServerOptions(), Clock())
 
     def __init__(self) -> None:

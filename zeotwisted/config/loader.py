@@ -36,8 +36,12 @@ class ConfigurationError(ValueError):
 #: A line "key = value", as other formats of configurations have it.
 _ASSIGNED = re.compile(r"\s*([A-Za-z][\w.-]*)\s+=\s(?=\s*\S)")
 
-#: A key whose value nobody may see, and the value. A dsn may contain a password.
-_SECRET = re.compile(r"\s*(?:[\w.-]*(?:pass|secret)[\w.-]*|dsn)\s*[=:\s]\s*(.*\S)", re.IGNORECASE)
+#: A key whose value nobody may see, and the value. A dsn may contain a password; the name of a
+#: password-function is none.
+_SECRET = re.compile(
+    r"\s*(?:(?!password-function\b)[\w.-]*(?:pass|secret)[\w.-]*|dsn)\s*[=:\s]\s*(.*\S)",
+    re.IGNORECASE,
+)
 
 #: ZConfig's errors that may mean that the end of a section is missing.
 _UNCLOSED = re.compile("no matching section|unclosed section|unbalanced section end")

@@ -277,7 +277,7 @@ def _readable(error: BaseException) -> Any:
         return error
     errors = [
         (oid, str(reason) if isinstance(reason, BaseException) else reason)
-        for oid, reason in error._errs[:_MOST_UNDO_ERRORS]
+        for oid, reason in vars(error)["_errs"][:_MOST_UNDO_ERRORS]
     ]
     return POSException.MultipleUndoErrors(errors)
 

@@ -28,6 +28,7 @@ class Owner:
     def __init__(self, number: int, lock: CommitLock, heard: list[Any], hasty: bool) -> None:
         self.label = self.about = self.details = f"<{number}>"
         self.hasty = hasty
+        self.log_fields = {"label": self.label}
         self._lock = lock
         self._heard = heard
         self.acquired: Any = None
