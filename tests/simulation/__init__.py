@@ -10,7 +10,7 @@ code. What is simulated, each in a module of its own:
 - `threads`: locks and threads. A thread is a task, and it may be interrupted at each lock.
 - `reactor`: Twisted's reactor, one for each process of the simulated world.
 - `network`: connections that split, delay, reset, and fall silent.
-- `disk`: files that fail, fill up, and lose what was not synced.
+- `disk`: files that cannot be synced, and lose what was not synced.
 
 `processes` has the processes of a world: daemons and clients. `workload` is what the clients do,
 `faults` is what goes wrong, and `world` puts all of it together, and checks the outcome. `seeds`

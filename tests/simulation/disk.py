@@ -1,4 +1,4 @@
-"""The disk of a daemon: a FileStorage's file fails, fills up, or loses what was not synced.
+"""The disk of a daemon: a FileStorage's file cannot be synced, or loses what was not synced.
 
 The bytes are in a real file. The disk remembers what was written since the last sync, and what was
 there before, so that a loss of power can take it back. Writes reach the disk in their order, as
@@ -30,13 +30,11 @@ _descriptors: dict[int, _File] = {}
 class Disk:
     """The disk below one folder.
 
-    :ivar full: whether writes that make a file longer fail.
-    :ivar failures: how many of the next writes and syncs fail; the first fails after `good` others.
+    :ivar failures: how many of the next syncs fail; the first fails after `good` others.
     """
 
     def __init__(self, scheduler: Scheduler, folder: Path) -> None:
         self.folder = folder
-        self.full = False
         self.failures = 0
         self.good = 0
         self._scheduler = scheduler
@@ -52,21 +50,22 @@ class Disk:
         _descriptors[file.fileno()] = file
         return io.BufferedRandom(file)
 
-    def step(self, what: str, longer: bool = False) -> None:
-        """Let others go on, and let the disk fail.
+    def step(self) -> None:
+        """Let others go on: a process may be killed here."""
+        self._scheduler.pause()
 
-        :param longer: whether the step needs space.
+    def sync_step(self) -> None:
+        """Do the same, and perhaps fail.
+
         :raises OSError: as the disk decides.
         """
-        self._scheduler.pause()
-        if self.full and longer:
-            raise _Fault(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.step()
         if self.failures:
             if self.good:
                 self.good -= 1
             else:
                 self.failures -= 1
-                raise _Fault(errno.EIO, f"{os.strerror(errno.EIO)} ({what})")
+                raise _Fault(errno.EIO, os.strerror(errno.EIO))
 
     def has_caused(self, error: BaseException | None) -> bool:
         """Return whether an exception is one of the disk's, or follows from one."""
@@ -93,7 +92,7 @@ class Disk:
             file.dead = True
         self._files.clear()
         unsynced, self._unsynced = self._unsynced, {}
-        self.full, self.failures = False, 0
+        self.failures = 0
         if power:
             for path, writes in unsynced.items():
                 self._take_back(path, writes)
@@ -165,7 +164,7 @@ class _File(io.RawIOBase):
             return len(data)
         position = self._file.tell()
         size = os.fstat(self._file.fileno()).st_size
-        self._disk.step("write", position + len(data) > size)
+        self._disk.step()
         if self.dead:
             return len(data)
         before = os.pread(self._file.fileno(), len(data), position)
@@ -178,13 +177,13 @@ class _File(io.RawIOBase):
             return 0
         length = self._file.tell() if size is None else size
         old = os.fstat(self._file.fileno()).st_size
-        self._disk.step("truncate")
+        self._disk.step()
         before = os.pread(self._file.fileno(), max(0, old - length), length)
         self._disk.changed(self._path, _Change(length, before, old, 0))
         return self._file.truncate(size)
 
     def sync(self) -> None:
-        self._disk.step("sync")
+        self._disk.sync_step()
         if not self.dead:
             self._disk.synced(self._path)
 

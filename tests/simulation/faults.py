@@ -52,13 +52,7 @@ def _kill_client(world: World) -> None:
 
 def _disk_fails(world: World) -> None:
     world.disk.good = world.random.randrange(6)
-    world.disk.failures = world.random.randint(1, 3)
-
-
-def _disk_full(world: World) -> None:
-    disk = world.disk
-    disk.full = True
-    world.scheduler.call_after(world.random.uniform(0.05, 2), lambda: setattr(disk, "full", False))
+    world.disk.failures = 1
 
 
 #: The faults, and how often each is chosen.
@@ -71,7 +65,6 @@ FAULTS: dict[str, tuple[Callable[[World], None], float]] = {
     "stop daemon": (_stop_daemon, 1),
     "kill client": (_kill_client, 2),
     "disk fails": (_disk_fails, 2),
-    "disk full": (_disk_full, 1),
 }
 
 

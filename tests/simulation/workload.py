@@ -74,6 +74,8 @@ class Application:
             if self._attempt(db, last=True):
                 self.finished = True
                 return
+            # Others commit, too.
+            self._world.scheduler.sleep(self._random.random())
         self._world.problems.append(f"{self.name} cannot commit after the faults are over")
 
     def _attempt(self, db: Any, last: bool = False) -> bool:
