@@ -51,7 +51,6 @@ def make_database(path: Path) -> None:
 class Application:
     """A task that makes transactions, until the faults are over, and then one more.
 
-    :ivar added: what was added to the counter, by the marks of the transactions.
     :ivar finished: whether the last transaction is committed and the storage is closed.
     """
 

@@ -73,9 +73,7 @@ class World:
         shutil.copy(database, folder / "daemon" / "Data.fs")
         self.disk = Disk(self.scheduler, folder / "daemon")
         self.clients: list[ClientProcess] = []
-        self.applications: list[Application] = []
         self._graves: list[object] = []
-        self._stopping = False
         self._incarnations = 0
         self.daemon = self._start_daemon()
         for number in range(1, self.random.randint(2, 4)):
@@ -172,7 +170,6 @@ class World:
             for number in range(self.random.randint(1, 3))
         ]
         for application in running:
-            self.applications.append(application)
             process.spawn(lambda application=application: application.run(db), application.name)
         while not all(application.finished for application in running):
             self.scheduler.sleep(1)
@@ -185,7 +182,6 @@ class World:
         process.kill(notices=self.random.random() < 0.8)
         self._graves.append(process)
         self.clients.remove(process)
-        self.applications = [each for each in self.applications if each.process is not process]
         number = int(process.host.rpartition(".")[2])
         self.scheduler.call_after(self.random.uniform(0, 2), lambda: self._start_client(number))
 

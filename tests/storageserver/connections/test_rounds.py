@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from twisted.internet.task import Clock
 
 from zeotwisted.storageserver.connections.rounds import Rounds
@@ -72,3 +73,18 @@ def test_a_connection_that_ends() -> None:
     rounds.discard(first)
     assert clock.calls == []
     assert len(rounds) == 0
+
+
+class Failing:
+    def go_on(self) -> None:
+        raise RuntimeError("a fault")
+
+
+def test_a_connection_that_fails_does_not_stop_the_others() -> None:
+    clock, took = Clock(), list[str]()
+    rounds = Rounds(clock)
+    rounds.add(Failing())
+    rounds.add(Connection(rounds, clock, took, "b", 0.0))
+    with pytest.raises(RuntimeError):
+        turn(clock, took)
+    assert turn(clock, took) == "b"

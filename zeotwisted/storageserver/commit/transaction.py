@@ -328,11 +328,11 @@ class ServerTransaction:
             voted = self.phase is Phase.VOTED
             if voted:
                 self._served.lock.stop_waiting()
-            self.phase = Phase.ABORTING
-            self._served.stats.aborts += 1
-            if self._left_to_client and not voted:
+            if self._left_to_client and self.phase is Phase.COLLECTING:
                 # The client cannot resolve them either.
                 self._served.stats.conflicts += 1
+            self.phase = Phase.ABORTING
+            self._served.stats.aborts += 1
             try:
                 if voted:
                     await self._served.commit_in_thread(self._in_storage.abort)

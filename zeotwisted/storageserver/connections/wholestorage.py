@@ -52,7 +52,12 @@ def _changes(client: ServerConnection, changes: tuple[bytes, bytes] | None) -> A
 
 
 def remote_server_status(client: ServerConnection) -> dict[str, Any]:
-    return client.served.status()
+    status = client.served.status()
+    if client.peer.is_extended:
+        # Tools for ZEO compare all that a status has.
+        admission = client.served.limits.admission
+        status |= {"probes": admission.probes, "health-checks": admission.health_checks}
+    return status
 
 
 def remote_server_limits(client: ServerConnection) -> dict[str, dict[str, int]]:

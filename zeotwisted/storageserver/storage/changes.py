@@ -80,12 +80,11 @@ def last_transaction(storage: Any) -> bytes:
     but `lastTransaction` still returns its tid, until the file is opened again. Clients that knew
     that tid would take this storage for an older one then.
     """
-    last: bytes | None = storage.lastTransaction()
+    last: bytes = storage.lastTransaction() or z64
     last_invalidations = getattr(storage, "lastInvalidations", None)
-    if last and last_invalidations is not None:
-        for tid, _ in last_invalidations(1):
-            return min(tid, last)
-    return last or z64
+    found = last_invalidations(1) if last_invalidations is not None else ()
+    # Another transaction may have been committed in between.
+    return min(last, found[-1][0]) if found else last
 
 
 def last_changes(

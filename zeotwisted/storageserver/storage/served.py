@@ -400,15 +400,13 @@ class ServedStorage:
         return supports_undo is not None and bool(supports_undo())
 
     def status(self) -> dict[str, Any]:
-        """Return the answer to the call ``server_status``."""
+        """Return the status of the storage, as ``ruok`` tells it."""
         return self.stats.report(
             connections=len(self._listeners),
             lock_time=self.lock.locked_since,
             waiting=self.lock.waiting,
             timeout=self.options.transaction_timeout or None,
             last_transaction=self.last_transaction,
-            probes=self.limits.admission.probes,
-            health_checks=self.limits.admission.health_checks,
         )
 
 

@@ -1,4 +1,4 @@
-"""The numbers in the answers to `server_status` and ``ruok``: ZEO's, in its order, and two more."""
+"""The numbers in the answers to `server_status` and ``ruok``, with ZEO's names and order."""
 
 from __future__ import annotations
 
@@ -29,14 +29,8 @@ class StorageStats:
         waiting: int,
         timeout: float | None,
         last_transaction: bytes,
-        probes: int,
-        health_checks: int,
     ) -> dict[str, Any]:
-        """Return the status as ZEO's monitoring tools expect it.
-
-        :param probes: how many connections to the server have ended without a registration.
-        :param health_checks: how many connections have only asked for this status.
-        """
+        """Return the status as ZEO's monitoring tools expect it."""
         return {
             "connections": connections,
             "loads": self.loads,
@@ -53,7 +47,4 @@ class StorageStats:
             # no such thread here.
             "timeout-thread-is-alive": "stub" if timeout is None else True,
             "last-transaction": last_transaction.hex(),
-            # These are not ZEO's. They are about the whole server.
-            "probes": probes,
-            "health-checks": health_checks,
         }
