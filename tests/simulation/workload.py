@@ -12,9 +12,9 @@ from persistent import Persistent
 from persistent.list import PersistentList
 from ZODB import DB
 from ZODB.FileStorage import FileStorage
-from ZODB.POSException import ConflictError, POSError
+from ZODB.POSException import POSError
 
-from zeotwisted.exceptions import CommitInDoubt
+from zeotwisted.exceptions import ServerException
 
 from ..history import Recording, unless_in_doubt
 from .processes import ClientProcess
@@ -89,9 +89,12 @@ class Application:
                 self._use(connection, last)
             self._manager.commit()
             return True
-        except (ConflictError, CommitInDoubt, POSError) as error:
+        except POSError as error:
             # The recording has the outcome of the commit.
             self._world.note(f"{self.name}: {type(error).__name__}: {error}")
+            if isinstance(error, ServerException):
+                # An exception that no call of ours is meant to raise.
+                self._world.problems.append(f"{self.name}: {error!r}")
             self._manager.abort()
             return False
         finally:

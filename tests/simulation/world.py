@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from ZODB.FileStorage import FileStorage
+from ZODB.POSException import POSError
 
 from ..history import History, check, transactions_of
 from . import threads
@@ -162,7 +163,7 @@ class World:
             try:
                 db = open_database(process, self.history, f"{name} storage {attempt}")
                 break
-            except Exception as error:
+            except POSError as error:
                 self.note(f"{name} cannot open its storage: {type(error).__name__}: {error}")
                 self.scheduler.sleep(1)
         running = [
