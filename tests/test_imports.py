@@ -74,10 +74,11 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "storageserver.turns": (),
     "storageserver.options": ("arguments", "protocol", "storageserver.arguments"),
     "storageserver.limits": ("storageserver.options",),
+    "storageserver.engine": (*_COMMON, "storageserver.floods"),
     "storageserver.storage": (*_COMMON, "storageserver.floods", "storageserver.limits")
-    + ("storageserver.options", "storageserver.turns"),
+    + ("storageserver.engine", "storageserver.options", "storageserver.turns"),
     "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.limits")
-    + ("storageserver.storage", "storageserver.turns"),
+    + ("storageserver.engine", "storageserver.storage", "storageserver.turns"),
     "storageserver.connections": (*_COMMON, "access", "storageserver.commit")
     + (
         "storageserver.clientlabel",

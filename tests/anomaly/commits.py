@@ -59,7 +59,7 @@ class _Serves(Operation):
             _, tid = client.ask("vote", number)
         except Exception as error:
             journal.refused(error)
-            assert self.server.served.lock.holder is None, "the commit lock is kept"
+            assert not self.server.served.lock.holders, "the commit lock is kept"
             client.ask("tpc_abort", number)
             return
         journal.note("voted", (tid, oids))
@@ -83,7 +83,7 @@ class _Serves(Operation):
         if self.is_dead:
             assert journal.of("voted") and journal.of("in doubt")
         else:
-            assert self.server.served.lock.holder is None, "the commit lock is kept"
+            assert not self.server.served.lock.holders, "the commit lock is kept"
             assert not self.storage._commit_lock.locked(), "the storage's lock is kept"
             refused = len(journal.of("refused"))
             self.commit(journal, NEXT)

@@ -399,10 +399,10 @@ def test_pid_file_that_cannot_be_written(folder: Path) -> None:
 def test_storage_that_cannot_be_served(folder: Path) -> None:
     (folder / "zeo.conf").write_text(
         "%import tests.storageserver.mvcc\n<zeo>\n address 127.0.0.1:0\n</zeo>\n"
-        "<mvccstorage main>\n closed closed\n</mvccstorage>\n"
+        "<demostorage main>\n<mvccstorage>\n closed closed\n</mvccstorage>\n</demostorage>\n"
     )
     line = refused(folder, "zeo", "--conf", "zeo.conf")
-    assert line.startswith("cannot serve storage 'main': Storage provides IMVCCStorage, so it ")
+    assert line.startswith("cannot serve storage 'main': it is a DemoStorage around a Storage")
     assert (folder / "closed").exists()
 
 
@@ -411,9 +411,11 @@ def test_application_with_a_storage_that_cannot_be_served(folder: Path) -> None:
         "from twisted.application.service import Application\n"
         "from twisted.internet import reactor\n"
         "from tests.storageserver.mvcc import Storage\n"
+        "from ZODB.DemoStorage import DemoStorage\n"
         "from zeotwisted.storageserver.service import StorageServer\n"
         "application = Application('zeo')\n"
-        "StorageServer(reactor, {'main': Storage()}).setServiceParent(application)\n"
+        "storage = DemoStorage(base=Storage())\n"
+        "StorageServer(reactor, {'main': storage}).setServiceParent(application)\n"
     )
     result = subprocess.run(
         [SCRIPTS / "twistd", "-n", "-y", "zeo.tac"],
@@ -426,7 +428,7 @@ def test_application_with_a_storage_that_cannot_be_served(folder: Path) -> None:
     )
     assert result.returncode == 1
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("Failed to load")]
-    assert "cannot serve storage 'main': Storage provides IMVCCStorage" in line
+    assert "cannot serve storage 'main': it is a DemoStorage around a Storage" in line
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "4294967296", "9" * 30])

@@ -34,6 +34,7 @@ from zeotwisted.protocol.session import (
     Session,
 )
 from zeotwisted.storageserver.connections import StorageServerFactory
+from zeotwisted.storageserver.engine import Single
 from zeotwisted.storageserver.limits import Limits
 from zeotwisted.storageserver.options import ServerOptions
 from zeotwisted.storageserver.storage import ServedStorage, Threads
@@ -113,7 +114,7 @@ class Server:
         call_from_thread, slow = self.reactor.call_from_thread, self.slow.run
         threads = Threads(self.clock, call_from_thread, self.commits.run, slow, slow)
         self.limits = Limits(settings, self.clock)
-        self.served = ServedStorage("1", self.storage, settings, threads, self.limits)
+        self.served = ServedStorage("1", Single(self.storage), settings, threads, self.limits)
         self.factory = StorageServerFactory(
             {"1": self.served}, settings, self.clock, access, self.limits
         )

@@ -407,7 +407,7 @@ def test_commit_that_is_there_in_spite_of_an_error_is_told_to_everybody(when: st
         (news, (kind, id, _)) = answers
         assert news == ("invalidateTransaction", tid, (OID_A,))
         assert (kind, id) == ("error", finish)
-    assert server.served.lock.holder is None
+    assert not server.served.lock.holders
 
 
 def test_storage_that_cannot_say_whether_it_has_committed() -> None:
@@ -441,7 +441,7 @@ def test_storage_that_cannot_say_whether_it_has_committed() -> None:
     late = PuppetClient(server)
     late.ask("register", "1", False)
     assert late.ask("getInvalidations", b"\0" * 8) is None
-    assert server.served.lock.holder is None
+    assert not server.served.lock.holders
     # The storage was aborted, and is not left with a lock of its own.
     tid = late.commit(2, OID_A)
     assert late.ask("getInvalidations", tid) == (tid, b"")
@@ -522,7 +522,7 @@ def test_news_of_a_commit_that_failed_is_not_told() -> None:
     with pytest.raises(ServerException):
         writer.ask("tpc_finish", 1)
     assert invalidations(reader) == []
-    assert server.served.lock.holder is None
+    assert not server.served.lock.holders
 
 
 class Reader:
@@ -786,7 +786,7 @@ def test_lost_client_leaves_the_lock_free(phase: str, votes: str) -> None:
     else:
         with pytest.raises(KeyError):
             server.storage.loadBefore(OID_B, LATEST)
-    assert server.served.lock.holder is None
+    assert not server.served.lock.holders
     assert server.served.stats.active_txns == 0
     serial = b"\0" * 8 if phase != "waiting" else server.storage.lastTransaction()
     assert other.commit(3, OID_A, serial=serial)
@@ -836,7 +836,7 @@ def test_every_call_in_every_phase(phase: Phase, what: str, votes: str) -> None:
     client.lose()
     if phase is Phase.WAITING:
         other.ask("tpc_abort", 9)
-    assert server.served.lock.holder is None
+    assert not server.served.lock.holders
     assert server.served.lock.waiting == 0
     assert server.served.stats.active_txns == 0
     current = server.storage.lastTransaction()
@@ -869,7 +869,7 @@ def test_operation_that_failed_is_told_by_the_vote(
     with pytest.raises((TypeError, ServerException), match=r"storea|No space"):
         client.ask("vote", 1)
     client.ask("tpc_abort", 1)
-    assert server.served.lock.holder is None
+    assert not server.served.lock.holders
     assert client.commit(2, OID_A)
 
 
@@ -888,7 +888,7 @@ def test_endless_conflicts_end_with_an_error() -> None:
         else:
             with pytest.raises(ConflictError, match="9 times"):
                 loser.ask("vote", 100)
-    assert server.served.lock.holder is None
+    assert not server.served.lock.holders
     loser.ask("tpc_abort", 100)
     assert loser.commit(101, OID_A, serial=serial)
 
@@ -934,7 +934,7 @@ def test_queue_of_votes_that_fail_may_be_long() -> None:
     for loser, vote in zip(losers, votes, strict=True):
         _, (kind, id, error) = loser.received()
         assert (kind, id, type(error)) == ("error", vote, ConflictError)
-    assert server.served.lock.holder is None
+    assert not server.served.lock.holders
     assert winner.commit(3, OID_B)
 
 
@@ -975,7 +975,7 @@ def test_storage_that_raises_leaves_the_lock_free(where: str, error: Exception) 
     with pytest.raises((ConflictError, ServerException)):
         client.ask("vote", 1)
     server.storage.armed = False
-    assert server.served.lock.holder is None
+    assert not server.served.lock.holders
     client.ask("tpc_abort", 1)
     assert client.commit(2, OID_A)
 

@@ -15,32 +15,30 @@ from ZODB.tests.hexstorage import HexStorage
 
 import zeotwisted
 from zeotwisted.daemon.opening import StartError
+from zeotwisted.storageserver.engine import NotServable
 from zeotwisted.storageserver.service import StorageServer
-from zeotwisted.storageserver.storage.servable import NotServable
 
 from .mvcc import Storage
 
 WHY = (
-    "cannot serve storage 'main': {} provides IMVCCStorage, so it does not tell the daemon what "
-    "other processes commit, and clients would read old data; let the applications open it "
-    "themselves, or copy it into a FileStorage (zodbconvert) and serve that"
+    "cannot serve storage 'main': it is a {} around a Storage, which has views of the database of "
+    "its own (IMVCCStorage), so clients would read old data; serve the Storage itself"
 )
 
 
 @pytest.mark.parametrize(
     ("wrap", "name"),
     [
-        (lambda storage, folder: storage, "Storage"),
         (lambda storage, folder: HexStorage(storage), "HexStorage"),
-        (lambda storage, folder: BlobStorage(folder, storage), "Storage (within a BlobStorage)"),
-        (lambda storage, folder: DemoStorage(base=storage), "Storage (within a DemoStorage)"),
-        (lambda storage, folder: DemoStorage(changes=storage), "Storage (within a DemoStorage)"),
+        (lambda storage, folder: BlobStorage(folder, storage), "BlobStorage"),
+        (lambda storage, folder: DemoStorage(base=storage), "DemoStorage"),
+        (lambda storage, folder: DemoStorage(changes=storage), "DemoStorage"),
         (
             lambda storage, folder: DemoStorage(base=BlobStorage(folder, storage)),
-            "Storage (within a DemoStorage)",
+            "DemoStorage",
         ),
     ],
-    ids=["alone", "hex", "blobs", "base", "changes", "base with blobs"],
+    ids=["hex", "blobs", "base", "changes", "base with blobs"],
 )
 def test_storage_with_views_of_its_own(
     tmp_path: Path, wrap: Callable[[Any, str], Any], name: str
@@ -80,11 +78,12 @@ def test_function(tmp_path: Path, threaded: bool) -> None:
     """What is open already is closed again."""
     section = (
         "%import tests.storageserver.mvcc\n"
-        f"<mvccstorage main>\n closed {tmp_path / 'closed'}\n</mvccstorage>\n"
+        f"<demostorage main>\n<mvccstorage>\n closed {tmp_path / 'closed'}\n</mvccstorage>\n"
+        "</demostorage>\n"
         f"<filestorage file>\n path {tmp_path / 'Data.fs'}\n</filestorage>\n"
     )
     with pytest.raises(StartError) as refused:
         zeotwisted.server(storage_conf=section, threaded=threaded)
-    assert str(refused.value) == WHY.format("Storage")
+    assert str(refused.value) == WHY.format("DemoStorage")
     assert (tmp_path / "closed").exists()
     FileStorage(str(tmp_path / "Data.fs")).close()

@@ -170,6 +170,7 @@ class _Served:
     storage = None
     storage_id = "1"
     unusable = ""
+    suspended = ""
     limits = Limits(ServerOptions(), Clock())
 
     def __init__(self) -> None:

@@ -11,10 +11,10 @@
 
 from __future__ import annotations
 
+from .engine import NotServable, check_servable
 from .limits import raise_descriptors
 from .options import ServerOptions
 from .service import ListeningError, StorageServer
-from .storage import NotServable, check_servable
 
 __all__ = [
     "ListeningError",

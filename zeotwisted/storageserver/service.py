@@ -22,16 +22,10 @@ from zeotwisted.reactor import handle_signals, set_exit_code
 
 from .arguments import LISTEN, STORAGE_SERVER
 from .connections import StorageServerFactory
+from .engine import check_servable, choose_engine
 from .limits import Limits
 from .options import ServerOptions
-from .storage import (
-    MOST_LOADS,
-    CommitThread,
-    ServedStorage,
-    Threads,
-    check_servable,
-    default_classes,
-)
+from .storage import MOST_LOADS, CommitThread, ServedStorage, Threads, default_classes
 from .threadpool import IdlingPool
 
 __all__ = ["ListeningError", "StorageServer"]
@@ -125,18 +119,16 @@ class StorageServer(MultiService):
         loads = self._pool("loads", MOST_LOADS * len(self._storages))
         options = self._with_conflict_classes()
         for storage_id, storage in self._storages.items():
+            engine = choose_engine(storage_id, storage)
+            threads = Threads(
+                self._reactor,
+                self._reactor.callFromThread,
+                self._commit_threads(storage_id, engine.votes),
+                slow,
+                loads,
+            )
             self.served[storage_id] = ServedStorage(
-                storage_id,
-                storage,
-                options,
-                Threads(
-                    self._reactor,
-                    self._reactor.callFromThread,
-                    self._commit_thread(storage_id),
-                    slow,
-                    loads,
-                ),
-                self.limits,
+                storage_id, engine, options, threads, self.limits
             )
             self.served[storage_id].when_unusable = self._unusable
             self._log.info("serving {name} as {id!r}", name=storage.getName(), id=storage_id)
@@ -201,12 +193,12 @@ class StorageServer(MultiService):
         if timer.active():
             timer.cancel()
         for lock in locks:
-            if lock.holder is not None:
+            for holder in lock.holders:
                 self._log.warn(
                     "({label}) its commit is aborted, as the server stops: {details}; "
                     "drain-timeout is {timeout:g} seconds",
-                    **lock.holder.log_fields,
-                    details=lock.holder.details,
+                    **holder.log_fields,
+                    details=holder.details,
                     timeout=self.options.drain_timeout,
                 )
 
@@ -266,7 +258,11 @@ class StorageServer(MultiService):
         for idling in self._idling:
             idling.prepare_stop()
 
+        engines = [served.engine for served in self.served.values()]
+
         def stop() -> None:
+            for engine in engines:
+                engine.stop()
             for pool in self._pools:
                 pool.stop()
             self._reactor.callFromThread(stopped.callback, None)
@@ -274,7 +270,9 @@ class StorageServer(MultiService):
         Thread(target=stop, name="zeotwisted stop").start()
         return stopped
 
-    def _commit_thread(self, storage_id: str) -> Callable[..., Deferred[Any]]:
+    def _commit_threads(self, storage_id: str, count: int) -> Callable[..., Deferred[Any]]:
+        if count > 1:
+            return self._pool(f"commits of {storage_id}", count)
         thread = CommitThread(f"zeotwisted commits of {storage_id}", self._reactor.callFromThread)
         self._pools.append(thread)
         return thread.run

@@ -310,7 +310,7 @@ class Commits(RuleBasedStateMachine):
     @invariant()
     def the_lock_is_held_by_the_first(self) -> None:
         lock = self.server.served.lock
-        assert (lock.holder is not None) == bool(self.line)
+        assert bool(lock.holders) == bool(self.line)
         assert lock.waiting == max(0, len(self.line) - 1)
         works = bool(self.line) and self.line[0].stage in BUSY and not self.is_done
         assert len(self.server.commits) == works
@@ -352,7 +352,7 @@ class Commits(RuleBasedStateMachine):
                     self.server.commits.work()
                     self.is_done = True
             served = self.server.served
-            assert served.lock.holder is None and served.lock.waiting == 0
+            assert not served.lock.holders and served.lock.waiting == 0
             assert not served.undecided and not served.status()["connections"]
             assert served.stats.active_txns == 0
             assert self.server.storage._transaction is None

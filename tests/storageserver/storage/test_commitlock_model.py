@@ -48,8 +48,8 @@ class Owner:
         self._lock.release(self)
 
     def waited_too_long(self, seconds: float, blocker: str) -> None:
-        holder = self._lock.holder
-        assert ("passed on" if holder is None else holder.about) in blocker
+        holders = self._lock.holders
+        assert (holders[0].about if holders else "passed on") in blocker
         self._heard.append((self, "lost patience"))
         self.acquired.cancel()
 
@@ -125,10 +125,11 @@ class Lock(RuleBasedStateMachine):
         self.expires = self.clock.seconds() + TIMEOUT
         self.lock.waits_for_client(self.holder)  # type: ignore[arg-type]
 
+    @precondition(lambda self: self.holder)
     @rule()
     def stop_waiting(self) -> None:
         self.expires = None
-        self.lock.stop_waiting()
+        self.lock.stop_waiting(self.holder)  # type: ignore[arg-type]
 
     @rule(seconds=st.integers(1, 12))
     def time_passes(self, seconds: int) -> None:
@@ -152,7 +153,7 @@ class Lock(RuleBasedStateMachine):
 
     @invariant()
     def is_as_the_model_says(self) -> None:
-        assert self.lock.holder is self.holder
+        assert self.lock.holders == ([] if self.holder is None else [self.holder])
         assert self.lock.locked_since == self.locked_since
         assert self.lock.waiting == len(self.line)
         # Those that lose patience at the same time do so in any order.

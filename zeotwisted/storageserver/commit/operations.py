@@ -8,7 +8,13 @@ from typing import Any
 
 from ZODB.Connection import TransactionMetaData
 from ZODB.interfaces import IBlobStorageRestoreable
-from ZODB.POSException import ConflictError, POSKeyError, StorageError, Unsupported
+from ZODB.POSException import (
+    ConflictError,
+    POSKeyError,
+    ReadConflictError,
+    StorageError,
+    Unsupported,
+)
 from ZODB.utils import load_current, z64
 
 from ..storage import (
@@ -17,8 +23,13 @@ from ..storage import (
     ensure_temporary_folder,
     names_its_class_plainly,
 )
+from .commitlog import CommitLog
 
 __all__ = ["Operations"]
+
+
+#: The operations that may have conflicts. Their arguments begin with oid, serial, and data.
+_STORES = frozenset({"store", "storeBlob"})
 
 
 class Operations:
@@ -122,13 +133,23 @@ class Operations:
         self.undone.extend(oids)
 
     def tpc_vote(self) -> None:
-        try:
-            self.resolved.extend(self._storage.tpc_vote(self._transaction) or ())
-        except ConflictError as error:
-            data = getattr(error, "data", None)
-            if not (self._is_for_client(error) and error.oid and data):
-                raise
-            self._add_conflict(error.oid, error, data)
+        self.resolved.extend(self._storage.tpc_vote(self._transaction) or ())
+
+    def leaves(self, error: ConflictError) -> bool:
+        """Return whether the client has to resolve the conflict that a vote has found."""
+        return self._is_for_client(error) and not isinstance(error, ReadConflictError)
+
+    def find_conflicts(self, storage: Any, commit_log: CommitLog) -> None:
+        """Put the objects into `conflicts` that have changed since the client has loaded them.
+
+        :param storage: shows the present revisions.
+        """
+        serials = {args[0]: args[1] or z64 for name, args in commit_log if name in _STORES}
+        current = {oid: _current_serial(storage, oid) for oid in serials}
+        for name, args in commit_log:
+            if name in _STORES and current[args[0]] not in (z64, serials[args[0]]):
+                oid, _, data = args[:3]
+                self._add_conflict(oid, (current[oid], serials[oid]), data)
 
     def _stored(self, oid: bytes) -> None:
         # If an earlier entry for this oid had a conflict, this entry is the client's resolution.
@@ -159,7 +180,15 @@ class Operations:
     def _conflict(self, oid: bytes, error: ConflictError, data: bytes) -> None:
         if not self._is_for_client(error):
             raise error
-        self._add_conflict(oid, error, data)
+        self._add_conflict(oid, error.serials, data)
 
-    def _add_conflict(self, oid: bytes, error: ConflictError, data: bytes) -> None:
-        self.conflicts[oid] = {"oid": oid, "serials": error.serials, "data": data}
+    def _add_conflict(self, oid: bytes, serials: tuple[bytes, bytes], data: bytes) -> None:
+        self.conflicts[oid] = {"oid": oid, "serials": serials, "data": data}
+
+
+def _current_serial(storage: Any, oid: bytes) -> bytes:
+    try:
+        serial: bytes = load_current(storage, oid)[1]
+    except POSKeyError:
+        return z64
+    return serial

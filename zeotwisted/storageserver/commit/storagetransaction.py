@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from ZODB.Connection import TransactionMetaData
+from ZODB.POSException import ConflictError, POSError
 from ZODB.utils import z64
 
+from ..engine import OwnCommit
 from ..storage import Listener, Publication, ServedStorage, why_unusable
 from .commitlog import CommitLog
 from .operations import Operations
@@ -46,6 +50,10 @@ class StorageTransaction:
         self._given_tid = tid
         self._status = status
         self._changed: list[bytes] = []
+        # The engine's storage, from the begin of the vote to the end.
+        self._storage: Any = None
+        # The commit in a shared storage, from the begin of its finish.
+        self._own: OwnCommit | None = None
 
     @property
     def log_fields(self) -> dict[str, Any]:
@@ -62,13 +70,9 @@ class StorageTransaction:
         If this raises, or if there are conflicts for the client to resolve, the transaction is
         aborted in the storage.
         """
-        storage = self._served.storage
-        operations = Operations(
-            storage,
-            self._metadata,
-            self._served.leaves_conflicts,
-            self._served.options.client_conflict_resolution,
-        )
+        served = self._served
+        storage = self._storage = served.engine.lease()
+        operations = Operations(storage, self._metadata, served.leaves_conflicts, served.leaves_all)
         try:
             # Within the try block: `tpc_begin` may acquire the storage's lock and then raise.
             self._begin()
@@ -76,16 +80,25 @@ class StorageTransaction:
                 getattr(operations, name)(*args)
             if not operations.conflicts:
                 operations.tpc_vote()
-        except BaseException:
-            storage.tpc_abort(self._metadata)
+        except ConflictError as error:
+            self.abort()
+            if not operations.leaves(error):
+                raise
+            # The storage tells one of the conflicts, and without the record.
+            operations.find_conflicts(served.storage, commit_log)
+            if not operations.conflicts:
+                raise
+        except BaseException as error:
+            self.abort(is_sound=isinstance(error, POSError))
             raise
-        if operations.conflicts:
-            storage.tpc_abort(self._metadata)
+        else:
+            if operations.conflicts:
+                self.abort()
         self._changed = operations.changed
         return operations
 
     def _begin(self) -> None:
-        storage, tids = self._served.storage, self._served.tids
+        storage, tids = self._storage, self._served.tids
         if self._given_tid is not None or tids is None:
             self._begin_in_storage(self._given_tid)
             return
@@ -99,7 +112,7 @@ class StorageTransaction:
             storage.tpc_abort(self._metadata)
 
     def _begin_in_storage(self, tid: bytes | None) -> None:
-        storage = self._served.storage
+        storage = self._storage
         # Some storages have no parameter for the status or the tid.
         if self._status != " ":
             storage.tpc_begin(self._metadata, tid, self._status)
@@ -108,14 +121,20 @@ class StorageTransaction:
         else:
             storage.tpc_begin(self._metadata)
 
-    def finish(self) -> tuple[bytes, dict[str, Any]]:
-        """Commit; return the tid, and the new sizes of the storage.
+    def finish(self) -> Deferred[tuple[bytes, dict[str, Any]]]:
+        """Commit; return a Deferred of the tid, and of the new sizes of the storage.
 
-        The transaction is then in the queue of publications, and its outcome is known. If this
-        raises, and the transaction is in the storage, all clients are notified of it.
+        The transaction is then in the queue of publications, and its outcome is known; or, in a
+        shared storage, it has just been published. If this fails, and the transaction is in the
+        storage, all clients are notified of it.
         """
+        if self._served.engine.is_shared:
+            return self._finish_shared()
+        return self._served.commit_in_thread(self._finish)
+
+    def _finish(self) -> tuple[bytes, dict[str, Any]]:
         served = self._served
-        storage = served.storage
+        storage = self._storage
         publications: list[Publication] = []
 
         def finished(tid: bytes) -> None:
@@ -149,7 +168,7 @@ class StorageTransaction:
         ask for the outcome when the storage is served again.
         """
         served = self._served
-        storage = served.storage
+        storage = self._storage
         unusable = why_unusable(storage)
         if unusable:
             for publication in publications:
@@ -176,6 +195,54 @@ class StorageTransaction:
         except Exception:
             self._log.failure("({label}) tpc_abort failed", **self.log_fields)
 
-    def abort(self) -> None:
-        """Abort the transaction in the storage, after its vote."""
-        self._served.storage.tpc_abort(self._metadata)
+    def _finish_shared(self) -> Deferred[tuple[bytes, dict[str, Any]]]:
+        served = self._served
+        own = self._own = OwnCommit(self._owner, self._changed)
+        served.own_commits.add(own)
+        storage, self._storage = self._storage, None
+        finishing = served.commit_in_thread(self._finish_in_engine, storage, own)
+        finishing.addErrback(self._finish_shared_failed, own)
+        answer: Deferred[Any] = own.published.addBoth(self._published, own)
+        return answer
+
+    def _finish_in_engine(self, storage: Any, own: OwnCommit) -> None:
+        is_sound = False
+        try:
+            self._served.engine.finish(storage, self._metadata, own)
+            is_sound = True
+        finally:
+            self._served.engine.give_back(storage, is_sound)
+
+    def _finish_shared_failed(self, failure: Failure, own: OwnCommit) -> None:
+        # The database may have committed it all the same. The client has to ask later: clients ask
+        # if they lose the connection.
+        self._log.warn(
+            "({label}) it is not known yet whether its transaction is committed: {error}",
+            error=failure.value,
+            **self.log_fields,
+        )
+        self._owner.drop("the database failed while it finished the client's transaction")
+        own.failed(failure)
+
+    def _published(self, tid: bytes, own: OwnCommit) -> Any:
+        self._served.own_commits.discard(own)
+        return tid if isinstance(tid, Failure) else (tid, self._served.sizes())
+
+    def answered(self) -> None:
+        """The client has been answered, or is gone."""
+        if self._own is not None:
+            self._served.publications.answered(self._own)
+
+    def abort(self, is_sound: bool = True) -> None:
+        """Abort the transaction in the storage.
+
+        :param is_sound: whether the storage has only answered that it cannot do something.
+        """
+        storage, self._storage = self._storage, None
+        try:
+            storage.tpc_abort(self._metadata)
+        except BaseException:
+            is_sound = False
+            raise
+        finally:
+            self._served.engine.give_back(storage, is_sound)

@@ -125,7 +125,7 @@ class ServerTransaction:
     @property
     def has_lock(self) -> bool:
         """Whether the transaction has the commit lock."""
-        return self._served.lock.holder is self
+        return self._served.lock.is_held_by(self)
 
     def admit(self, kind: Kind) -> bool:
         """See `commitlock.LockOwner`."""
@@ -286,10 +286,10 @@ class ServerTransaction:
         """
         self.expect("tpc_finish")
         self.phase = Phase.FINISHING
-        self._served.lock.stop_waiting()
+        self._served.lock.stop_waiting(self)
         await self._step.acquire()
         try:
-            tid, sizes = await self._served.commit_in_thread(self._in_storage.finish)
+            tid, sizes = await self._in_storage.finish()
         except BaseException:
             if self.admit(Kind.COMMIT):
                 self._log.failure("({label}) tpc_finish failed", **self.log_fields)
@@ -311,6 +311,7 @@ class ServerTransaction:
             if self.phase is Phase.FINISHING:
                 self._end()
                 self._step.release()
+            self._in_storage.answered()
         finally:
             self._served.send_news()
 
@@ -327,7 +328,7 @@ class ServerTransaction:
                 return
             voted = self.phase is Phase.VOTED
             if voted:
-                self._served.lock.stop_waiting()
+                self._served.lock.stop_waiting(self)
             if self._left_to_client and self.phase is Phase.COLLECTING:
                 # The client cannot resolve them either.
                 self._served.stats.conflicts += 1
@@ -364,7 +365,7 @@ class ServerTransaction:
         try:
             self.commit_log.close()
         finally:
-            if self._served.lock.holder is self:
+            if self._served.lock.is_held_by(self):
                 self._served.lock.release(self)
         ended, self._ended = self._ended, []
         for each in ended:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from ZODB.POSException import StorageTransactionError
 
 from ..limits import LimitReached
@@ -32,11 +32,9 @@ async def _send_blob(client: ServerConnection, oid: bytes, serial: bytes) -> Non
 
 
 async def _blob_file(client: ServerConnection, oid: bytes, serial: bytes) -> str:
-    served = client.served
-    if served.loads is None:
-        return served.storage.loadBlob(oid, serial)
-    # The storage may have to load the blob from another server first.
-    return await served.in_thread(served.storage.loadBlob, oid, serial)
+    # A storage that is not in this process may have to load the blob first.
+    filename: str = await maybeDeferred(client.served.call, client.storage.loadBlob, oid, serial)
+    return filename
 
 
 def remote_storeBlobStart(client: ServerConnection) -> None:

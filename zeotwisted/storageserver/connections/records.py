@@ -37,12 +37,12 @@ def _count_loads(client: ServerConnection, answer: list[Any]) -> list[Any]:
     return answer
 
 
-def remote_loadSerial(client: ServerConnection, oid: bytes, serial: bytes) -> bytes:
-    return client.storage.loadSerial(oid, serial)
+def remote_loadSerial(client: ServerConnection, oid: bytes, serial: bytes) -> Any:
+    return client.served.call(client.storage.loadSerial, oid, serial)
 
 
-def remote_getTid(client: ServerConnection, oid: bytes) -> bytes:
-    return client.storage.getTid(oid)
+def remote_getTid(client: ServerConnection, oid: bytes) -> Any:
+    return client.served.call(client.storage.getTid, oid)
 
 
 def remote_record_iternext(client: ServerConnection, next: bytes | None = None) -> Any:

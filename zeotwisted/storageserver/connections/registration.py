@@ -63,6 +63,10 @@ def remote_register(
             f"storage {storage_id!r} cannot be used until the server is started again: "
             f"{served.unusable}"
         )
+    if served.suspended:
+        raise StorageError(
+            f"storage {storage_id!r} cannot be used for now, try another server: {served.suspended}"
+        )
     if served.read_only and not read_only:
         raise ReadOnlyError(f"storage {storage_id!r} is served read-only")
     if not read_only:

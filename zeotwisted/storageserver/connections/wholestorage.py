@@ -71,12 +71,16 @@ def remote_ping(client: ServerConnection) -> None:
     pass
 
 
-def remote_new_oid(client: ServerConnection) -> bytes:
-    return client.storage.new_oid()
+def remote_new_oid(client: ServerConnection) -> Any:
+    return client.served.call(client.storage.new_oid)
 
 
-def remote_new_oids(client: ServerConnection, n: int = 100) -> list[bytes]:
-    return [client.storage.new_oid() for _ in range(min(max(n, 1), 100))]
+def remote_new_oids(client: ServerConnection, n: int = 100) -> Any:
+    return client.served.call(_new_oids, client.storage, min(max(n, 1), 100))
+
+
+def _new_oids(storage: Any, n: int) -> list[bytes]:
+    return [storage.new_oid() for _ in range(n)]
 
 
 def remote_pack(client: ServerConnection, time: float, wait: bool | int | None = True) -> Any:

@@ -19,7 +19,6 @@ from .metadata import stored_extension
 from .publications import Publication
 from .recordscan import names_its_class_plainly
 from .resolution import LeftToClient
-from .servable import NotServable, check_servable
 from .served import Listener, ServedStorage
 from .temporary import ensure_blob_folder, ensure_temporary_folder
 from .threads import Threads
@@ -30,11 +29,9 @@ __all__ = [
     "CommitThread",
     "LeftToClient",
     "Listener",
-    "NotServable",
     "Publication",
     "ServedStorage",
     "Threads",
-    "check_servable",
     "default_classes",
     "ensure_blob_folder",
     "ensure_temporary_folder",

@@ -1,4 +1,7 @@
-"""The commit lock: one transaction at a time between vote and finish, first come, first served."""
+"""The commit lock: few transactions between vote and finish, first come, first served.
+
+It is one transaction at a time, unless the storage's database has locks of its own.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +62,20 @@ class _Waiting(NamedTuple):
     since: float
 
 
+class _Held:
+    """What is known of a transaction that holds the lock.
+
+    :ivar since: when it got the lock (seconds since the epoch).
+    :ivar timer: runs while the server waits for its client.
+    """
+
+    __slots__ = ("since", "timer")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.timer: IDelayedCall | None = None
+
+
 #: How many waiting transactions the log names.
 _NAMED = 5
 
@@ -67,24 +84,39 @@ class CommitLock:
     """A fair lock with a time limit.
 
     :param storage_id: the storage's name, for the log.
-    :param timeout: how long (seconds) the holder may keep the server waiting; None: no limit.
-    :ivar holder: the transaction that holds the lock, or None.
+    :param timeout: how long (seconds) a holder may keep the server waiting; None: no limit.
+    :param most: how many transactions may hold it at the same time.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, storage_id: str, timeout: float | None) -> None:
+    def __init__(
+        self, clock: IReactorTime, storage_id: str, timeout: float | None, most: int = 1
+    ) -> None:
         self._clock = clock
         self._storage_id = storage_id
         self._timeout = timeout
+        self._most = most
+        # In the order in which they got the lock.
+        self._held: dict[LockOwner, _Held] = {}
         self._queue: deque[_Waiting] = deque()
         self._passes_on = False
-        self._timer: IDelayedCall | None = None
         # Fires when the lock is free; set by `drain`. The lock is not passed on then.
         self._drained: Deferred[None] | None = None
-        self.holder: LockOwner | None = None
-        #: When the holder got the lock (seconds since the epoch); None while the lock is free.
-        self.locked_since: float | None = None
+
+    @property
+    def holders(self) -> list[LockOwner]:
+        """The transactions that hold the lock; the one that has held it longest is the first."""
+        return list(self._held)
+
+    def is_held_by(self, owner: LockOwner) -> bool:
+        """Return whether a transaction holds the lock."""
+        return owner in self._held
+
+    @property
+    def locked_since(self) -> float | None:
+        """When the first of `holders` got the lock (seconds since the epoch), or None."""
+        return next((held.since for held in self._held.values()), None)
 
     @property
     def waiting(self) -> int:
@@ -104,7 +136,7 @@ class CommitLock:
         :param patience: after this time (seconds), call `owner.waited_too_long`; None: never.
         """
         acquired: Deferred[bool] = Deferred(self._cancelled)
-        if self.holder is None and not self._queue and self._drained is None:
+        if len(self._held) < self._most and not self._queue and self._drained is None:
             self._take(owner)
             acquired.callback(True)
             return acquired
@@ -119,10 +151,10 @@ class CommitLock:
         owner.waited_too_long(patience, self._blocker())
 
     def _blocker(self) -> str:
-        holder, since = self.holder, self.locked_since
-        if holder is None or since is None:
-            return "which is passed on"
-        return f"which {holder.about} has held for {self._clock.seconds() - since:.0f} seconds"
+        for holder, held in self._held.items():
+            seconds = self._clock.seconds() - held.since
+            return f"which {holder.about} has held for {seconds:.0f} seconds"
+        return "which is passed on"
 
     def _log_queue(self, owner: LockOwner, what: str) -> None:
         # The texts and levels are those of ZEO's log: operators' tools search for them.
@@ -144,8 +176,7 @@ class CommitLock:
         acquired.callback(False)
 
     def _take(self, owner: LockOwner) -> None:
-        self.holder = owner
-        self.locked_since = self._clock.seconds()
+        self._held[owner] = _Held(self._clock.seconds())
 
     def waits_for_client(self, owner: LockOwner) -> None:
         """Begin to count the time of `timeout`: the holder's client has to make the next call.
@@ -153,17 +184,18 @@ class CommitLock:
         The time of the server's own work does not count. A vote with many blobs may take long.
         """
         if self._timeout is not None:
-            self._timer = self._clock.callLater(self._timeout, self._expired, owner)
+            self._held[owner].timer = self._clock.callLater(self._timeout, self._expired, owner)
 
-    def stop_waiting(self) -> None:
+    def stop_waiting(self, owner: LockOwner) -> None:
         """Stop to count: the holder's client has made its call."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        held = self._held[owner]
+        if held.timer is not None:
+            held.timer.cancel()
+            held.timer = None
 
     def _expired(self, owner: LockOwner) -> None:
         assert self._timeout is not None
-        self._timer = None
+        self._held[owner].timer = None
         # The beginning is that of ZEO's line.
         self._log.critical(
             "({label}) Transaction timeout after {timeout:g} seconds: it held the commit lock of "
@@ -191,19 +223,19 @@ class CommitLock:
 
         :raises ValueError: `owner` does not hold the lock.
         """
-        if self.holder is not owner:
+        if owner not in self._held:
             raise ValueError(f"{owner.label} does not hold the commit lock")
-        self.stop_waiting()
-        self.holder = self.locked_since = None
+        self.stop_waiting(owner)
+        del self._held[owner]
         if self._drained is None:
             self._pass_on()
-        elif not self._drained.called:
+        elif not self._held and not self._drained.called:
             self._drained.callback(None)
 
     def drain(self) -> Deferred[None]:
         """Do not pass on the lock any more. Return a Deferred that fires when it is free."""
         self._drained = Deferred()
-        if self.holder is None:
+        if not self._held:
             self._drained.callback(None)
         return self._drained
 
@@ -214,7 +246,7 @@ class CommitLock:
             return
         self._passes_on = True
         try:
-            while self._queue and self.holder is None:
+            while self._queue and len(self._held) < self._most:
                 entry = self._queue.popleft()
                 self._take(entry.owner)
                 entry.acquired.callback(True)

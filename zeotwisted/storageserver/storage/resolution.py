@@ -19,9 +19,19 @@ from ZODB.POSException import ConflictError
 from .allowedclasses import AllowedClasses
 from .recordscan import is_cheap_to_load
 
-__all__ = ["LeftToClient", "Resolver", "install", "leave_to_client", "resolving_storages"]
+__all__ = [
+    "UNRESOLVABLE",
+    "LeftToClient",
+    "Resolver",
+    "install",
+    "leave_to_client",
+    "resolving_storages",
+]
 
 _log = Logger()
+
+#: A record of an object whose class resolves no conflicts, and has nothing to run.
+UNRESOLVABLE = b"(cbuiltins\nobject\nNt.N."
 
 #: How deep wrappers of storages are looked into.
 _DEEPEST = 10

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import time as wallclock
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from ZODB.interfaces import IStorageWrapper
 from ZODB.POSException import StorageError
 from ZODB.serialize import referencesf
@@ -19,6 +21,7 @@ from zope.interface import implementer, providedBy
 
 from zeotwisted.protocol import Broadcast
 
+from ..engine import Engine, OwnCommit
 from ..floods import Kind, brief
 from ..limits import Limits
 from ..options import ServerOptions
@@ -36,7 +39,7 @@ from .invalidations import InvalidationQueue
 from .loads import Loads, answers_at_once
 from .packing import Packs
 from .publications import Publication, Publications
-from .resolution import Resolver, install, leave_to_client
+from .resolution import UNRESOLVABLE, Resolver, install, leave_to_client
 from .status import StorageStats
 from .temporary import ensure_temporary_folder
 from .threads import InThread, Threads
@@ -110,13 +113,42 @@ class _Database:
     untransform_record_data = transform_record_data
 
 
+class _Unresolving(_Database):
+    """Gives a storage that resolves conflicts by itself nothing that it could resolve.
+
+    RelStorage asks for the original form of a record before it loads its class.
+    """
+
+    def untransform_record_data(self, data: bytes) -> bytes:
+        return UNRESOLVABLE
+
+
+class _News:
+    """Takes the news of a shared storage to the reactor's thread; see `engine.News`."""
+
+    def __init__(self, served: ServedStorage) -> None:
+        self._served = served
+
+    def committed(self, tid: bytes, oids: Sequence[bytes], own: OwnCommit | None) -> None:
+        self._served.publications.add(tid, oids, own)
+
+    def lost_track(self) -> None:
+        self._served.call_from_thread(self._served.lost_track)
+
+    def cut_off(self, reason: str) -> None:
+        self._served.call_from_thread(self._served.suspend, reason)
+
+    def restored(self) -> None:
+        self._served.call_from_thread(self._served.resume)
+
+
 class ServedStorage:
     """One storage of a server, and everything that its clients share.
 
     Call all methods in the reactor's thread, except those that say otherwise.
 
     :param storage_id: the name under which clients register for the storage.
-    :param storage: provides ZODB.interfaces.IStorage.
+    :param engine: serves the storage.
     :param limits: what clients may have; None to make the limits of `options`.
     """
 
@@ -125,13 +157,15 @@ class ServedStorage:
     def __init__(
         self,
         storage_id: str,
-        storage: Any,
+        engine: Engine,
         options: ServerOptions,
         threads: Threads,
         limits: Limits | None = None,
     ) -> None:
         self.limits = limits or Limits(options, threads.clock)
         self.storage_id = storage_id
+        self.engine = engine
+        storage = engine.storage
         #: A unique name of this served storage. It does not depend on the server's address.
         self.instance = uuid4().hex
         self.storage = storage
@@ -141,12 +175,18 @@ class ServedStorage:
         self.commit_in_thread = threads.commit_in_thread
         self.in_thread = threads.in_thread
         self.stats = StorageStats()
-        self.lock = CommitLock(threads.clock, storage_id, options.transaction_timeout or None)
+        self.lock = CommitLock(
+            threads.clock, storage_id, options.transaction_timeout or None, engine.votes
+        )
         self.publications = Publications(self._publish, self.send_news, threads.call_from_thread)
         #: Makes the tids of transactions; None if the storage has to make them.
-        self.tids = TidClock() if takes_tids(storage) else None
+        self.tids = None if engine.is_shared or not takes_tids(storage) else TidClock()
         #: Why the storage cannot be used any more; an empty text while it can.
         self.unusable = ""
+        #: Why it cannot be used for now; an empty text while it can.
+        self.suspended = ""
+        #: The commits in a shared storage that wait for their publication.
+        self.own_commits: set[OwnCommit] = set()
         #: Called with that reason.
         self.when_unusable: Callable[[str], object] = lambda reason: None
         #: The undecided transactions, by the tids that their clients received with the vote.
@@ -171,21 +211,24 @@ class ServedStorage:
             # Read the folder's permissions now. Another process may remove the folder later, and it
             # is then created with these permissions.
             ensure_temporary_folder(storage)
-        storage.registerDB(_Database(self))
+        #: Whether all conflicts are left to clients. A shared storage has its own way to resolve
+        #: them, with all classes, so it does that only if it may use all classes.
+        self.leaves_all = options.client_conflict_resolution or (
+            engine.is_shared and not _may_use_all_classes(options)
+        )
         #: Whether conflicts may be left to clients.
-        self.leaves_conflicts = self._install_resolver()
+        self.leaves_conflicts = self.leaves_all or not _may_use_all_classes(options)
+        storage.registerDB(_Unresolving(self) if self.leaves_all else _Database(self))
+        if self.leaves_conflicts:
+            engine.prepare(partial(install, resolve=self._resolver()))
         self._invalidations = self._known_invalidations(LONGEST_AT_START)
+        engine.start(_News(self))
 
-    def _install_resolver(self) -> bool:
+    def _resolver(self) -> Callable[..., bytes]:
         classes = self.options.conflict_classes
-        if self.options.client_conflict_resolution:
-            install(self.storage, leave_to_client)
-        elif classes is None or EVERYTHING not in classes:
-            allowed = default_classes(False) if classes is None else classes
-            install(self.storage, Resolver(AllowedClasses(allowed)).resolve)
-        else:
-            return False
-        return True
+        if self.leaves_all:
+            return leave_to_client
+        return Resolver(AllowedClasses(classes or default_classes(False))).resolve
 
     def _known_invalidations(self, longest: float) -> InvalidationQueue:
         size, most = self.options.invalidation_queue_size, self.options.invalidation_queue_bytes
@@ -223,6 +266,13 @@ class ServedStorage:
         del self._listeners[listener]
         if self.loads is not None:
             self.loads.leave(listener)
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function of the storage that is fast if the storage is in this process.
+
+        Return its result, or a Deferred of it if it runs in a thread.
+        """
+        return function(*args) if self.loads is None else self.in_thread(function, *args)
 
     async def run_slow(
         self, client: object, waiting: int, function: Callable[..., Any], *args: Any
@@ -297,6 +347,27 @@ class ServedStorage:
         for listener in list(self._listeners):
             listener.drop("the storage cannot be used any more")
         self.when_unusable(reason)
+
+    def suspend(self, reason: str) -> None:
+        """Disconnect all clients, because the database cannot be reached.
+
+        They look for another server meanwhile. Those that commit ask for the outcome later.
+        """
+        self.suspended = reason
+        self._log.critical(
+            "storage {id!r} is not served for now: {reason}",
+            id=self.storage_id,
+            reason=brief(reason),
+        )
+        for listener in list(self._listeners):
+            listener.drop("the server has lost its database")
+        for own in list(self.own_commits):
+            own.failed(Failure(StorageError(reason)))
+
+    def resume(self) -> None:
+        """Serve clients again."""
+        self.suspended = ""
+        self._log.info("storage {id!r} is served again", id=self.storage_id)
 
     def known_invalidations(self, tid: bytes) -> tuple[bytes, bytes] | None:
         """Return ``(last tid, oids changed after tid)`` from the queue of invalidations.
@@ -408,6 +479,11 @@ class ServedStorage:
             timeout=self.options.transaction_timeout or None,
             last_transaction=self.last_transaction,
         )
+
+
+def _may_use_all_classes(options: ServerOptions) -> bool:
+    classes = options.conflict_classes
+    return classes is not None and EVERYTHING in classes
 
 
 def _shown(time: float) -> str:

@@ -1,4 +1,4 @@
-"""Which storages a daemon can serve."""
+"""Which storages a daemon can serve, and how."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import Any
 
 from ZODB.interfaces import IBlobStorage, IMVCCStorage, IStorage
 
-__all__ = ["NotServable", "check_servable"]
+from .engine import Engine
+from .mvcc import Mvcc
+from .single import Single
+
+__all__ = ["NotServable", "check_servable", "choose_engine"]
 
 
 class NotServable(ValueError):
@@ -18,26 +22,28 @@ def check_servable(storages: Mapping[str, Any]) -> None:
     """Check that the daemon can serve each of the storages.
 
     An `IMVCCStorage`, such as RelStorage, shows the database as it was at the last call of its
-    ``poll_invalidations``. It does not report the commits of other processes. A daemon that reads
-    from it would always send old data to its clients.
+    ``poll_invalidations``, and is changed by other processes. A storage that wraps one would always
+    show old data.
 
     :param storages: the storages, by the names under which clients register for them.
-    :raises NotServable: one of the storages is an `IMVCCStorage`, or wraps one.
+    :raises NotServable: one of the storages wraps an `IMVCCStorage`.
     """
     for storage_id, storage in storages.items():
         for inner in _all_within(storage):
-            if IMVCCStorage.providedBy(inner):
+            if inner is not storage and IMVCCStorage.providedBy(inner):
                 raise NotServable(
-                    f"cannot serve storage {storage_id!r}: {_name(inner, storage)} provides "
-                    "IMVCCStorage, so it does not tell the daemon what other processes commit, "
-                    "and clients would read old data; let the applications open it themselves, "
-                    "or copy it into a FileStorage (zodbconvert) and serve that"
+                    f"cannot serve storage {storage_id!r}: it is a {type(storage).__name__} around "
+                    f"a {type(inner).__name__}, which has views of the database of its own "
+                    "(IMVCCStorage), so clients would read old data; serve the "
+                    f"{type(inner).__name__} itself"
                 )
 
 
-def _name(inner: Any, storage: Any) -> str:
-    name = type(inner).__name__
-    return name if inner is storage else f"{name} (within a {type(storage).__name__})"
+def choose_engine(storage_id: str, storage: Any) -> Engine:
+    """Return the engine for a storage that `check_servable` has accepted."""
+    if IMVCCStorage.providedBy(storage):
+        return Mvcc(storage_id, storage)
+    return Single(storage)
 
 
 def _all_within(storage: Any) -> Iterator[Any]:

@@ -1,0 +1,94 @@
+"""What a served storage needs from the engine below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from ZODB.Connection import TransactionMetaData
+
+__all__ = ["Engine", "News", "OwnCommit"]
+
+
+class OwnCommit:
+    """A transaction of one of our clients, from the begin of its finish on.
+
+    :param origin: the client's connection.
+    :param oids: the objects that it changes.
+    :ivar published: fires in the reactor's thread, with the tid, when the other clients have been
+        told of the transaction. Its client is to be answered at once then. It fails if the storage
+        has raised an exception.
+    """
+
+    __slots__ = ("oids", "origin", "published")
+
+    def __init__(self, origin: Any, oids: Sequence[bytes]) -> None:
+        self.origin = origin
+        self.oids = oids
+        self.published: Deferred[bytes] = Deferred()
+
+    def failed(self, failure: Any) -> None:
+        """Have `published` fail, unless it has fired."""
+        if not self.published.called:
+            self.published.errback(failure)
+
+
+class News(Protocol):
+    """Receives what happens in a shared storage. Call the methods in any thread."""
+
+    def committed(self, tid: bytes, oids: Sequence[bytes], own: OwnCommit | None) -> None:
+        """Publish a transaction; those that are passed first are published first.
+
+        :param own: the transaction, if it is one of our clients'. If it has no `origin`, its client
+            is told of the transaction, too, before it gets the answer to its finish.
+        """
+
+    def lost_track(self) -> None:
+        """It is not known any more which objects have changed."""
+
+    def cut_off(self, reason: str) -> None:
+        """The database cannot be read, so nothing may be called current any more."""
+
+    def restored(self) -> None:
+        """The database can be read again, and all that was committed meanwhile is published."""
+
+
+class Engine(Protocol):
+    """How a storage is served.
+
+    :ivar storage: the ZODB storage for all calls but transactions. It may be used in all threads.
+    :ivar is_shared: whether other processes commit, so that transactions are published by `News`.
+    :ivar votes: how many transactions may be between their vote and their end at the same time.
+    """
+
+    storage: Any
+    is_shared: bool
+    votes: int
+
+    def prepare(self, function: Callable[[Any], object]) -> None:
+        """Have `function` called with each storage that does transactions, before its first one."""
+
+    def lease(self) -> Any:
+        """Return the storage for one transaction, in the thread of its vote."""
+
+    def give_back(self, storage: Any, is_sound: bool = True) -> None:
+        """Take back the storage of `lease`, when the transaction is over. Call it in any thread.
+
+        :param is_sound: whether it has done what it was told to do.
+        """
+
+    def finish(self, storage: Any, transaction: TransactionMetaData, own: OwnCommit) -> None:
+        """Do ``tpc_finish`` in a shared storage, in a thread; `News` gets the transaction.
+
+        :param storage: what `lease` returned.
+        """
+
+    def start(self, news: News) -> None:
+        """Begin to tell `news`."""
+
+    def stop(self) -> None:
+        """Stop to tell news, and release the instances.
+
+        It waits for a thread: do not call it in the reactor's thread.
+        """

@@ -1,0 +1,174 @@
+"""A thread that asks a shared database what has been committed, and tells it in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Event, Thread
+from time import monotonic
+from typing import NamedTuple, Protocol
+
+from twisted.logger import Logger
+
+from ..floods import brief
+from .engine import News, OwnCommit
+
+__all__ = ["Batch", "LostTrack", "NewsReader", "Source"]
+
+#: How long (seconds) the database may fail before nothing is called current any more.
+_PATIENCE = 3.0
+
+#: How long (seconds) to wait before the next attempt after a failure.
+_AFTER_FAILURE = 0.5
+
+
+class LostTrack(Exception):
+    """It is not known which objects have changed; the text says why.
+
+    :param own: transactions of our clients that have been committed meanwhile, by tid.
+    """
+
+    def __init__(self, reason: str, own: dict[bytes, OwnCommit]) -> None:
+        super().__init__(reason)
+        self.own = own
+
+
+class Batch(NamedTuple):
+    """One transaction, or several that cannot be told apart.
+
+    :ivar tid: the last of them.
+    :ivar oids: what they have changed.
+    :ivar own: those of our clients, by tid.
+    """
+
+    tid: bytes
+    oids: Sequence[bytes]
+    own: dict[bytes, OwnCommit]
+
+
+class Source(Protocol):
+    """Reads the database. All methods are called in the thread."""
+
+    def wait(self) -> None:
+        """Wait until there may be news, or for some time. `wake` ends it."""
+
+    def wake(self) -> None:
+        """End `wait`; called in any thread."""
+
+    def read(self) -> list[Batch]:
+        """Return what was committed since the last call, in order.
+
+        :raises LostTrack: this is not known. The next call goes on from there.
+        """
+
+    def recover(self) -> None:
+        """Called after `read` has failed, before it is called again. Nothing is lost by that."""
+
+    def close(self) -> None:
+        """Release the connections. The thread ends."""
+
+
+class NewsReader:
+    """The thread. Call the methods in any thread.
+
+    :param name: the name of the storage.
+    """
+
+    _log = Logger()
+
+    def __init__(self, name: str, source: Source, news: News) -> None:
+        self._name = name
+        self._source = source
+        self._news = news
+        self._stopped = Event()
+        self._failing_since: float | None = None
+        self._is_cut_off = False
+        self._thread = Thread(target=self._work, name=f"zeotwisted news of {name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, and wait for its end."""
+        self._stopped.set()
+        self._source.wake()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def wake(self) -> None:
+        """Have the news read now."""
+        self._source.wake()
+
+    def _work(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._pass()
+            except Exception as error:
+                self._failed(error)
+            else:
+                self._succeeded()
+        self._source.close()
+
+    def _pass(self) -> None:
+        if self._failing_since is not None:
+            self._source.recover()
+        else:
+            self._source.wait()
+            if self._stopped.is_set():
+                return
+        try:
+            batches = self._source.read()
+        except LostTrack as lost:
+            self._log.critical(
+                "storage {name!r} has lost track of what has changed, so all clients have to "
+                "verify their caches: {reason}",
+                name=self._name,
+                reason=brief(lost),
+            )
+            self._news.lost_track()
+            for tid, own in sorted(lost.own.items()):
+                self._news.committed(tid, own.oids, own)
+            return
+        for batch in batches:
+            _tell(self._news, batch)
+
+    def _failed(self, error: Exception) -> None:
+        now = monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+            self._log.warn(
+                "the database of storage {name!r} cannot be read: {kind}: {error}",
+                name=self._name,
+                kind=type(error).__name__,
+                error=brief(error),
+            )
+        elif now - self._failing_since > _PATIENCE and not self._is_cut_off:
+            self._is_cut_off = True
+            self._news.cut_off(f"the database cannot be read: {brief(error)}")
+        self._stopped.wait(_AFTER_FAILURE)
+
+    def _succeeded(self) -> None:
+        if self._failing_since is not None:
+            self._failing_since = None
+            self._log.info("the database of storage {name!r} can be read again", name=self._name)
+        if self._is_cut_off:
+            self._is_cut_off = False
+            self._news.restored()
+
+
+def _tell(news: News, batch: Batch) -> None:
+    """Pass a batch on.
+
+    If it is one transaction of ours and nothing else, its client knows what it has changed.
+    Otherwise, the client has to be told what others have changed, before it gets its answer. The
+    objects are told with the tid of each transaction of ours, and with the last tid: a client that
+    loads one that was changed later yet gets a conflict, and never an older revision.
+    """
+    own = sorted(batch.own.items())
+    if len(own) == 1 and own[0][0] == batch.tid and set(batch.oids) <= set(own[0][1].oids):
+        news.committed(batch.tid, batch.oids, own[0][1])
+        return
+    for tid, commit in own:
+        commit.origin = None
+        news.committed(tid, batch.oids, commit)
+    if not own or own[-1][0] < batch.tid:
+        news.committed(batch.tid, batch.oids, None)

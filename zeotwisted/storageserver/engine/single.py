@@ -1,0 +1,43 @@
+"""Serves a storage that nobody else changes, or that reports the changes of others by itself.
+
+Such are a FileStorage and a client of another server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ZODB.Connection import TransactionMetaData
+
+from .engine import News, OwnCommit
+
+__all__ = ["Single"]
+
+
+class Single:
+    """See `engine.Engine`. One transaction at a time is between its vote and its end."""
+
+    is_shared = False
+    votes = 1
+
+    def __init__(self, storage: Any) -> None:
+        self.storage = storage
+
+    def prepare(self, function: Callable[[Any], object]) -> None:
+        function(self.storage)
+
+    def lease(self) -> Any:
+        return self.storage
+
+    def give_back(self, storage: Any, is_sound: bool = True) -> None:
+        """There is only one."""
+
+    def finish(self, storage: Any, transaction: TransactionMetaData, own: OwnCommit) -> None:
+        raise NotImplementedError("the storage tells its database of its transactions")
+
+    def start(self, news: News) -> None:
+        """The storage tells its database, see `ZODB.interfaces.IStorageWrapper`."""
+
+    def stop(self) -> None:
+        """Nothing has been started."""
