@@ -32,7 +32,38 @@ def demostorage_on_file(directory: Path) -> str:
 """
 
 
+def _relstorage(directory: Path, keeps_history: bool) -> str:
+    return f"""\
+%import relstorage
+<relstorage>
+ keep-history {str(keeps_history).lower()}
+ blob-dir {directory / "blobs"}
+ shared-blob-dir false
+ <sqlite3>
+  data-dir {directory / "sqlite"}
+ </sqlite3>
+</relstorage>
+"""
+
+
+def relstorage(directory: Path) -> str:
+    """Return a RelStorage that keeps history, on SQLite."""
+    return _relstorage(directory, True)
+
+
+def relstorage_without_history(directory: Path) -> str:
+    """Return a RelStorage that keeps the last revisions only, on SQLite."""
+    return _relstorage(directory, False)
+
+
 BACKENDS = {
     backend.__name__: backend
-    for backend in (filestorage, mappingstorage, demostorage, demostorage_on_file)
+    for backend in (
+        filestorage,
+        mappingstorage,
+        demostorage,
+        demostorage_on_file,
+        relstorage,
+        relstorage_without_history,
+    )
 }

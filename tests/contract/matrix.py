@@ -64,6 +64,8 @@ MATRIX: dict[str, tuple[str, ...]] = {
     "mappingstorage": ("ours",),
     "demostorage": ("ours",),
     "demostorage_on_file": ("ours",),
+    "relstorage": ("ours", "zeo_client_z5"),
+    "relstorage_without_history": ("ours",),
 }
 
 if os.environ.get("CONTRACT_BASELINE"):
