@@ -28,7 +28,7 @@ from .histories import (
     open_relstorage,
     take_data,
 )
-from .inreactor import REACTORS, run
+from .inreactor import REACTORS, run, sleep
 from .server import PostgreSQLServer, missing_programs
 
 pytestmark = pytest.mark.skipif(missing_programs() is not None, reason=str(missing_programs()))
@@ -69,11 +69,11 @@ def compare(
 ) -> None:
     """Compare all loads, one at a time and together, with those of another storage."""
     oids, tids = all_oids(), all_tids(dsn)
-    assert len(tids) > 20
+    assert len(tids) > 12
 
     def known(oid: bytes, tid: bytes) -> Any:
-        # What others do with tids that no clock will reach is not looked at.
-        return outcome(load, oid, min(tid, maxtid))
+        # RelStorage does not know numbers that are no bigint.
+        return oid if oid > maxtid else outcome(load, oid, min(tid, maxtid))
 
     def load_or_raise(oid: bytes, tid: bytes) -> Any:
         found = known(oid, tid)
@@ -129,9 +129,9 @@ def test_after_a_pack(server: PostgreSQLServer, tmp_path: Path, keep_history: bo
     with closing(open_relstorage(dsn, keep_history, tmp_path / "cache")) as storage:
         writer = Writer(storage)
         writer.commit_some(Random(2), 15, tmp_path)
-        storage.pack(2**40, lambda data, oids=None: [])
+        storage.pack(2**40, lambda data: OIDS[:6])
     with closing(open_relstorage(dsn, keep_history, tmp_path / "cache")) as storage:
-        oids, tids = all_oids(), all_tids(dsn)
+        oids, tids = OIDS, all_tids(dsn)
 
         async def main(reactor: Any) -> None:
             loads = RecordLoads(dsn, keep_history, reactor)
@@ -280,16 +280,14 @@ def test_a_refused_statement_is_the_business_of_one_load(
         loads = RecordLoads(dsn, True, reactor, connections=1)
         await loads.open()
         with psycopg.connect(dsn, autocommit=True) as connection:
-            pids = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-            (pid,) = connection.execute(f"{pids} AND pid != pg_backend_pid()").fetchall()[0]
             connection.execute("BEGIN")
             connection.execute("LOCK TABLE current_object")
             refused = loads.load_before(OIDS[0], maxtid)
             good = loads.load_before(OIDS[0], maxtid)
-            while not connection.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
-                await gatherResults([])
-            connection.execute("SELECT pg_cancel_backend(%s)", (pid,))
-            with pytest.raises(StorageError, match="PostgreSQL cannot load: .*canceling"):
+            blocked = "SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted"
+            while not connection.execute(blocked).fetchall():
+                await sleep(reactor, 0.01)
+            with pytest.raises(StorageError, match=r"PostgreSQL cannot load: .*canceling"):
                 await refused
             connection.execute("COMMIT")
         assert await good == (b"data", serial, None)
