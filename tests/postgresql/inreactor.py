@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from threading import Thread
+from threading import enumerate as threads
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -44,7 +45,12 @@ def run(
         reactor.stop()
 
     reactor.callWhenRunning(start)
+    before = set(threads())
     reactor.run(installSignalHandlers=False)
+    # Those that were connecting; what they made is closed in the reactor.
+    for thread in set(threads()) - before:
+        thread.join(_TIMEOUT)
+    reactor.runUntilCurrent()
     for reader in own:
         reader.connectionLost(None)
     result, descriptors, calls = outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -29,17 +29,9 @@ from .histories import (
     take_data,
 )
 from .inreactor import REACTORS, run, sleep
-from .server import PostgreSQLServer, missing_programs
-
-pytestmark = pytest.mark.skipif(missing_programs() is not None, reason=str(missing_programs()))
+from .server import PostgreSQLServer
 
 KEEP = pytest.mark.parametrize("keep_history", [True, False], ids=["history", "free"])
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgreSQLServer]:
-    with PostgreSQLServer() as server:
-        yield server
 
 
 def outcome(load: Callable[[bytes, bytes], Any], oid: bytes, tid: bytes) -> Any:
@@ -96,9 +88,9 @@ def compare(
 @KEEP
 @pytest.mark.parametrize("reactor", REACTORS)
 def test_loads_as_relstorage_does(
-    server: PostgreSQLServer, tmp_path: Path, keep_history: bool, reactor: Any
+    postgresql: PostgreSQLServer, tmp_path: Path, keep_history: bool, reactor: Any
 ) -> None:
-    dsn = server.new_database()
+    dsn = postgresql.new_database()
     with closing(open_relstorage(dsn, keep_history, tmp_path / "cache")) as storage:
         random, writer = Random(1), Writer(storage)
         writer.commit_some(random, 15, tmp_path)
@@ -114,8 +106,10 @@ def test_loads_as_relstorage_does(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_loads_as_file_storage_does(server: PostgreSQLServer, tmp_path: Path, seed: int) -> None:
-    dsn = server.new_database()
+def test_loads_as_file_storage_does(
+    postgresql: PostgreSQLServer, tmp_path: Path, seed: int
+) -> None:
+    dsn = postgresql.new_database()
     make_file_history(tmp_path, seed)
     with closing(FileStorage(str(tmp_path / "Data.fs"))) as files:
         with closing(open_relstorage(dsn, True, tmp_path / "cache")) as storage:
@@ -124,8 +118,8 @@ def test_loads_as_file_storage_does(server: PostgreSQLServer, tmp_path: Path, se
 
 
 @KEEP
-def test_after_a_pack(server: PostgreSQLServer, tmp_path: Path, keep_history: bool) -> None:
-    dsn = server.new_database()
+def test_after_a_pack(postgresql: PostgreSQLServer, tmp_path: Path, keep_history: bool) -> None:
+    dsn = postgresql.new_database()
     with closing(open_relstorage(dsn, keep_history, tmp_path / "cache")) as storage:
         writer = Writer(storage)
         writer.commit_some(Random(2), 15, tmp_path)
@@ -145,8 +139,10 @@ def test_after_a_pack(server: PostgreSQLServer, tmp_path: Path, keep_history: bo
 
 
 @KEEP
-def test_an_empty_database(server: PostgreSQLServer, tmp_path: Path, keep_history: bool) -> None:
-    dsn = server.new_database()
+def test_an_empty_database(
+    postgresql: PostgreSQLServer, tmp_path: Path, keep_history: bool
+) -> None:
+    dsn = postgresql.new_database()
     open_relstorage(dsn, keep_history, tmp_path).close()
 
     async def main(reactor: Any) -> None:
@@ -175,9 +171,9 @@ def test_an_empty_database(server: PostgreSQLServer, tmp_path: Path, keep_histor
     ids=str,
 )
 def test_answers_are_not_too_long(
-    server: PostgreSQLServer, tmp_path: Path, keep_history: bool, sizes: list[int]
+    postgresql: PostgreSQLServer, tmp_path: Path, keep_history: bool, sizes: list[int]
 ) -> None:
-    dsn = server.new_database()
+    dsn = postgresql.new_database()
     records = {p64(number): b"x" * size for number, size in enumerate(sizes)}
     with closing(open_relstorage(dsn, keep_history, tmp_path)) as storage:
         Writer(storage).commit(records)
@@ -197,8 +193,8 @@ def test_answers_are_not_too_long(
 
 
 @pytest.mark.parametrize("size", [5_000_000, 50_000_000])
-def test_large_records(server: PostgreSQLServer, tmp_path: Path, size: int) -> None:
-    dsn = server.new_database()
+def test_large_records(postgresql: PostgreSQLServer, tmp_path: Path, size: int) -> None:
+    dsn = postgresql.new_database()
     data = Random(size).randbytes(size)
     with closing(open_relstorage(dsn, True, tmp_path)) as storage:
         serial = Writer(storage).commit({OIDS[0]: data, OIDS[1]: b"small"})
@@ -218,10 +214,10 @@ def test_large_records(server: PostgreSQLServer, tmp_path: Path, size: int) -> N
 
 @KEEP
 def test_a_load_sees_what_was_committed_before_it(
-    server: PostgreSQLServer, tmp_path: Path, keep_history: bool
+    postgresql: PostgreSQLServer, tmp_path: Path, keep_history: bool
 ) -> None:
     """Whatever isolation the database has by default, and while other loads are under way."""
-    dsn = server.new_database()
+    dsn = postgresql.new_database()
     storage = open_relstorage(dsn, keep_history, tmp_path)
     writer = Writer(storage)
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -249,8 +245,8 @@ def test_a_load_sees_what_was_committed_before_it(
     storage.close()
 
 
-def test_loads_that_wait_keep_their_order(server: PostgreSQLServer, tmp_path: Path) -> None:
-    dsn = server.new_database()
+def test_loads_that_wait_keep_their_order(postgresql: PostgreSQLServer, tmp_path: Path) -> None:
+    dsn = postgresql.new_database()
     with closing(open_relstorage(dsn, True, tmp_path)) as storage:
         Writer(storage).commit({oid: oid for oid in OIDS})
     came = []
@@ -270,9 +266,9 @@ def test_loads_that_wait_keep_their_order(server: PostgreSQLServer, tmp_path: Pa
 
 
 def test_a_refused_statement_is_the_business_of_one_load(
-    server: PostgreSQLServer, tmp_path: Path
+    postgresql: PostgreSQLServer, tmp_path: Path
 ) -> None:
-    dsn = server.new_database()
+    dsn = postgresql.new_database()
     with closing(open_relstorage(dsn, True, tmp_path)) as storage:
         serial = Writer(storage).commit({OIDS[0]: b"data"})
 

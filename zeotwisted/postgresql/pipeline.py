@@ -51,8 +51,10 @@ _SET = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _S
 _ROWS = int(ExecStatus.TUPLES_OK)
 _COMMAND = int(ExecStatus.COMMAND_OK)
 _SYNC = int(ExecStatus.PIPELINE_SYNC)
-_ABORTED = int(ExecStatus.PIPELINE_ABORTED)
+#: The last one is for what follows an error, until the next end of a transaction.
+_GOOD = (_ROWS, _COMMAND, int(ExecStatus.PIPELINE_ABORTED))
 _BINARY = int(Format.BINARY)
+_SEVERITY = int(DiagnosticField.SEVERITY_NONLOCALIZED)
 
 
 class Query(Protocol):
@@ -204,29 +206,39 @@ class Pipeline:
 
     def _take(self) -> None:
         pgconn = self._pgconn
+        at_end = False
         # `is_busy` also reads what PostgreSQL says without being asked.
         while not pgconn.is_busy() and self._ends:
             result = pgconn.get_result()
             if result is None:
-                # The end of a query's results.
+                # This is the end of a query's results. A second one is the end of everything.
+                if at_end:
+                    self._broken(pgconn.get_error_message())
+                at_end = True
                 continue
+            at_end = False
             status = result.status
             if status == _SYNC:
                 self._ends -= 1
                 if self._ready is not None:
                     self._prepared()
-            elif self._ready is not None:
-                if status not in (_ROWS, _COMMAND, _ABORTED):
-                    self._problem = self._problem or _message(result)
-            elif status == _ROWS:
+            elif status == _ROWS and self._ready is None:
                 self._queries.popleft().answered(result)
-            elif _ends_session(result):
-                self._broken(_message(result))
-            else:
-                self._queries.popleft().refused(_message(result))
+            elif status not in _GOOD:
+                self._refused(result)
             # A record may be large.
             result.clear()
         self._taken()
+
+    def _refused(self, result: PGresult) -> None:
+        message = " ".join(result.get_error_message().split())
+        if result.error_field(_SEVERITY) != b"ERROR":
+            # PostgreSQL ends the connection; or libpq does, whose own errors have no severity.
+            self._broken(message)
+        elif self._ready is None:
+            self._queries.popleft().refused(message)
+        elif self._problem is None:
+            self._problem = message
 
     def _prepared(self) -> None:
         ready, self._ready = self._ready, None
@@ -265,13 +277,3 @@ class Pipeline:
         os.close(self._socket)
         self._connection.close()
         return queries
-
-
-def _ends_session(result: PGresult) -> bool:
-    severity = result.error_field(int(DiagnosticField.SEVERITY_NONLOCALIZED))
-    # libpq's own errors have none: the connection is lost.
-    return severity != b"ERROR"
-
-
-def _message(result: PGresult) -> str:
-    return " ".join(result.get_error_message().split())
