@@ -25,7 +25,7 @@ _CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 
 def missing_programs() -> str | None:
     """Say in a few words which of PostgreSQL's programs has to be installed, if any."""
-    for program in ("initdb", "postgres"):
+    for program in ("initdb", "postgres", "pg_basebackup", "pg_ctl"):
         if _program(program) is None:
             return f"PostgreSQL's {program} is not installed"
     return None
@@ -42,12 +42,18 @@ class PostgreSQLServer:
 
     :param fsync: wait for the disk at each commit, as a server for real data does.
     :param settings: further settings of ``postgresql.conf``.
+    :param primary: make it a standby of this one, which follows it.
     :raises RuntimeError: it does not start; the text has the end of its log.
     """
 
     user = "zodb"
 
-    def __init__(self, fsync: bool = False, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        fsync: bool = False,
+        settings: dict[str, str] | None = None,
+        primary: PostgreSQLServer | None = None,
+    ) -> None:
         # It refuses to run as root, and whoever it runs as has no access to the folders of a run.
         self._user = next(filter(_exists, _USERS)) if os.geteuid() == 0 else None
         self._settings = {"max_connections": "200", **({} if fsync else _CARELESS)}
@@ -61,7 +67,12 @@ class PostgreSQLServer:
         try:
             if self._user is not None:
                 shutil.chown(self.folder, self._user)
-            self._run("initdb", "-D", self._data, "-U", self.user, "--auth=trust", "--no-sync")
+            if primary is None:
+                self._run("initdb", "-D", self._data, "-U", self.user, "--auth=trust", "--no-sync")
+            else:
+                # -R writes from where it is to be followed.
+                source = primary.dsn()
+                self._run("pg_basebackup", "-d", source, "-D", self._data, "-R", "-c", "fast")
             self.start()
         except BaseException:
             self.remove()
@@ -137,6 +148,14 @@ class PostgreSQLServer:
         except FileNotFoundError:
             return False
         return lines[0] == str(pid) and len(lines) > 7 and lines[7].strip() == "ready"
+
+    def standby(self) -> PostgreSQLServer:
+        """Return a new server that follows this one, for readers; the caller removes it."""
+        return PostgreSQLServer(primary=self)
+
+    def promote(self) -> None:
+        """Make a standby a server of its own, which takes commits when this returns."""
+        self._run("pg_ctl", "promote", "-w", "-D", self._data)
 
     def stop(self) -> None:
         """End all connections, and then the server; its data are kept."""

@@ -11,7 +11,7 @@ from .errors import WrongSchema
 if TYPE_CHECKING:
     from psycopg import Connection
 
-__all__ = ["FUNCTION", "TABLE", "Database", "Identity", "examine"]
+__all__ = ["FUNCTION", "TABLE", "Database", "Identity", "examine", "qualified", "quoted"]
 
 #: The names of what we install. RelStorage knows none of them, and leaves them alone.
 TABLE = "zeotwisted_commit"
@@ -117,7 +117,10 @@ JOIN pg_proc p ON p.oid = t.tgfoid
 WHERE n.nspname = %s AND p.proname = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
 """
 
-_TABLE_RIGHTS = "SELECT has_table_privilege(%s::regclass, 'SELECT, INSERT')"
+_TABLE_RIGHTS = """
+SELECT bool_and(has_table_privilege(%s, wanted))
+FROM unnest('{SELECT,INSERT,DELETE}'::text[]) AS wanted
+"""
 
 
 def examine(connection: Connection[Any]) -> Database:
@@ -147,7 +150,7 @@ def _examine(connection: Connection[Any]) -> Database:
     ours = connection.execute(_OURS, (schema, FUNCTION)).fetchone() or (None, "")
     may_use_table = False
     if TABLE in tables:
-        (may_use_table,) = _row(connection, _TABLE_RIGHTS, (f'"{schema}".{TABLE}',))
+        (may_use_table,) = _row(connection, _TABLE_RIGHTS, (qualified(schema, TABLE),))
     return Database(
         identity=Identity(system, oid, name),
         timeline=timeline,
@@ -188,6 +191,16 @@ def _tables(connection: Connection[Any], name: str) -> tuple[str, str, dict[str,
                     f"{table}.{column} is {kind or 'missing'}); upgrade it with RelStorage 4"
                 )
     return schema, owner, tables
+
+
+def qualified(schema: str, name: str) -> str:
+    """Return a name with its schema, as SQL has it."""
+    return f"{quoted(schema)}.{quoted(name)}"
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL has it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _row(connection: Connection[Any], query: str, arguments: tuple[Any, ...] = ()) -> Any:

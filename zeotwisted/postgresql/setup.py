@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .connecting import driver, one_line
 from .errors import PostgreSQLError
-from .schema import FUNCTION, TABLE, Database, examine
+from .schema import FUNCTION, TABLE, Database, examine, qualified, quoted
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -65,17 +65,13 @@ _LAST_TID = """(
 
 def _parts(database: Database) -> dict[str, str]:
     """Return the names, quoted and with their schema, and the body of the function."""
-
-    def qualified(name: str) -> str:
-        return f"{_quoted(database.schema)}.{_quoted(name)}"
-
-    table = qualified(TABLE)
-    objects = qualified("object_state")
+    table = qualified(database.schema, TABLE)
+    objects = qualified(database.schema, "object_state")
     tid = _NEW_TID if database.keep_history else _LAST_TID.format(objects=objects)
     return {
         "table": table,
-        "function": qualified(FUNCTION),
-        "watched": qualified("transaction") if database.keep_history else objects,
+        "function": qualified(database.schema, FUNCTION),
+        "watched": qualified(database.schema, "transaction") if database.keep_history else objects,
         "body": _BODY.format(table=table, tid=tid),
     }
 
@@ -110,7 +106,7 @@ def statements(database: Database) -> list[str]:
     made.append(_FUNCTION.format_map(parts))
     made.append(f"COMMENT ON FUNCTION {parts['function']}() IS 'zeotwisted {VERSION}'")
     if database.role != database.owner:
-        owner = _quoted(database.owner)
+        owner = quoted(database.owner)
         made.append(f"ALTER TABLE {parts['table']} OWNER TO {owner}")
         made.append(f"ALTER FUNCTION {parts['function']}() OWNER TO {owner}")
     for name, statement in _triggers(database).items():
@@ -207,7 +203,3 @@ def _execute(connection: Connection[Any], wanted: list[str], database: Database)
         ) from None
     except errors.Error as error:
         raise PostgreSQLError(f"PostgreSQL refuses: {one_line(error)}; look into its log") from None
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
