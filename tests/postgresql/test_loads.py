@@ -290,3 +290,16 @@ def test_a_refused_statement_is_the_business_of_one_load(
         loads.close()
 
     run(main)
+
+
+def test_the_numbers_of_libpq() -> None:
+    from psycopg.pq import DiagnosticField, ExecStatus, Format
+
+    from zeotwisted.postgresql import pipeline
+
+    good = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.PIPELINE_ABORTED)
+    assert pipeline._GOOD == good
+    assert pipeline._ROWS == ExecStatus.TUPLES_OK
+    assert pipeline._SYNC == ExecStatus.PIPELINE_SYNC
+    assert pipeline._BINARY == Format.BINARY
+    assert pipeline._SEVERITY == DiagnosticField.SEVERITY_NONLOCALIZED

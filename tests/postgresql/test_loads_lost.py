@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from ZODB.POSException import StorageError
 from ZODB.utils import maxtid
 
+from zeotwisted.postgresql.connecting import connect
 from zeotwisted.postgresql.loads import DatabaseUnreachable, RecordLoads
 
 from .histories import OIDS, Writer, open_relstorage
@@ -106,6 +107,37 @@ def test_idle_connections_are_ended_by_the_server(
                 await sleep(reactor, pause)
                 assert await loads.load_before(OIDS[3], maxtid) == records[OIDS[3]]
         loads.close()
+
+    run(main)
+
+
+def test_the_drivers_connection_fails_when_a_load_is_sent(
+    postgresql: PostgreSQLServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn, records = filled(postgresql, tmp_path)
+    made = []
+
+    def connect_and_note(dsn: str) -> Any:
+        made.append(connect(dsn))
+        return made[-1]
+
+    monkeypatch.setattr("zeotwisted.postgresql.pipeline.connect", connect_and_note)
+
+    async def main(reactor: Any) -> None:
+        loads = RecordLoads(dsn, True, reactor)
+        await loads.open()
+        for connection in made[:]:
+            connection.close()
+        found = [loads.load_before(oid, maxtid) for oid in OIDS]
+        assert await gatherResults(found) == list(records.values())
+        assert len(made) > 2
+        for connection in made[2:]:
+            connection.close()
+        found = [loads.load_before(oid, maxtid) for oid in OIDS]
+        loads.close()
+        for load in found:
+            with pytest.raises(StorageError, match="the storage is closed"):
+                await load
 
     run(main)
 

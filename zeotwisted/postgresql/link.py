@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from psycopg import Connection
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .pipeline import Pipeline, Query, Statement, connect
+from .pipeline import Pipeline, Query, Statement, connect_in_thread
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 __all__ = ["Link"]
 
@@ -61,7 +63,8 @@ class Link:
 
     def _connect(self) -> None:
         self._again = None
-        connect(self._reactor, self._dsn).addCallbacks(self._connected, self._not_connected)
+        connecting = connect_in_thread(self._reactor, self._dsn)
+        connecting.addCallbacks(self._connected, self._not_connected)
 
     def _connected(self, connection: Connection[Any]) -> None:
         if self._closed:
@@ -80,9 +83,10 @@ class Link:
             return
         if problem is None:
             self.pipeline = pipeline
+            if self._delay:
+                self._log.info("There is a connection to PostgreSQL again")
             self.problem = ""
             self._delay = 0.0
-            self._log.debug("Connected to PostgreSQL")
             self._sendable()
         else:
             self._later(problem)

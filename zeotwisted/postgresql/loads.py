@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from ZODB.POSException import StorageError
 from ZODB.utils import maxtid
 
+from .errors import Unreachable
 from .link import Link
 from .pipeline import Pipeline
 from .queries import Load, LoadMany, LoadOne, Revision, statements
@@ -31,7 +32,7 @@ _MOST_RECORDS = 256
 _PATIENCE = 3.0
 
 
-class DatabaseUnreachable(StorageError):
+class DatabaseUnreachable(Unreachable, StorageError):
     """There was no connection to the database for some time."""
 
 

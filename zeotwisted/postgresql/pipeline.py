@@ -6,32 +6,23 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from threading import Thread
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from psycopg import Connection, Error
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import DiagnosticField, ExecStatus, Format
-from psycopg.pq.abc import PGresult
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["Pipeline", "Query", "Statement", "connect"]
+from .connecting import connect, driver
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+    from psycopg.pq.abc import PGresult
+
+__all__ = ["Pipeline", "Query", "Statement", "connect_in_thread"]
 
 #: The name of a prepared statement, and its text.
 Statement: TypeAlias = "tuple[bytes, bytes]"
-
-#: A peer that has gone without a word is noticed within about ten seconds. A data source may say
-#: something else.
-_DEFAULTS = {
-    "connect_timeout": "5",
-    "keepalives": "1",
-    "keepalives_idle": "5",
-    "keepalives_interval": "2",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
-}
 
 #: Each statement sees what was committed before it began, whatever the database's defaults are.
 #: Plans use indexes and are made once: while there are no statistics yet, the planner would take
@@ -47,14 +38,14 @@ _SETTINGS = {
 }
 _SET = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SETTINGS.items())
 
-# Numbers are compared several times faster than members of an enumeration.
-_ROWS = int(ExecStatus.TUPLES_OK)
-_COMMAND = int(ExecStatus.COMMAND_OK)
-_SYNC = int(ExecStatus.PIPELINE_SYNC)
-#: The last one is for what follows an error, until the next end of a transaction.
-_GOOD = (_ROWS, _COMMAND, int(ExecStatus.PIPELINE_ABORTED))
-_BINARY = int(Format.BINARY)
-_SEVERITY = int(DiagnosticField.SEVERITY_NONLOCALIZED)
+# The numbers are those of libpq, which cannot change. They are compared several times faster than
+# the driver's enumerations.
+_BINARY = 1
+_ROWS = 2
+_SYNC = 10
+#: A statement without rows, one with rows, and what follows an error until the next `_SYNC`.
+_GOOD = (1, _ROWS, 11)
+_SEVERITY = ord("V")
 
 
 class Query(Protocol):
@@ -75,7 +66,7 @@ class Query(Protocol):
         """PostgreSQL answered with an error. The connection can be used further."""
 
 
-def connect(reactor: Any, dsn: str) -> Deferred[Connection[Any]]:
+def connect_in_thread(reactor: Any, dsn: str) -> Deferred[Connection[Any]]:
     """Connect in a thread: the names of hosts have to be looked up.
 
     The thread is not one of a pool's. The pool's threads may all wait for the database.
@@ -85,8 +76,7 @@ def connect(reactor: Any, dsn: str) -> Deferred[Connection[Any]]:
     def run() -> None:
         result: Any
         try:
-            options: dict[str, Any] = {**_DEFAULTS, **conninfo_to_dict(dsn)}
-            result = Connection.connect(**options, autocommit=True)
+            result = connect(dsn)
         except Exception:
             result = Failure()
         reactor.callFromThread(connected.callback, result)
@@ -122,6 +112,7 @@ class Pipeline:
         self._reactor = reactor
         self._connection = connection
         self._pgconn = connection.pgconn
+        self._error: type[Exception] = driver().Error
         # libpq closes its socket as soon as it fails, when the reactor still knows it.
         self._socket = os.dup(self._pgconn.socket)
         self._ready: Callable[[str | None], None] | None = ready
@@ -150,7 +141,7 @@ class Pipeline:
             for name, text in statements:
                 pgconn.send_prepare(name, text)
             self._flush()
-        except Error as error:
+        except self._error as error:
             self._fail_soon(error)
 
     def send(self, query: Query) -> None:
@@ -161,10 +152,10 @@ class Pipeline:
                 query.statement, query.parameters, (_BINARY,) * len(query.parameters), _BINARY
             )
             self._flush()
-        except Error as error:
+        except self._error as error:
             self._fail_soon(error)
 
-    def _fail_soon(self, error: Error) -> None:
+    def _fail_soon(self, error: Exception) -> None:
         # The caller does not expect a loss within its call.
         if self._failed_send is None:
             self._failed_send = self._reactor.callLater(0, self._send_failed, str(error))
@@ -191,7 +182,7 @@ class Pipeline:
         try:
             self._pgconn.consume_input()
             self._take()
-        except Error as error:
+        except self._error as error:
             self._broken(str(error))
 
     def doWrite(self) -> None:
@@ -201,7 +192,7 @@ class Pipeline:
                 self._reactor.removeWriter(self)
             # It has read what has come in the meantime.
             self._take()
-        except Error as error:
+        except self._error as error:
             self._broken(str(error))
 
     def _take(self) -> None:

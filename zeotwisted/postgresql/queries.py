@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from psycopg.pq.abc import PGresult
 from twisted.internet.defer import Deferred
 from ZODB.POSException import POSKeyError, StorageError
 
 from .pipeline import Statement
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
 
 __all__ = ["ENOUGH_BYTES", "Load", "LoadMany", "LoadOne", "Revision", "statements"]
 
