@@ -7,21 +7,12 @@ disk before it answers a commit, and it is reached by TCP.
 from __future__ import annotations
 
 import importlib.util
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable
-from glob import glob
 from typing import Any
 
-__all__ = ["RelationalStorage", "missing", "open_storage", "start"]
+from tests.postgresql.server import PostgreSQLServer, missing_programs
 
-_START_TIMEOUT = 20
-_USERS = ("postgres", "nobody")
+__all__ = ["RelationalStorage", "missing", "open_storage", "start"]
 
 
 def missing() -> str | None:
@@ -29,90 +20,18 @@ def missing() -> str | None:
     for module in ("relstorage", "psycopg2"):
         if importlib.util.find_spec(module) is None:
             return f"{module} is not installed"
-    for program in ("initdb", "postgres"):
-        if _program(program) is None:
-            return f"PostgreSQL's {program} is not installed"
-    return None
-
-
-def _program(name: str) -> str | None:
-    # Debian keeps them where no PATH leads to.
-    places = [shutil.which(name), *sorted(glob(f"/usr/lib/postgresql/*/bin/{name}"))]
-    return next((place for place in places if place), None)
+    return missing_programs()
 
 
 def start(path: str) -> tuple[str, Callable[[], None]]:
     """Serve a copy of the FileStorage at `path`; return the data source, and what ends it."""
-    # It refuses to run as root, and whoever it runs as has no access to the folder of the run.
-    user = next(filter(_exists, _USERS)) if os.geteuid() == 0 else None
-    folder = tempfile.mkdtemp(prefix="benchmarks-postgres-")
-    if user is not None:
-        shutil.chown(folder, user)
-    port = _free_port()
-    data = os.path.join(folder, "data")
-    options: dict[str, Any] = {"cwd": folder, "user": user, "stdout": subprocess.DEVNULL}
-    subprocess.run(
-        [_program("initdb") or "initdb", "-D", data, "-U", "zodb", "--auth=trust", "--no-sync"],
-        check=True,
-        **options,
-    )
-    server = subprocess.Popen(
-        [
-            _program("postgres") or "postgres",
-            "-D",
-            data,
-            "-k",
-            folder,
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(port),
-        ],
-        **options,
-    )
-
-    def stop() -> None:
-        server.terminate()
-        server.wait()
-        shutil.rmtree(folder)
-
-    dsn = f"host=127.0.0.1 port={port} user=zodb dbname=postgres"
+    server = PostgreSQLServer(fsync=True, settings={"max_connections": "100"})
     try:
-        _wait_for(dsn, server)
-        _fill(dsn, path)
+        _fill(server.dsn(), path)
     except BaseException:
-        stop()
+        server.remove()
         raise
-    return dsn, stop
-
-
-def _exists(user: str) -> bool:
-    try:
-        return bool(pwd.getpwnam(user))
-    except KeyError:
-        return False
-
-
-def _free_port() -> int:
-    # It cannot choose one by itself. Nobody else is likely to get this one within the next second.
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _wait_for(dsn: str, server: subprocess.Popen[Any]) -> None:
-    import psycopg2
-
-    end = time.monotonic() + _START_TIMEOUT
-    while True:
-        try:
-            psycopg2.connect(dsn).close()
-            return
-        except psycopg2.OperationalError:
-            if server.poll() is not None or time.monotonic() > end:
-                raise
-            time.sleep(0.05)
+    return server.dsn(), server.remove
 
 
 def _fill(dsn: str, path: str) -> None:

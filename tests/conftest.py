@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.postgresql.server import PostgreSQLServer, missing_programs
 
 # Hypothesis measures time, which says nothing on a busy machine.
 settings.register_profile(
@@ -18,3 +21,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let child processes have SIGINT, which shells keep from what they start in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQLServer]:
+    """A real PostgreSQL for all tests of this process; each makes databases of its own in it."""
+    reason = missing_programs()
+    if reason is not None:
+        pytest.skip(reason)
+    for module in ("psycopg", "psycopg2", "relstorage"):
+        pytest.importorskip(module)
+    with PostgreSQLServer() as server:
+        yield server

@@ -1,0 +1,44 @@
+"""What serving RelStorage on PostgreSQL needs beyond RelStorage, with connections of its own.
+
+This room knows SQL, RelStorage's tables, and how to be told of commits; it knows neither servers
+nor clients of ours. The driver, psycopg, is imported when it is used and not before: it comes with
+the extra ``zeotwisted[postgresql]``.
+"""
+
+from __future__ import annotations
+
+from .connecting import connect
+from .errors import Deaf, DriverMissing, InDoubt, PostgreSQLError, Unreachable, WrongSchema
+from .listener import Listener
+from .marks import NO_TID, forget_old, mark_transaction, new_mark, outcome, write
+from .news import Change, changes, last_tid
+from .schema import Database, Identity, examine
+from .setup import check, install, statements, undo, undo_statements
+
+__all__ = [
+    "NO_TID",
+    "Change",
+    "Database",
+    "Deaf",
+    "DriverMissing",
+    "Identity",
+    "InDoubt",
+    "Listener",
+    "PostgreSQLError",
+    "Unreachable",
+    "WrongSchema",
+    "changes",
+    "check",
+    "connect",
+    "examine",
+    "forget_old",
+    "install",
+    "last_tid",
+    "mark_transaction",
+    "new_mark",
+    "outcome",
+    "statements",
+    "undo",
+    "undo_statements",
+    "write",
+]

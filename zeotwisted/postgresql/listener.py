@@ -1,0 +1,147 @@
+"""Waits for the notifications of commits."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from binascii import hexlify
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .connecting import connect, driver, lost_connection, one_line
+from .errors import Deaf, Unreachable
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+__all__ = ["CHANNEL", "Listener"]
+
+CHANNEL = "zeotwisted"
+
+
+class Listener:
+    """A connection that listens. A notification says that something was committed, but not what.
+
+    One thread waits. `wake` and `close` may be called by any thread.
+
+    :raises DriverMissing: the driver is not installed.
+    :raises Unreachable: there is no such server, or it wants no connection.
+    :raises Deaf: the server does not let us listen: it is a standby.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: Connection[Any] = connect(dsn)
+        psycopg = driver()
+        try:
+            self._connection.execute(f"LISTEN {CHANNEL}")
+        except psycopg.Error as error:
+            self._connection.close()
+            raise Deaf(
+                f"PostgreSQL does not let us listen: {one_line(error)}; use the data source of the "
+                "primary server, past a pooler"
+            ) from None
+        self._waiting = threading.Lock()
+        self._notified = False
+        self._closed = False
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        #: For the end of the pipe that is written to: its number may be another file's soon.
+        self._writing = threading.Lock()
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether there was a notification since the last call, or is one in this time.
+
+        False is returned at once after `wake` or `close`.
+
+        :raises Unreachable: the connection is lost. Notifications may be lost, too.
+        """
+        with self._waiting:
+            return self._wait(time.monotonic() + seconds)
+
+    def _wait(self, end: float) -> bool:
+        while not self._closed:
+            self._receive()
+            if self._notified:
+                self._notified = False
+                return True
+            left = end - time.monotonic()
+            if left <= 0 or self._is_woken(left):
+                return False
+        return False
+
+    def _is_woken(self, seconds: float) -> bool:
+        """Wait for something to read, at most `seconds`; return whether it is a `wake`."""
+        # Unlike select(), it takes numbers of files above 1023.
+        poll = select.poll()
+        poll.register(self._connection.fileno(), select.POLLIN)
+        poll.register(self._read, select.POLLIN)
+        ready = {number for number, _ in poll.poll(max(1, int(seconds * 1000)))}
+        if self._read in ready:
+            os.read(self._read, 1024)
+            return True
+        return False
+
+    def _receive(self) -> list[bytes]:
+        """Take what has come; return the payloads."""
+        found = []
+        with lost_connection():
+            self._connection.pgconn.consume_input()
+            while (notification := self._connection.pgconn.notifies()) is not None:
+                found.append(notification.extra)
+        if any(not payload for payload in found):
+            self._notified = True
+        return found
+
+    def wake(self) -> None:
+        """Let the thread that waits go on."""
+        with self._writing:
+            self._wake()
+
+    def _wake(self) -> None:
+        # With thousands in it already, the pipe takes no more; one would do.
+        if not self._closed:
+            with suppress(BlockingIOError):
+                os.write(self._write, b"w")
+
+    def selftest(self, seconds: float = 5.0) -> None:
+        """Check that what is notified over another connection arrives here.
+
+        Notifications of commits that come meanwhile are kept for `wait`.
+
+        :raises Deaf: it does not arrive.
+        :raises Unreachable: a connection is lost, or cannot be made.
+        """
+        nonce = hexlify(os.urandom(8))
+        with self._waiting:
+            other = connect(self._dsn)
+            try:
+                with lost_connection():
+                    other.execute("SELECT pg_notify(%s, %s)", (CHANNEL, nonce.decode()))
+            finally:
+                other.close()
+            end = time.monotonic() + seconds
+            while nonce not in self._receive():
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise Deaf(
+                        f"a notification does not arrive within {seconds:g} seconds; use a data "
+                        "source that is not a pooler of transactions, such as pgbouncer"
+                    )
+                if self._closed:
+                    raise Unreachable("the listener is closed")
+                self._is_woken(left)
+
+    def close(self) -> None:
+        """Close the connection; who waits returns at once. It may be called again."""
+        with self._writing:
+            if self._closed:
+                return
+            self._wake()
+            self._closed = True
+        with self._waiting:
+            self._connection.close()
+            os.close(self._read)
+            os.close(self._write)
