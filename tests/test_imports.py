@@ -34,7 +34,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "postgresql": ("exceptions",),
     "commands": ("access", "files", "postgresql", "version"),
     "__main__": ("commands",),
-    "storageserver": (*_COMMON, "access"),
+    "storageserver": (*_COMMON, "access", "postgresql"),
     "clientstorage": (*_COMMON, "access"),
     "config": ("access", "arguments", "clientstorage", "exceptions", "files", "protocol"),
     "daemon": (
@@ -75,7 +75,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "storageserver.turns": (),
     "storageserver.options": ("arguments", "protocol", "storageserver.arguments"),
     "storageserver.limits": ("storageserver.options",),
-    "storageserver.engine": (*_COMMON, "storageserver.floods"),
+    "storageserver.engine": (*_COMMON, "postgresql", "storageserver.floods"),
     "storageserver.storage": (*_COMMON, "storageserver.floods", "storageserver.limits")
     + ("storageserver.engine", "storageserver.options", "storageserver.turns"),
     "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.limits")

@@ -298,7 +298,7 @@ def test_the_numbers_of_libpq() -> None:
     from zeotwisted.postgresql import pipeline
 
     good = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.PIPELINE_ABORTED)
-    assert pipeline._GOOD == good
+    assert good == pipeline._GOOD
     assert pipeline._ROWS == ExecStatus.TUPLES_OK
     assert pipeline._SYNC == ExecStatus.PIPELINE_SYNC
     assert pipeline._BINARY == Format.BINARY

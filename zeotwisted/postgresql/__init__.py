@@ -8,10 +8,20 @@ the extra ``zeotwisted[postgresql]``.
 from __future__ import annotations
 
 from .connecting import connect
-from .errors import Deaf, DriverMissing, InDoubt, PostgreSQLError, Unreachable, WrongSchema
+from .errors import (
+    Deaf,
+    DriverMissing,
+    InDoubt,
+    NotInstalled,
+    PostgreSQLError,
+    Unreachable,
+    WrongSchema,
+)
 from .listener import Listener
+from .loads import RecordLoads
 from .marks import NO_TID, forget_old, mark_transaction, new_mark, outcome, write
 from .news import Change, changes, last_tid
+from .relational import data_source
 from .schema import Database, Identity, examine
 from .setup import check, install, statements, undo, undo_statements
 
@@ -24,12 +34,15 @@ __all__ = [
     "Identity",
     "InDoubt",
     "Listener",
+    "NotInstalled",
     "PostgreSQLError",
+    "RecordLoads",
     "Unreachable",
     "WrongSchema",
     "changes",
     "check",
     "connect",
+    "data_source",
     "examine",
     "forget_old",
     "install",

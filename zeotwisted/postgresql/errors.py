@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-__all__ = ["Deaf", "DriverMissing", "InDoubt", "PostgreSQLError", "Unreachable", "WrongSchema"]
+__all__ = ["Deaf", "DriverMissing", "InDoubt", "NotInstalled", "PostgreSQLError", "Unreachable"]
+__all__ += ["WrongSchema"]
 
 
 class PostgreSQLError(Exception):
@@ -19,6 +20,10 @@ class Unreachable(PostgreSQLError):
 
 class WrongSchema(PostgreSQLError):
     """The database has no tables of RelStorage, or not those that we know."""
+
+
+class NotInstalled(PostgreSQLError):
+    """What `setup` installs is not there."""
 
 
 class Deaf(PostgreSQLError):

@@ -15,6 +15,8 @@ __all__ = [
     "AUTHENTICATE",
     "DROPPED",
     "GOODBYE",
+    "MARK_AT_VOTE",
+    "SHARED",
     "TID_AT_VOTE",
     "VOTE_WITHIN",
     "Capabilities",
@@ -27,6 +29,15 @@ Capabilities: TypeAlias = "Mapping[str, Mapping[str, Any]]"
 
 #: The answer to ``vote`` has the tid of the transaction, and ``tpc_outcome`` reports its outcome.
 TID_AT_VOTE = "tid-at-vote"
+
+#: The answer to ``vote`` has a mark of the transaction. ``tpc_committed`` reports the tid of the
+#: transaction with a mark, at any server of the same database.
+MARK_AT_VOTE = "mark-at-vote"
+
+#: Other processes commit in the same database. So a client may know later transactions than a
+#: server that it has just connected to, and one server does not know of another one's commits that
+#: are under way.
+SHARED = "shared"
 
 #: The client proves its user name with a password. Parameters of the server: ``mechanisms``, a list
 #: of names; ``required``, whether clients without a user name are refused; ``realm``, a text.

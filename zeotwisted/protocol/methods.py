@@ -306,6 +306,7 @@ SERVER_CALLS = _table(
     _short(_write("tpc_finish", transaction)),
     _short(_write("tpc_abort", transaction)),
     _short(_read("tpc_outcome", tid, oid_or_none))._replace(version=b"6"),
+    _short(_read("tpc_committed", tid))._replace(version=b"6"),
 )
 
 CLIENT_CALLS = _table(

@@ -119,7 +119,7 @@ class StorageServer(MultiService):
         loads = self._pool("loads", MOST_LOADS * len(self._storages))
         options = self._with_conflict_classes()
         for storage_id, storage in self._storages.items():
-            engine = choose_engine(storage_id, storage)
+            engine = choose_engine(storage_id, storage, self._reactor)
             threads = Threads(
                 self._reactor,
                 self._reactor.callFromThread,
@@ -259,6 +259,9 @@ class StorageServer(MultiService):
             idling.prepare_stop()
 
         engines = [served.engine for served in self.served.values()]
+        for engine in engines:
+            if engine.records is not None:
+                engine.records.close()
 
         def stop() -> None:
             for engine in engines:

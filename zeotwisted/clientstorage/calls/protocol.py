@@ -21,6 +21,8 @@ from zeotwisted.exceptions import ClientDisconnected, ClientStorageError, Protoc
 from zeotwisted.protocol import (
     DEFAULT_LIMIT,
     EXTENDED,
+    MARK_AT_VOTE,
+    SHARED,
     TID_AT_VOTE,
     VOTE_WITHIN,
     Called,
@@ -128,6 +130,19 @@ class ClientProtocol(protocol.Protocol):
         It can then report the outcome of a transaction (``tpc_outcome``).
         """
         return TID_AT_VOTE in self.capabilities
+
+    @property
+    def tells_marks(self) -> bool:
+        """Whether the server answers a vote with a mark of the transaction.
+
+        Any server of the same database can then report the outcome (``tpc_committed``).
+        """
+        return MARK_AT_VOTE in self.capabilities
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers, or other processes, commit in the same database."""
+        return SHARED in self.capabilities
 
     @property
     def limits_votes(self) -> bool:

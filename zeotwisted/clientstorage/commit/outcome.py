@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from ZODB._compat import loads
+from ZODB.POSException import StorageError
 from ZODB.utils import p64, u64
 
 from zeotwisted.exceptions import ClientDisconnected, CommitInDoubt, UnrecognizedResult
@@ -45,6 +46,8 @@ class Traces(NamedTuple):
     tid: bytes | None
     #: The mark in the extension, if there is one.
     mark: str | None
+    #: What the server has sent with the vote in place of a tid.
+    server_mark: bytes | None
     #: The tid of an earlier transaction.
     after: bytes
     #: An object that the transaction changes, if there is one.
@@ -132,7 +135,7 @@ def committed_tid(
     :raises CommitInDoubt: no server has answered in time, or the transaction has neither a tid nor
         a mark.
     """
-    if traces.tid is None and traces.mark is None:
+    if traces.tid is None and traces.mark is None and traces.server_mark is None:
         raise CommitInDoubt(
             None,
             traces.user,
@@ -164,6 +167,14 @@ def _ask(traces: Traces, connection: ClientProtocol, deadline: float) -> bytes |
         remaining = max(deadline - time.monotonic(), 0.0)
         return connection.ask(Waiter(), name, *args, timeout=remaining)
 
+    if traces.server_mark is not None and connection.tells_marks:
+        return _found("tpc_committed", call("tpc_committed", traces.server_mark))
+    if connection.is_shared:
+        # Another server may be about to commit it: a vote here does not wait for that one.
+        found = _find(traces, call)
+        if found is None:
+            raise StorageError("another server of the database may still commit it")
+        return found
     # Without `tells_tids`, `tpc_outcome` cannot be used, for example at a server whose storage is
     # a client of another server.
     if traces.tid is not None and connection.tells_tids:
@@ -175,6 +186,12 @@ def _ask(traces: Traces, connection: ClientProtocol, deadline: float) -> bytes |
     finally:
         call("tpc_abort", _FENCE)
     return _find(traces, call)
+
+
+def _found(name: str, tid: Any) -> bytes | None:
+    if tid is None or (type(tid) is bytes and len(tid) == 8):
+        return tid
+    raise UnrecognizedResult(name, tid)
 
 
 def _find(traces: Traces, call: Callable[..., Any]) -> bytes | None:

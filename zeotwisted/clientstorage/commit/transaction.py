@@ -132,6 +132,8 @@ class ClientTransaction:
         # `outcome` finds the transaction by these.
         self._tid: bytes | None = None
         self._mark: str | None = None
+        # The mark that the server has made for it at the vote.
+        self._server_mark: bytes | None = None
         self._after = z64
         #: Whether it copies objects, with their oids, from another database.
         self.restores = False
@@ -159,7 +161,7 @@ class ClientTransaction:
         self._tid = tid
         self._after = after
         txn = self.txn
-        needs_mark = tid is None and not connection.tells_tids
+        needs_mark = tid is None and not (connection.tells_tids or connection.tells_marks)
         extension: dict[Any, Any] | bytes
         if connection.is_extended:
             extension = stored_extension(txn)
@@ -292,6 +294,12 @@ class ClientTransaction:
             except (TypeError, ValueError):
                 raise UnrecognizedResult("vote", result)
             self._tid = self._tid if tid is None else _checked_tid("vote", tid)
+        elif self._protocol.tells_marks:
+            try:
+                result, mark = result
+            except (TypeError, ValueError):
+                raise UnrecognizedResult("vote", result)
+            self._server_mark = None if mark is None else _checked_tid("vote", mark)
         conflicts = []
         for item in result or ():
             if isinstance(item, dict):
@@ -358,6 +366,7 @@ class ClientTransaction:
         return Traces(
             self._tid,
             self._mark,
+            self._server_mark,
             self._after,
             next(iter(self._changes), None),
             self.txn.user,

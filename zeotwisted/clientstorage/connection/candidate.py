@@ -17,6 +17,8 @@ from zeotwisted.protocol import (
     AUTHENTICATE,
     DROPPED,
     GOODBYE,
+    MARK_AT_VOTE,
+    SHARED,
     TID_AT_VOTE,
     VOTE_WITHIN,
     agreed,
@@ -38,6 +40,8 @@ _REGISTER_TIMEOUT = 30.0
 _OFFERED: dict[str, dict[str, Any]] = {
     DROPPED: {},
     GOODBYE: {},
+    MARK_AT_VOTE: {},
+    SHARED: {},
     TID_AT_VOTE: {},
     VOTE_WITHIN: {},
 }

@@ -47,6 +47,9 @@ class StorageTransaction:
         self._metadata = metadata
         #: The transaction id, from the vote on; None if the server cannot choose the storage's ids.
         self.tid = tid if served.tids is not None else None
+        #: By which any server of the same database can find the transaction, from the vote on;
+        #: None if there are no marks.
+        self.mark: bytes | None = None
         self._given_tid = tid
         self._status = status
         self._changed: list[bytes] = []
@@ -80,6 +83,7 @@ class StorageTransaction:
                 getattr(operations, name)(*args)
             if not operations.conflicts:
                 operations.tpc_vote()
+                self.mark = served.engine.voted(storage)
         except ConflictError as error:
             self.abort()
             if not operations.leaves(error):
@@ -197,7 +201,7 @@ class StorageTransaction:
 
     def _finish_shared(self) -> Deferred[tuple[bytes, dict[str, Any]]]:
         served = self._served
-        own = self._own = OwnCommit(self._owner, self._changed)
+        own = self._own = OwnCommit(self._owner, self._changed, self.mark)
         served.own_commits.add(own)
         storage, self._storage = self._storage, None
         finishing = served.commit_in_thread(self._finish_in_engine, storage, own)
@@ -214,6 +218,9 @@ class StorageTransaction:
             self._served.engine.give_back(storage, is_sound)
 
     def _finish_shared_failed(self, failure: Failure, own: OwnCommit) -> None:
+        if own.published.called:
+            # Its news came before.
+            return
         # The database may have committed it all the same. The client has to ask later: clients ask
         # if they lose the connection.
         self._log.warn(

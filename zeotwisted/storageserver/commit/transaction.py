@@ -113,6 +113,11 @@ class ServerTransaction:
         return self._in_storage.tid
 
     @property
+    def mark(self) -> bytes | None:
+        """See `StorageTransaction.mark`."""
+        return self._in_storage.mark
+
+    @property
     def label(self) -> str:
         """The name of the client in log lines."""
         return self._owner.label

@@ -11,9 +11,12 @@ from zeotwisted.protocol import (
     AUTHENTICATE,
     DROPPED,
     GOODBYE,
+    MARK_AT_VOTE,
+    SHARED,
     TID_AT_VOTE,
     VOTE_WITHIN,
     Capabilities,
+    Role,
     agreed,
 )
 
@@ -40,15 +43,17 @@ def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dic
     ours: dict[str, Any] = {DROPPED: {}, GOODBYE: {}, VOTE_WITHIN: {}}
     if served is not None and served.tids is not None:
         ours[TID_AT_VOTE] = {}
+    if served is not None and served.engine.marks:
+        ours[MARK_AT_VOTE] = {}
+    if served is not None and served.engine.is_shared:
+        ours[SHARED] = {}
     authenticates = authentication.offer(client)
     if authenticates is not None:
         ours[AUTHENTICATE] = authenticates
     return ours
 
 
-def remote_register(
-    client: ServerConnection, storage_id: str, read_only: bool | int | None
-) -> bytes:
+def remote_register(client: ServerConnection, storage_id: str, read_only: bool | int | None) -> Any:
     if client.registered is not None:
         raise StorageTransactionError("this client has registered already")
     identify(client)
@@ -71,12 +76,24 @@ def remote_register(
         raise ReadOnlyError(f"storage {storage_id!r} is served read-only")
     if not read_only:
         check_may_write(client, roles, storage_id)
+    if not served.engine.is_shared:
+        return _registered(client, served, roles, bool(read_only))
+    # The client must not miss what was committed before, by another server's clients.
+    up_to_date = served.up_to_date()
+    return up_to_date.addCallback(lambda _: _registered(client, served, roles, bool(read_only)))
+
+
+def _registered(
+    client: ServerConnection, served: ServedStorage, roles: frozenset[Role], read_only: bool
+) -> bytes:
+    if client.registered is not None or client.gone:
+        raise StorageTransactionError("this client has registered already, or is gone")
     client.roles = roles
-    client.read_only = bool(read_only) or served.read_only
+    client.read_only = read_only or served.read_only
     client.registered = served
     client.iteration = Iteration(served, client.slow)
     client.peer.registered()
-    _log.debug("({label}) uses storage {id!r}", label=client.label, id=storage_id)
+    _log.debug("({label}) uses storage {id!r}", label=client.label, id=served.storage_id)
     return served.register(client)
 
 

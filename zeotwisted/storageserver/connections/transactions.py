@@ -7,7 +7,7 @@ from typing import Any
 
 from ZODB.POSException import StorageTransactionError
 
-from zeotwisted.protocol import TID_AT_VOTE
+from zeotwisted.protocol import MARK_AT_VOTE, TID_AT_VOTE
 
 from ..commit import ServerTransaction
 from ..limits import LimitReached
@@ -105,7 +105,11 @@ async def _vote(client: ServerConnection, id: int, patience: float | None) -> An
         result = await transaction.vote(patience)
     finally:
         _forget_if_over(client, transaction)
-    return (result, transaction.tid) if TID_AT_VOTE in client.capabilities else result
+    if TID_AT_VOTE in client.capabilities:
+        return result, transaction.tid
+    if MARK_AT_VOTE in client.capabilities:
+        return result, transaction.mark
+    return result
 
 
 async def remote_tpc_finish(client: ServerConnection, id: int) -> Answer:
@@ -126,6 +130,10 @@ def remote_tpc_outcome(
     client: ServerConnection, tid: bytes, oid: bytes | None
 ) -> Coroutine[Any, Any, bool]:
     return client.served.outcome(tid, oid, client.in_thread)
+
+
+def remote_tpc_committed(client: ServerConnection, mark: bytes) -> Any:
+    return client.in_thread(client.served.outcome_of_mark, mark)
 
 
 async def remote_tpc_abort(client: ServerConnection, id: int) -> None:

@@ -9,7 +9,7 @@ order of the database, also of their own.
 
 from __future__ import annotations
 
-from .engine import Engine, News, OwnCommit
+from .engine import Engine, News, OwnCommit, Records
 from .servable import NotServable, check_servable, choose_engine
 from .single import Single
 
@@ -18,6 +18,7 @@ __all__ = [
     "News",
     "NotServable",
     "OwnCommit",
+    "Records",
     "Single",
     "check_servable",
     "choose_engine",

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from ZODB.Connection import TransactionMetaData
 
-__all__ = ["Engine", "News", "OwnCommit"]
+__all__ = ["Engine", "News", "OwnCommit", "Records"]
 
 
 class OwnCommit:
@@ -16,16 +16,18 @@ class OwnCommit:
 
     :param origin: the client's connection.
     :param oids: the objects that it changes.
+    :param mark: what `Engine.voted` returned.
     :ivar published: fires in the reactor's thread, with the tid, when the other clients have been
         told of the transaction. Its client is to be answered at once then. It fails if the storage
         has raised an exception.
     """
 
-    __slots__ = ("oids", "origin", "published")
+    __slots__ = ("mark", "oids", "origin", "published")
 
-    def __init__(self, origin: Any, oids: Sequence[bytes]) -> None:
+    def __init__(self, origin: Any, oids: Sequence[bytes], mark: bytes | None) -> None:
         self.origin = origin
         self.oids = oids
+        self.mark = mark
         self.published: Deferred[bytes] = Deferred()
 
     def failed(self, failure: Any) -> None:
@@ -54,17 +56,38 @@ class News(Protocol):
         """The database can be read again, and all that was committed meanwhile is published."""
 
 
+class Records(Protocol):
+    """Loads records in the reactor's thread, from the state that the database has meanwhile."""
+
+    def load_before(self, oid: bytes, tid: bytes) -> Deferred[Any]:
+        """Return what the storage's ``loadBefore`` returns."""
+
+    def load_many_before(self, oids: Sequence[bytes], tid: bytes) -> Deferred[list[Any]]:
+        """Return the results for the first few of `oids`; False for an object that is not there."""
+
+    def close(self) -> None:
+        """Close the connections. What is under way fails."""
+
+
 class Engine(Protocol):
     """How a storage is served.
 
     :ivar storage: the ZODB storage for all calls but transactions. It may be used in all threads.
     :ivar is_shared: whether other processes commit, so that transactions are published by `News`.
+    :ivar is_replica: whether the database is a copy that takes no commits.
     :ivar votes: how many transactions may be between their vote and their end at the same time.
+    :ivar marks: whether each vote gives a mark, and `outcome` tells what became of it.
     """
 
     storage: Any
     is_shared: bool
+    is_replica: bool
     votes: int
+    marks: bool
+
+    @property
+    def records(self) -> Records | None:
+        """Loads records faster than `storage` does; or None."""
 
     def prepare(self, function: Callable[[Any], object]) -> None:
         """Have `function` called with each storage that does transactions, before its first one."""
@@ -78,6 +101,20 @@ class Engine(Protocol):
         :param is_sound: whether it has done what it was told to do.
         """
 
+    def voted(self, storage: Any) -> bytes | None:
+        """Mark a transaction that has voted, and return its mark, of 8 bytes, if there are marks.
+
+        If this raises, the transaction has to be aborted.
+        """
+
+    def outcome(self, mark: bytes) -> bytes | None:
+        """Return the tid of the transaction with a mark; None if it never will be committed.
+
+        Wait for its end, in a thread. It may have been begun in another process.
+
+        :raises ZODB.POSException.StorageError: it is not known yet.
+        """
+
     def finish(self, storage: Any, transaction: TransactionMetaData, own: OwnCommit) -> None:
         """Do ``tpc_finish`` in a shared storage, in a thread; `News` gets the transaction.
 
@@ -86,6 +123,12 @@ class Engine(Protocol):
 
     def start(self, news: News) -> None:
         """Begin to tell `news`."""
+
+    def refresh(self, done: Callable[[], object]) -> None:
+        """Have `done` called, in some thread, when `News` has all that is committed now.
+
+        It is called late, or never, if the database cannot be reached.
+        """
 
     def stop(self) -> None:
         """Stop to tell news, and release the instances.

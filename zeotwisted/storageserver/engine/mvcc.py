@@ -39,6 +39,9 @@ class Mvcc:
     _log = Logger()
     is_shared = True
     votes = 1
+    is_replica = False
+    marks = False
+    records = None
 
     def __init__(self, storage_id: str, storage: Any) -> None:
         self._name = storage_id
@@ -59,6 +62,12 @@ class Mvcc:
     def give_back(self, storage: Any, is_sound: bool = True) -> None:
         self._instances.give_back(storage, is_sound)
 
+    def voted(self, storage: Any) -> bytes | None:
+        return None
+
+    def outcome(self, mark: bytes) -> bytes | None:
+        raise NotImplementedError("there are no marks")
+
     def finish(self, storage: Any, transaction: TransactionMetaData, own: OwnCommit) -> None:
         with self._commits.finishing():
             tid = storage.tpc_finish(transaction)
@@ -75,6 +84,10 @@ class Mvcc:
         )
         self._reader = NewsReader(self._name, self._source, news)
         self._reader.start()
+
+    def refresh(self, done: Callable[[], object]) -> None:
+        assert self._reader is not None
+        self._reader.refresh(done)
 
     def stop(self) -> None:
         if self._reader is not None:
@@ -153,6 +166,13 @@ class _Poll:
             own = self._commits.up_to(last)
         self._instances.rest()
         batches = self._batches(last, own)
+        told = {tid for batch in batches for tid in batch.own}
+        # A copy of another database may have transactions that are older than the last one here.
+        batches += [
+            Batch(tid, commit.oids, {tid: commit})
+            for tid, commit in sorted(own.items())
+            if tid not in told
+        ]
         before, self._last = self._last, last
         self._commits.remove(own)
         self._changed.clear()

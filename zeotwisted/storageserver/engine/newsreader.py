@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from time import monotonic
 from typing import NamedTuple, Protocol
@@ -61,7 +61,10 @@ class Source(Protocol):
         """
 
     def recover(self) -> None:
-        """Called after `read` has failed, before it is called again. Nothing is lost by that."""
+        """Called after a failure, before `read` is called again.
+
+        :raises LostTrack: the database is not the same.
+        """
 
     def close(self) -> None:
         """Release the connections. The thread ends."""
@@ -80,6 +83,8 @@ class NewsReader:
         self._source = source
         self._news = news
         self._stopped = Event()
+        # Called when all that was committed before they were added has been told.
+        self._waiting: list[Callable[[], object]] = []
         self._failing_since: float | None = None
         self._is_cut_off = False
         self._thread = Thread(target=self._work, name=f"zeotwisted news of {name}", daemon=True)
@@ -94,8 +99,9 @@ class NewsReader:
         if self._thread.is_alive():
             self._thread.join()
 
-    def wake(self) -> None:
-        """Have the news read now."""
+    def refresh(self, done: Callable[[], object]) -> None:
+        """Have `done` called when all that is committed now has been told."""
+        self._waiting.append(done)
         self._source.wake()
 
     def _work(self) -> None:
@@ -109,14 +115,17 @@ class NewsReader:
         self._source.close()
 
     def _pass(self) -> None:
-        if self._failing_since is not None:
-            self._source.recover()
-        else:
-            self._source.wait()
-            if self._stopped.is_set():
-                return
         try:
-            batches = self._source.read()
+            if self._failing_since is not None:
+                self._source.recover()
+            else:
+                self._source.wait()
+            waiting, self._waiting = self._waiting, []
+            try:
+                batches = self._source.read()
+            except BaseException:
+                self._waiting = waiting + self._waiting
+                raise
         except LostTrack as lost:
             self._log.critical(
                 "storage {name!r} has lost track of what has changed, so all clients have to "
@@ -130,6 +139,8 @@ class NewsReader:
             return
         for batch in batches:
             _tell(self._news, batch)
+        for done in waiting:
+            done()
 
     def _failed(self, error: Exception) -> None:
         now = monotonic()

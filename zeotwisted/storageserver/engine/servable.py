@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from twisted.logger import Logger
 from ZODB.interfaces import IBlobStorage, IMVCCStorage, IStorage
+
+from zeotwisted import postgresql
 
 from .engine import Engine
 from .mvcc import Mvcc
+from .postgresql import PostgreSQL
 from .single import Single
 
 __all__ = ["NotServable", "check_servable", "choose_engine"]
+
+
+_log = Logger()
 
 
 class NotServable(ValueError):
@@ -39,11 +46,27 @@ def check_servable(storages: Mapping[str, Any]) -> None:
                 )
 
 
-def choose_engine(storage_id: str, storage: Any) -> Engine:
-    """Return the engine for a storage that `check_servable` has accepted."""
-    if IMVCCStorage.providedBy(storage):
+def choose_engine(storage_id: str, storage: Any, reactor: Any) -> Engine:
+    """Return the engine for a storage that `check_servable` has accepted.
+
+    :raises NotServable: its database cannot be served as it is.
+    """
+    if not IMVCCStorage.providedBy(storage):
+        return Single(storage)
+    dsn = postgresql.data_source(storage)
+    if dsn is None:
         return Mvcc(storage_id, storage)
-    return Single(storage)
+    try:
+        return PostgreSQL(storage_id, storage, dsn, reactor)
+    except (postgresql.DriverMissing, postgresql.NotInstalled, postgresql.Deaf) as error:
+        _log.warn(
+            "storage {id!r} is served without PostgreSQL's notifications: {error}",
+            id=storage_id,
+            error=error,
+        )
+        return Mvcc(storage_id, storage)
+    except postgresql.PostgreSQLError as error:
+        raise NotServable(f"cannot serve storage {storage_id!r}: {error}") from error
 
 
 def _all_within(storage: Any) -> Iterator[Any]:

@@ -20,6 +20,9 @@ class Single:
 
     is_shared = False
     votes = 1
+    is_replica = False
+    marks = False
+    records = None
 
     def __init__(self, storage: Any) -> None:
         self.storage = storage
@@ -33,11 +36,20 @@ class Single:
     def give_back(self, storage: Any, is_sound: bool = True) -> None:
         """There is only one."""
 
+    def voted(self, storage: Any) -> bytes | None:
+        return None
+
+    def outcome(self, mark: bytes) -> bytes | None:
+        raise NotImplementedError("there are no marks")
+
     def finish(self, storage: Any, transaction: TransactionMetaData, own: OwnCommit) -> None:
         raise NotImplementedError("the storage tells its database of its transactions")
 
     def start(self, news: News) -> None:
         """The storage tells its database, see `ZODB.interfaces.IStorageWrapper`."""
+
+    def refresh(self, done: Callable[[], object]) -> None:
+        done()
 
     def stop(self) -> None:
         """Nothing has been started."""

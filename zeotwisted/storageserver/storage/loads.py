@@ -23,9 +23,10 @@ from ZODB.interfaces import IPrefetchStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import POSKeyError
 
+from ..engine import Records
 from ..turns import FairTurns
 
-__all__ = ["MOST_LOADS", "Loads", "answers_at_once", "load_many_before"]
+__all__ = ["MOST_LOADS", "Loads", "RecordsInThreads", "answers_at_once", "load_many_before"]
 
 Revision: TypeAlias = "tuple[bytes, bytes, bytes | None] | None"
 
@@ -92,24 +93,43 @@ class _Load:
         self.stale = False
 
 
-class Loads:
-    """Loads in threads, for one storage. Call all methods in the reactor's thread.
+class RecordsInThreads:
+    """See `engine.Records`.
 
     :param storage: must allow concurrent loads, as ZODB's own databases require.
     :param in_thread: runs a function in some thread.
+    """
+
+    def __init__(self, storage: Any, in_thread: Callable[..., Deferred[Any]]) -> None:
+        self._storage = storage
+        self._in_thread = in_thread
+
+    def load_before(self, oid: bytes, tid: bytes) -> Deferred[Any]:
+        return self._in_thread(self._storage.loadBefore, oid, tid)
+
+    def load_many_before(self, oids: Sequence[bytes], tid: bytes) -> Deferred[list[Any]]:
+        return self._in_thread(self._load_many, oids, tid)
+
+    def _load_many(self, oids: Sequence[bytes], tid: bytes) -> list[Revision | bool]:
+        if IPrefetchStorage.providedBy(self._storage):
+            # Such a storage may load many objects faster than one after the other.
+            self._storage.prefetch(oids, tid)
+        return load_many_before(self._storage.loadBefore, oids, tid)
+
+    def close(self) -> None:
+        """The server ends the threads."""
+
+
+class Loads:
+    """Loads that take their time, for one storage. Call all methods in the reactor's thread.
+
     :param most: how many loads run at the same time.
     """
 
-    def __init__(
-        self, storage: Any, in_thread: Callable[..., Deferred[Any]], most: int = MOST_LOADS
-    ) -> None:
-        self._storage = storage
-        self._in_thread = in_thread
+    def __init__(self, records: Records, most: int = MOST_LOADS) -> None:
+        self._records = records
         self._turns = FairTurns(most)
         self._under_way: defaultdict[bytes, set[_Load]] = defaultdict(set)
-
-    def _run(self, client: object, function: Callable[..., Any], *args: Any) -> Any:
-        return self._turns.run(client, self._in_thread, function, *args)
 
     def leave(self, client: object) -> None:
         """Drop the loads of a client that is gone, except those that run."""
@@ -121,7 +141,7 @@ class Loads:
             load = _Load()
             self._under_way[oid].add(load)
             try:
-                revision = await self._run(client, self._storage.loadBefore, oid, tid)
+                revision = await self._turns.run(client, self._records.load_before, oid, tid)
             finally:
                 self._forget(oid, load)
             if revision is FairTurns.LEFT:
@@ -139,7 +159,7 @@ class Loads:
             for oid, load in loads:
                 self._under_way[oid].add(load)
             try:
-                answer = await self._run(client, self._load_many, oids, tid)
+                answer = await self._turns.run(client, self._records.load_many_before, oids, tid)
             finally:
                 for oid, load in loads:
                     self._forget(oid, load)
@@ -149,12 +169,6 @@ class Loads:
             fresh: list[Revision | bool] = answer[: next(stale, None)]
             if fresh:
                 return fresh
-
-    def _load_many(self, oids: Sequence[bytes], tid: bytes) -> list[Revision | bool]:
-        if IPrefetchStorage.providedBy(self._storage):
-            # Such a storage may load many objects faster than one after the other.
-            self._storage.prefetch(oids, tid)
-        return load_many_before(self._storage.loadBefore, oids, tid)
 
     def _forget(self, oid: bytes, load: _Load) -> None:
         loads = self._under_way[oid]

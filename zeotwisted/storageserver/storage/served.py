@@ -36,7 +36,7 @@ from .changes import (
 )
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
-from .loads import Loads, answers_at_once
+from .loads import Loads, RecordsInThreads, answers_at_once
 from .packing import Packs
 from .publications import Publication, Publications
 from .resolution import UNRESOLVABLE, Resolver, install, leave_to_client
@@ -50,6 +50,13 @@ __all__ = ["Listener", "ServedStorage", "Undecided"]
 #: The default of `ServerOptions.invalidation_age` (seconds), for storages that can read their last
 #: transactions fast.
 _AGE = 86400.0
+
+#: How many loads run at the same time if they need no threads.
+_MOST_QUICK_LOADS = 64
+
+#: How long (seconds) a client may hold locks of the database that other servers use, too, if
+#: `ServerOptions.transaction_timeout` says nothing.
+_SHARED_TIMEOUT = 30.0
 
 #: How many slow calls of clients (undo logs, iterations) run at the same time: if the storage is in
 #: this process, and if it waits for another one.
@@ -170,14 +177,12 @@ class ServedStorage:
         self.instance = uuid4().hex
         self.storage = storage
         self.options = options
-        self.read_only = options.read_only or storage.isReadOnly()
+        self.read_only = options.read_only or engine.is_replica or storage.isReadOnly()
         self.call_from_thread = threads.call_from_thread
         self.commit_in_thread = threads.commit_in_thread
         self.in_thread = threads.in_thread
         self.stats = StorageStats()
-        self.lock = CommitLock(
-            threads.clock, storage_id, options.transaction_timeout or None, engine.votes
-        )
+        self.lock = CommitLock(threads.clock, storage_id, self._timeout, engine.votes)
         self.publications = Publications(self._publish, self.send_news, threads.call_from_thread)
         #: Makes the tids of transactions; None if the storage has to make them.
         self.tids = None if engine.is_shared or not takes_tids(storage) else TidClock()
@@ -192,7 +197,7 @@ class ServedStorage:
         #: The undecided transactions, by the tids that their clients received with the vote.
         self.undecided: dict[bytes, Undecided] = {}
         #: Does the loads in threads; None if the storage is fast enough for the reactor's thread.
-        self.loads = None if answers_at_once(storage) else Loads(storage, threads.load_in_thread)
+        self.loads = None if answers_at_once(storage) else self._make_loads(threads)
         # Lets a few slow calls of clients run at a time. A thread that computes slows down the
         # reactor's thread; a thread that waits for a slow storage does not.
         most = _FEW_SLOW_CALLS if self.loads is None else _MANY_SLOW_CALLS
@@ -203,6 +208,7 @@ class ServedStorage:
         self.packs = Packs(storage_id, storage)
         #: The reactor, for timers.
         self.clock = threads.clock
+        self._refreshing: set[Deferred[None]] = set()
         # In the order of registration. A dict, because a list would be slow to remove from.
         self._listeners: dict[Listener, None] = {}
         # The listeners with queued broadcasts that are not sent yet.
@@ -223,6 +229,16 @@ class ServedStorage:
             engine.prepare(partial(install, resolve=self._resolver()))
         self._invalidations = self._known_invalidations(LONGEST_AT_START)
         engine.start(_News(self))
+
+    @property
+    def _timeout(self) -> float | None:
+        default = _SHARED_TIMEOUT if self.engine.votes > 1 else None
+        return self.options.transaction_timeout or default
+
+    def _make_loads(self, threads: Threads) -> Loads:
+        if self.engine.records is not None:
+            return Loads(self.engine.records, _MOST_QUICK_LOADS)
+        return Loads(RecordsInThreads(self.storage, threads.load_in_thread))
 
     def _resolver(self) -> Callable[..., bytes]:
         classes = self.options.conflict_classes
@@ -260,6 +276,21 @@ class ServedStorage:
         """Add a client; return the last tid. The client is notified of every later transaction."""
         self._listeners[listener] = None
         return self.last_transaction
+
+    def up_to_date(self) -> Deferred[None]:
+        """Return a Deferred that fires when all is published that is committed now.
+
+        :raises ZODB.POSException.StorageError: the database cannot be reached.
+        """
+        done: Deferred[None] = Deferred()
+        self._refreshing.add(done)
+        self.engine.refresh(lambda: self.call_from_thread(self._refreshed, done))
+        return done
+
+    def _refreshed(self, done: Deferred[None]) -> None:
+        if done in self._refreshing:
+            self._refreshing.discard(done)
+            done.callback(None)
 
     def unregister(self, listener: Listener) -> None:
         """Remove a client."""
@@ -363,6 +394,9 @@ class ServedStorage:
             listener.drop("the server has lost its database")
         for own in list(self.own_commits):
             own.failed(Failure(StorageError(reason)))
+        refreshing, self._refreshing = self._refreshing, set()
+        for done in refreshing:
+            done.errback(StorageError(reason))
 
     def resume(self) -> None:
         """Serve clients again."""
@@ -408,6 +442,10 @@ class ServedStorage:
             return True
         committed: bool = await in_thread(holds, self.storage, tid, oid)
         return committed
+
+    def outcome_of_mark(self, mark: bytes) -> bytes | None:
+        """Return the tid of the transaction with a mark, or None; call this in a thread."""
+        return self.engine.outcome(mark)
 
     @property
     def votes_at_once(self) -> bool:
@@ -476,7 +514,7 @@ class ServedStorage:
             connections=len(self._listeners),
             lock_time=self.lock.locked_since,
             waiting=self.lock.waiting,
-            timeout=self.options.transaction_timeout or None,
+            timeout=self._timeout,
             last_transaction=self.last_transaction,
         )
 

@@ -1,0 +1,291 @@
+"""Serves RelStorage on PostgreSQL: commits of other processes are pushed by the database.
+
+What `zeotwisted postgresql setup` has installed sends a notification with each commit. A
+notification only wakes the `newsreader`, which then asks the database for all that is new; it also
+asks every second, as notifications may be lost. Records are loaded in the reactor's thread, without
+RelStorage. Transactions of different clients vote at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from twisted.logger import Logger
+from ZODB.Connection import TransactionMetaData
+from ZODB.POSException import StorageError
+
+from zeotwisted import postgresql
+
+from .engine import News, OwnCommit
+from .instances import Instances
+from .newsreader import Batch, LostTrack, NewsReader
+from .sharedstorage import SharedStorage
+
+__all__ = ["PostgreSQL"]
+
+#: How long (seconds) to wait for a notification before asking all the same.
+_HEARTBEAT = 1.0
+
+#: How often (seconds) to remove the marks of old transactions.
+_CLEANING = 3600.0
+
+#: How long (seconds) to wait for a transaction whose outcome is asked for.
+_PATIENCE = 30.0
+
+
+class PostgreSQL:
+    """See `engine.Engine`.
+
+    :param storage_id: its name for messages.
+    :param storage: a RelStorage on PostgreSQL.
+    :param dsn: its data source.
+    :raises zeotwisted.postgresql.PostgreSQLError: it cannot be served in this way.
+    """
+
+    _log = Logger()
+    is_shared = True
+    is_replica = False
+    #: More clients than that wait for the commit lock.
+    votes = 16
+    marks = True
+
+    def __init__(self, storage_id: str, storage: Any, dsn: str, reactor: Any) -> None:
+        self._name = storage_id
+        self._dsn = dsn
+        self._instances = Instances(storage)
+        self.storage = SharedStorage(storage, self._instances)
+        self._commits = _Commits()
+        self._source = _Notified(dsn, self.storage, self._instances, self._commits)
+        self.records = postgresql.RecordLoads(dsn, self._source.database.keep_history, reactor)
+        self._reader: NewsReader | None = None
+        self.storage.measure()
+
+    def prepare(self, function: Callable[[Any], object]) -> None:
+        self._instances.prepare(function)
+
+    def lease(self) -> Any:
+        return self._instances.lease()
+
+    def give_back(self, storage: Any, is_sound: bool = True) -> None:
+        self._instances.give_back(storage, is_sound)
+
+    def voted(self, storage: Any) -> bytes:
+        mark = postgresql.new_mark()
+        postgresql.mark_transaction(storage, mark)
+        return mark
+
+    def finish(self, storage: Any, transaction: TransactionMetaData, own: OwnCommit) -> None:
+        self._commits.begin(own)
+        try:
+            tid = storage.tpc_finish(transaction)
+        except BaseException:
+            self._commits.failed(own)
+            raise
+        self._commits.finished(own, tid)
+        self._source.wake()
+
+    def outcome(self, mark: bytes) -> bytes | None:
+        connection = postgresql.connect(self._dsn)
+        try:
+            return postgresql.outcome(connection, mark, _PATIENCE)
+        except postgresql.InDoubt as error:
+            raise StorageError(str(error)) from error
+        finally:
+            connection.close()
+
+    def start(self, news: News) -> None:
+        self._log.info(
+            "storage {name!r} is told of the commits of other processes by PostgreSQL",
+            name=self._name,
+        )
+        self.records.open().addErrback(self._cannot_load)
+        self._reader = NewsReader(self._name, self._source, news)
+        self._reader.start()
+
+    def _cannot_load(self, failure: Any) -> None:
+        self._log.warn(
+            "records of storage {name!r} cannot be loaded yet: {error}",
+            name=self._name,
+            error=failure.value,
+        )
+
+    def refresh(self, done: Callable[[], object]) -> None:
+        assert self._reader is not None
+        self._reader.refresh(done)
+
+    def stop(self) -> None:
+        if self._reader is not None:
+            self._reader.stop()
+        self._instances.close()
+
+
+class _Commits:
+    """The transactions of our clients that are finishing, or have not been told of yet.
+
+    Its methods are called in different threads; each changes a dict once.
+    """
+
+    def __init__(self) -> None:
+        self._by_mark: dict[bytes, OwnCommit] = {}
+        self._finished: dict[bytes, tuple[bytes, OwnCommit]] = {}
+
+    def begin(self, own: OwnCommit) -> None:
+        assert own.mark is not None
+        self._by_mark[own.mark] = own
+
+    def failed(self, own: OwnCommit) -> None:
+        assert own.mark is not None
+        # The database may have it all the same. Then the client is told of it as of another's.
+        self._by_mark.pop(own.mark, None)
+
+    def finished(self, own: OwnCommit, tid: bytes) -> None:
+        assert own.mark is not None
+        if own.mark in self._by_mark:
+            self._finished[own.mark] = tid, own
+
+    def all_finished(self) -> dict[bytes, tuple[bytes, OwnCommit]]:
+        """Return those that are committed, with their tids, by their marks."""
+        return dict(self._finished)
+
+    def pop(self, mark: bytes) -> OwnCommit | None:
+        """Return and remove the transaction with a mark, if it is one of ours."""
+        own = self._by_mark.pop(mark, None)
+        self._finished.pop(mark, None)
+        return own
+
+
+class _Notified:
+    """See `newsreader.Source`."""
+
+    _log = Logger()
+
+    def __init__(
+        self, dsn: str, storage: SharedStorage, instances: Instances, commits: _Commits
+    ) -> None:
+        self._dsn = dsn
+        self._storage = storage
+        self._instances = instances
+        self._commits = commits
+        self._listener: postgresql.Listener | None = None
+        self._connection = postgresql.connect(dsn)
+        try:
+            self.database = postgresql.examine(self._connection)
+            missing = postgresql.check(self.database)
+            if missing:
+                raise postgresql.NotInstalled(
+                    f"{missing[0]}; so other processes' commits are asked for many times a second "
+                    "instead; to install it, run: zeotwisted postgresql setup"
+                )
+            self._listener = self._listen()
+            self._last = postgresql.last_tid(self._connection, self.database)
+        except BaseException:
+            self.close()
+            raise
+        self._instances.published = self._last
+        self._cleaned = monotonic()
+        self._misses_marks = False
+
+    def _listen(self) -> postgresql.Listener:
+        listener = postgresql.Listener(self._dsn)
+        try:
+            listener.selftest()
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def wait(self) -> None:
+        self._storage.measure()
+        self._clean()
+        assert self._listener is not None
+        self._listener.wait(_HEARTBEAT)
+
+    def _clean(self) -> None:
+        if monotonic() - self._cleaned > _CLEANING:
+            self._cleaned = monotonic()
+            postgresql.forget_old(self._connection)
+
+    def wake(self) -> None:
+        listener = self._listener
+        if listener is not None:
+            listener.wake()
+
+    def read(self) -> list[Batch]:
+        # Before the question: what is finished now is in its answer.
+        finished = self._commits.all_finished()
+        changes = postgresql.changes(self._connection, self.database, self._last)
+        self._instances.rest()
+        if changes is None:
+            self._last = postgresql.last_tid(self._connection, self.database)
+            self._instances.published = self._last
+            raise LostTrack("too many objects have changed", self._popped(finished))
+        batches = [self._batch(change, finished) for change in changes]
+        if batches:
+            self._last = self._instances.published = max(self._last, batches[-1].tid)
+        told = {tid for batch in batches for tid in batch.own}
+        for mark, (tid, own) in finished.items():
+            # Its mark has no tid: it has changed nothing, or the trigger is not there any more.
+            if self._commits.pop(mark) is not None and tid not in told:
+                batches.append(Batch(tid, (), {tid: own}))
+                self._warn_of_trigger(own)
+        return batches
+
+    def _batch(
+        self, change: postgresql.Change, finished: dict[bytes, tuple[bytes, OwnCommit]]
+    ) -> Batch:
+        own = {}
+        for tid, mark in change.marks:
+            commit = self._commits.pop(mark)
+            if commit is not None:
+                own[tid] = commit
+        for mark, (tid, commit) in finished.items():
+            if tid == change.tid and tid not in own and self._commits.pop(mark) is not None:
+                own[tid] = commit
+                self._warn_of_trigger(commit)
+        return Batch(change.tid, change.oids, own)
+
+    def _popped(self, finished: dict[bytes, tuple[bytes, OwnCommit]]) -> dict[bytes, OwnCommit]:
+        for mark in finished:
+            self._commits.pop(mark)
+        return {tid: own for tid, own in finished.values()}
+
+    def _warn_of_trigger(self, own: OwnCommit) -> None:
+        if own.oids and not self._misses_marks:
+            self._misses_marks = True
+            self._log.critical(
+                "the database does not notify of commits any more, so clients hear of others' "
+                "commits up to {seconds:g} seconds late; run: zeotwisted postgresql setup",
+                seconds=_HEARTBEAT,
+            )
+
+    def recover(self) -> None:
+        """Connect again.
+
+        :raises LostTrack: this is another database, or an earlier state of it.
+        """
+        self._instances.forget()
+        with suppress(postgresql.PostgreSQLError):
+            self._connection.close()
+        self._connection = postgresql.connect(self._dsn)
+        before, self.database = self.database, postgresql.examine(self._connection)
+        if self.database.in_recovery and not before.in_recovery:
+            self.database = before
+            raise postgresql.Unreachable("the server is a standby now; nothing can be committed")
+        listener, self._listener = self._listener, self._listen()
+        if listener is not None:
+            listener.close()
+        last = postgresql.last_tid(self._connection, self.database)
+        is_same = before.identity == self.database.identity
+        if is_same and before.timeline == self.database.timeline and last >= self._last:
+            return
+        # A standby that was promoted may lack transactions that clients have been told of.
+        self._last = self._instances.published = last
+        raise LostTrack("this is another database now, or one that was promoted or restored", {})
+
+    def close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        self._connection.close()
