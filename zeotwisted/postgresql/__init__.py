@@ -13,7 +13,7 @@ from .listener import Listener
 from .marks import NO_TID, forget_old, mark_transaction, new_mark, outcome, write
 from .news import Change, changes, last_tid
 from .schema import Database, Identity, examine
-from .setup import check, install, statements, undo, undo_statements
+from .setup import check, check_writable, install, statements, undo, undo_statements
 
 __all__ = [
     "NO_TID",
@@ -29,6 +29,7 @@ __all__ = [
     "WrongSchema",
     "changes",
     "check",
+    "check_writable",
     "connect",
     "examine",
     "forget_old",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -87,5 +88,6 @@ def lost_connection() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the text of an error without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return the text of an error without line breaks, and without a question of the library."""
+    text = re.sub(r"Is the server running[^?]*\?", "", str(error))
+    return " ".join(text.split()) or type(error).__name__
