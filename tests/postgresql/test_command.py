@@ -75,7 +75,7 @@ def test_what_is_shown_can_be_given_to_psql(setup: Run, dsn: str, connection: An
 
 
 @pytest.mark.parametrize(
-    ("answer", "installs"), [("y", True), ("YES", True), ("n", False), ("", 0)]
+    ("answer", "installs"), [("y", True), ("YES", True), ("n", False), ("", False)]
 )
 def test_it_asks_before(
     setup: Run,
