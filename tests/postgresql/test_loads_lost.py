@@ -159,7 +159,7 @@ def test_the_drivers_connection_fails_when_a_load_is_sent(
         made.append(connect(dsn))
         return made[-1]
 
-    monkeypatch.setattr("zeotwisted.postgresql.pipeline.connect", connect_and_note)
+    monkeypatch.setattr("zeotwisted.postgresql.link.connect", connect_and_note)
 
     async def main(reactor: Any) -> None:
         loads = RecordLoads(dsn, True, reactor)
