@@ -32,7 +32,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "transport": ("arguments", "exceptions"),
     "access": ("files", "protocol"),
     "postgresql": ("exceptions",),
-    "commands": ("access", "files", "postgresql", "version"),
+    "commands": ("access", "config", "files", "postgresql", "version"),
     "__main__": ("commands",),
     "storageserver": (*_COMMON, "access", "postgresql"),
     "clientstorage": (*_COMMON, "access"),

@@ -26,6 +26,7 @@ OTHERS = {
     "_pos": "ZODB: likewise",
     "_read_data_header": "ZODB: likewise",
     "_read_txn_header": "ZODB: likewise",
+    "_tpc_phase": "RelStorage: the SQL transaction that a commit is in, to write its mark there",
     "_replace": "a method of named tuples, which is public in spite of its name",
 }
 

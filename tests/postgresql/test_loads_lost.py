@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -44,6 +46,12 @@ def filled(server: PostgreSQLServer, folder: Path) -> tuple[str, dict[bytes, Any
     return dsn, {oid: (data, serial, None) for oid, data in records.items()}
 
 
+def open_files() -> int:
+    # Reactors of other tests.
+    gc.collect()
+    return len(os.listdir("/dev/fd"))
+
+
 async def load_while(
     loads: RecordLoads, records: dict[bytes, Any], disturb: Callable[[], Deferred[Any]]
 ) -> None:
@@ -84,12 +92,42 @@ def test_connections_are_ended_by_the_server(postgresql: PostgreSQLServer, tmp_p
         assert ended > 20
 
     async def main(reactor: Any) -> None:
+        before = open_files()
         loads = RecordLoads(dsn, True, reactor, patience=30)
         await loads.open()
         await load_while(loads, records, lambda: Deferred.fromCoroutine(disturb(reactor)))
         loads.close()
+        # The threads that connect have ended.
+        await sleep(reactor, 0.2)
+        assert open_files() == before
 
     run(main)
+
+
+def test_a_loss_keeps_the_order(postgresql: PostgreSQLServer, tmp_path: Path) -> None:
+    dsn, _ = filled(postgresql, tmp_path)
+    came: list[int] = []
+
+    async def main(reactor: Any) -> None:
+        loads = RecordLoads(dsn, True, reactor, connections=1, most=5)
+        await loads.open()
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("BEGIN")
+            connection.execute("LOCK TABLE current_object")
+            started = []
+            for number in range(50):
+                load = loads.load_before(OIDS[number % len(OIDS)], maxtid)
+                started.append(load.addCallback(lambda _, number=number: came.append(number)))
+            await sleep(reactor, 0.05)
+            assert len(connection.execute(_TERMINATE).fetchall()) == 1
+            await sleep(reactor, 0.05)
+            assert came == []
+            connection.execute("COMMIT")
+        await gatherResults(started)
+        loads.close()
+
+    run(main)
+    assert came == list(range(50))
 
 
 def test_idle_connections_are_ended_by_the_server(
@@ -121,7 +159,7 @@ def test_the_drivers_connection_fails_when_a_load_is_sent(
         made.append(connect(dsn))
         return made[-1]
 
-    monkeypatch.setattr("zeotwisted.postgresql.pipeline.connect", connect_and_note)
+    monkeypatch.setattr("zeotwisted.postgresql.link.connect", connect_and_note)
 
     async def main(reactor: Any) -> None:
         loads = RecordLoads(dsn, True, reactor)

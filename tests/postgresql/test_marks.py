@@ -252,6 +252,16 @@ def test_empty_transactions_have_marks(storage: Any, connection: Any, keep_histo
     assert outcome(connection, mark, PATIENCE) == (tid if keep_history else NO_TID)
 
 
+def test_without_the_trigger_it_is_still_known_that_it_is_committed(
+    storage: Any, connection: Any, keep_history: bool
+) -> None:
+    watched = "transaction" if keep_history else "object_state"
+    connection.execute(f"DROP TRIGGER zeotwisted_news ON {watched}")
+    transaction, mark = marked(storage)
+    storage.tpc_finish(transaction)
+    assert outcome(connection, mark, PATIENCE) == NO_TID
+
+
 @pytest.fixture
 def original(tmp_path: Any) -> Iterator[Any]:
     """A storage with two transactions, from long ago."""

@@ -23,7 +23,7 @@ from .marks import NO_TID, forget_old, mark_transaction, new_mark, outcome, writ
 from .news import Change, changes, last_tid
 from .relational import data_source
 from .schema import Database, Identity, examine
-from .setup import check, install, statements, undo, undo_statements
+from .setup import check, check_writable, install, statements, undo, undo_statements
 
 __all__ = [
     "NO_TID",
@@ -41,6 +41,7 @@ __all__ = [
     "WrongSchema",
     "changes",
     "check",
+    "check_writable",
     "connect",
     "data_source",
     "examine",

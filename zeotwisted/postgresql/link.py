@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -10,7 +11,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .pipeline import Pipeline, Query, Statement, connect_in_thread
+from .connecting import connect
+from .pipeline import Pipeline, Query, Statement
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -20,6 +22,25 @@ __all__ = ["Link"]
 #: How long (seconds) to wait before the next attempt. The first one is made at once.
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 1.0
+
+
+def _connect_in_thread(reactor: Any, dsn: str) -> Deferred[Connection[Any]]:
+    """Connect in a thread: the names of hosts have to be looked up.
+
+    The thread is not one of a pool's. The pool's threads may all wait for the database.
+    """
+    connected: Deferred[Connection[Any]] = Deferred()
+
+    def run() -> None:
+        result: Any
+        try:
+            result = connect(dsn)
+        except Exception:
+            result = Failure()
+        reactor.callFromThread(connected.callback, result)
+
+    Thread(target=run, name="zeotwisted connects to PostgreSQL", daemon=True).start()
+    return connected
 
 
 class Link:
@@ -63,7 +84,7 @@ class Link:
 
     def _connect(self) -> None:
         self._again = None
-        connecting = connect_in_thread(self._reactor, self._dsn)
+        connecting = _connect_in_thread(self._reactor, self._dsn)
         connecting.addCallbacks(self._connected, self._not_connected)
 
     def _connected(self, connection: Connection[Any]) -> None:

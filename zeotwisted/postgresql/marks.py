@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NO_TID", "forget_old", "mark_transaction", "new_mark", "outcome", "write"]
 
-#: The outcome of a transaction that is committed and has no tid in the database: without history,
-#: those that stored nothing.
+#: The outcome of a transaction that is committed, and whose tid is not known: without history,
+#: that of those that stored nothing is nowhere; and without the trigger, nobody notes any.
 NO_TID = bytes(8)
 
 _DAY = 24 * 60 * 60.0
@@ -86,7 +86,7 @@ def outcome(connection: Connection[Any], mark: bytes, patience: float) -> bytes 
     Nothing is known of marks that were forgotten.
 
     :param patience: how long (seconds) to wait for it.
-    :return: 8 bytes; `NO_TID` if it is committed, and has no tid in the database.
+    :return: 8 bytes; `NO_TID` if it is committed, and its tid is not known.
     :raises InDoubt: it has not ended in this time, or the server is a standby.
     :raises Unreachable: the connection is lost.
     """

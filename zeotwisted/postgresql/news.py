@@ -36,7 +36,8 @@ class Change:
 _HISTORY = """
 SELECT int8send(news.tid), string_agg(int8send(news.zoid), ''), {mark}
 FROM (
-    SELECT t.tid, o.zoid FROM "transaction" t LEFT JOIN object_state o ON o.tid = t.tid
+    SELECT t.tid, o.zoid FROM "transaction" t
+    LEFT JOIN LATERAL (SELECT zoid FROM object_state WHERE tid = t.tid OFFSET 0) o ON true
     WHERE t.tid > %(after)s ORDER BY t.tid LIMIT %(limit)s
 ) news
 GROUP BY news.tid ORDER BY news.tid

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .connecting import connect, driver
+from .connecting import driver
 
 if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.pq.abc import PGresult
 
-__all__ = ["Pipeline", "Query", "Statement", "connect_in_thread"]
+__all__ = ["Pipeline", "Query", "Statement"]
 
 #: The name of a prepared statement, and its text.
 Statement: TypeAlias = "tuple[bytes, bytes]"
@@ -64,25 +62,6 @@ class Query(Protocol):
 
     def refused(self, reason: str) -> None:
         """PostgreSQL answered with an error. The connection can be used further."""
-
-
-def connect_in_thread(reactor: Any, dsn: str) -> Deferred[Connection[Any]]:
-    """Connect in a thread: the names of hosts have to be looked up.
-
-    The thread is not one of a pool's. The pool's threads may all wait for the database.
-    """
-    connected: Deferred[Connection[Any]] = Deferred()
-
-    def run() -> None:
-        result: Any
-        try:
-            result = connect(dsn)
-        except Exception:
-            result = Failure()
-        reactor.callFromThread(connected.callback, result)
-
-    Thread(target=run, name="zeotwisted connects to PostgreSQL", daemon=True).start()
-    return connected
 
 
 @implementer(IReadWriteDescriptor)

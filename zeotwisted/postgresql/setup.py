@@ -15,7 +15,7 @@ from .schema import FUNCTION, TABLE, Database, examine, qualified, quoted
 if TYPE_CHECKING:
     from psycopg import Connection
 
-__all__ = ["VERSION", "check", "install", "statements", "undo", "undo_statements"]
+__all__ = ["VERSION", "check", "check_writable", "install", "statements", "undo", "undo_statements"]
 
 #: Of what is installed: a higher number for each change of the statements.
 VERSION = "1"
@@ -157,7 +157,8 @@ def install(connection: Connection[Any]) -> list[str]:
 
     :raises PostgreSQLError: it cannot be installed; nothing is changed.
     """
-    database = _writable(connection)
+    database = examine(connection)
+    check_writable(database)
     wanted = statements(database)
     _execute(connection, wanted, database)
     left = check(examine(connection))
@@ -171,19 +172,22 @@ def undo(connection: Connection[Any]) -> list[str]:
 
     :raises PostgreSQLError: it cannot be removed; nothing is changed.
     """
-    database = _writable(connection)
+    database = examine(connection)
+    check_writable(database)
     wanted = undo_statements(database)
     _execute(connection, wanted, database)
     return wanted
 
 
-def _writable(connection: Connection[Any]) -> Database:
-    database = examine(connection)
+def check_writable(database: Database) -> None:
+    """Check that something can be installed in it.
+
+    :raises PostgreSQLError: it is a standby.
+    """
     if database.in_recovery:
         raise PostgreSQLError(
             "this is a standby, which cannot be changed; use the data source of the primary server"
         )
-    return database
 
 
 def _execute(connection: Connection[Any], wanted: list[str], database: Database) -> None:
