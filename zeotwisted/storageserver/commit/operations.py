@@ -128,16 +128,29 @@ class Operations:
     def undo(self, transaction_id: bytes) -> None:
         # The storage copies the earlier content of a blob to that folder.
         ensure_temporary_folder(self._storage)
-        _, oids = self._storage.undo(transaction_id, self._transaction)
-        self.changed.extend(oids)
-        self.undone.extend(oids)
+        told = self._storage.undo(transaction_id, self._transaction)
+        # RelStorage tells the oids with the vote.
+        if told is not None:
+            _, oids = told
+            self.changed.extend(oids)
+            self.undone.extend(oids)
 
     def tpc_vote(self) -> None:
         self.resolved.extend(self._storage.tpc_vote(self._transaction) or ())
+        known = set(self.changed)
+        self.changed.extend(oid for oid in self.resolved if oid not in known)
 
-    def leaves(self, error: ConflictError) -> bool:
-        """Return whether the client has to resolve the conflict that a vote has found."""
-        return self._is_for_client(error) and not isinstance(error, ReadConflictError)
+    def may_be_conflict(self, error: Exception, is_shared: bool) -> bool:
+        """Return whether a vote may have failed by conflicts that the client has to resolve.
+
+        RelStorage raises several exceptions then, because it looks for what its own application
+        would have loaded before.
+        """
+        if isinstance(error, ReadConflictError):
+            return False
+        if isinstance(error, ConflictError):
+            return is_shared or self._is_for_client(error)
+        return is_shared and isinstance(error, StorageError)
 
     def find_conflicts(self, storage: Any, commit_log: CommitLog) -> None:
         """Put the objects into `conflicts` that have changed since the client has loaded them.

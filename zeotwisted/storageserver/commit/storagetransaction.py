@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from ZODB.Connection import TransactionMetaData
-from ZODB.POSException import ConflictError, POSError
+from ZODB.POSException import POSError
 from ZODB.utils import z64
 
 from ..engine import OwnCommit
@@ -84,16 +84,16 @@ class StorageTransaction:
             if not operations.conflicts:
                 operations.tpc_vote()
                 self.mark = served.engine.voted(storage)
-        except ConflictError as error:
+        except POSError as error:
             self.abort()
-            if not operations.leaves(error):
+            if not operations.may_be_conflict(error, served.engine.is_shared):
                 raise
             # The storage tells one of the conflicts, and without the record.
             operations.find_conflicts(served.storage, commit_log)
             if not operations.conflicts:
                 raise
-        except BaseException as error:
-            self.abort(is_sound=isinstance(error, POSError))
+        except BaseException:
+            self.abort(is_sound=False)
             raise
         else:
             if operations.conflicts:

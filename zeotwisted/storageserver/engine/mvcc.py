@@ -114,9 +114,9 @@ class _Commits:
     def add(self, tid: bytes, own: OwnCommit) -> None:
         self._own[tid] = own
 
-    def up_to(self, last: bytes) -> dict[bytes, OwnCommit]:
-        """Return those with a tid up to `last`."""
-        return {tid: own for tid, own in self._own.items() if tid <= last}
+    def all(self) -> dict[bytes, OwnCommit]:
+        """Return all, by their tids."""
+        return dict(self._own)
 
     def remove(self, own: dict[bytes, OwnCommit]) -> None:
         for tid in own:
@@ -163,7 +163,9 @@ class _Poll:
             elif not self._reads_all:
                 self._is_lost = True
             last = self._watcher.lastTransaction() or z64
-            own = self._commits.up_to(last)
+            own = self._commits.all()
+            # A storage may not count transactions that have changed nothing.
+            last = max([last, *own])
         self._instances.rest()
         batches = self._batches(last, own)
         told = {tid for batch in batches for tid in batch.own}

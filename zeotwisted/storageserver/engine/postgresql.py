@@ -90,7 +90,10 @@ class PostgreSQL:
     def outcome(self, mark: bytes) -> bytes | None:
         connection = postgresql.connect(self._dsn)
         try:
-            return postgresql.outcome(connection, mark, _PATIENCE)
+            tid = postgresql.outcome(connection, mark, _PATIENCE)
+            if tid == postgresql.NO_TID:
+                raise StorageError("it is committed, and the database does not know its number")
+            return tid
         except postgresql.InDoubt as error:
             raise StorageError(str(error)) from error
         finally:
@@ -223,6 +226,8 @@ class _Notified:
             self._instances.published = self._last
             raise LostTrack("too many objects have changed", self._popped(finished))
         batches = [self._batch(change, finished) for change in changes]
+        # Without history, the last transaction's objects may be deleted, and only its mark is left.
+        batches = [each for each in batches if each.own or each.tid > self._last]
         if batches:
             self._last = self._instances.published = max(self._last, batches[-1].tid)
         told = {tid for batch in batches for tid in batch.own}

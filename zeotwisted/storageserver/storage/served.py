@@ -217,11 +217,9 @@ class ServedStorage:
             # Read the folder's permissions now. Another process may remove the folder later, and it
             # is then created with these permissions.
             ensure_temporary_folder(storage)
-        #: Whether all conflicts are left to clients. A shared storage has its own way to resolve
-        #: them, with all classes, so it does that only if it may use all classes.
-        self.leaves_all = options.client_conflict_resolution or (
-            engine.is_shared and not _may_use_all_classes(options)
-        )
+        #: Whether all conflicts are left to clients. A shared storage resolves them with what it
+        #: has loaded before, and that is not what the client has loaded.
+        self.leaves_all = options.client_conflict_resolution or engine.is_shared
         #: Whether conflicts may be left to clients.
         self.leaves_conflicts = self.leaves_all or not _may_use_all_classes(options)
         storage.registerDB(_Unresolving(self) if self.leaves_all else _Database(self))
