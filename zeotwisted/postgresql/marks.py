@@ -38,7 +38,7 @@ def new_mark() -> bytes:
     # As a number with a sign, it is below 0: RelStorage has locks from 0 on, which are oids, and a
     # few of the negative numbers next to it.
     while True:
-        mark = bytes([os.urandom(1)[0] | 0x80]) + os.urandom(7)
+        mark = os.urandom(8)
         if _number(mark) < -1000:
             return mark
 
