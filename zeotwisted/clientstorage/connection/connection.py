@@ -35,7 +35,7 @@ from .outage import Outage
 from .search import NoServer, Rank, Search
 from .states import TRANSITIONS, USABLE, Input, State
 from .target import Target, Wanted
-from .verification import ServerIsOlder, catch_up, verify
+from .verification import ServerIsOlder, verify
 
 __all__ = ["ClientConnection", "ConnectionOwner"]
 
@@ -387,9 +387,6 @@ class ClientConnection:
         """Bring the cache up to date, then use the connection."""
         protocol = candidate.protocol
         try:
-            if protocol.is_shared:
-                reported = candidate.last_transaction
-                await catch_up(self._reactor, protocol, reported, self._coherence)
             if old is not None:
                 await self._retire(old.protocol)
                 # The old connection may have delivered transactions first. The ping brings their

@@ -75,7 +75,13 @@ class StorageTransaction:
         """
         served = self._served
         storage = self._storage = served.engine.lease()
-        operations = Operations(storage, self._metadata, served.leaves_conflicts, served.leaves_all)
+        operations = Operations(
+            storage,
+            self._metadata,
+            served.leaves_conflicts,
+            served.leaves_all,
+            served.engine.unpickles,
+        )
         try:
             # Within the try block: `tpc_begin` may acquire the storage's lock and then raise.
             self._begin()

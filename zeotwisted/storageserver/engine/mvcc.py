@@ -41,6 +41,7 @@ class Mvcc:
     votes = 1
     is_replica = False
     marks = False
+    unpickles = True
     records = None
 
     def __init__(self, storage_id: str, storage: Any) -> None:

@@ -51,6 +51,8 @@ class PostgreSQL:
     #: More clients than that wait for the commit lock.
     votes = 16
     marks = True
+    #: RelStorage asks its database for a record that can be resolved, and gets another one.
+    unpickles = False
 
     def __init__(self, storage_id: str, storage: Any, dsn: str, reactor: Any) -> None:
         self._name = storage_id

@@ -22,6 +22,7 @@ class Single:
     votes = 1
     is_replica = False
     marks = False
+    unpickles = True
     records = None
 
     def __init__(self, storage: Any) -> None:
