@@ -298,6 +298,7 @@ class ServerTransaction:
         except BaseException:
             if self.admit(Kind.COMMIT):
                 self._log.failure("({label}) tpc_finish failed", **self.log_fields)
+            self._in_storage.answered()
             self._served.publications.drain()
             self._end()
             self._step.release()

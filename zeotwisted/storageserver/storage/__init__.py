@@ -21,12 +21,13 @@ from .recordscan import names_its_class_plainly
 from .resolution import LeftToClient
 from .served import Listener, ServedStorage
 from .temporary import ensure_blob_folder, ensure_temporary_folder
-from .threads import Threads
+from .threads import InThread, Threads
 from .usable import why_unusable
 
 __all__ = [
     "MOST_LOADS",
     "CommitThread",
+    "InThread",
     "LeftToClient",
     "Listener",
     "Publication",
