@@ -45,6 +45,10 @@ class Identity:
     oid: int
     name: str
 
+    def __str__(self) -> str:
+        """Return a text that no other database has, as far as the role may know."""
+        return f"{'unknown' if self.system is None else self.system}/{self.oid}/{self.name}"
+
 
 @dataclass(frozen=True)
 class Database:

@@ -14,7 +14,7 @@ from zeotwisted.protocol import are_joined, methods, split
 
 from ..records import Coherence
 
-__all__ = ["ServerIsOlder", "verify"]
+__all__ = ["AnotherDatabase", "ServerIsOlder", "verify"]
 
 _log = logging.getLogger("zeotwisted.client")
 
@@ -31,6 +31,16 @@ class ServerIsOlder(ClientStorageError):
             f"the server's last transaction, {tid_repr(server)}, is older than the last one seen "
             f"here, {tid_repr(known)}; has a backup been restored? To accept it, and drop what is "
             "cached, open the storage without refuse_older_server"
+        )
+
+
+class AnotherDatabase(ClientStorageError):
+    """A server has another database than the one that the client has used before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "it serves another database than the server before; correct the addresses, or start "
+            "the application again if the database was replaced"
         )
 
 

@@ -42,6 +42,7 @@ class Mvcc:
     is_replica = False
     marks = False
     unpickles = True
+    database = ""
     records = None
 
     def __init__(self, storage_id: str, storage: Any) -> None:

@@ -62,6 +62,7 @@ class PostgreSQL:
         self._commits = _Commits()
         self._source = _Notified(dsn, self.storage, self._instances, self._commits)
         self.records = postgresql.RecordLoads(dsn, self._source.database.keep_history, reactor)
+        self.database = str(self._source.database.identity)
         self._reader: NewsReader | None = None
         self.storage.measure()
 

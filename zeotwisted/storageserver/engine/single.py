@@ -23,6 +23,7 @@ class Single:
     is_replica = False
     marks = False
     unpickles = True
+    database = ""
     records = None
 
     def __init__(self, storage: Any) -> None:
