@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from . import threads
+from . import interrupts, threads
 
 threads.install()
+interrupts.install()
 
 import argparse
 import os

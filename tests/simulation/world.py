@@ -11,12 +11,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent, globalLogBeginner
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import POSError
 
 from ..history import History, check, transactions_of
-from . import threads
+from . import interrupts, threads
 from .disk import Disk
 from .faults import Weather
 from .network import Network
@@ -231,8 +231,10 @@ def run(seed: int, folder: Path, database: Path) -> Result:
     """
     scheduler = Scheduler(seed)
     threads.simulate(scheduler)
+    interrupts.simulate(scheduler)
     world = World(scheduler, folder, database)
-    globalLogPublisher.addObserver(world.logged)
+    # Not only added: before that, Twisted shows what is critical on the terminal.
+    globalLogBeginner.beginLoggingTo([world.logged], discardBuffer=True, redirectStandardIO=False)
     logging.getLogger().addHandler(_Handler(world))
     world.run()
     commits = 0 if world.problems else world.check()
