@@ -14,6 +14,7 @@ from zope.interface import directlyProvides, providedBy
 from zeotwisted import ClientStorage
 from zeotwisted.storageserver import ServerOptions, StorageServer
 
+from . import threads
 from .disk import Disk
 from .network import Network
 from .reactor import Reactor
@@ -40,8 +41,8 @@ class Process:
         self.reactor = Reactor(scheduler, network, host, self)
 
     def spawn(self, run: Callable[[], None], name: str) -> None:
-        """Run a function in a task of this process."""
-        self.scheduler.spawn(run, f"{name} of {self.host}", self)
+        """Run a function in a thread of this process."""
+        threads.Thread(target=run, name=f"{name} of {self.host}").start_in(self)
 
     def kill(self, notices: bool = True) -> None:
         """End the process, wherever it is.
@@ -108,6 +109,7 @@ class DaemonProcess(Process):
             client_conflict_resolution=random.random() < 0.2,
             msgpack=random.random() < 0.5,
             protocol_limit=random.choice([5, 6, 6, 6]),
+            call_limit=random.choice([1000, 1000, 3]),
         )
         self.spawn(self._open, "start")
 
@@ -161,6 +163,8 @@ class ClientProcess(Process):
     ) -> None:
         super().__init__(scheduler, network, host, folder)
         self._addresses = [(server, PORT) for server in servers]
+        #: Whether it uses version 5 with any daemon.
+        self.is_old = scheduler.random.random() < 0.15
         #: Whether the cache is in a file, and survives the process.
         self.persistent = scheduler.random.random() < 0.5
         self.cache_size = scheduler.random.choice([1_000, 20_000, 1_000_000])
