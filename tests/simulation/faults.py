@@ -50,10 +50,22 @@ def _kill_client(world: World) -> None:
         world.end_client(world.random.choice(world.clients))
 
 
+def _close_client(world: World) -> None:
+    """No fault: a client ends in an orderly way, and comes back."""
+    if world.clients:
+        world.random.choice(world.clients).leaving = True
+
+
 def _disk_fails(world: World) -> None:
     world.disk.good = world.random.randrange(6)
     world.disk.failures = 1
 
+
+#: How many worlds have no faults.
+_FAULTLESS = 0.15
+
+#: What is no fault.
+_HARMLESS = {"close client"}
 
 #: The faults, and how often each is chosen.
 FAULTS: dict[str, tuple[Callable[[World], None], float]] = {
@@ -64,6 +76,7 @@ FAULTS: dict[str, tuple[Callable[[World], None], float]] = {
     "power": (_power, 2),
     "stop daemon": (_stop_daemon, 1),
     "kill client": (_kill_client, 2),
+    "close client": (_close_client, 1),
     "disk fails": (_disk_fails, 2),
 }
 
@@ -78,6 +91,10 @@ class Weather:
         self._world = world
         random = world.random
         self.kinds = [name for name in FAULTS if random.random() < 0.5]
+        if random.random() < _FAULTLESS:
+            self.kinds = [name for name in self.kinds if name in _HARMLESS]
+        #: Whether nothing goes wrong in this world.
+        self.fair = set(self.kinds) <= _HARMLESS
         # How many steps are between two faults, on average.
         self._distance = random.choice([100, 400, 1500])
         self._next = self._choose_next()

@@ -163,6 +163,8 @@ class ClientProcess(Process):
     ) -> None:
         super().__init__(scheduler, network, host, folder)
         self._addresses = [(server, PORT) for server in servers]
+        #: Whether it is going to close its storage.
+        self.leaving = False
         #: Whether it uses version 5 with any daemon.
         self.is_old = scheduler.random.random() < 0.15
         #: Whether the cache is in a file, and survives the process.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,8 @@ from persistent import Persistent
 from persistent.list import PersistentList
 from ZODB import DB
 from ZODB.FileStorage import FileStorage
-from ZODB.POSException import POSError
+from ZODB.POSException import ConflictError, POSError, ReadOnlyError, UndoError
+from ZODB.utils import p64
 
 from zeotwisted.exceptions import ServerException
 
@@ -22,10 +25,18 @@ from .processes import ClientProcess
 if TYPE_CHECKING:
     from .world import World
 
-__all__ = ["Application", "Cell", "make_database"]
+__all__ = ["Application", "Cell", "make_database", "open_database", "record_cache"]
 
 #: How many objects all clients share.
 _CELLS = 6
+
+#: There are less objects than this.
+_MOST_OIDS = 40
+
+#: How many transactions a thread makes in a second, on average: many in most worlds, so that they
+#: meet; few in others, so that nothing happens for a while.
+_PACES = (20.0, 20.0, 20.0, 1.0, 0.03)
+_LONGEST_REST = 100.0
 
 #: How many attempts a client may need after the last fault. Each waits up to 30 seconds.
 _ATTEMPTS = 20
@@ -49,9 +60,9 @@ def make_database(path: Path) -> None:
 
 
 class Application:
-    """A task that makes transactions, until the faults are over, and then one more.
+    """A thread that makes transactions, until the faults are over, and then one more.
 
-    :ivar finished: whether the last transaction is committed and the storage is closed.
+    :ivar finished: whether the last transaction is committed, or the process is leaving.
     """
 
     def __init__(self, world: World, process: ClientProcess, name: str) -> None:
@@ -61,14 +72,22 @@ class Application:
         self._world = world
         self._random: Random = world.scheduler.random
         self._manager = transaction.TransactionManager()
+        self._pace = self._random.choice(_PACES)
         self._written = 0
+        # The tids of some snapshots.
+        self._seen: deque[bytes] = deque(maxlen=5)
 
     def run(self, db: Any) -> None:
         """Make transactions."""
         while not self._world.calm:
+            if self.process.leaving:
+                self.finished = True
+                return
             self._attempt(db)
+            if self._random.random() < 0.1:
+                record_cache(db, self._seen)
             if self._random.random() < 0.5:
-                self._world.scheduler.sleep(self._random.expovariate(20))
+                self._rest()
         for _ in range(_ATTEMPTS):
             if self._attempt(db, last=True):
                 self.finished = True
@@ -82,7 +101,8 @@ class Application:
         connection = None
         try:
             self._manager.begin()
-            connection = db.open(self._manager)
+            connection = self._open(db, last)
+            self._seen.append(db.storage.lastTransaction())
             if not last and self._random.random() < 0.05:
                 self._undo(db)
             else:
@@ -92,8 +112,9 @@ class Application:
         except POSError as error:
             # The recording has the outcome of the commit.
             self._world.note(f"{self.name}: {type(error).__name__}: {error}")
-            if isinstance(error, ServerException):
-                # An exception that no call of ours is meant to raise.
+            # An exception that no call of ours is meant to raise, or that needs a fault.
+            usual = isinstance(error, (ConflictError, UndoError, ReadOnlyError))
+            if isinstance(error, ServerException) or (self._world.faultless and not usual):
                 self._world.problems.append(f"{self.name}: {error!r}")
             self._manager.abort()
             return False
@@ -107,6 +128,12 @@ class Application:
         if last:
             db.undo(self._random.choice(last)["id"], self._manager.get())
 
+    def _open(self, db: Any, last: bool) -> Any:
+        """Open a connection; sometimes one that shows an earlier state."""
+        if self._seen and not last and self._random.random() < 0.05:
+            return db.open(self._manager, at=self._random.choice(self._seen))
+        return db.open(self._manager)
+
     def _use(self, connection: Any, writes: bool) -> None:
         random = self._random
         root = connection.root()
@@ -116,8 +143,9 @@ class Application:
         cells = root["cells"]
         if random.random() < 0.2:
             connection.prefetch(list(cells))
-        for number in random.sample(range(_CELLS), random.randint(1, 3)):
-            cells[number].text  # noqa: B018
+        self._read(cells, slowly=not writes and random.random() < 0.1)
+        if connection.isReadOnly():
+            return
         if not writes and random.random() < 0.4:
             return
         for number in random.sample(range(_CELLS), random.randint(1, 3)):
@@ -128,12 +156,30 @@ class Application:
         if random.random() < 0.1:
             cells[random.randrange(_CELLS)] = Cell()
 
+    def _rest(self) -> None:
+        self._world.scheduler.sleep(min(self._random.expovariate(self._pace), _LONGEST_REST))
+
+    def _read(self, cells: Any, slowly: bool) -> None:
+        """Read some cells in any order, or all of them in theirs."""
+        random = self._random
+        in_order = random.random() < 0.2
+        numbers = random.sample(range(_CELLS), random.randint(1, 3))
+        for number in range(_CELLS) if in_order else numbers:
+            cells[number].text  # noqa: B018
+            if slowly:
+                self._rest()
+
     def _size(self) -> int:
         """Return the length of a text: usually short, sometimes longer than a piece of the wire."""
         chance = self._random.random()
         if chance < 0.9:
             return self._random.randrange(200)
         return self._random.randrange(200_000 if chance > 0.99 else 5000)
+
+
+def record_cache(db: Any, tids: Iterable[bytes] = ()) -> None:
+    """Record what a client's cache has, for the checker."""
+    db.storage.record_cached(map(p64, range(_MOST_OIDS)), tids)
 
 
 def open_database(process: ClientProcess, history: Any, name: str) -> DB:

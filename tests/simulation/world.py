@@ -22,7 +22,7 @@ from .faults import Weather
 from .network import Network
 from .processes import ClientProcess, DaemonProcess
 from .scheduler import Deadlock, Scheduler
-from .workload import Application, open_database
+from .workload import Application, open_database, record_cache
 
 __all__ = ["Result", "run"]
 
@@ -74,12 +74,16 @@ class World:
         shutil.copy(database, folder / "daemon" / "Data.fs")
         self.disk = Disk(self.scheduler, folder / "daemon")
         self.clients: list[ClientProcess] = []
+        # The hosts of clients that are going to start again.
+        self._absent: set[str] = set()
         self._graves: list[object] = []
         self._incarnations = 0
         self.daemon = self._start_daemon()
         for number in range(1, self.random.randint(2, 4)):
             self._start_client(number)
         self._weather = Weather(self)
+        #: Whether nothing goes wrong in this world.
+        self.faultless = self._weather.fair
         self.scheduler.before_step = self._before_step
 
     def note(self, text: str) -> None:
@@ -88,13 +92,15 @@ class World:
         self.trace.append(f"{self.scheduler.steps:6} {self.scheduler.now % 1000:10.6f} {text}")
 
     def logged(self, event: dict[str, Any]) -> None:
-        """Receive an event of Twisted's log: a traceback is a problem."""
+        """Receive an event of Twisted's log: a traceback is a problem, and so is a needless warning."""
         text = formatEvent(event)
         if event["log_level"] >= LogLevel.info:
             self.note(f"log: {text}")
         failure = event.get("log_failure")
         if failure is not None and not self.disk.has_caused(failure.value):
             self.problems.append(f"logged: {text}\n{failure.getTraceback()}")
+        elif self.faultless and event["log_level"] >= LogLevel.warn:
+            self.problems.append(f"logged: {text}")
 
     def _before_step(self) -> None:
         steps = self.scheduler.steps
@@ -150,6 +156,7 @@ class World:
 
     def _start_client(self, number: int) -> None:
         host = f"10.0.1.{number}"
+        self._absent.discard(host)
         folder = self._folder / host
         folder.mkdir(exist_ok=True)
         process = ClientProcess(self.scheduler, self.network, host, folder, [_DAEMON])
@@ -174,15 +181,20 @@ class World:
             process.spawn(lambda application=application: application.run(db), application.name)
         while not all(application.finished for application in running):
             self.scheduler.sleep(1)
+        record_cache(db)
         db.close()
         self.note(f"{name} is closed")
-        self.clients.remove(process)
+        if process.leaving:
+            self.end_client(process)
+        else:
+            self.clients.remove(process)
 
     def end_client(self, process: ClientProcess) -> None:
         """Kill a client, and start another one at the same place later."""
         process.kill(notices=self.random.random() < 0.8)
         self._graves.append(process)
         self.clients.remove(process)
+        self._absent.add(process.host)
         number = int(process.host.rpartition(".")[2])
         self.scheduler.call_after(self.random.uniform(0, 2), lambda: self._start_client(number))
 
@@ -198,12 +210,13 @@ class World:
         self.scheduler.call_after(10, self._look)
 
     def _look(self) -> None:
-        if self.problems or (not self.clients and self.daemon.stopped):
+        away = not self.clients and not self._absent
+        if self.problems or (away and self.daemon.stopped):
             self.scheduler.stop()
             return
         if self.scheduler.now > self._deadline:
             raise Deadlock(f"no end after {_FINISHING:g} seconds\n{self.scheduler.picture()}")
-        if not self.clients and self.daemon.serving:
+        if away and self.daemon.serving:
             self.daemon.stop()
         self.scheduler.call_after(1, self._look)
 
@@ -252,5 +265,6 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
         self._world.note(f"log: {text}")
-        if record.exc_info and record.name.startswith("zeotwisted"):
+        wrong = record.exc_info or (self._world.faultless and "disconnected" in text)
+        if wrong and record.name.startswith("zeotwisted"):
             self._world.problems.append(f"logged: {text}")
