@@ -9,7 +9,6 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from ZODB.FileStorage import FileStorage
-from zope.interface import directlyProvides, providedBy
 
 from zeotwisted import ClientStorage
 from zeotwisted.storageserver import ServerOptions, StorageServer
@@ -19,6 +18,7 @@ from .disk import Disk
 from .network import Network
 from .reactor import Reactor
 from .scheduler import Scheduler
+from .storages import SharedStorage, SlowStorage
 
 __all__ = ["PORT", "ClientProcess", "DaemonProcess", "Process"]
 
@@ -67,20 +67,6 @@ def _let_go_of_files(folder: Path) -> None:
             copy.replace(path)
 
 
-class _Within:
-    """A FileStorage that does not look like one, so that the daemon loads from it in threads."""
-
-    def __init__(self, storage: FileStorage) -> None:
-        self._storage = storage
-        directlyProvides(self, providedBy(storage))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
-
-    def __len__(self) -> int:
-        return len(self._storage)
-
-
 class DaemonProcess(Process):
     """A daemon that serves one FileStorage.
 
@@ -115,8 +101,11 @@ class DaemonProcess(Process):
 
     def _open(self) -> None:
         storage: Any = FileStorage(str(self.folder / "Data.fs"))
-        if self.scheduler.random.random() < 0.3:
-            storage = _Within(storage)
+        chance = self.scheduler.random.random()
+        if chance < 0.3:
+            storage = SlowStorage(storage)
+        elif chance < 0.45:
+            storage = SharedStorage(storage)
         self.reactor.callFromThread(self._serve, storage)
 
     def _serve(self, storage: Any) -> None:
@@ -125,6 +114,8 @@ class DaemonProcess(Process):
         self.server.when_unusable = self._when_unusable
         self.server.startService()
         self.serving = True
+        if isinstance(storage, SharedStorage):
+            self.spawn(lambda: storage.write(self.scheduler), "outside")
 
     def kill(self, notices: bool = True, power: bool = False) -> None:
         """See `Process`.

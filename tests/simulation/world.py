@@ -92,7 +92,7 @@ class World:
         self.trace.append(f"{self.scheduler.steps:6} {self.scheduler.now % 1000:10.6f} {text}")
 
     def logged(self, event: dict[str, Any]) -> None:
-        """Receive an event of Twisted's log: a traceback is a problem, and so is a needless warning."""
+        """Receive an event of Twisted's log: a traceback, or a needless warning, is a problem."""
         text = formatEvent(event)
         if event["log_level"] >= LogLevel.info:
             self.note(f"log: {text}")

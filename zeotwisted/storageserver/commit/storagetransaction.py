@@ -46,6 +46,8 @@ class StorageTransaction:
         self._given_tid = tid
         self._status = status
         self._changed: list[bytes] = []
+        # Its places in the queue of publications. It has more than one if the storage says so.
+        self._publications: list[Publication] = []
 
     @property
     def log_fields(self) -> dict[str, Any]:
@@ -111,12 +113,12 @@ class StorageTransaction:
     def finish(self) -> tuple[bytes, dict[str, Any]]:
         """Commit; return the tid, and the new sizes of the storage.
 
-        The transaction is then in the queue of publications, and its outcome is known. If this
-        raises, and the transaction is in the storage, all clients are notified of it.
+        The transaction is then in the queue of publications; call `publish` next. If this raises,
+        and the transaction is in the storage, all clients are notified of it.
         """
         served = self._served
         storage = served.storage
-        publications: list[Publication] = []
+        publications = self._publications
 
         def finished(tid: bytes) -> None:
             # The storage calls this under its own lock, so the queue has the storage's order.
@@ -125,13 +127,11 @@ class StorageTransaction:
         try:
             storage.tpc_finish(self._metadata, finished)
         except BaseException:
-            self._finish_failed(publications)
+            self._finish_failed()
             raise
         if not publications:
             # Some storages do not call the function, although ZODB's interface requires it.
             finished(storage.lastTransaction())
-        for publication in publications:
-            served.publications.settle(publication, True)
         try:
             sizes = served.sizes()
         except Exception:
@@ -139,7 +139,17 @@ class StorageTransaction:
             sizes = {}
         return publications[-1].tid, sizes
 
-    def _finish_failed(self, publications: list[Publication]) -> None:
+    def publish(self) -> None:
+        """Publish the transaction, and those before it, in the reactor's thread; send nothing.
+
+        Its client must be answered before anything else is published: see `Publications.settle`.
+        """
+        queue = self._served.publications
+        for publication in self._publications:
+            queue.settle(publication, True)
+        queue.publish(self._publications[-1])
+
+    def _finish_failed(self) -> None:
         """Set the outcome of a transaction whose `tpc_finish` has raised.
 
         The transaction may be in the storage all the same. Then all clients are notified, and the
@@ -150,6 +160,7 @@ class StorageTransaction:
         """
         served = self._served
         storage = served.storage
+        publications = self._publications
         unusable = why_unusable(storage)
         if unusable:
             for publication in publications:

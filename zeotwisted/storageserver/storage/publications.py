@@ -69,6 +69,9 @@ class Publications:
 
         The caller must then have `publish` or `drain` called in the reactor's thread. `settle` does
         not wake the reactor for that: the answer to the commit does it in any case.
+
+        If the client gets the tid as its answer, settle in the reactor's thread, and `publish` up
+        to this transaction in the same turn. Later ones must not overtake the answer.
         """
         publication.outcome = committed
 
@@ -89,8 +92,11 @@ class Publications:
         finally:
             self._send()
 
-    def publish(self) -> None:
-        """Publish as `drain` does, in the reactor's thread, but send nothing."""
+    def publish(self, last: Publication | None = None) -> None:
+        """Publish as `drain` does, in the reactor's thread, but send nothing.
+
+        :param last: stop behind this one.
+        """
         while True:
             with self._lock:
                 if not self._queue or self._queue[0].outcome is None:
@@ -98,3 +104,5 @@ class Publications:
                 publication = self._queue.popleft()
             if publication.outcome:
                 self._publish(publication)
+            if publication is last:
+                return
