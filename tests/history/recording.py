@@ -121,7 +121,7 @@ class Recording:
         with coherence._lock:
             last = cache.getLastTid()
             for oid in oids:
-                for tid in {maxtid, *tids}:
+                for tid in (maxtid, *tids):
                     found = cache.loadBefore(oid, tid)
                     while found is not None:
                         data, serial, end = found

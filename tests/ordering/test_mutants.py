@@ -155,8 +155,9 @@ MUTANTS = [
         "5: load replies leave in the turn in which they were computed",
         "storageserver/connections/protocol.py",
         "                self._answer(id, call.name, result)\n            return\n",
+        "                later = self._clients.clock.callLater\n"
         "                if call.name == 'loadBefore':\n"
-        "                    self._clients.clock.callLater(0, self._answer, id, call.name, result)\n"
+        "                    later(0, self._answer, id, call.name, result)\n"
         "                else:\n"
         "                    self._answer(id, call.name, result)\n"
         "            return\n",

@@ -58,7 +58,13 @@ def _close_client(world: World) -> None:
 
 def _disk_fails(world: World) -> None:
     world.disk.good = world.random.randrange(6)
-    world.disk.failures = 1
+    world.disk.failures = world.random.randint(1, 3)
+
+
+def _disk_full(world: World) -> None:
+    disk = world.disk
+    disk.full = True
+    world.scheduler.call_after(world.random.uniform(0.05, 2), lambda: setattr(disk, "full", False))
 
 
 #: How many worlds have no faults.
@@ -78,6 +84,7 @@ FAULTS: dict[str, tuple[Callable[[World], None], float]] = {
     "kill client": (_kill_client, 2),
     "close client": (_close_client, 1),
     "disk fails": (_disk_fails, 2),
+    "disk full": (_disk_full, 1),
 }
 
 

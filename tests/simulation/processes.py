@@ -100,7 +100,12 @@ class DaemonProcess(Process):
         self.spawn(self._open, "start")
 
     def _open(self) -> None:
-        storage: Any = FileStorage(str(self.folder / "Data.fs"))
+        try:
+            storage: Any = FileStorage(str(self.folder / "Data.fs"))
+        except OSError:
+            # The disk has failed. A daemon that cannot open its storage does not start.
+            self._when_unusable()
+            return
         chance = self.scheduler.random.random()
         if chance < 0.3:
             storage = SlowStorage(storage)
@@ -115,7 +120,13 @@ class DaemonProcess(Process):
         self.server.startService()
         self.serving = True
         if isinstance(storage, SharedStorage):
-            self.spawn(lambda: storage.write(self.scheduler), "outside")
+            self.spawn(lambda: self._write(storage), "outside")
+
+    def _write(self, storage: SharedStorage) -> None:
+        storage.write(self.scheduler)
+        if self.serving:
+            # The daemon does not know that, and what is left in the file.
+            self._when_unusable()
 
     def kill(self, notices: bool = True, power: bool = False) -> None:
         """See `Process`.

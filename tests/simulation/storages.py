@@ -61,7 +61,7 @@ class SharedStorage(SlowStorage):
             return self._storage.tpc_finish(transaction, f)
 
     def write(self, scheduler: Scheduler) -> None:
-        """Change one of the objects now and then, until the storage is closed or fails."""
+        """Change one of the objects now and then, until the disk fails or the storage is closed."""
         random = scheduler.random
         pause = random.choice(_PAUSES)
         with suppress(OSError, ValueError):

@@ -112,15 +112,21 @@ class Application:
         except POSError as error:
             # The recording has the outcome of the commit.
             self._world.note(f"{self.name}: {type(error).__name__}: {error}")
-            # An exception that no call of ours is meant to raise, or that needs a fault.
-            usual = isinstance(error, (ConflictError, UndoError, ReadOnlyError))
-            if isinstance(error, ServerException) or (self._world.faultless and not usual):
+            if not self._may_happen(error):
                 self._world.problems.append(f"{self.name}: {error!r}")
             self._manager.abort()
             return False
         finally:
             if connection is not None:
                 connection.close()
+
+    def _may_happen(self, error: POSError) -> bool:
+        """Return whether an exception may be raised in this world."""
+        if isinstance(error, ServerException):
+            # No call of ours is meant to raise another one.
+            return isinstance(error, OSError) and self._world.disk.has_failed
+        usual = isinstance(error, (ConflictError, UndoError, ReadOnlyError))
+        return usual or not self._world.faultless
 
     def _undo(self, db: Any) -> None:
         """Undo one of the last transactions, but not those that have made the database."""

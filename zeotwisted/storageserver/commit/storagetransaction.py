@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from transaction.interfaces import TransactionError
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
+from ZODB.POSException import UndoError
 from ZODB.utils import z64
 
-from ..storage import Listener, Publication, ServedStorage, why_unusable
+from ..storage import Listener, Publication, ServedStorage, restore, why_unusable
 from .commitlog import CommitLog
 from .operations import Operations
 
 __all__ = ["StorageTransaction"]
+
+#: The exceptions of a vote that the data causes, and not the disk.
+_USUAL = (TransactionError, UndoError)
 
 
 class StorageTransaction:
@@ -74,11 +79,16 @@ class StorageTransaction:
         try:
             # Within the try block: `tpc_begin` may acquire the storage's lock and then raise.
             self._begin()
+            if self._served.may_be_disordered:
+                restore(storage)
+                self._served.may_be_disordered = False
             for name, args in commit_log:
                 getattr(operations, name)(*args)
             if not operations.conflicts:
                 operations.tpc_vote()
-        except BaseException:
+        except BaseException as error:
+            if not isinstance(error, _USUAL):
+                self._served.may_be_disordered = True
             storage.tpc_abort(self._metadata)
             raise
         if operations.conflicts:
@@ -181,6 +191,7 @@ class StorageTransaction:
         for publication in publications:
             publication.origin = None
             served.publications.settle(publication, last >= publication.tid)
+        served.may_be_disordered = True
         try:
             # The storage may still hold its own lock for this transaction.
             storage.tpc_abort(self._metadata)
@@ -189,4 +200,8 @@ class StorageTransaction:
 
     def abort(self) -> None:
         """Abort the transaction in the storage, after its vote."""
-        self._served.storage.tpc_abort(self._metadata)
+        try:
+            self._served.storage.tpc_abort(self._metadata)
+        except BaseException:
+            self._served.may_be_disordered = True
+            raise

@@ -237,7 +237,11 @@ class ServerTransaction:
             self._end()
             if isinstance(error, ConflictError):
                 served.stats.conflicts += 1
-            elif not isinstance(error, (TransactionError, UndoError)) and self.admit(Kind.COMMIT):
+            elif (
+                not isinstance(error, (TransactionError, UndoError))
+                and not served.has_closed()
+                and self.admit(Kind.COMMIT)
+            ):
                 self._log.failure("({label}) vote failed", **self.log_fields)
             raise
         if operations.conflicts:

@@ -23,7 +23,7 @@ from .servable import NotServable, check_servable
 from .served import Listener, ServedStorage
 from .temporary import ensure_blob_folder, ensure_temporary_folder
 from .threads import Threads
-from .usable import why_unusable
+from .usable import restore, why_unusable
 
 __all__ = [
     "MOST_LOADS",
@@ -41,6 +41,7 @@ __all__ = [
     "load_many_before",
     "metadata",
     "names_its_class_plainly",
+    "restore",
     "stored_extension",
     "why_unusable",
 ]

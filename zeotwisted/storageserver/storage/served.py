@@ -41,6 +41,7 @@ from .status import StorageStats
 from .temporary import ensure_temporary_folder
 from .threads import InThread, Threads
 from .tids import TidClock, holds, takes_tids
+from .usable import has_closed
 
 __all__ = ["Listener", "ServedStorage", "Undecided"]
 
@@ -145,6 +146,8 @@ class ServedStorage:
         self.publications = Publications(self._publish, self.send_news, threads.call_from_thread)
         #: Makes the tids of transactions; None if the storage has to make them.
         self.tids = TidClock() if takes_tids(storage) else None
+        #: Whether a commit has failed there, so that it may have to be brought in order.
+        self.may_be_disordered = False
         #: Why the storage cannot be used any more; an empty text while it can.
         self.unusable = ""
         #: Called with that reason.
@@ -279,6 +282,15 @@ class ServedStorage:
             self._log.failure("storage {id!r} cannot tell its last transaction", id=self.storage_id)
         for listener in list(self._listeners):
             listener.drop("the storage has lost track of changes; the client has to verify")
+
+    def has_closed(self) -> bool:
+        """Return whether the storage has closed itself; disconnect all clients if it has.
+
+        Call this after an exception that is not expected.
+        """
+        if has_closed(self.storage):
+            self.give_up("the storage has closed its file")
+        return bool(self.unusable)
 
     def give_up(self, reason: str) -> None:
         """Disconnect all clients, because the storage cannot be used any more.
