@@ -113,8 +113,13 @@ class Network:
     def silence(self, transport: Transport) -> None:
         """Let nothing arrive any more, and no end notice."""
         for end in (transport, transport.peer):
-            end.silent = True
+            end.silent_since = end.silent_since or self.scheduler.now
             end.wire.clear()
+
+    def longest_silence(self) -> float:
+        """Return for how long (seconds) a connection is silent and not given up."""
+        begun = (end.silent_since for end in self.transports if end.silent_since is not None)
+        return self.scheduler.now - min(begun, default=self.scheduler.now)
 
     def process_ended(self, owner: Any, notices: bool) -> None:
         """Break the connections of a process that was killed.
@@ -243,7 +248,7 @@ class Transport:
     ) -> None:
         self.reactor = reactor
         self.open = True
-        self.silent = False
+        self.silent_since: float | None = None
         self.disconnecting = False
         self.wire = bytearray()
         self.inbox = bytearray()
@@ -267,6 +272,11 @@ class Transport:
         self._last: Exception | None = None
         self._end: Exception | None = None
         self._carrying = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing travels any more, and no end notices it."""
+        return self.silent_since is not None
 
     @property
     def connected(self) -> bool:

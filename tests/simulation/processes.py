@@ -24,6 +24,10 @@ __all__ = ["PORT", "ClientProcess", "DaemonProcess", "Process"]
 
 PORT = 8100
 
+#: Many transactions in most clients, so that they meet; few in others, so that nothing happens for
+#: a while.
+_PACES = (20.0, 20.0, 20.0, 1.0, 0.03)
+
 
 class Process:
     """Tasks and files that end together.
@@ -165,6 +169,8 @@ class ClientProcess(Process):
     ) -> None:
         super().__init__(scheduler, network, host, folder)
         self._addresses = [(server, PORT) for server in servers]
+        #: How many transactions each of its threads makes in a second, on average.
+        self.pace = scheduler.random.choice(_PACES)
         #: Whether it is going to close its storage.
         self.leaving = False
         #: Whether it uses version 5 with any daemon.

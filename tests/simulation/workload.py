@@ -33,9 +33,7 @@ _CELLS = 6
 #: There are less objects than this.
 _MOST_OIDS = 40
 
-#: How many transactions a thread makes in a second, on average: many in most worlds, so that they
-#: meet; few in others, so that nothing happens for a while.
-_PACES = (20.0, 20.0, 20.0, 1.0, 0.03)
+#: How long (seconds) a thread rests at most.
 _LONGEST_REST = 100.0
 
 #: How many attempts a client may need after the last fault. Each waits up to 30 seconds.
@@ -72,7 +70,7 @@ class Application:
         self._world = world
         self._random: Random = world.scheduler.random
         self._manager = transaction.TransactionManager()
-        self._pace = self._random.choice(_PACES)
+        self._pace = process.pace
         self._written = 0
         # The tids of some snapshots.
         self._seen: deque[bytes] = deque(maxlen=5)

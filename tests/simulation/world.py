@@ -35,6 +35,10 @@ _MOST_STEPS = 300_000
 #: How long (seconds) the clients may take to finish when nothing goes wrong any more.
 _FINISHING = 1200.0
 
+#: How long (seconds) a connection may be silent before one end gives it up. Clients of version 5
+#: have 150 seconds, and it takes half of that again to ask them.
+_LONGEST_SILENCE = 300.0
+
 #: How long (seconds) a daemon may take to stop: its drain-timeout, and time for slow disks.
 _STOPPING = 120.0
 
@@ -216,7 +220,10 @@ class World:
             return
         if self.scheduler.now > self._deadline:
             raise Deadlock(f"no end after {_FINISHING:g} seconds\n{self.scheduler.picture()}")
-        if away and self.daemon.serving:
+        silence = self.network.longest_silence()
+        if silence > _LONGEST_SILENCE:
+            self.problems.append(f"a connection is silent for {silence:.0f} seconds")
+        if away and self.daemon.serving and not silence:
             self.daemon.stop()
         self.scheduler.call_after(1, self._look)
 
