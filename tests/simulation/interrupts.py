@@ -27,7 +27,7 @@ _NAME = "__statement__"
 
 #: How many statements are between two interruptions, on average: few in some worlds, many in
 #: others. None: there are no interruptions.
-_DISTANCES = (None, 30, 300, 3000)
+_DISTANCES = (None, 10, 100, 1000)
 
 _scheduler: Scheduler | None = None
 _distance = 0

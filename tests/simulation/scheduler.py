@@ -59,6 +59,7 @@ class Task:
         self.owner = owner
         self.ended = False
         self.ready = False
+        self.interrupted = False
         self.priority = scheduler.random.random()
         self.greenlet = greenlet(run, parent=scheduler.hub)
 
@@ -72,7 +73,7 @@ class Scheduler:
     """All tasks, timers and random decisions of a world.
 
     :ivar now: seconds since 1970.
-    :ivar steps: how many times a task was continued.
+    :ivar steps: how many times a task was continued that had waited for something.
     :ivar before_step: is called before each step; it may kill processes.
     """
 
@@ -125,11 +126,13 @@ class Scheduler:
         """Let other tasks go first, at random."""
         if self.current is not None and self.random.random() < self._pauses:
             self.interrupt()
+            self.steps += 1
 
     def interrupt(self) -> None:
         """Let other tasks go first."""
         if self.current is None:
             return
+        self.current.interrupted = True
         if self._absences and self.random.random() < self._absences:
             self.sleep(10 ** self.random.uniform(*_ABSENCE))
         else:
@@ -175,7 +178,7 @@ class Scheduler:
 
     def _choose(self) -> Task:
         ready = self._ready
-        if self._falls is None:
+        if self._falls is None or len(ready) == 1:
             return ready.pop(self.random.randrange(len(ready)))
         task = max(ready, key=lambda task: task.priority)
         if self.random.random() < self._falls:
@@ -185,8 +188,9 @@ class Scheduler:
         return task
 
     def _continue(self, task: Task) -> None:
-        self.steps += 1
+        self.steps += not task.interrupted
         self.now += _STEP
+        task.interrupted = False
         task.ready = False
         self.current = task
         try:

@@ -25,10 +25,10 @@ from .processes import ClientProcess
 if TYPE_CHECKING:
     from .world import World
 
-__all__ = ["Application", "Cell", "make_database", "open_database", "record_cache"]
+__all__ = ["CELLS", "Application", "Cell", "make_database", "open_database", "record_cache"]
 
 #: How many objects all clients share.
-_CELLS = 6
+CELLS = 6
 
 #: There are less objects than this.
 _MOST_OIDS = 40
@@ -52,7 +52,7 @@ def make_database(path: Path) -> None:
     db = DB(FileStorage(str(path)))
     with db.transaction() as connection:
         root = connection.root()
-        root["cells"] = PersistentList(Cell() for _ in range(_CELLS))
+        root["cells"] = PersistentList(Cell() for _ in range(CELLS))
         root["counter"] = Length()
     db.close()
 
@@ -71,6 +71,7 @@ class Application:
         self._random: Random = world.scheduler.random
         self._manager = transaction.TransactionManager()
         self._pace = process.pace
+        self._cells = range(world.hot)
         self._written = 0
         # The tids of some snapshots.
         self._seen: deque[bytes] = deque(maxlen=5)
@@ -152,13 +153,13 @@ class Application:
             return
         if not writes and random.random() < 0.4:
             return
-        for number in random.sample(range(_CELLS), random.randint(1, 3)):
+        for number in random.sample(self._cells, random.randint(1, 2)):
             self._written += 1
             cells[number].text = f"{self.name} {self._written} " + "." * self._size()
         if random.random() < 0.3:
             root["counter"].change(1)
         if random.random() < 0.1:
-            cells[random.randrange(_CELLS)] = Cell()
+            cells[random.randrange(CELLS)] = Cell()
 
     def _rest(self) -> None:
         self._world.scheduler.sleep(min(self._random.expovariate(self._pace), _LONGEST_REST))
@@ -166,9 +167,9 @@ class Application:
     def _read(self, cells: Any, slowly: bool) -> None:
         """Read some cells in any order, or all of them in theirs."""
         random = self._random
-        in_order = random.random() < 0.2
-        numbers = random.sample(range(_CELLS), random.randint(1, 3))
-        for number in range(_CELLS) if in_order else numbers:
+        in_order = random.random() < 0.3
+        numbers = random.sample(self._cells, random.randint(1, 2))
+        for number in range(CELLS) if in_order else numbers:
             cells[number].text  # noqa: B018
             if slowly:
                 self._rest()

@@ -22,7 +22,7 @@ from .faults import Weather
 from .network import Network
 from .processes import ClientProcess, DaemonProcess
 from .scheduler import Deadlock, Scheduler
-from .workload import Application, open_database, record_cache
+from .workload import CELLS, Application, open_database, record_cache
 
 __all__ = ["Result", "run"]
 
@@ -71,6 +71,8 @@ class World:
         self._folder = folder
         self.faults = 0
         self.calm = False
+        #: How many of the objects are used often: few in some worlds, so that clients meet.
+        self.hot = self.random.choice([2, CELLS])
         self._deadline = 0.0
         self.history = History()
         self.network = Network(self.scheduler)
@@ -179,7 +181,7 @@ class World:
                 self.scheduler.sleep(1)
         running = [
             Application(self, process, f"{name} thread {number}")
-            for number in range(self.random.randint(1, 3))
+            for number in range(self.random.choice([1, 2, 4]))
         ]
         for application in running:
             process.spawn(lambda application=application: application.run(db), application.name)
