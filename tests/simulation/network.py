@@ -182,7 +182,7 @@ class Connector:
     def reach(self) -> None:
         """The first packet has arrived at the host."""
         hosts = {self._address[0], self.reactor.host}
-        if not self._under_way or hosts & self._network.unreachable:
+        if not self._under_way or not self.reactor.owner.alive or hosts & self._network.unreachable:
             return
         port = self._network.port(self._address)
         if port is None:

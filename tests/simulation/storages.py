@@ -47,6 +47,8 @@ class SharedStorage(SlowStorage):
 
     def __init__(self, storage: FileStorage) -> None:
         super().__init__(storage)
+        # Held while something is written from outside.
+        self._writing = threading.Lock()
         # Held until what is new is told: FileStorage calls `f` before it has finished.
         self._finishing = threading.Lock()
 
@@ -67,7 +69,13 @@ class SharedStorage(SlowStorage):
         with suppress(OSError, ValueError):
             for number in count(1):
                 scheduler.sleep(random.expovariate(1 / pause))
-                self._change(p64(random.randrange(_MOST_OIDS)), f"outside {number}")
+                with self._writing:
+                    self._change(p64(random.randrange(_MOST_OIDS)), f"outside {number}")
+
+    def close(self) -> None:
+        """See ``ZODB.interfaces.IStorage``. What is being written is finished."""
+        with self._writing:
+            self._storage.close()
 
     def _change(self, oid: bytes, text: str) -> None:
         try:
