@@ -35,6 +35,9 @@ __all__ = ["Connector", "Network", "Port", "Transport"]
 #: How many bytes a connection takes before the sender has to wait; in some worlds less.
 _CAPACITIES = (65536, 65536, 4000, 500)
 
+#: The longest delay (seconds) of a piece that is not unlucky.
+_LATENCIES = (0.002, 0.002, 0.05)
+
 #: How often a connection is a bare one. Others are like those with TLS: only the transport sends,
 #: and it delivers what it has read, even if it is paused meanwhile.
 _BARE = 0.7
@@ -51,7 +54,7 @@ class Network:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
-        self.latency = 0.002
+        self.latency = scheduler.random.choice(_LATENCIES)
         self.capacity = scheduler.random.choice(_CAPACITIES)
         self.transports: list[Transport] = []
         self._ports: dict[tuple[str, int], Port] = {}

@@ -176,8 +176,8 @@ class ClientProcess(Process):
         #: Whether it uses version 5 with any daemon.
         self.is_old = scheduler.random.random() < 0.15
         #: Whether the cache is in a file, and survives the process.
-        self.persistent = scheduler.random.random() < 0.5
-        self.cache_size = scheduler.random.choice([1_000, 20_000, 1_000_000])
+        self.persistent = scheduler.random.random() < 0.4
+        self.cache_size = scheduler.random.choice([600, 600, 3_000, 1_000_000])
 
     def open(self, **options: Any) -> ClientStorage:
         """Open the storage, in one of the process's tasks."""

@@ -31,7 +31,7 @@ _STEP = 1e-6
 _PAUSES = (0.05, 0.15, 0.5)
 
 #: How often it loses its processor then, and for how long (seconds, as powers of ten).
-_ABSENCES = (0.0, 0.0, 0.001, 0.01)
+_ABSENCES = (0.0, 0.003, 0.03)
 _ABSENCE = (-4.0, 0.5)
 
 #: How often the task with the highest priority falls behind; None: there are no priorities.
@@ -74,13 +74,14 @@ class Scheduler:
 
     :ivar now: seconds since 1970.
     :ivar steps: how many times a task was continued that had waited for something.
+    :ivar absences: how often an interrupted task loses its processor for a while.
     :ivar before_step: is called before each step; it may kill processes.
     """
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self._pauses = self.random.choice(_PAUSES)
-        self._absences = self.random.choice(_ABSENCES)
+        self.absences = self.random.choice(_ABSENCES)
         self._falls = self.random.choice(_FALLS)
         self.now = _BEGINNING
         self.steps = 0
@@ -133,7 +134,7 @@ class Scheduler:
         if self.current is None:
             return
         self.current.interrupted = True
-        if self._absences and self.random.random() < self._absences:
+        if self.absences and self.random.random() < self.absences:
             self.sleep(10 ** self.random.uniform(*_ABSENCE))
         else:
             self.wake(self.current)

@@ -19,7 +19,7 @@ from .scheduler import Scheduler
 __all__ = ["SharedStorage", "SlowStorage"]
 
 #: The seconds between two transactions from outside, on average.
-_PAUSES = (0.01, 0.1, 10.0)
+_PAUSES = (0.03, 0.3, 10.0)
 
 #: The oids of the objects that are changed from outside are lower than this.
 _MOST_OIDS = 20

@@ -37,7 +37,7 @@ _MOST_OIDS = 40
 _LONGEST_REST = 100.0
 
 #: How many attempts a client may need after the last fault. Each waits up to 30 seconds.
-_ATTEMPTS = 20
+_ATTEMPTS = 60
 
 
 class Cell(Persistent):

@@ -211,6 +211,7 @@ class World:
         self.note("calm")
         self.calm = True
         self.network.unreachable.clear()
+        self.scheduler.absences = 0.0
         self.disk.full, self.disk.failures = False, 0
         self._deadline = self.scheduler.now + _FINISHING
         self.scheduler.call_after(10, self._look)
