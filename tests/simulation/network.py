@@ -198,6 +198,10 @@ class Connector:
         if not self._under_way:
             transport.abortConnection()
             return
+        if not transport.open:
+            # It was reset before the process has looked at it.
+            self._fail(ConnectionRefusedError())
+            return
         self._under_way = False
         self._timeout.cancel()
         self._transport = transport
