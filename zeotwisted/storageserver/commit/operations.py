@@ -143,7 +143,7 @@ class Operations:
         known = set(self.changed)
         self.changed.extend(oid for oid in self.resolved if oid not in known)
 
-    def may_be_conflict(self, error: Exception, is_shared: bool) -> bool:
+    def may_be_conflict(self, error: BaseException, is_shared: bool) -> bool:
         """Return whether a vote may have failed by conflicts that the client has to resolve.
 
         RelStorage raises several exceptions then, because it looks for what its own application

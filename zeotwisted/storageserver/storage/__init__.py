@@ -22,7 +22,7 @@ from .resolution import LeftToClient
 from .served import Listener, ServedStorage
 from .temporary import ensure_blob_folder, ensure_temporary_folder
 from .threads import InThread, Threads
-from .usable import why_unusable
+from .usable import restore, why_unusable
 
 __all__ = [
     "MOST_LOADS",
@@ -39,6 +39,7 @@ __all__ = [
     "load_many_before",
     "metadata",
     "names_its_class_plainly",
+    "restore",
     "stored_extension",
     "why_unusable",
 ]
