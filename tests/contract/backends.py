@@ -67,3 +67,6 @@ BACKENDS = {
         relstorage_without_history,
     )
 }
+
+#: Those that keep the last revision of each object only.
+WITHOUT_HISTORY = {"relstorage_without_history"}
