@@ -27,7 +27,7 @@ from tests.tls.test_pairs import context
 
 from .backends import BACKENDS, WITHOUT_HISTORY
 from .exclusions import reason
-from .matrix import MATRIX, PAIRINGS, TLS_CLASSES, VARIANTS, Pairing, Variant
+from .matrix import FEW_CLASSES, MATRIX, PAIRINGS, TLS_CLASSES, VARIANTS, Pairing, Variant
 from .patience import PatientRaces
 
 SECONDS = 30
@@ -228,6 +228,8 @@ def cells(backend: str) -> Iterator[Cell]:
         for name, variant in VARIANTS.items():
             for cls in variant.classes:
                 if PAIRINGS[pairing].tls and (name or cls not in TLS_CLASSES):
+                    continue
+                if backend in FEW_CLASSES and (name or cls not in FEW_CLASSES[backend]):
                     continue
                 yield Cell(backend, pairing, name, cls)
 
