@@ -18,13 +18,17 @@ class Databases:
     def __init__(self) -> None:
         self.server: PostgreSQLServer | None = None
         self._originals: dict[bool, str] = {}
+        self._made: list[str] = []
 
     def new(self, keeps_history: bool) -> str:
-        """Make one without objects; return its data source."""
+        """Make one without objects; return its data source. Those of earlier tests are dropped."""
         assert self.server is not None
         if keeps_history not in self._originals:
             self._originals[keeps_history] = self._original(self.server, keeps_history)
-        return self.server.new_database(like=self._originals[keeps_history])
+        self._made = self.server.drop_unused(self._made)
+        dsn = self.server.new_database(like=self._originals[keeps_history])
+        self._made.append(_name(dsn))
+        return dsn
 
     def _original(self, server: PostgreSQLServer, keeps_history: bool) -> str:
         from tests.postgresql.relational import open_relstorage
@@ -34,7 +38,11 @@ class Databases:
         open_relstorage(dsn, keeps_history).close()
         with closing(connect(dsn)) as connection:
             install(connection)
-        return dsn.rpartition("dbname=")[2]
+        return _name(dsn)
+
+
+def _name(dsn: str) -> str:
+    return dsn.rpartition("dbname=")[2]
 
 
 #: Those of this process.

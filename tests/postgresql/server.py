@@ -111,6 +111,19 @@ class PostgreSQLServer:
             )
         return self.dsn(name, owner)
 
+    def drop_unused(self, names: list[str]) -> list[str]:
+        """Drop those databases to which nobody is connected; return the others."""
+        import psycopg
+
+        used = []
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            for name in names:
+                try:
+                    connection.execute(f"DROP DATABASE {name}")  # type: ignore[arg-type,unused-ignore]
+                except psycopg.errors.ObjectInUse:
+                    used.append(name)
+        return used
+
     def _make_role(self, connection: object, name: str) -> None:
         execute = connection.execute  # type: ignore[attr-defined]
         if execute("SELECT FROM pg_roles WHERE rolname = %s", (name,)).fetchone() is None:
