@@ -33,4 +33,5 @@ class Revisions:
             if revision is not None and revision[1] == serial:
                 data: bytes = revision[0]
                 return data
-        return self._load_serial(oid, serial)  # type: ignore[no-any-return]
+        loaded: bytes = self._load_serial(oid, serial)
+        return loaded

@@ -213,8 +213,7 @@ class _Poll:
                 Batch(tid, oids, {tid: own[tid]} if tid in own else {})
                 for tid, oids in self._transactions(self._instances.published, last)
             ]
-        # Storages do not say what the first transactions of a database have changed.
-        if not self._knows_all or self._last == z64:
+        if not self._knows_all:
             for _, oids in self._transactions(self._last, last):
                 self._changed.update(oids)
         counted = {tid: commit for tid, commit in own.items() if tid <= last}
