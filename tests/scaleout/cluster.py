@@ -20,7 +20,7 @@ from zeotwisted import postgresql
 
 from .relay import Relay
 
-__all__ = ["Cluster", "Daemon", "until"]
+__all__ = ["Cluster", "Daemon", "cluster", "new_server", "until"]
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -215,6 +215,11 @@ def cluster(directory: Path, server: PostgreSQLServer, **options: Any) -> Iterat
     """Run a cluster for a while."""
     with closing(Cluster(directory, server, **options)) as running:
         yield running
+
+
+def new_server(**options: Any) -> PostgreSQLServer:
+    """Return a server that keeps what is committed when its processes are killed."""
+    return PostgreSQLServer(settings={"synchronous_commit": "on"}, **options)
 
 
 def _python_path() -> str:

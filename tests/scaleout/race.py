@@ -15,7 +15,7 @@ from tests.postgresql.server import PostgreSQLServer
 from tests.race.equalpair import Place, Race, Seen
 from tests.race.equalpair import run as run_race
 
-from .cluster import Cluster, cluster
+from .cluster import Cluster, cluster, new_server
 from .faults import FAULTS, disturb
 
 __all__ = ["run"]
@@ -66,7 +66,7 @@ def main() -> int:
         writers=options.writers,
         readers=options.readers,
     )
-    with PostgreSQLServer() as server, tempfile.TemporaryDirectory() as directory:
+    with new_server() as server, tempfile.TemporaryDirectory() as directory:
         seen, faults = run(
             race, Path(directory), server, options.fault, options.keep_history, options.seed, None
         )

@@ -20,7 +20,7 @@ from .errors import (
 from .listener import Listener
 from .loads import RecordLoads
 from .marks import NO_TID, forget_old, mark_transaction, new_mark, outcome, write
-from .news import Change, changes, last_tid
+from .news import Change, changes, has_tid, last_tid
 from .relational import data_source
 from .schema import Database, Identity, examine
 from .setup import check, check_writable, install, statements, undo, undo_statements
@@ -46,6 +46,7 @@ __all__ = [
     "data_source",
     "examine",
     "forget_old",
+    "has_tid",
     "install",
     "last_tid",
     "mark_transaction",

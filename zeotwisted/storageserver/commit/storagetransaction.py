@@ -16,12 +16,16 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import POSError
 from ZODB.utils import z64
 
-from ..engine import OwnCommit
+from ..engine import DatabaseFailed, OwnCommit, translated
 from ..storage import Listener, Publication, ServedStorage, why_unusable
 from .commitlog import CommitLog
 from .operations import Operations
 
 __all__ = ["StorageTransaction"]
+
+#: How often to try a vote if the storage has lost its database. After a restart of the database,
+#: the storage may have some connections of before.
+_ATTEMPTS = 3
 
 
 class StorageTransaction:
@@ -73,6 +77,19 @@ class StorageTransaction:
         If this raises, or if there are conflicts for the client to resolve, the transaction is
         aborted in the storage.
         """
+        # The storage moves blobs when it gets them.
+        attempts = _ATTEMPTS if all(name in Operations.QUICK for name, _ in commit_log) else 1
+        while True:
+            attempts -= 1
+            try:
+                with translated():
+                    return self._vote(commit_log)
+            except DatabaseFailed:
+                if not attempts:
+                    raise
+                self._served.engine.forget()
+
+    def _vote(self, commit_log: CommitLog) -> Operations:
         served = self._served
         storage = self._storage = served.engine.lease()
         operations = Operations(storage, self._metadata, served.leaves_conflicts, served.leaves_all)
@@ -212,7 +229,8 @@ class StorageTransaction:
     def _finish_in_engine(self, storage: Any, own: OwnCommit) -> None:
         is_sound = False
         try:
-            self._served.engine.finish(storage, self._metadata, own)
+            with translated():
+                self._served.engine.finish(storage, self._metadata, own)
             is_sound = True
         finally:
             self._served.engine.give_back(storage, is_sound)
@@ -247,7 +265,11 @@ class StorageTransaction:
         """
         storage, self._storage = self._storage, None
         try:
-            storage.tpc_abort(self._metadata)
+            with translated():
+                storage.tpc_abort(self._metadata)
+        except DatabaseFailed:
+            # Then the database has aborted it.
+            is_sound = False
         except BaseException:
             is_sound = False
             raise

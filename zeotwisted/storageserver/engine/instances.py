@@ -15,6 +15,8 @@ from typing import Any
 from ZODB.POSException import POSError
 from ZODB.utils import z64
 
+from .failures import DatabaseFailed, translated
+
 __all__ = ["Instances", "refresh"]
 
 #: How long (seconds) an instance may be unused and keep its view: a database keeps all that the
@@ -92,9 +94,14 @@ class Instances:
     @contextmanager
     def fresh(self) -> Iterator[Any]:
         """Lend an instance that sees all that was published before this call."""
-        instance = self._take()
+        with translated():
+            instance = self._take()
         try:
-            yield instance.storage
+            with translated():
+                yield instance.storage
+        except DatabaseFailed:
+            _release(instance.storage)
+            raise
         except POSError:
             # An answer, such as that there is no such object.
             self._put_back(instance)
@@ -107,7 +114,8 @@ class Instances:
 
     def lease(self) -> Any:
         """Return an instance for a transaction."""
-        instance = self._take()
+        with translated():
+            instance = self._take()
         self._leased[id(instance.storage)] = instance
         return instance.storage
 

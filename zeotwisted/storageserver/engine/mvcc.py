@@ -62,8 +62,16 @@ class Mvcc:
     def give_back(self, storage: Any, is_sound: bool = True) -> None:
         self._instances.give_back(storage, is_sound)
 
+    def forget(self) -> None:
+        self._instances.forget()
+
     def voted(self, storage: Any) -> bytes | None:
         return None
+
+    def knows(self, tid: bytes) -> bool:
+        if not IStorageUndoable.providedBy(self.storage):
+            return False
+        return any(each.tid == tid for each in self.storage.iterator(tid, tid))
 
     def outcome(self, mark: bytes) -> bytes | None:
         raise NotImplementedError("there are no marks")
@@ -125,6 +133,9 @@ class _Commits:
 
 class _Poll:
     """See `newsreader.Source`."""
+
+    #: It may have to read many transactions.
+    patience = 10.0
 
     def __init__(self, storage: SharedStorage, instances: Instances, commits: _Commits) -> None:
         self._storage = storage

@@ -9,13 +9,14 @@ RelStorage. Transactions of different clients vote at the same time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from time import monotonic
 from typing import Any
 
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import StorageError
+from ZODB.utils import z64
 
 from zeotwisted import postgresql
 
@@ -34,6 +35,9 @@ _CLEANING = 3600.0
 
 #: How long (seconds) to wait for a transaction whose outcome is asked for.
 _PATIENCE = 30.0
+
+#: How long (seconds) a statement of ours may take: a server that hangs does not answer.
+_LIMIT = 10.0
 
 
 class PostgreSQL:
@@ -72,6 +76,9 @@ class PostgreSQL:
     def give_back(self, storage: Any, is_sound: bool = True) -> None:
         self._instances.give_back(storage, is_sound)
 
+    def forget(self) -> None:
+        self._instances.forget()
+
     def voted(self, storage: Any) -> bytes:
         mark = postgresql.new_mark()
         postgresql.mark_transaction(storage, mark)
@@ -87,8 +94,12 @@ class PostgreSQL:
         self._commits.finished(own, tid)
         self._source.wake()
 
+    def knows(self, tid: bytes) -> bool:
+        with closing(postgresql.connect(self._dsn, _LIMIT)) as connection:
+            return postgresql.has_tid(connection, self._source.database, tid)
+
     def outcome(self, mark: bytes) -> bytes | None:
-        connection = postgresql.connect(self._dsn)
+        connection = postgresql.connect(self._dsn, _PATIENCE + _LIMIT)
         try:
             tid = postgresql.outcome(connection, mark, _PATIENCE)
             if tid == postgresql.NO_TID:
@@ -164,6 +175,8 @@ class _Notified:
     """See `newsreader.Source`."""
 
     _log = Logger()
+    #: Three heartbeats.
+    patience = 3 * _HEARTBEAT
 
     def __init__(
         self, dsn: str, storage: SharedStorage, instances: Instances, commits: _Commits
@@ -173,7 +186,7 @@ class _Notified:
         self._instances = instances
         self._commits = commits
         self._listener: postgresql.Listener | None = None
-        self._connection = postgresql.connect(dsn)
+        self._connection = postgresql.connect(dsn, _LIMIT)
         try:
             self.database = postgresql.examine(self._connection)
             missing = postgresql.check(self.database)
@@ -192,7 +205,7 @@ class _Notified:
         self._misses_marks = False
 
     def _listen(self) -> postgresql.Listener:
-        listener = postgresql.Listener(self._dsn)
+        listener = postgresql.Listener(self._dsn, _LIMIT)
         try:
             listener.selftest()
         except BaseException:
@@ -274,7 +287,7 @@ class _Notified:
         self._instances.forget()
         with suppress(postgresql.PostgreSQLError):
             self._connection.close()
-        self._connection = postgresql.connect(self._dsn)
+        self._connection = postgresql.connect(self._dsn, _LIMIT)
         before, self.database = self.database, postgresql.examine(self._connection)
         if self.database.in_recovery and not before.in_recovery:
             self.database = before
@@ -284,9 +297,13 @@ class _Notified:
             listener.close()
         last = postgresql.last_tid(self._connection, self.database)
         is_same = before.identity == self.database.identity
-        if is_same and before.timeline == self.database.timeline and last >= self._last:
+        is_same = is_same and before.timeline == self.database.timeline
+        # A standby that was promoted may lack transactions that clients have been told of. So may
+        # a server that crashed, if it does not wait for the disk (synchronous_commit).
+        if is_same and (
+            self._last == z64 or postgresql.has_tid(self._connection, self.database, self._last)
+        ):
             return
-        # A standby that was promoted may lack transactions that clients have been told of.
         self._last = self._instances.published = last
         raise LostTrack("this is another database now, or one that was promoted or restored", {})
 
