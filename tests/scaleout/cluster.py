@@ -42,7 +42,7 @@ _CONFIGURATION = """\
 </relstorage>
 """
 
-#: Runs a daemon with one rule of the source broken; see `mutants`.
+#: Runs twistd of any Python, without its script.
 _PROGRAM = "import sys; from twisted.scripts.twistd import run; sys.exit(run())"
 
 

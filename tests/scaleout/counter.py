@@ -1,4 +1,4 @@
-"""The counter of `tests.outcome` over two daemons: whatever happens to them, it is never off by one.
+"""The counter of `tests.outcome` over two daemons: whatever happens, it is never off by one.
 
 Run ``python -m tests.scaleout.counter --help`` in the root of the checkout.
 """

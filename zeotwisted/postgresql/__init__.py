@@ -21,7 +21,7 @@ from .listener import Listener
 from .loads import RecordLoads
 from .marks import NO_TID, forget_old, mark_transaction, new_mark, outcome, write
 from .news import Change, changes, has_tid, last_tid
-from .relational import data_source
+from .relational import data_source, make_careful
 from .schema import Database, Identity, examine
 from .setup import check, check_writable, install, statements, undo, undo_statements
 
@@ -49,6 +49,7 @@ __all__ = [
     "has_tid",
     "install",
     "last_tid",
+    "make_careful",
     "mark_transaction",
     "new_mark",
     "outcome",

@@ -15,7 +15,7 @@ from .errors import DriverMissing, Unreachable
 if TYPE_CHECKING:
     from psycopg import Connection
 
-__all__ = ["connect", "driver", "lost_connection", "one_line"]
+__all__ = ["careful", "connect", "driver", "lost_connection", "one_line"]
 
 #: What each of our connections has unless the data source says otherwise. A connection whose other
 #: end is gone is noticed within about 15 seconds: when it is idle, and when it is not.
@@ -26,7 +26,6 @@ _CAREFUL = {
     "keepalives_interval": "5",
     "keepalives_count": "2",
     "tcp_user_timeout": "15000",
-    "application_name": "zeotwisted",
 }
 
 #: All that we ask for is found by an index. Before a table is analysed, PostgreSQL may prefer to
@@ -46,6 +45,17 @@ def driver() -> ModuleType:
             f"psycopg cannot be imported ({one_line(error)}); pip install 'zeotwisted[postgresql]'"
         ) from None
     return psycopg
+
+
+def careful(dsn: str, **defaults: str) -> str:
+    """Return a data source whose connections notice when the other end is gone.
+
+    :param defaults: further values, unless the data source has others.
+    :raises DriverMissing: the driver is not installed.
+    """
+    conninfo = driver().conninfo
+    made: str = conninfo.make_conninfo(**{**_CAREFUL, **defaults, **conninfo.conninfo_to_dict(dsn)})
+    return made
 
 
 @cache
@@ -95,10 +105,9 @@ def connect(dsn: str, limit: float | None = None) -> Connection[Any]:
     """
     psycopg = driver()
     try:
-        given = psycopg.conninfo.conninfo_to_dict(dsn)
         kind = psycopg.Connection if limit is None else _impatient(limit)
         connection: Connection[Any] = kind.connect(
-            **{**_CAREFUL, **given}, autocommit=True, prepare_threshold=None
+            careful(dsn, application_name="zeotwisted"), autocommit=True, prepare_threshold=None
         )
         connection.execute(_BY_INDEX)
     except psycopg.Error as error:

@@ -18,6 +18,7 @@ from ZODB.interfaces import IStorageUndoable
 from ZODB.utils import p64, u64, z64
 
 from .engine import News, OwnCommit
+from .housekeeping import Housekeeping
 from .instances import Instances, refresh
 from .newsreader import Batch, LostTrack, NewsReader
 from .sharedstorage import SharedStorage
@@ -49,6 +50,8 @@ class Mvcc:
         self._commits = _Commits()
         self.storage = SharedStorage(storage, self._instances)
         self._source = _Poll(self.storage, self._instances, self._commits)
+        measure, rest = self.storage.measure, self._instances.rest
+        self._housekeeping = Housekeeping(storage_id, measure, rest)
         self._reader: NewsReader | None = None
         self._source.begin()
         self.storage.measure()
@@ -92,6 +95,7 @@ class Mvcc:
         )
         self._reader = NewsReader(self._name, self._source, news)
         self._reader.start()
+        self._housekeeping.start()
 
     def refresh(self, done: Callable[[], object]) -> None:
         assert self._reader is not None
@@ -100,6 +104,7 @@ class Mvcc:
     def stop(self) -> None:
         if self._reader is not None:
             self._reader.stop()
+        self._housekeeping.stop()
         self._instances.close()
 
 
@@ -158,7 +163,6 @@ class _Poll:
         self._last = self._instances.published = self._watcher.lastTransaction() or z64
 
     def wait(self) -> None:
-        self._storage.measure()
         self._woken.wait(self._pause)
         self._woken.clear()
 
@@ -177,7 +181,6 @@ class _Poll:
             own = self._commits.all()
             # A storage may not count transactions that have changed nothing.
             last = max([last, *own])
-        self._instances.rest()
         batches = self._batches(last, own)
         told = {tid for batch in batches for tid in batch.own}
         # A copy of another database may have transactions that are older than the last one here.

@@ -21,8 +21,10 @@ from ZODB.utils import z64
 from zeotwisted import postgresql
 
 from .engine import News, OwnCommit
+from .housekeeping import Housekeeping
 from .instances import Instances
 from .newsreader import Batch, LostTrack, NewsReader
+from .owncommits import OwnCommits
 from .sharedstorage import SharedStorage
 
 __all__ = ["PostgreSQL"]
@@ -59,10 +61,13 @@ class PostgreSQL:
     def __init__(self, storage_id: str, storage: Any, dsn: str, reactor: Any) -> None:
         self._name = storage_id
         self._dsn = dsn
+        postgresql.make_careful(storage)
         self._instances = Instances(storage)
         self.storage = SharedStorage(storage, self._instances)
-        self._commits = _Commits()
-        self._source = _Notified(dsn, self.storage, self._instances, self._commits)
+        self._commits = OwnCommits()
+        self._source = _Notified(dsn, self._instances, self._commits)
+        measure, rest = self.storage.measure, self._instances.rest
+        self._housekeeping = Housekeeping(storage_id, measure, rest)
         self.records = postgresql.RecordLoads(dsn, self._source.database.keep_history, reactor)
         self._reader: NewsReader | None = None
         self.storage.measure()
@@ -118,6 +123,7 @@ class PostgreSQL:
         self.records.open().addErrback(self._cannot_load)
         self._reader = NewsReader(self._name, self._source, news)
         self._reader.start()
+        self._housekeeping.start()
 
     def _cannot_load(self, failure: Any) -> None:
         self._log.warn(
@@ -133,42 +139,8 @@ class PostgreSQL:
     def stop(self) -> None:
         if self._reader is not None:
             self._reader.stop()
+        self._housekeeping.stop()
         self._instances.close()
-
-
-class _Commits:
-    """The transactions of our clients that are finishing, or have not been told of yet.
-
-    Its methods are called in different threads; each changes a dict once.
-    """
-
-    def __init__(self) -> None:
-        self._by_mark: dict[bytes, OwnCommit] = {}
-        self._finished: dict[bytes, tuple[bytes, OwnCommit]] = {}
-
-    def begin(self, own: OwnCommit) -> None:
-        assert own.mark is not None
-        self._by_mark[own.mark] = own
-
-    def failed(self, own: OwnCommit) -> None:
-        assert own.mark is not None
-        # The database may have it all the same. Then the client is told of it as of another's.
-        self._by_mark.pop(own.mark, None)
-
-    def finished(self, own: OwnCommit, tid: bytes) -> None:
-        assert own.mark is not None
-        if own.mark in self._by_mark:
-            self._finished[own.mark] = tid, own
-
-    def all_finished(self) -> dict[bytes, tuple[bytes, OwnCommit]]:
-        """Return those that are committed, with their tids, by their marks."""
-        return dict(self._finished)
-
-    def pop(self, mark: bytes) -> OwnCommit | None:
-        """Return and remove the transaction with a mark, if it is one of ours."""
-        own = self._by_mark.pop(mark, None)
-        self._finished.pop(mark, None)
-        return own
 
 
 class _Notified:
@@ -178,11 +150,8 @@ class _Notified:
     #: Three heartbeats.
     patience = 3 * _HEARTBEAT
 
-    def __init__(
-        self, dsn: str, storage: SharedStorage, instances: Instances, commits: _Commits
-    ) -> None:
+    def __init__(self, dsn: str, instances: Instances, commits: OwnCommits) -> None:
         self._dsn = dsn
-        self._storage = storage
         self._instances = instances
         self._commits = commits
         self._listener: postgresql.Listener | None = None
@@ -214,7 +183,6 @@ class _Notified:
         return listener
 
     def wait(self) -> None:
-        self._storage.measure()
         self._clean()
         assert self._listener is not None
         self._listener.wait(_HEARTBEAT)
@@ -233,12 +201,11 @@ class _Notified:
         # Before the question: what is finished now is in its answer.
         finished = self._commits.all_finished()
         changes = postgresql.changes(self._connection, self.database, self._last)
-        self._instances.rest()
         if changes is None:
             self._last = postgresql.last_tid(self._connection, self.database)
             self._instances.published = self._last
             raise LostTrack("too many objects have changed", self._popped(finished))
-        batches = [self._batch(change, finished) for change in changes]
+        batches = [self._batch(change) for change in changes]
         # Without history, the last transaction's objects may be deleted, and only its mark is left.
         batches = [each for each in batches if each.own or each.tid > self._last]
         if batches:
@@ -251,16 +218,23 @@ class _Notified:
                 self._warn_of_trigger(own)
         return batches
 
-    def _batch(
-        self, change: postgresql.Change, finished: dict[bytes, tuple[bytes, OwnCommit]]
-    ) -> Batch:
-        own = {}
+    def _batch(self, change: postgresql.Change) -> Batch:
+        own: dict[bytes, OwnCommit] = {}
+        if not (change.marks and self.database.keep_history):
+            # Without the trigger, nothing but its tid says that it is one of ours.
+            marks = {mark for _, mark in change.marks}
+            self._commits.wait_for(change.oids, marks, _LIMIT)
         for tid, mark in change.marks:
             commit = self._commits.pop(mark)
             if commit is not None:
                 own[tid] = commit
-        for mark, (tid, commit) in finished.items():
-            if tid == change.tid and tid not in own and self._commits.pop(mark) is not None:
+        for mark, (tid, commit) in self._commits.all_finished().items():
+            # Without history, several transactions are one change.
+            if (
+                self._last < tid <= change.tid
+                and tid not in own
+                and self._commits.pop(mark) is not None
+            ):
                 own[tid] = commit
                 self._warn_of_trigger(commit)
         return Batch(change.tid, change.oids, own)
