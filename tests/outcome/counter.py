@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from io import BytesIO
@@ -128,32 +128,70 @@ def run(campaign: Campaign, directory: Path, timeout: float = 120.0) -> Result:
         stack.callback(daemon.stop)
         cutter = Cutter(daemon.address, random.Random(campaign.seed), campaign.fault == "cut")
         stack.callback(cutter.close)
-        _prepare(daemon.address)
-        clients = []
-        for number in range(campaign.clients):
-            history = directory / f"client {number}.history" if campaign.record else None
-            process = _start(cutter.address, history)
-            clients.append(process)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-        for process in clients:
-            assert process.stdout is not None
-            if not process.stdout.readline():
-                raise RuntimeError("a client does not start")
-        if campaign.fault == "cut":
-            cutter.cut(campaign.faults)
-        else:
-            _kill(daemon, campaign)
+        prepare(daemon.address, ["counter"])
+
+        def disturb() -> None:
+            if campaign.fault == "cut":
+                cutter.cut(campaign.faults)
+            else:
+                _kill(daemon, campaign)
+
+        clients = [Client(cutter.address)] * campaign.clients
+        told = count(clients, directory, disturb, campaign.record, timeout)
         total = Counted()
-        for process in clients:
-            output, _ = process.communicate("\n", timeout=timeout)
-            if process.returncode:
-                raise RuntimeError("a client has failed")
-            total.add(Counted(**json.loads(output)))
+        for counted in told:
+            total.add(counted)
         violations: list[str] = []
         if campaign.record:
             violations = _violations(daemon.address, directory, campaign.server)
-        return Result(_counter(daemon.address), campaign.faults, total, violations)
+        (value,) = values(daemon.address, ["counter"])
+        return Result(value, campaign.faults, total, violations)
+
+
+@dataclass
+class Client:
+    """What a client is told.
+
+    :ivar address: an address, or several.
+    :ivar counter: the name of the counter that it increments.
+    """
+
+    address: Any
+    counter: str = "counter"
+
+
+def count(
+    clients: Sequence[Client],
+    directory: Path,
+    disturb: Callable[[], object],
+    record: bool = True,
+    timeout: float = 120.0,
+) -> list[Counted]:
+    """Let clients count as long as `disturb` takes; return what each of them was told.
+
+    :param directory: gets their records.
+    :param timeout: how many seconds the clients may take to end then.
+    """
+    with ExitStack() as stack:
+        processes = []
+        for number, client in enumerate(clients):
+            history = directory / f"client {number}.history" if record else None
+            process = _start(client, history)
+            processes.append(process)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        for process in processes:
+            assert process.stdout is not None
+            if not process.stdout.readline():
+                raise RuntimeError("a client does not start")
+        disturb()
+        told = []
+        for process in processes:
+            output, _ = process.communicate("\n", timeout=timeout)
+            if process.returncode:
+                raise RuntimeError("a client has failed")
+            told.append(Counted(**json.loads(output)))
+        return told
 
 
 def _kill(daemon: Daemon, campaign: Campaign) -> None:
@@ -165,26 +203,29 @@ def _kill(daemon: Daemon, campaign: Campaign) -> None:
         daemon.start()
 
 
-def _prepare(address: Any) -> None:
+def prepare(address: Any, counters: Iterable[str]) -> None:
+    """Make the counters."""
     database = zeotwisted.DB(address, wait_timeout=60)
     with database.transaction() as connection:
-        connection.root()["counter"] = PersistentMapping(value=0)
+        for counter in counters:
+            connection.root()[counter] = PersistentMapping(value=0)
     database.close()
 
 
-def _counter(address: Any) -> int:
+def values(address: Any, counters: Iterable[str]) -> list[int]:
+    """Return the values of the counters."""
     database = zeotwisted.DB(address, wait_timeout=60)
     with database.transaction() as connection:
-        value: int = connection.root()["counter"]["value"]
+        found = [connection.root()[counter]["value"] for counter in counters]
     database.close()
-    return value
+    return found
 
 
 def _violations(address: Any, directory: Path, server: str) -> list[str]:
     """Compare what the clients have recorded with what the server has."""
     dropped = _dropped(directory) if server == "ZEO" else ()
     history = read_history(directory.glob("*.history"))
-    rules = {**RULES, "increments": _increments}
+    rules = {**RULES, "increments": increments}
     with closing(zeotwisted.client(address, wait_timeout=60)) as storage:
         transactions = sorted([*transactions_of(storage), *dropped], key=operator.attrgetter("tid"))
         return list(map(str, check(history, transactions, rules)))
@@ -201,7 +242,7 @@ def _dropped(directory: Path) -> Iterator[Transaction]:
         yield Transaction(path.read_bytes()[:8], b"", {})
 
 
-def _increments(case: Case) -> Iterator[tuple[str, tuple[()]]]:
+def increments(case: Case) -> Iterator[tuple[str, tuple[()]]]:
     """Each transaction increments the counter once. The first two create the root, and it."""
     _, *changes = filter(operator.attrgetter("records"), case.database.transactions)
     (oid,) = changes[0].records.keys() - {z64}
@@ -216,9 +257,9 @@ def _increments(case: Case) -> Iterator[tuple[str, tuple[()]]]:
         before = value
 
 
-def _start(address: Any, history: Path | None) -> subprocess.Popen[str]:
+def _start(client: Client, history: Path | None) -> subprocess.Popen[str]:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    arguments = json.dumps([address, history and str(history)])
+    arguments = json.dumps([client.address, client.counter, history and str(history)])
     return subprocess.Popen(
         [sys.executable, "-m", "tests.outcome.counter", "--child", arguments],
         stdin=subprocess.PIPE,
@@ -229,7 +270,7 @@ def _start(address: Any, history: Path | None) -> subprocess.Popen[str]:
     )
 
 
-def _count(address: Any, history: str | None) -> Counted:
+def _count(address: Any, counter: str, history: str | None) -> Counted:
     """Increment until there is a line to read."""
     logging.disable(logging.CRITICAL)
     counted = Counted()
@@ -243,7 +284,8 @@ def _count(address: Any, history: str | None) -> Counted:
     module.committed_tid = counting
     end = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.readline(), end.set()), daemon=True).start()
-    storage = zeotwisted.client(tuple(address), wait_timeout=60)
+    several = [tuple(each) for each in address] if isinstance(address[0], list) else tuple(address)
+    storage = zeotwisted.client(several, wait_timeout=60)
     # A server that fails every time has its clients wait for seconds.
     storage._link.connection._pause = lambda attempts: 0.02  # type: ignore[method-assign]
     if history is None:
@@ -257,7 +299,7 @@ def _count(address: Any, history: str | None) -> Counted:
     while not end.is_set():
         manager.begin()
         try:
-            connection.root()["counter"]["value"] += 1
+            connection.root()[counter]["value"] += 1
             manager.commit()
             counted.commits += 1
         except CommitInDoubt as error:

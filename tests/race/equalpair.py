@@ -1,6 +1,6 @@
 """Look for torn snapshots: two objects that are always equal must never be seen to differ.
 
-A writer's process changes both of them in each of its transactions. Meanwhile readers' processes
+Writers' processes change both of them in each of their transactions. Meanwhile readers' processes
 commit to objects of their own, so that they are always between two states, and compare the pair
 after one half of it has been put out of their caches. A client that loses an invalidation, or that
 believes to have seen a transaction before it knows what it changed, sees a difference sooner or
@@ -18,7 +18,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -30,7 +31,14 @@ from transaction import TransactionManager
 from transaction.interfaces import TransientError
 from ZODB.FileStorage import FileStorage
 
-from tests.history import HistoryFile, Recording, check, read_history, transactions_of
+from tests.history import (
+    HistoryFile,
+    Recording,
+    Transaction,
+    check,
+    read_history,
+    transactions_of,
+)
 
 from .weather import Weather
 
@@ -43,8 +51,9 @@ class Race:
 
     :ivar client: the package whose clients take part, ``zeotwisted`` or ``ZEO``.
     :ivar server: the package whose server they use.
-    :ivar transactions: how many the writer commits.
+    :ivar transactions: how many each writer commits.
     :ivar readers: how many readers there are.
+    :ivar writers: how many writers there are.
     :ivar drops: the network is bad, and all connections break after so many seconds, on average,
         again and again; 0 for a good one.
     :ivar cache: whether clients keep their caches in files.
@@ -55,9 +64,23 @@ class Race:
     server: str = "zeotwisted"
     transactions: int = 10_000
     readers: int = 3
+    writers: int = 1
     drops: float = 0.0
     cache: bool = False
     record: bool = True
+
+
+@dataclass
+class Place:
+    """Where a race takes place.
+
+    :ivar addresses: for each process in turn, the address or addresses that it is given.
+    :ivar transactions: returns those of the database, when the race is over; None if they are not
+        known, so that they cannot be checked.
+    """
+
+    addresses: Sequence[Any]
+    transactions: Callable[[], Iterable[Transaction]] | None
 
 
 @dataclass
@@ -78,56 +101,89 @@ class Seen:
         self.differences += other.differences
 
 
-def run(race: Race, directory: Path, timeout: float | None = None) -> Seen:
-    """Run a race in new processes, with a new database in `directory`.
+def run(
+    race: Race,
+    directory: Path,
+    timeout: float | None = None,
+    place: Place | None = None,
+    disturb: Callable[[Callable[[], bool]], object] = lambda running: None,
+) -> Seen:
+    """Run a race in new processes.
 
     :param timeout: how many seconds each process may take.
+    :param place: where there is an empty database; by default, a new server with a new database in
+        `directory`.
+    :param disturb: called when all processes are started, with a function that returns whether
+        some of them still run.
     """
-    address, stop = import_module(race.server).server(
-        path=str(directory / "Data.fs"), threaded=False
-    )
-    processes: list[subprocess.Popen[str]] = []
-    weather = Weather(address, race.drops) if race.drops else None
-    try:
-        _prepare(race, address)
-        if weather is not None:
-            address = weather.address
-        for reader in (*range(race.readers), None):
+    with ExitStack() as stack:
+        place = place or _new_server(race, directory, stack)
+        addresses = place.addresses
+        _prepare(race, addresses[0])
+        if race.drops:
+            assert len(addresses) == 1
+            weather = Weather(addresses[0], race.drops)
+            stack.callback(weather.end)
+            addresses = [weather.address]
+        processes: list[subprocess.Popen[str]] = []
+        names = [f"reader {number}" for number in range(race.readers)]
+        names += [f"writer {number}" for number in range(race.writers)]
+        for number, name in enumerate(names):
             # One at a time, so that those that were started are ended if another is not.
-            processes += [_start(race, address, reader, directory)]
+            process = _start(race, addresses[number % len(addresses)], name, directory)
+            processes.append(process)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        disturb(lambda: any(process.poll() is None for process in processes))
         total = Seen()
         for process in processes:
             output, _ = process.communicate(timeout=timeout)
             if process.returncode:
                 raise RuntimeError("a process of the race has failed")
             total.add(Seen(**json.loads(output)))
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-        if weather is not None:
-            weather.end()
-        stop()
-    if race.record:
-        history = read_history(directory.glob("*.history"))
-        with closing(FileStorage(str(directory / "Data.fs"), read_only=True)) as storage:
-            total.violations = list(map(str, check(history, transactions_of(storage))))
+        if race.record and place.transactions is not None:
+            history = read_history(directory.glob("*.history"))
+            total.violations = list(map(str, check(history, place.transactions())))
     return total
 
 
+def _new_server(race: Race, directory: Path, stack: ExitStack) -> Place:
+    path = str(directory / "Data.fs")
+    address, stop = import_module(race.server).server(path=path, threaded=False)
+    # ZEO's server must not be stopped twice.
+    running = stack.enter_context(ExitStack())
+    running.callback(stop)
+
+    def transactions() -> Iterable[Transaction]:
+        running.close()
+        with closing(FileStorage(path, read_only=True)) as storage:
+            return list(transactions_of(storage))
+
+    return Place([address], transactions)
+
+
 def _prepare(race: Race, address: Any) -> None:
-    database = import_module(race.client).DB(address)
+    database = import_module(race.client).DB(_address(address))
     with database.transaction() as connection:
         root = connection.root()
         root["left"] = PersistentMapping(value=0)
         root["right"] = PersistentMapping(value=0)
         for reader in range(race.readers):
-            root[reader] = PersistentMapping(value=0)
+            root[f"reader {reader}"] = PersistentMapping(value=0)
     database.close()
 
 
-def _start(race: Race, address: Any, reader: int | None, directory: Path) -> subprocess.Popen[str]:
-    arguments = json.dumps([asdict(race), address, reader, str(directory)])
+def _address(address: Any) -> Any:
+    """Return an address, or several, as it was before JSON made lists of it."""
+    if isinstance(address, str):
+        return address
+    if isinstance(address[0], str):
+        return tuple(address)
+    return [tuple(each) for each in address]
+
+
+def _start(race: Race, address: Any, name: str, directory: Path) -> subprocess.Popen[str]:
+    arguments = json.dumps([asdict(race), address, name, str(directory)])
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-m", "tests.race.equalpair", "--child", arguments],
@@ -138,10 +194,9 @@ def _start(race: Race, address: Any, reader: int | None, directory: Path) -> sub
     )
 
 
-def _child(race: Race, address: Any, reader: int | None, directory: str) -> Seen:
-    name = "writer" if reader is None else f"reader {reader}"
+def _child(race: Race, address: Any, name: str, directory: str) -> Seen:
     storage = import_module(race.client).client(
-        address if isinstance(address, str) else tuple(address),
+        _address(address),
         cache=str(Path(directory, f"{name}.cache")) if race.cache else None,
     )
     if race.record:
@@ -150,37 +205,38 @@ def _child(race: Race, address: Any, reader: int | None, directory: str) -> Seen
     manager = TransactionManager()
     connection = database.open(manager)
     try:
-        if reader is None:
-            return _write(race, manager, connection.root())
-        return _read(race, manager, connection, reader)
+        if name.startswith("writer"):
+            return _write(race, manager, connection)
+        return _read(race, manager, connection, name)
     finally:
         manager.abort()
         connection.close()
         database.close()
 
 
-def _write(race: Race, manager: TransactionManager, root: Any) -> Seen:
+def _write(race: Race, manager: TransactionManager, connection: Any) -> Seen:
     seen = Seen()
     while seen.commits < race.transactions:
         try:
             manager.begin()
-            root["left"]["value"] = root["right"]["value"] = seen.commits + 1
+            root = connection.root()
+            root["left"]["value"] = root["right"]["value"] = root["left"]["value"] + 1
             manager.commit()
         except TransientError:
-            # The connection was dropped, and it is not committed.
+            # A conflict; or the connection was dropped, and it is not committed.
             manager.abort()
         else:
             seen.commits += 1
     return seen
 
 
-def _read(race: Race, manager: TransactionManager, connection: Any, reader: int) -> Seen:
+def _read(race: Race, manager: TransactionManager, connection: Any, name: str) -> Seen:
     seen = Seen()
     while True:
         try:
             manager.begin()
             root = connection.root()
-            own, left, right = root[reader], root["left"], root["right"]
+            own, left, right = root[name], root["left"], root["right"]
             own["value"] += 1
             manager.commit()
             seen.commits += 1
@@ -197,7 +253,8 @@ def _read(race: Race, manager: TransactionManager, connection: Any, reader: int)
         seen.comparisons += 1
         if values[0] != values[1]:
             seen.differences += 1
-        if max(values) >= race.transactions:
+        # Each commit of a writer counts once: if one is lost, this never ends.
+        if max(values) >= race.transactions * race.writers:
             return seen
 
 
@@ -208,6 +265,7 @@ def main() -> int:
     parser.add_argument("--server", choices=("zeotwisted", "ZEO"), default=default.server)
     parser.add_argument("--transactions", type=int, default=default.transactions)
     parser.add_argument("--readers", type=int, default=default.readers)
+    parser.add_argument("--writers", type=int, default=default.writers)
     parser.add_argument("--drops", type=float, default=default.drops, metavar="SECONDS")
     parser.add_argument("--cache", action="store_true", help="keep caches in files")
     parser.add_argument("--no-record", dest="record", action="store_false", help="check less")

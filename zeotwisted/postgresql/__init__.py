@@ -21,8 +21,8 @@ from .errors import (
 from .listener import Listener
 from .loads import RecordLoads
 from .marks import NO_TID, forget_old, mark_transaction, new_mark, outcome, write
-from .news import Change, changes, last_tid
-from .relational import data_source
+from .news import Change, changes, has_tid, last_tid
+from .relational import data_source, make_careful
 from .schema import Database, Identity, examine
 from .setup import check, check_writable, install, statements, undo, undo_statements
 
@@ -48,8 +48,10 @@ __all__ = [
     "data_source",
     "examine",
     "forget_old",
+    "has_tid",
     "install",
     "last_tid",
+    "make_careful",
     "mark_transaction",
     "new_mark",
     "outcome",

@@ -26,14 +26,15 @@ class Listener:
 
     One thread waits. `wake` and `close` may be called by any thread.
 
+    :param limit: how long (seconds) a statement may take.
     :raises DriverMissing: the driver is not installed.
     :raises Unreachable: there is no such server, or it wants no connection.
     :raises Deaf: the server does not let us listen: it is a standby.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, limit: float | None = None) -> None:
         self._dsn = dsn
-        self._connection: Connection[Any] = connect(dsn)
+        self._connection: Connection[Any] = connect(dsn, limit)
         psycopg = driver()
         try:
             self._connection.execute(f"LISTEN {CHANNEL}")

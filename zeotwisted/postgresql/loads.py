@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
-from ZODB.POSException import StorageError
+from ZODB.POSException import ReadConflictError, StorageError
 from ZODB.utils import maxtid
 
 from .errors import Unreachable
@@ -32,8 +32,11 @@ _MOST_RECORDS = 256
 _PATIENCE = 3.0
 
 
-class DatabaseUnreachable(Unreachable, StorageError):
-    """There was no connection to the database for some time."""
+class DatabaseUnreachable(Unreachable, ReadConflictError):
+    """There was no connection to the database for some time.
+
+    All clients, also those of ZEO, try a transaction again that fails with a conflict.
+    """
 
 
 class RecordLoads:

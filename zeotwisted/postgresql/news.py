@@ -11,7 +11,7 @@ from .schema import Database
 if TYPE_CHECKING:
     from psycopg import Connection
 
-__all__ = ["Change", "changes", "last_tid"]
+__all__ = ["Change", "changes", "has_tid", "last_tid"]
 
 #: A change with more objects than that is not worth to be told: clients look at each of them.
 LIMIT = 1_000_000
@@ -64,6 +64,12 @@ _LAST = {
     False: "SELECT int8send(max(tid)) FROM object_state",
 }
 _NONE = bytes(8)
+
+_HAS = {
+    True: 'EXISTS (SELECT FROM "transaction" WHERE tid = %(tid)s)',
+    False: "EXISTS (SELECT FROM object_state WHERE tid = %(tid)s)",
+}
+_HAS_MARK = "EXISTS (SELECT FROM zeotwisted_commit WHERE tid = %(tid)s)"
 
 
 def changes(
@@ -124,3 +130,20 @@ def last_tid(connection: Connection[Any], database: Database) -> bytes:
         row = cursor.execute(_LAST[database.keep_history], prepare=False).fetchone()
     tid: bytes | None = row[0] if row else None
     return tid or _NONE
+
+
+def has_tid(connection: Connection[Any], database: Database, tid: bytes) -> bool:
+    """Return whether a transaction is in the database.
+
+    Without history, nobody knows it of a transaction without a mark whose objects have all been
+    changed again. Then this returns False.
+
+    :raises Unreachable: the connection is lost.
+    """
+    wanted = [_HAS[database.keep_history]]
+    if database.table and database.may_use_table:
+        wanted.append(_HAS_MARK)
+    arguments = {"tid": int.from_bytes(tid, "big")}
+    with lost_connection():
+        row = connection.execute(f"SELECT {' OR '.join(wanted)}", arguments).fetchone()
+    return bool(row and row[0])

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline", "Query", "Statement"]
 
+#: How long (seconds) nothing may come when something is awaited: a server that hangs does not
+#: answer, and the system does not notice it.
+_LONGEST_SILENCE = 5.0
+
 #: The name of a prepared statement, and its text.
 Statement: TypeAlias = "tuple[bytes, bytes]"
 
@@ -104,6 +108,8 @@ class Pipeline:
         self._writing = False
         self._closed = False
         self._failed_send: IDelayedCall | None = None
+        self._silence: IDelayedCall = reactor.callLater(_LONGEST_SILENCE, self._look)
+        self._heard = True
         self._prepare(statements)
 
     def __len__(self) -> int:
@@ -157,7 +163,16 @@ class Pipeline:
     def logPrefix(self) -> str:
         return "postgresql"
 
+    def _look(self) -> None:
+        if self._ends and not self._heard:
+            self._broken(f"no answer within {_LONGEST_SILENCE:g} seconds")
+            return
+        # What is awaited now may have been asked for just now: look a second time.
+        self._heard = not self._ends
+        self._silence = self._reactor.callLater(_LONGEST_SILENCE, self._look)
+
     def doRead(self) -> None:
+        self._heard = True
         try:
             self._pgconn.consume_input()
             self._take()
@@ -237,6 +252,8 @@ class Pipeline:
         if self._closed:
             return ()
         self._closed = True
+        if self._silence.active():
+            self._silence.cancel()
         if self._failed_send is not None:
             self._failed_send.cancel()
             self._failed_send = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["data_source"]
+from .connecting import careful
+
+__all__ = ["data_source", "make_careful"]
 
 
 def data_source(storage: Any) -> str | None:
@@ -17,3 +19,17 @@ def data_source(storage: Any) -> str | None:
         return None
     dsn = getattr(adapter, "_dsn", None)
     return dsn if isinstance(dsn, str) else None
+
+
+def make_careful(storage: Any) -> None:
+    """Have RelStorage's connections notice when the other end is gone, as ours do.
+
+    Otherwise, threads may wait for a quarter of an hour for a machine that has lost its power.
+
+    :param storage: one that has a `data_source`, before it makes further connections.
+    """
+    manager = getattr(getattr(storage, "_adapter", None), "connmanager", None)
+    dsn = getattr(manager, "_dsn", None)
+    if isinstance(dsn, str):
+        # There is no option for it.
+        setattr(manager, "_dsn", careful(dsn))  # noqa: B010

@@ -40,6 +40,12 @@ __all__ = ["ListeningError", "StorageServer"]
 #: How many slow calls (packs, undo logs, iterations) run at the same time.
 _SLOW_CALLS = 8
 
+#: When the server stops: how long (seconds) it waits for a database of another machine's.
+_HANGS = 4.0
+
+#: How long (seconds) each step may take at least.
+_LEAST = 0.5
+
 
 class ListeningError(Exception):
     """The server cannot listen at an address; the text says where and why."""
@@ -189,13 +195,37 @@ class StorageServer(MultiService):
         await maybeDeferred(super().stopService)
         await self._drain()
         self.factory.clients.drop_all("the server stops")
-        await self.factory.clients.all_released()
+        end = self._reactor.seconds() + _HANGS
+        await self._unless_it_hangs(self.factory.clients.all_released(), end)
         self.factory.clients.floods.close()
         self.limits.trimmer.close()
-        await self._stop_pools()
-        self._close_storages()
+        await self._unless_it_hangs(self._stop_pools(), end)
+        await self._unless_it_hangs(self._close_storages(), end)
         self.served.clear()
         self._notify(Closed(self))
+
+    async def _unless_it_hangs(self, step: Deferred[None], end: float) -> None:
+        """Wait for a step of the stop; if a database hangs, only up to a time.
+
+        What others commit in it is not lost then, and what this server has begun is aborted there
+        when the process ends.
+        """
+        if not self._is_shared:
+            await step
+            return
+        late: Deferred[None] = Deferred()
+        timer = self._reactor.callLater(
+            max(_LEAST, end - self._reactor.seconds()), late.callback, None
+        )
+        _, index = await DeferredList([step, late], fireOnOneCallback=True)
+        if index:
+            self._log.warn("the server stops, and does not wait for its database any more")
+        else:
+            timer.cancel()
+
+    @property
+    def _is_shared(self) -> bool:
+        return any(served.engine.is_shared for served in self.served.values())
 
     async def _drain(self) -> None:
         """Tell the clients, and let the transactions finish that have voted or are voting."""
@@ -248,8 +278,13 @@ class StorageServer(MultiService):
         if not self._drained.called:
             self._drained.callback(None)
 
-    def _close_storages(self) -> None:
+    def _close_storages(self) -> Deferred[None]:
         """Close all storages, even if one fails."""
+        if self._is_shared:
+            return self._in_thread(self._close_each)
+        return maybeDeferred(self._close_each)
+
+    def _close_each(self) -> None:
         for name, storage in self._storages.items():
             try:
                 storage.close()
@@ -269,7 +304,6 @@ class StorageServer(MultiService):
 
         Another thread waits for them. A long pack would block the reactor's thread.
         """
-        stopped: Deferred[None] = Deferred()
         for idling in self._idling:
             idling.prepare_stop()
 
@@ -283,10 +317,18 @@ class StorageServer(MultiService):
                 engine.stop()
             for pool in self._pools:
                 pool.stop()
-            self._reactor.callFromThread(stopped.callback, None)
 
-        Thread(target=stop, name="zeotwisted stop").start()
-        return stopped
+        return self._in_thread(stop)
+
+    def _in_thread(self, function: Callable[[], object]) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+
+        def run() -> None:
+            function()
+            self._reactor.callFromThread(done.callback, None)
+
+        Thread(target=run, name="zeotwisted stop", daemon=True).start()
+        return done
 
     def _commit_threads(self, storage_id: str, count: int) -> Callable[..., Deferred[Any]]:
         if count > 1:

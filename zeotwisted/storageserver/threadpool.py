@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from threading import Thread
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -29,6 +31,8 @@ class IdlingPool:
     def __init__(self, reactor: Any, name: str, most: int) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(0, most, name=name)
+        # The process may end without a thread that waits for a database for ever.
+        self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._pool.start()
         self._running = 0
         self._timer: IDelayedCall | None = None

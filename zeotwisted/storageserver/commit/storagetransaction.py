@@ -17,7 +17,7 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import POSError, UndoError
 from ZODB.utils import z64
 
-from ..engine import OwnCommit
+from ..engine import DatabaseFailed, OwnCommit, translated
 from ..storage import Listener, Publication, ServedStorage, restore, why_unusable
 from .commitlog import CommitLog
 from .operations import Operations
@@ -26,6 +26,10 @@ __all__ = ["StorageTransaction"]
 
 #: The exceptions of a vote that the data causes, and not the disk.
 _USUAL = (TransactionError, UndoError)
+
+#: How often to try a vote if the storage has lost its database. After a restart of the database,
+#: the storage may have some connections of before.
+_ATTEMPTS = 3
 
 
 class StorageTransaction:
@@ -79,6 +83,21 @@ class StorageTransaction:
         If this raises, or if there are conflicts for the client to resolve, the transaction is
         aborted in the storage.
         """
+        if not self._served.engine.is_shared:
+            return self._vote(commit_log)
+        # The storage moves blobs when it gets them.
+        attempts = _ATTEMPTS if all(name in Operations.QUICK for name, _ in commit_log) else 1
+        while True:
+            attempts -= 1
+            try:
+                with translated():
+                    return self._vote(commit_log)
+            except DatabaseFailed:
+                if not attempts:
+                    raise
+                self._served.engine.forget()
+
+    def _vote(self, commit_log: CommitLog) -> Operations:
         served = self._served
         storage = self._storage = served.engine.lease()
         operations = Operations(
@@ -238,7 +257,8 @@ class StorageTransaction:
     def _finish_in_engine(self, storage: Any, own: OwnCommit) -> None:
         is_sound = False
         try:
-            self._served.engine.finish(storage, self._metadata, own)
+            with translated():
+                self._served.engine.finish(storage, self._metadata, own)
             is_sound = True
         finally:
             self._served.engine.give_back(storage, is_sound)
@@ -273,7 +293,11 @@ class StorageTransaction:
         """
         storage, self._storage = self._storage, None
         try:
-            storage.tpc_abort(self._metadata)
+            with translated():
+                storage.tpc_abort(self._metadata)
+        except DatabaseFailed:
+            # Then the database has aborted it.
+            is_sound = False
         except BaseException:
             self._served.may_be_disordered = True
             is_sound = False

@@ -22,6 +22,7 @@ from ZODB.POSException import ConflictError, StorageTransactionError, UndoError
 
 from zeotwisted.exceptions import TransactionTimeout
 
+from ..engine import DatabaseFailed
 from ..floods import Kind, brief
 from ..storage import Listener, ServedStorage
 from ..turns import Turns
@@ -299,8 +300,9 @@ class ServerTransaction:
         await self._step.acquire()
         try:
             tid, sizes = await self._in_storage.finish()
-        except BaseException:
-            if self.admit(Kind.COMMIT):
+        except BaseException as error:
+            # It is told in one line already that a database has failed.
+            if not isinstance(error, DatabaseFailed) and self.admit(Kind.COMMIT):
                 self._log.failure("({label}) tpc_finish failed", **self.log_fields)
             self._in_storage.answered()
             self._served.publications.drain()

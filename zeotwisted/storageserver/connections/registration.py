@@ -85,9 +85,11 @@ def remote_register(client: ServerConnection, storage_id: str, read_only: bool |
 
 def _registered(
     client: ServerConnection, served: ServedStorage, roles: frozenset[Role], read_only: bool
-) -> bytes:
-    if client.registered is not None or client.gone:
-        raise StorageTransactionError("this client has registered already, or is gone")
+) -> bytes | None:
+    if client.gone:
+        return None
+    if client.registered is not None:
+        raise StorageTransactionError("this client has registered already")
     client.roles = roles
     client.read_only = read_only or served.read_only
     client.registered = served

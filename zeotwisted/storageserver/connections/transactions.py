@@ -132,8 +132,13 @@ def remote_tpc_outcome(
     return client.served.outcome(tid, oid, client.in_thread)
 
 
-def remote_tpc_committed(client: ServerConnection, mark: bytes) -> Any:
-    return client.in_thread(client.served.outcome_of_mark, mark)
+async def remote_tpc_committed(client: ServerConnection, mark: bytes) -> bytes | None:
+    tid: bytes | None = await client.in_thread(client.served.outcome_of_mark, mark)
+    if tid is not None:
+        # The client takes all up to this transaction for known, and another server may have
+        # committed it.
+        await client.served.up_to_date()
+    return tid
 
 
 async def remote_tpc_abort(client: ServerConnection, id: int) -> None:

@@ -41,7 +41,11 @@ def remote_getInvalidations(client: ServerConnection, tid: bytes) -> Any:
     if known is None and served.may_read_changes(tid):
         read = client.in_thread(served.read_changes, tid, served.last_transaction)
         return read.addCallback(partial(_changes, client))
-    return _changes(client, known)
+    if known is None or served.has_published(tid):
+        return _changes(client, known)
+    # The client may have been told of it by another server.
+    knows = client.in_thread(served.engine.knows, tid)
+    return knows.addCallback(lambda knows: _changes(client, known if knows else None))
 
 
 def _changes(client: ServerConnection, changes: tuple[bytes, bytes] | None) -> Any:

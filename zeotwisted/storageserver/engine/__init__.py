@@ -10,10 +10,12 @@ order of the database, also of their own.
 from __future__ import annotations
 
 from .engine import Engine, News, OwnCommit, Records
+from .failures import DatabaseFailed, translated
 from .servable import NotServable, check_servable, choose_engine
 from .single import Single
 
 __all__ = [
+    "DatabaseFailed",
     "Engine",
     "News",
     "NotServable",
@@ -22,4 +24,5 @@ __all__ = [
     "Single",
     "check_servable",
     "choose_engine",
+    "translated",
 ]

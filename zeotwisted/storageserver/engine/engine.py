@@ -105,10 +105,20 @@ class Engine(Protocol):
         :param is_sound: whether it has done what it was told to do.
         """
 
+    def forget(self) -> None:
+        """Release what is not in use: its connections to the database may be lost."""
+
     def voted(self, storage: Any) -> bytes | None:
         """Mark a transaction that has voted, and return its mark, of 8 bytes, if there are marks.
 
         If this raises, the transaction has to be aborted.
+        """
+
+    def knows(self, tid: bytes) -> bool:
+        """Return whether a transaction that a client has seen is in the database, in a thread.
+
+        A server that took the place of another one may lack it, and have later ones instead. This
+        returns False, too, if nobody can tell.
         """
 
     def outcome(self, mark: bytes) -> bytes | None:

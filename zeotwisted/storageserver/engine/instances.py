@@ -6,14 +6,17 @@ at a time. See ``ZODB.interfaces.IMVCCStorage``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+from functools import partial
+from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
 from ZODB.POSException import POSError
 from ZODB.utils import z64
+
+from .failures import DatabaseFailed, translated
 
 __all__ = ["Instances", "refresh"]
 
@@ -94,9 +97,14 @@ class Instances:
     @contextmanager
     def fresh(self) -> Iterator[Any]:
         """Lend an instance that sees all that was published before this call."""
-        instance = self._take()
+        with translated():
+            instance = self._take()
         try:
-            yield instance.storage
+            with translated():
+                yield instance.storage
+        except DatabaseFailed:
+            _release(instance.storage)
+            raise
         except POSError:
             # An answer, such as that there is no such object.
             self._put_back(instance)
@@ -109,7 +117,8 @@ class Instances:
 
     def lease(self) -> Any:
         """Return an instance for a transaction."""
-        instance = self._take()
+        with translated():
+            instance = self._take()
         self._leased[id(instance.storage)] = instance
         return instance.storage
 
@@ -132,29 +141,46 @@ class Instances:
             idle = [each for each in self._free if each.seen is not None and each.used < end]
             self._free = [each for each in self._free if each not in idle]
         for instance in idle:
-            instance.storage.sync(True)
+            try:
+                instance.storage.sync(True)
+            except Exception:
+                _release(instance.storage)
+                continue
             instance.seen = None
             with self._lock:
                 # At the front: the others are used first.
                 self._free.insert(0, instance)
 
     def forget(self) -> None:
-        """Release all instances that are not in use, as their connections may be lost."""
+        """Release all instances that are not in use, as their connections may be lost.
+
+        Another thread does it: it may wait for a database that hangs.
+        """
+        free = self._take_free()
+        if free:
+            release = partial(_release_all, free)
+            Thread(target=release, name="zeotwisted releases instances", daemon=True).start()
+
+    def _take_free(self) -> list[_Instance]:
         with self._lock:
             free, self._free = self._free, []
-        for instance in free:
-            _release(instance.storage)
+        return free
 
     def close(self) -> None:
         """Release all instances, those in use when they are given back."""
         self._closed = True
-        self.forget()
+        _release_all(self._take_free())
 
 
 def refresh(storage: Any) -> Any:
     """Have an instance see the database as it is now; return what `poll_invalidations` returns."""
     storage.sync(True)
     return storage.poll_invalidations()
+
+
+def _release_all(instances: Iterable[_Instance]) -> None:
+    for instance in instances:
+        _release(instance.storage)
 
 
 def _release(storage: Any) -> None:

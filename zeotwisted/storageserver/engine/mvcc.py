@@ -18,6 +18,7 @@ from ZODB.interfaces import IStorageUndoable
 from ZODB.utils import p64, u64, z64
 
 from .engine import News, OwnCommit
+from .housekeeping import Housekeeping
 from .instances import Instances, refresh
 from .newsreader import Batch, LostTrack, NewsReader
 from .sharedstorage import SharedStorage
@@ -54,6 +55,8 @@ class Mvcc:
         self._commits = _Commits()
         self.storage = SharedStorage(storage, self._instances)
         self._source = _Poll(self.storage, self._instances, self._commits)
+        measure, rest = self.storage.measure, self._instances.rest
+        self._housekeeping = Housekeeping(storage_id, measure, rest)
         self._reader: NewsReader | None = None
         self._source.begin()
         self.storage.measure()
@@ -67,8 +70,16 @@ class Mvcc:
     def give_back(self, storage: Any, is_sound: bool = True) -> None:
         self._instances.give_back(storage, is_sound)
 
+    def forget(self) -> None:
+        self._instances.forget()
+
     def voted(self, storage: Any) -> bytes | None:
         return None
+
+    def knows(self, tid: bytes) -> bool:
+        if not IStorageUndoable.providedBy(self.storage):
+            return False
+        return any(each.tid == tid for each in self.storage.iterator(tid, tid))
 
     def outcome(self, mark: bytes) -> bytes | None:
         raise NotImplementedError("there are no marks")
@@ -89,6 +100,7 @@ class Mvcc:
         )
         self._reader = NewsReader(self._name, self._source, news)
         self._reader.start()
+        self._housekeeping.start()
 
     def refresh(self, done: Callable[[], object]) -> None:
         assert self._reader is not None
@@ -97,6 +109,7 @@ class Mvcc:
     def stop(self) -> None:
         if self._reader is not None:
             self._reader.stop()
+        self._housekeeping.stop()
         self._instances.close()
 
 
@@ -131,6 +144,9 @@ class _Commits:
 class _Poll:
     """See `newsreader.Source`."""
 
+    #: It may have to read many transactions.
+    patience = 10.0
+
     def __init__(self, storage: SharedStorage, instances: Instances, commits: _Commits) -> None:
         self._storage = storage
         self._instances = instances
@@ -153,7 +169,6 @@ class _Poll:
         self._last = self._instances.published = self._watcher.lastTransaction() or z64
 
     def wait(self) -> None:
-        self._storage.measure()
         self._woken.wait(self._pause)
         self._woken.clear()
 
@@ -165,7 +180,6 @@ class _Poll:
             self._look()
             last = self._watcher.lastTransaction() or z64
             own = self._commits.all()
-        self._instances.rest()
         if last < self._last:
             self._told(last, own)
             self._instances.forget()

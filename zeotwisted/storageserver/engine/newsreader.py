@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import monotonic
 from typing import NamedTuple, Protocol
 
@@ -13,9 +13,6 @@ from ..floods import brief
 from .engine import News, OwnCommit
 
 __all__ = ["Batch", "LostTrack", "NewsReader", "Source"]
-
-#: How long (seconds) the database may fail before nothing is called current any more.
-_PATIENCE = 3.0
 
 #: How long (seconds) to wait before the next attempt after a failure.
 _AFTER_FAILURE = 0.5
@@ -46,7 +43,12 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """Reads the database. All methods are called in the thread."""
+    """Reads the database. All methods are called in the thread.
+
+    :ivar patience: how long (seconds) there may be no answer before nothing is called current.
+    """
+
+    patience: float
 
     def wait(self) -> None:
         """Wait until there may be news, or for some time. `wake` ends it."""
@@ -85,19 +87,27 @@ class NewsReader:
         self._stopped = Event()
         # Called when all that was committed before they were added has been told.
         self._waiting: list[Callable[[], object]] = []
-        self._failing_since: float | None = None
+        self._fails = False
+        self._problem = "it does not answer"
+        # For what the other thread looks at: when all was told last, and what clients know of it.
+        self._lock = Lock()
+        self._told = monotonic()
         self._is_cut_off = False
         self._thread = Thread(target=self._work, name=f"zeotwisted news of {name}", daemon=True)
+        self._watch = Thread(target=self._look, name=f"zeotwisted watch of {name}", daemon=True)
 
     def start(self) -> None:
+        self._told = monotonic()
         self._thread.start()
+        self._watch.start()
 
     def stop(self) -> None:
-        """End the thread, and wait for its end."""
+        """End the threads, and wait for their end; but not for a database that hangs."""
         self._stopped.set()
         self._source.wake()
-        if self._thread.is_alive():
-            self._thread.join()
+        for thread in (self._thread, self._watch):
+            if thread.is_alive():
+                thread.join(self._source.patience)
 
     def refresh(self, done: Callable[[], object]) -> None:
         """Have `done` called when all that is committed now has been told."""
@@ -116,7 +126,7 @@ class NewsReader:
 
     def _pass(self) -> None:
         try:
-            if self._failing_since is not None:
+            if self._fails:
                 self._source.recover()
             else:
                 self._source.wait()
@@ -143,27 +153,40 @@ class NewsReader:
             done()
 
     def _failed(self, error: Exception) -> None:
-        now = monotonic()
-        if self._failing_since is None:
-            self._failing_since = now
+        if not self._fails:
+            self._fails = True
             self._log.warn(
                 "the database of storage {name!r} cannot be read: {kind}: {error}",
                 name=self._name,
                 kind=type(error).__name__,
                 error=brief(error),
             )
-        elif now - self._failing_since > _PATIENCE and not self._is_cut_off:
-            self._is_cut_off = True
-            self._news.cut_off(f"the database cannot be read: {brief(error)}")
+        self._problem = brief(error)
         self._stopped.wait(_AFTER_FAILURE)
 
     def _succeeded(self) -> None:
-        if self._failing_since is not None:
-            self._failing_since = None
+        if self._fails:
+            self._fails = False
+            self._problem = "it does not answer"
             self._log.info("the database of storage {name!r} can be read again", name=self._name)
-        if self._is_cut_off:
-            self._is_cut_off = False
-            self._news.restored()
+        with self._lock:
+            self._told = monotonic()
+            if self._is_cut_off:
+                self._is_cut_off = False
+                self._news.restored()
+
+    def _look(self) -> None:
+        """Look whether the thread still gets answers, in another thread: it may be waiting."""
+        pause = self._source.patience
+        while not self._stopped.wait(pause):
+            with self._lock:
+                pause = self._told + self._source.patience - monotonic()
+                if pause > 0:
+                    continue
+                pause = self._source.patience
+                if not self._is_cut_off:
+                    self._is_cut_off = True
+                    self._news.cut_off(f"the database cannot be read: {self._problem}")
 
 
 def _tell(news: News, batch: Batch) -> None:

@@ -9,19 +9,22 @@ RelStorage. Transactions of different clients vote at the same time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from time import monotonic
 from typing import Any
 
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import StorageError
+from ZODB.utils import z64
 
 from zeotwisted import postgresql
 
 from .engine import News, OwnCommit
+from .housekeeping import Housekeeping
 from .instances import Instances
 from .newsreader import Batch, LostTrack, NewsReader
+from .owncommits import OwnCommits
 from .sharedstorage import SharedStorage
 
 __all__ = ["PostgreSQL"]
@@ -34,6 +37,9 @@ _CLEANING = 3600.0
 
 #: How long (seconds) to wait for a transaction whose outcome is asked for.
 _PATIENCE = 30.0
+
+#: How long (seconds) a statement of ours may take: a server that hangs does not answer.
+_LIMIT = 10.0
 
 
 class PostgreSQL:
@@ -57,10 +63,13 @@ class PostgreSQL:
     def __init__(self, storage_id: str, storage: Any, dsn: str, reactor: Any) -> None:
         self._name = storage_id
         self._dsn = dsn
+        postgresql.make_careful(storage)
         self._instances = Instances(storage)
         self.storage = SharedStorage(storage, self._instances)
-        self._commits = _Commits()
-        self._source = _Notified(dsn, self.storage, self._instances, self._commits)
+        self._commits = OwnCommits()
+        self._source = _Notified(dsn, self._instances, self._commits)
+        measure, rest = self.storage.measure, self._instances.rest
+        self._housekeeping = Housekeeping(storage_id, measure, rest)
         self.records = postgresql.RecordLoads(dsn, self._source.database.keep_history, reactor)
         self.database = str(self._source.database.identity)
         self._reader: NewsReader | None = None
@@ -74,6 +83,9 @@ class PostgreSQL:
 
     def give_back(self, storage: Any, is_sound: bool = True) -> None:
         self._instances.give_back(storage, is_sound)
+
+    def forget(self) -> None:
+        self._instances.forget()
 
     def voted(self, storage: Any) -> bytes:
         mark = postgresql.new_mark()
@@ -90,8 +102,12 @@ class PostgreSQL:
         self._commits.finished(own, tid)
         self._source.wake()
 
+    def knows(self, tid: bytes) -> bool:
+        with closing(postgresql.connect(self._dsn, _LIMIT)) as connection:
+            return postgresql.has_tid(connection, self._source.database, tid)
+
     def outcome(self, mark: bytes) -> bytes | None:
-        connection = postgresql.connect(self._dsn)
+        connection = postgresql.connect(self._dsn, _PATIENCE + _LIMIT)
         try:
             tid = postgresql.outcome(connection, mark, _PATIENCE)
             if tid == postgresql.NO_TID:
@@ -110,6 +126,7 @@ class PostgreSQL:
         self.records.open().addErrback(self._cannot_load)
         self._reader = NewsReader(self._name, self._source, news)
         self._reader.start()
+        self._housekeeping.start()
 
     def _cannot_load(self, failure: Any) -> None:
         self._log.warn(
@@ -125,58 +142,23 @@ class PostgreSQL:
     def stop(self) -> None:
         if self._reader is not None:
             self._reader.stop()
+        self._housekeeping.stop()
         self._instances.close()
-
-
-class _Commits:
-    """The transactions of our clients that are finishing, or have not been told of yet.
-
-    Its methods are called in different threads; each changes a dict once.
-    """
-
-    def __init__(self) -> None:
-        self._by_mark: dict[bytes, OwnCommit] = {}
-        self._finished: dict[bytes, tuple[bytes, OwnCommit]] = {}
-
-    def begin(self, own: OwnCommit) -> None:
-        assert own.mark is not None
-        self._by_mark[own.mark] = own
-
-    def failed(self, own: OwnCommit) -> None:
-        assert own.mark is not None
-        # The database may have it all the same. Then the client is told of it as of another's.
-        self._by_mark.pop(own.mark, None)
-
-    def finished(self, own: OwnCommit, tid: bytes) -> None:
-        assert own.mark is not None
-        if own.mark in self._by_mark:
-            self._finished[own.mark] = tid, own
-
-    def all_finished(self) -> dict[bytes, tuple[bytes, OwnCommit]]:
-        """Return those that are committed, with their tids, by their marks."""
-        return dict(self._finished)
-
-    def pop(self, mark: bytes) -> OwnCommit | None:
-        """Return and remove the transaction with a mark, if it is one of ours."""
-        own = self._by_mark.pop(mark, None)
-        self._finished.pop(mark, None)
-        return own
 
 
 class _Notified:
     """See `newsreader.Source`."""
 
     _log = Logger()
+    #: Three heartbeats.
+    patience = 3 * _HEARTBEAT
 
-    def __init__(
-        self, dsn: str, storage: SharedStorage, instances: Instances, commits: _Commits
-    ) -> None:
+    def __init__(self, dsn: str, instances: Instances, commits: OwnCommits) -> None:
         self._dsn = dsn
-        self._storage = storage
         self._instances = instances
         self._commits = commits
         self._listener: postgresql.Listener | None = None
-        self._connection = postgresql.connect(dsn)
+        self._connection = postgresql.connect(dsn, _LIMIT)
         try:
             self.database = postgresql.examine(self._connection)
             missing = postgresql.check(self.database)
@@ -195,7 +177,7 @@ class _Notified:
         self._misses_marks = False
 
     def _listen(self) -> postgresql.Listener:
-        listener = postgresql.Listener(self._dsn)
+        listener = postgresql.Listener(self._dsn, _LIMIT)
         try:
             listener.selftest()
         except BaseException:
@@ -204,7 +186,6 @@ class _Notified:
         return listener
 
     def wait(self) -> None:
-        self._storage.measure()
         self._clean()
         assert self._listener is not None
         self._listener.wait(_HEARTBEAT)
@@ -223,12 +204,11 @@ class _Notified:
         # Before the question: what is finished now is in its answer.
         finished = self._commits.all_finished()
         changes = postgresql.changes(self._connection, self.database, self._last)
-        self._instances.rest()
         if changes is None:
             self._last = postgresql.last_tid(self._connection, self.database)
             self._instances.published = self._last
             raise LostTrack("too many objects have changed", self._popped(finished))
-        batches = [self._batch(change, finished) for change in changes]
+        batches = [self._batch(change) for change in changes]
         # Without history, the last transaction's objects may be deleted, and only its mark is left.
         batches = [each for each in batches if each.own or each.tid > self._last]
         if batches:
@@ -241,16 +221,23 @@ class _Notified:
                 self._warn_of_trigger(own)
         return batches
 
-    def _batch(
-        self, change: postgresql.Change, finished: dict[bytes, tuple[bytes, OwnCommit]]
-    ) -> Batch:
-        own = {}
+    def _batch(self, change: postgresql.Change) -> Batch:
+        own: dict[bytes, OwnCommit] = {}
+        if not (change.marks and self.database.keep_history):
+            # Without the trigger, nothing but its tid says that it is one of ours.
+            marks = {mark for _, mark in change.marks}
+            self._commits.wait_for(change.oids, marks, _LIMIT)
         for tid, mark in change.marks:
             commit = self._commits.pop(mark)
             if commit is not None:
                 own[tid] = commit
-        for mark, (tid, commit) in finished.items():
-            if tid == change.tid and tid not in own and self._commits.pop(mark) is not None:
+        for mark, (tid, commit) in self._commits.all_finished().items():
+            # Without history, several transactions are one change.
+            if (
+                self._last < tid <= change.tid
+                and tid not in own
+                and self._commits.pop(mark) is not None
+            ):
                 own[tid] = commit
                 self._warn_of_trigger(commit)
         return Batch(change.tid, change.oids, own)
@@ -277,7 +264,7 @@ class _Notified:
         self._instances.forget()
         with suppress(postgresql.PostgreSQLError):
             self._connection.close()
-        self._connection = postgresql.connect(self._dsn)
+        self._connection = postgresql.connect(self._dsn, _LIMIT)
         before, self.database = self.database, postgresql.examine(self._connection)
         if self.database.in_recovery and not before.in_recovery:
             self.database = before
@@ -287,9 +274,13 @@ class _Notified:
             listener.close()
         last = postgresql.last_tid(self._connection, self.database)
         is_same = before.identity == self.database.identity
-        if is_same and before.timeline == self.database.timeline and last >= self._last:
+        is_same = is_same and before.timeline == self.database.timeline
+        # A standby that was promoted may lack transactions that clients have been told of. So may
+        # a server that crashed, if it does not wait for the disk (synchronous_commit).
+        if is_same and (
+            self._last == z64 or postgresql.has_tid(self._connection, self.database, self._last)
+        ):
             return
-        # A standby that was promoted may lack transactions that clients have been told of.
         self._last = self._instances.published = last
         raise LostTrack("this is another database now, or one that was promoted or restored", {})
 

@@ -76,8 +76,12 @@ class SharedStorage:
         return oid
 
     def iterator(self, start: bytes | None = None, stop: bytes | None = None) -> Any:
-        """Iterate over transactions, with an instance of its own until the end of the iteration."""
-        return _Iterator(self._instances.make(), start, stop)
+        """Iterate over what clients have been told of, with an instance of its own until the end.
+
+        A client that finds its transaction here takes all before it for known.
+        """
+        last = self.lastTransaction()
+        return _Iterator(self._instances.make(), start, last if stop is None else min(stop, last))
 
     def registerDB(self, database: Any) -> None:
         """Pass on the database: storages ask it for the references of records."""

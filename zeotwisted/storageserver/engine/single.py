@@ -38,8 +38,14 @@ class Single:
     def give_back(self, storage: Any, is_sound: bool = True) -> None:
         """There is only one."""
 
+    def forget(self) -> None:
+        """There is nothing like that."""
+
     def voted(self, storage: Any) -> bytes | None:
         return None
+
+    def knows(self, tid: bytes) -> bool:
+        return True
 
     def outcome(self, mark: bytes) -> bytes | None:
         raise NotImplementedError("there are no marks")

@@ -74,6 +74,10 @@ class InvalidationQueue:
         not_before = takewhile(lambda entry: entry[0] >= tid, reversed(self._entries))
         return any(entry_tid == tid for entry_tid, _ in not_before)
 
+    def knows(self, tid: bytes) -> bool:
+        """Return whether `tid` is in the queue, or the last one before it."""
+        return tid in (self._complete_since, self.last) or tid in self
+
     def since(self, tid: bytes) -> tuple[bytes, bytes] | None:
         """Return the last tid, and the joined oids that were changed after `tid`.
 

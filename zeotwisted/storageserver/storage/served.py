@@ -21,7 +21,7 @@ from zope.interface import implementer, providedBy
 
 from zeotwisted.protocol import Broadcast
 
-from ..engine import Engine, OwnCommit
+from ..engine import DatabaseFailed, Engine, OwnCommit
 from ..floods import Kind, brief
 from ..limits import Limits
 from ..options import ServerOptions
@@ -403,7 +403,7 @@ class ServedStorage:
         for listener in list(self._listeners):
             listener.drop("the server has lost its database")
         for own in list(self.own_commits):
-            own.failed(Failure(StorageError(reason)))
+            own.failed(Failure(DatabaseFailed(reason)))
         refreshing, self._refreshing = self._refreshing, set()
         for done in refreshing:
             done.errback(StorageError(reason))
@@ -420,6 +420,10 @@ class ServedStorage:
         transactions after `tid`.
         """
         return self._invalidations.since(tid)
+
+    def has_published(self, tid: bytes) -> bool:
+        """Return whether a transaction is known to be one of this storage's."""
+        return not self.engine.is_shared or self._invalidations.knows(tid)
 
     def may_read_changes(self, tid: bytes) -> bool:
         """Return whether `tid` is young enough for `read_changes`."""

@@ -1,0 +1,1 @@
+"""Several daemons over one PostgreSQL: real processes, and all that may happen to them."""
