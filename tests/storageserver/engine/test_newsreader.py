@@ -42,6 +42,8 @@ class Told:
 class Database:
     """See `newsreader.Source`. It reads what a test puts into it, and waits for that."""
 
+    patience = 0.05
+
     def __init__(self) -> None:
         self.news: Queue[Any] = Queue()
         self.recoveries: Queue[Any] = Queue()
@@ -186,14 +188,14 @@ def test_short_failure_is_not_told(
     reader: NewsReader, database: Database, told: Told, time: Time
 ) -> None:
     database.news.put(OSError("down"))
-    time.now = 3.0
+    time.now = 0.04
     database.recoveries.put(OSError("down"))
     database.recoveries.put([])
     database.news.put([Batch(b"1", [b"a"], {})])
     assert told.next() == ("committed", b"1", [b"a"], None, None)
 
 
-def test_cut_off_after_three_seconds_until_the_database_is_back(
+def test_cut_off_after_its_patience_until_the_database_is_back(
     reader: NewsReader, database: Database, told: Told, time: Time
 ) -> None:
     database.news.put(OSError("gone\nfor good"))
@@ -201,7 +203,7 @@ def test_cut_off_after_three_seconds_until_the_database_is_back(
     # When the second one is read, the first one was noticed.
     while not database.recoveries.empty():
         sleep(0.001)
-    time.now = 3.1
+    time.now = 0.06
     database.recoveries.put(OSError("gone\nfor good"))
     kind, reason = told.next()
     assert kind == "cut off"
