@@ -14,12 +14,13 @@ from __future__ import annotations
 from . import metadata
 from .allowedclasses import default_classes
 from .committhread import CommitThread
+from .listener import Listener
 from .loads import MOST_LOADS, load_many_before
 from .metadata import stored_extension
 from .publications import Publication
 from .recordscan import names_its_class_plainly
 from .resolution import LeftToClient
-from .served import Listener, ServedStorage
+from .served import ServedStorage
 from .temporary import ensure_blob_folder, ensure_temporary_folder
 from .threads import InThread, Threads
 from .usable import restore, why_unusable

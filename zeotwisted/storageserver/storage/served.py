@@ -6,23 +6,21 @@ import contextlib
 import time as wallclock
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from ZODB.interfaces import IStorageWrapper
 from ZODB.POSException import StorageError
-from ZODB.serialize import referencesf
 from ZODB.TimeStamp import TimeStamp
 from ZODB.utils import z64
-from zope.interface import implementer, providedBy
+from zope.interface import providedBy
 
 from zeotwisted.protocol import Broadcast
 
 from ..engine import DatabaseFailed, Engine, OwnCommit
-from ..floods import Kind, brief
+from ..floods import brief
 from ..limits import Limits
 from ..options import ServerOptions
 from ..turns import FairTurns
@@ -36,17 +34,19 @@ from .changes import (
 )
 from .commitlock import CommitLock
 from .invalidations import InvalidationQueue
+from .listener import Listener, Undecided
 from .loads import Loads, RecordsInThreads, answers_at_once
+from .outside import Database, SharedNews
 from .packing import Packs
 from .publications import Publication, Publications
-from .resolution import UNRESOLVABLE, Resolver, install, leave_to_client
+from .resolution import Resolver, install, leave_to_client
 from .status import StorageStats
 from .temporary import ensure_temporary_folder
 from .threads import InThread, Threads
 from .tids import TidClock, holds, takes_tids
 from .usable import has_closed
 
-__all__ = ["Listener", "ServedStorage", "Undecided"]
+__all__ = ["ServedStorage"]
 
 #: The default of `ServerOptions.invalidation_age` (seconds), for storages that can read their last
 #: transactions fast.
@@ -66,88 +66,6 @@ _MANY_SLOW_CALLS = 8
 
 #: How many slow calls of a client may wait before it counts as one that has many.
 _FEW_WAITING = 10
-
-
-class Listener(Protocol):
-    """A client that has registered for this storage."""
-
-    label: str
-
-    def tell(self, news: Broadcast) -> None:
-        """Queue a broadcast. It leaves with the next message, or with `send`."""
-
-    def send(self) -> None:
-        """Send what is queued."""
-
-    def drop(self, reason: str) -> None:
-        """Log the reason and end the client's connection."""
-
-    def admit(self, kind: Kind) -> bool:
-        """Return whether to write one more log line of this kind about the client."""
-
-    @property
-    def takes_timeouts(self) -> bool:
-        """Whether it understands `TransactionTimeout` as the answer to its next call.
-
-        If not, its connection has to end when its transaction is aborted.
-        """
-
-
-class Undecided(Protocol):
-    """A transaction that has voted, and is neither finished nor aborted yet."""
-
-    def settle(self) -> Deferred[None]:
-        """Return a Deferred that fires when the transaction is over."""
-
-
-@implementer(IStorageWrapper)
-class _Database:
-    """The storage's database. The storage notifies it of transactions from outside."""
-
-    def __init__(self, served: ServedStorage) -> None:
-        self._served = served
-
-    def invalidate(self, transaction_id: bytes, oids: Sequence[bytes]) -> None:
-        self._served.publications.add(transaction_id, list(oids))
-
-    def invalidateCache(self) -> None:
-        self._served.call_from_thread(self._served.lost_track)
-
-    references = staticmethod(referencesf)
-
-    def transform_record_data(self, data: bytes) -> bytes:
-        return data
-
-    untransform_record_data = transform_record_data
-
-
-class _Unresolving(_Database):
-    """Gives a storage that resolves conflicts by itself nothing that it could resolve.
-
-    RelStorage asks for the original form of a record before it loads its class.
-    """
-
-    def untransform_record_data(self, data: bytes) -> bytes:
-        return UNRESOLVABLE
-
-
-class _News:
-    """Takes the news of a shared storage to the reactor's thread; see `engine.News`."""
-
-    def __init__(self, served: ServedStorage) -> None:
-        self._served = served
-
-    def committed(self, tid: bytes, oids: Sequence[bytes], own: OwnCommit | None) -> None:
-        self._served.publications.add(tid, oids, own)
-
-    def lost_track(self) -> None:
-        self._served.call_from_thread(self._served.lost_track)
-
-    def cut_off(self, reason: str) -> None:
-        self._served.call_from_thread(self._served.suspend, reason)
-
-    def restored(self) -> None:
-        self._served.call_from_thread(self._served.resume)
 
 
 class ServedStorage:
@@ -225,11 +143,14 @@ class ServedStorage:
         self.leaves_all = options.client_conflict_resolution or engine.is_shared
         #: Whether conflicts may be left to clients.
         self.leaves_conflicts = self.leaves_all or not _may_use_all_classes(options)
-        storage.registerDB(_Unresolving(self) if self.leaves_all else _Database(self))
+        lost_track = partial(threads.call_from_thread, self.lost_track)
+        storage.registerDB(Database(self.publications, lost_track, not engine.is_shared))
         if self.leaves_conflicts:
             engine.prepare(partial(install, resolve=self._resolver()))
         self._invalidations = self._known_invalidations(LONGEST_AT_START)
-        engine.start(_News(self))
+        suspend = partial(threads.call_from_thread, self.suspend)
+        resume = partial(threads.call_from_thread, self.resume)
+        engine.start(SharedNews(self.publications, lost_track, suspend, resume))
 
     @property
     def _timeout(self) -> float | None:
