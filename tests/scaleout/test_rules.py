@@ -78,7 +78,7 @@ def test_an_outcome_of_what_has_not_ended(
             ask = client.storage._link.call
             asking = threading.Thread(target=lambda: answers.append(ask("tpc_committed", mark)))
             asking.start()
-            waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
             until(lambda: answers or running.execute(waiting))
             tid = storage.tpc_finish(transaction)
             asking.join()
