@@ -52,6 +52,9 @@ _BARE = frozenset(
 #: the others is a process for each client here.
 _RELATIONAL = frozenset({Needs.CACHE_FILE, Needs.THREADS, Needs.BLOBS, Needs.OWN_DAEMON})
 
+#: Daemons over one PostgreSQL.
+_SCALED_OUT = frozenset({Needs.BLOBS})
+
 CONTENDERS: dict[str, Contender] = {
     contender.name: contender
     for contender in (
@@ -64,5 +67,7 @@ CONTENDERS: dict[str, Contender] = {
         Contender("bare-zeo", "bare", "zeo", _BARE),
         Contender("file", "file", None, _BARE | {Needs.DAEMON}),
         Contender("relstorage", "relstorage", "postgres", _RELATIONAL),
+        Contender("zeotwisted-postgres", "zeotwisted", "postgres-1", _SCALED_OUT),
+        Contender("zeotwisted-2-postgres", "zeotwisted", "postgres-2", _SCALED_OUT),
     )
 }

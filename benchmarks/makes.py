@@ -24,7 +24,7 @@ __all__ = [
     "start_daemon",
 ]
 
-Address = tuple[str, int] | str
+Address = tuple[str, int] | str | list[tuple[str, int]]
 
 #: The environment variable that has all of them speak TLS.
 TLS = "BENCHMARKS_TLS"
@@ -35,7 +35,7 @@ CONNECT_TIMEOUT = 15
 
 def missing(make: str) -> str | None:
     """Say in a few words what a client of the make needs and is not installed, if anything."""
-    if make == "relstorage":
+    if make == "relstorage" or make.startswith("postgres"):
         return postgres.missing()
     modules = {"zeo": ("ZEO",), "zeo-uvloop": ("ZEO", "uvloop")}.get(make, ())
     absent = [module for module in modules if importlib.util.find_spec(module) is None]
@@ -63,7 +63,8 @@ def open_client(
         from .postgres import RelationalStorage
 
         return RelationalStorage(address, cache_size)
-    address = tuple(address)
+    several = isinstance(address[0], list)
+    address = [tuple(each) for each in address] if several else tuple(address)
     if make == "bare":
         from .bare import BareStorage
 
@@ -107,6 +108,8 @@ def start_daemon(
     """Serve the FileStorage at `path`; return the address and a function that stops it."""
     if make == "postgres":
         return postgres.start(path)
+    if make.startswith("postgres-"):
+        return postgres.start_daemons(path, int(make.removeprefix("postgres-")))
     options: dict[str, Any] = {"zeo_conf": _zeo_section(), "threaded": True}
     if make == "zeotwisted":
         import zeotwisted

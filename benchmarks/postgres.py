@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from tests.postgresql.server import PostgreSQLServer, missing_programs
 
-__all__ = ["RelationalStorage", "missing", "open_storage", "start"]
+_SECTION = """
+%import relstorage
+<relstorage 1>
+ cache-local-mb 1
+ <postgresql>
+  dsn {dsn}
+ </postgresql>
+</relstorage>
+"""
+
+__all__ = ["RelationalStorage", "missing", "open_storage", "start", "start_daemons"]
 
 
 def missing() -> str | None:
@@ -32,6 +43,35 @@ def start(path: str) -> tuple[str, Callable[[], None]]:
         server.remove()
         raise
     return server.dsn(), server.remove
+
+
+def start_daemons(path: str, count: int) -> tuple[list[tuple[str, int]], Callable[[], None]]:
+    """Serve a copy of the FileStorage at `path` by daemons over one PostgreSQL.
+
+    Return the addresses of the daemons, and what ends them.
+    """
+    import zeotwisted
+    from zeotwisted.postgresql import connect, install
+
+    dsn, remove = start(path)
+    stops = [remove]
+    try:
+        with closing(connect(dsn)) as connection:
+            install(connection)
+        addresses = []
+        for _ in range(count):
+            address, stop = zeotwisted.server(storage_conf=_SECTION.format(dsn=dsn), threaded=False)
+            addresses.append(address)
+            stops.append(stop)
+    except BaseException:
+        _stop(stops)
+        raise
+    return addresses, lambda: _stop(stops)
+
+
+def _stop(stops: list[Callable[[], None]]) -> None:
+    while stops:
+        stops.pop()()
 
 
 def _fill(dsn: str, path: str) -> None:

@@ -19,6 +19,8 @@ OTHERS = {
     "_internalReaders": "Twisted: the reactor's waker, which a child process closes",
     "_registerAsIOThread": "Twisted: the reactor is not in the main thread",
     "_started": "Twisted: whether the reactor runs",
+    "_file": "ZODB: a FileStorage's file, and what reads it, to bring it in order after a failure",
+    "_files": "ZODB: likewise",
     "_file_name": "ZODB: a FileStorage's log, read without loading extensions",
     "_lock": "ZODB: likewise",
     "_lookup_pos": "ZODB: likewise",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .databases import databases
+
 
 def filestorage(directory: Path) -> str:
     return f"<filestorage>\n path {directory / 'Data.fs'}\n</filestorage>\n"
@@ -32,28 +34,52 @@ def demostorage_on_file(directory: Path) -> str:
 """
 
 
-def _relstorage(directory: Path, keeps_history: bool) -> str:
+def mvccmappingstorage(directory: Path) -> str:
+    """Return a storage in memory that has views of its own, as RelStorage has."""
+    return "%import tests.storageserver.mvcc\n<mvccstorage>\n</mvccstorage>\n"
+
+
+def _relstorage(directory: Path, keeps_history: bool, database: str) -> str:
     return f"""\
 %import relstorage
 <relstorage>
  keep-history {str(keeps_history).lower()}
  blob-dir {directory / "blobs"}
  shared-blob-dir false
- <sqlite3>
-  data-dir {directory / "sqlite"}
- </sqlite3>
+ {database}
 </relstorage>
 """
 
 
+def _sqlite(directory: Path) -> str:
+    return f"<sqlite3>\n  data-dir {directory / 'sqlite'}\n </sqlite3>"
+
+
 def relstorage(directory: Path) -> str:
     """Return a RelStorage that keeps history, on SQLite."""
-    return _relstorage(directory, True)
+    return _relstorage(directory, True, _sqlite(directory))
 
 
 def relstorage_without_history(directory: Path) -> str:
     """Return a RelStorage that keeps the last revisions only, on SQLite."""
-    return _relstorage(directory, False)
+    return _relstorage(directory, False, _sqlite(directory))
+
+
+def _postgresql(directory: Path, keeps_history: bool) -> str:
+    kept = directory / "dsn"
+    if not kept.exists():
+        kept.write_text(databases.new(keeps_history))
+    return f"<postgresql>\n  dsn {kept.read_text()}\n </postgresql>"
+
+
+def relstorage_postgresql(directory: Path) -> str:
+    """Return a RelStorage that keeps history, on PostgreSQL."""
+    return _relstorage(directory, True, _postgresql(directory, True))
+
+
+def relstorage_postgresql_without_history(directory: Path) -> str:
+    """Return a RelStorage that keeps the last revisions only, on PostgreSQL."""
+    return _relstorage(directory, False, _postgresql(directory, False))
 
 
 BACKENDS = {
@@ -63,7 +89,13 @@ BACKENDS = {
         mappingstorage,
         demostorage,
         demostorage_on_file,
+        mvccmappingstorage,
         relstorage,
         relstorage_without_history,
+        relstorage_postgresql,
+        relstorage_postgresql_without_history,
     )
 }
+
+#: Those that keep the last revision of each object only.
+WITHOUT_HISTORY = {"relstorage_without_history", "relstorage_postgresql_without_history"}

@@ -18,15 +18,17 @@ import pytest
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from ZODB.tests import util
+from ZODB.tests.racetest import RaceTests
 from ZODB.tests.StorageTestBase import StorageTestBase
 from ZODB.tests.TransactionalUndoStorage import TransactionalUndoStorage
 
 from tests.tls.certificates import Certificates
 from tests.tls.test_pairs import context
 
-from .backends import BACKENDS
+from .backends import BACKENDS, WITHOUT_HISTORY
 from .exclusions import reason
-from .matrix import MATRIX, PAIRINGS, TLS_CLASSES, VARIANTS, Pairing, Variant
+from .matrix import FEW_CLASSES, MATRIX, PAIRINGS, TLS_CLASSES, VARIANTS, Pairing, Variant
+from .patience import PatientRaces
 
 SECONDS = 30
 
@@ -205,7 +207,10 @@ class Cell(NamedTuple):
             if getattr(method, "level", 1) > 1:  # see ZODB.tests.util.long_test
                 case = pytest.mark.slow(case)
             namespace[collected_name(name)] = case
-        return type(self.name, (ContractCase, self.cls), namespace)
+        mixed: tuple[type, ...] = (ContractCase, self.cls)
+        if self.backend in WITHOUT_HISTORY and issubclass(self.cls, RaceTests):
+            mixed = (ContractCase, PatientRaces, self.cls)
+        return type(self.name, mixed, namespace)
 
 
 def _calling(method: Callable[..., None]) -> Callable[..., None]:
@@ -223,6 +228,8 @@ def cells(backend: str) -> Iterator[Cell]:
         for name, variant in VARIANTS.items():
             for cls in variant.classes:
                 if PAIRINGS[pairing].tls and (name or cls not in TLS_CLASSES):
+                    continue
+                if backend in FEW_CLASSES and (name or cls not in FEW_CLASSES[backend]):
                     continue
                 yield Cell(backend, pairing, name, cls)
 

@@ -64,8 +64,11 @@ MATRIX: dict[str, tuple[str, ...]] = {
     "mappingstorage": ("ours",),
     "demostorage": ("ours",),
     "demostorage_on_file": ("ours",),
-    "relstorage": ("ours", "zeo_client_z5"),
+    "mvccmappingstorage": ("ours",),
+    "relstorage": ("ours",),
     "relstorage_without_history": ("ours",),
+    "relstorage_postgresql": ("ours", "zeo_client_z5"),
+    "relstorage_postgresql_without_history": ("ours",),
 }
 
 if os.environ.get("CONTRACT_BASELINE"):
@@ -102,6 +105,17 @@ TLS_CLASSES = (
     PackableStorage.PackableUndoStorage,
     TransactionalUndoStorage.TransactionalUndoStorage,
 )
+
+#: Backends that are run with a few classes only.
+FEW_CLASSES: dict[str, tuple[type, ...]] = {
+    "mvccmappingstorage": (
+        BasicStorage.BasicStorage,
+        RevisionStorage.RevisionStorage,
+        PackableStorage.PackableStorageWithOptionalGC,
+        HistoryStorage.HistoryStorage,
+        IteratorStorage.ExtendedIteratorStorage,
+    )
+}
 
 
 class Variant(NamedTuple):

@@ -1,5 +1,7 @@
 """ZODB's tests of storages with blobs, in all pairings, with caches and with a shared folder.
 
+With RelStorage, the blobs are in the database, and the daemon's folder is a cache of its own.
+
 They are doctests and need a factory instead of a class, so they are not cells of the matrix; what
 is run with whom is taken from there.
 """
@@ -10,21 +12,47 @@ import doctest
 import os
 import stat
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ZODB.tests.testblob import storage_reusable_suite
+from ZODB.tests.testblob import BlobUndoTests, storage_reusable_suite
 
+from .backends import BACKENDS, WITHOUT_HISTORY
 from .case import SECONDS
+from .exclusions import NO_UNDO
 from .matrix import MATRIX, PAIRINGS
 
 
-def factory(name: str, shared: bool) -> Callable[[str, str], Any]:
-    """Return a function that returns a client of a daemon of its own."""
+def _filestorage(directory: Path, blobs: str | None) -> str:
+    return f"""\
+<blobstorage>
+ blob-dir {blobs or directory.with_suffix(".server-blobs")}
+ <filestorage>
+  path {directory.with_suffix(".fs")}
+ </filestorage>
+</blobstorage>
+"""
+
+
+def _relstorage(backend: str) -> Callable[[Path, str | None], str]:
+    def section(directory: Path, blobs: str | None) -> str:
+        directory.mkdir(exist_ok=True)
+        return BACKENDS[backend](directory)
+
+    return section
+
+
+def factory(
+    name: str, shared: bool, section: Callable[[Path, str | None], str]
+) -> Callable[[str, str], Any]:
+    """Return a function that returns a client of a daemon of its own.
+
+    :param section: returns the daemon's storage, with what is shared.
+    """
     pairing = PAIRINGS[name]
 
     def create_storage(storage_name: str, blob_dir: str) -> Any:
@@ -32,14 +60,7 @@ def factory(name: str, shared: bool) -> Callable[[str, str], Any]:
         folder = str(Path(blob_dir).absolute())
         client_module, server_module = map(import_module, (pairing.client, pairing.server))
         address, stop = server_module.server(
-            storage_conf=f"""\
-<blobstorage>
- blob-dir {folder if shared else directory.with_suffix(".server-blobs")}
- <filestorage>
-  path {directory.with_suffix(".fs")}
- </filestorage>
-</blobstorage>
-""",
+            storage_conf=section(directory, folder if shared else None),
             zeo_conf="\n".join(("<zeo>", "address 127.0.0.1:0", *pairing.options, "</zeo>\n")),
         )
         client = client_module.client(
@@ -78,6 +99,17 @@ def open_as_anybody(name: Any, mode: str = "r", *args: Any) -> Any:
     return open(name, mode, *args)
 
 
+def suite_cases(
+    name: str, shared: bool, section: Callable[[Path, str | None], str], first: str
+) -> Iterator[Any]:
+    suite = storage_reusable_suite(first, factory(name, shared, section), test_packing=False)
+    for test in flat(suite):
+        words = (first, name, "shared" if shared else "cached", test.id().rpartition(".")[2])
+        undoes = isinstance(test, BlobUndoTests) and first in WITHOUT_HISTORY
+        marks = pytest.mark.skip(reason=NO_UNDO) if undoes else ()
+        yield pytest.param(test, id="-".join(words), marks=marks)
+
+
 def cases() -> Iterator[Any]:
     for name in MATRIX["filestorage"]:
         pairing = PAIRINGS[name]
@@ -86,13 +118,20 @@ def cases() -> Iterator[Any]:
             continue
         # Nothing but the names of shared files is sent, and one encoding will do for that.
         for shared in (False,) if pairing.options else (False, True):
-            suite = storage_reusable_suite(name, factory(name, shared), test_packing=False)
-            for test in flat(suite):
-                words = (name, "shared" if shared else "cached", test.id().rpartition(".")[2])
-                yield pytest.param(test, id="-".join(words))
+            yield from suite_cases(name, shared, _filestorage, "filestorage")
 
 
-@pytest.mark.parametrize("test", list(cases()))
+def relstorage_cases(backends: Iterable[str]) -> Iterator[Any]:
+    for backend in backends:
+        yield from suite_cases("ours", False, _relstorage(backend), backend)
+
+
+RELSTORAGE = [name for name in BACKENDS if name.startswith("relstorage")]
+POSTGRESQL = [name for name in RELSTORAGE if "postgresql" in name]
+SQLITE = [name for name in RELSTORAGE if name not in POSTGRESQL]
+
+
+@pytest.mark.parametrize("test", [*cases(), *relstorage_cases(SQLITE)])
 def test_blobs(test: unittest.TestCase) -> None:
     if isinstance(test, doctest.DocTestCase):
         test._dt_test.globs["open"] = open_as_anybody  # type: ignore[attr-defined]
@@ -101,3 +140,9 @@ def test_blobs(test: unittest.TestCase) -> None:
     assert result.testsRun == 1
     for _, report in (*result.errors, *result.failures):
         pytest.fail(report)
+
+
+@pytest.mark.usefixtures("postgresql_backends")
+@pytest.mark.parametrize("test", list(relstorage_cases(POSTGRESQL)))
+def test_blobs_in_postgresql(test: unittest.TestCase) -> None:
+    test_blobs(test)

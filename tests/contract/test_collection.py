@@ -14,14 +14,14 @@ from ZODB.tests.racetest import RaceTests
 from .backends import BACKENDS
 from .case import case_names, cells
 from .exclusions import EXCLUSIONS, Exclusion
-from .matrix import CLASSES, MATRIX, PAIRINGS, VARIANTS
+from .matrix import CLASSES, FEW_CLASSES, MATRIX, PAIRINGS, VARIANTS
 
 
 def test_all_cases_of_each_class_are_collected() -> None:
     expected = {
         cell.name: len(case_names(cell.cls)) for backend in MATRIX for cell in cells(backend)
     }
-    assert len(expected) >= len(CLASSES) * len(MATRIX)
+    assert len(expected) >= len(CLASSES) * len(set(MATRIX) - set(FEW_CLASSES))
     assert 0 not in expected.values()
 
     pytest_ = (sys.executable, "-m", "pytest", "-o", "addopts=", "-p", "no:cacheprovider")

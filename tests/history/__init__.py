@@ -13,7 +13,8 @@ table of rules::
 
 from __future__ import annotations
 
-from .checker import RULES, Case, Violation, check
+from .case import Case
+from .checker import RULES, Violation, check
 from .database import Transaction, transactions_of
 from .history import Event, History, HistoryFile, read_history
 from .recording import Recording, nothing, unless_in_doubt

@@ -8,20 +8,17 @@ explain what was recorded.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ZODB.utils import oid_repr, p64, tid_repr, u64, z64
 
+from .case import Case, Client, Commit, Highest, tid_of
 from .database import Database, Revision, Transaction
 from .history import (
-    Checked,
+    Cached,
     Event,
-    Failed,
     Finished,
-    Finishing,
     History,
     Invalidated,
     InvalidatedAll,
@@ -29,12 +26,9 @@ from .history import (
     Read,
     ReadSerial,
     Snapshot,
-    Stored,
-    Undone,
-    Voted,
 )
 
-__all__ = ["RULES", "Case", "Client", "Commit", "Rule", "Violation", "check"]
+__all__ = ["RULES", "Rule", "Violation", "check"]
 
 
 class Violation(NamedTuple):
@@ -47,89 +41,6 @@ class Violation(NamedTuple):
     def __str__(self) -> str:
         shown = ", ".join(f"{event.client}:{event.ended}" for event in self.events)
         return f"{self.rule}: {self.text} (events {shown})"
-
-
-@dataclass
-class Commit:
-    """What a client has recorded about one of its transactions.
-
-    :ivar last: the last event that is about it.
-    :ivar stores: the last store of each object.
-    """
-
-    mark: str
-    last: Event
-    stores: dict[bytes, Stored] = field(default_factory=dict)
-    checks: list[Checked] = field(default_factory=list)
-    undoes: bool = False
-    resolved: set[bytes] = field(default_factory=set)
-    finishing: bool = False
-    noted: list[Event] = field(default_factory=list)
-    finished: Event | None = None
-    failed: Event | None = None
-
-    def add(self, event: Event) -> None:
-        self.last = event
-        match event.what:
-            case Stored(oid=oid) as stored:
-                self.stores[oid] = stored
-            case Checked() as checked:
-                self.checks.append(checked)
-            case Undone():
-                self.undoes = True
-            case Voted(resolved=resolved):
-                self.resolved.update(resolved)
-            case Finishing():
-                self.finishing = True
-            case Noted():
-                self.noted.append(event)
-            case Finished():
-                self.finished = event
-            case Failed():
-                self.failed = event
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it changes nothing. Storages do not keep such a transaction."""
-        return not self.stores and not self.undoes
-
-
-class Client:
-    """The events of one client.
-
-    :ivar events: in the order of their ends.
-    :ivar commits: by their marks.
-    """
-
-    def __init__(self, name: str, events: Iterable[Event]) -> None:
-        self.name = name
-        self.events = sorted(events, key=lambda event: event.ended)
-        self.commits: dict[str, Commit] = {}
-        for event in self.events:
-            mark = getattr(event.what, "mark", None)
-            if mark is not None:
-                self.commits.setdefault(mark, Commit(mark, event)).add(event)
-
-    def of(self, *kinds: type) -> list[Event]:
-        """Return the events of these kinds."""
-        return [event for event in self.events if isinstance(event.what, kinds)]
-
-
-class Case:
-    """The history and the database, as the rules see them."""
-
-    def __init__(self, history: History, transactions: Iterable[Transaction]) -> None:
-        self.database = Database(transactions)
-        events: defaultdict[str, list[Event]] = defaultdict(list)
-        for event in history.events:
-            events[event.client].append(event)
-        self.clients = [Client(name, events[name]) for name in sorted(events)]
-        #: The tids of all transactions; also of those that have changed nothing.
-        self.tids = {z64, *self.database.tids}
-        for client in self.clients:
-            for commit in client.commits.values():
-                if commit.is_empty and commit.finished is not None:
-                    self.tids.add(_tid(commit.finished))
 
 
 #: A rule yields what was seen, and the events that show it, whenever it is broken.
@@ -155,29 +66,6 @@ def check(
     ]
 
 
-class _Highest:
-    """The highest tid of some events at any time."""
-
-    def __init__(self, events: Iterable[Event]) -> None:
-        self._times: list[int] = []
-        self._highest: list[Event] = []
-        for event in events:
-            highest = self._highest[-1] if self._highest else event
-            self._times.append(event.ended)
-            self._highest.append(event if _tid(event) > _tid(highest) else highest)
-
-    def before(self, time: int) -> Event | None:
-        """Return the event with the highest tid of those that had ended before a time."""
-        index = bisect_left(self._times, time)
-        return self._highest[index - 1] if index else None
-
-
-def _tid(event: Event) -> bytes:
-    what: Any = event.what
-    tid: bytes = what.tid
-    return tid
-
-
 # Each rule below, and `RULES` after them.
 
 
@@ -188,10 +76,10 @@ def _reads(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
     they are before the tid that the client asked for.
     """
     for client in case.clients:
-        highest = _Highest(client.of(Snapshot, Invalidated, Noted, Finished))
+        highest = Highest(client.of(Snapshot, Invalidated, Noted, Finished))
         for event in client.of(Read):
             known = highest.before(event.began)
-            wrong = _wrong_read(case.database, event.what, z64 if known is None else _tid(known))
+            wrong = _wrong_read(case.database, event.what, z64 if known is None else tid_of(known))
             if wrong:
                 yield f"{client.name} read {wrong}", [event] if known is None else [known, event]
         for event in client.of(ReadSerial):
@@ -258,35 +146,46 @@ def _revisions(
 
 
 def _snapshots(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
-    """The snapshots of a client are states of the database, and never go back."""
+    """The snapshots of a client are states of the database, and never go back.
+
+    They contain what the client's database was told of.
+    """
     for client in case.clients:
         snapshots = client.of(Snapshot)
-        highest = _Highest(snapshots)
+        highest = Highest(snapshots)
+        # What was told before the client began again counts no more.
+        again = max((event.ended for event in client.of(InvalidatedAll)), default=0)
+        told = Highest(event for event in client.of(Invalidated) if event.ended > again)
         for event in snapshots:
-            tid = _tid(event)
+            tid = tid_of(event)
             earlier = highest.before(event.began)
             if tid not in case.tids:
                 text = f"{client.name} has the snapshot {tid_repr(tid)}"
                 yield f"{text}, which the database does not have", [event]
-            if earlier is not None and _tid(earlier) > tid:
-                text = f"{client.name} went back from {tid_repr(_tid(earlier))} to {tid_repr(tid)}"
+            if earlier is not None and tid_of(earlier) > tid:
+                text = (
+                    f"{client.name} went back from {tid_repr(tid_of(earlier))} to {tid_repr(tid)}"
+                )
                 yield text, [earlier, event]
+            news = told.before(event.began)
+            if news is not None and tid_of(news) > tid:
+                text = f"{client.name} was told of {tid_repr(tid_of(news))}"
+                yield f"{text}, and has the snapshot {tid_repr(tid)} then", [news, event]
 
 
 def _own_commits(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
-    """A client sees its own commits: its database was told, and snapshots contain them."""
+    """A client sees its own commits: its database was told, and snapshots contain them then."""
     for client in case.clients:
-        finished = [commit.finished for commit in client.commits.values() if commit.finished]
-        highest = _Highest(sorted(finished, key=lambda event: event.ended))
+        highest = Highest(client.of(Noted, Finished))
         for event in client.of(Snapshot):
             own = highest.before(event.began)
-            if own is not None and _tid(own) > _tid(event):
-                text = f"{client.name} committed {tid_repr(_tid(own))}"
-                yield f"{text}, and has the snapshot {tid_repr(_tid(event))} then", [own, event]
+            if own is not None and tid_of(own) > tid_of(event):
+                text = f"{client.name} committed {tid_repr(tid_of(own))}"
+                yield f"{text}, and has the snapshot {tid_repr(tid_of(event))} then", [own, event]
         for commit in client.commits.values():
-            tids = [tid_repr(_tid(event)) for event in commit.noted]
-            if commit.finished and tids != [tid_repr(_tid(commit.finished))]:
-                text = f"{client.name} committed {tid_repr(_tid(commit.finished))}"
+            tids = [tid_repr(tid_of(event)) for event in commit.noted]
+            if commit.finished and tids != [tid_repr(tid_of(commit.finished))]:
+                text = f"{client.name} committed {tid_repr(tid_of(commit.finished))}"
                 yield f"{text}, and its database was told {tids}", [*commit.noted, commit.finished]
 
 
@@ -314,7 +213,7 @@ def _promise(commit: Commit) -> _Promise | None:
     if not commit.finishing:
         return _Promise("was never finished", [[]])
     if commit.finished is not None:
-        tid = _tid(commit.finished)
+        tid = tid_of(commit.finished)
         return _Promise(f"is committed as {tid_repr(tid)}", [[tid]])
     failed: Any = commit.failed and commit.failed.what
     if failed is not None and failed.never:
@@ -379,7 +278,7 @@ def _invalidations(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
             told.add(event)
             if isinstance(event.what, InvalidatedAll):
                 continue
-            tid = _tid(event)
+            tid = tid_of(event)
             if tid not in case.tids and not isinstance(event.what, Snapshot):
                 text = f"{client.name} was told of {tid_repr(tid)}"
                 yield f"{text}, which the database does not have", [event]
@@ -397,6 +296,50 @@ def _invalidations(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
                     oids = ", ".join(map(oid_repr, missing))
                     yield f"{text} {oids} in {tid_repr(transaction.tid)}", [event]
                 transaction = next(transactions, None)
+
+
+def _order(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
+    """A database is told of each transaction once, in the storage's order.
+
+    A commit of its own whose outcome was not known may come later.
+    """
+    for client in case.clients:
+        own = {
+            transaction.tid for mark in client.commits for transaction in case.database.marked[mark]
+        }
+        latest: Event | None = None
+        noted: set[bytes] = set()
+        for event in client.of(Invalidated, InvalidatedAll, Noted):
+            if isinstance(event.what, InvalidatedAll):
+                latest = None
+                continue
+            tid = tid_of(event)
+            if isinstance(event.what, Noted):
+                noted.add(tid)
+            elif latest is not None and tid <= tid_of(latest) and (tid not in own or tid in noted):
+                text = f"{client.name} was told of {tid_repr(tid)}"
+                yield f"{text} after {tid_repr(tid_of(latest))}", [latest, event]
+            if latest is None or tid > tid_of(latest):
+                latest = event
+
+
+def _caches(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
+    """What a client has cached is what the database has, up to the tid that the cache knows."""
+    for client in case.clients:
+        for event in client.of(Cached):
+            held: Any = event.what
+            revision = case.database.revision(held.oid, held.serial)
+            following = case.database.first_after(held.oid, held.serial)
+            if revision is None or revision.data != held.data:
+                wrong = f", the database has {_shown(held.oid, revision)}"
+            elif held.end is None and following is not None and following.tid <= held.last:
+                wrong = f" as the current one, the next is {_shown(held.oid, following)}"
+            elif held.end is not None and (following is None or following.tid != held.end):
+                wrong = f" until {tid_repr(held.end)}, the next is {_shown(held.oid, following)}"
+            else:
+                continue
+            text = f"{client.name} has cached {_revision(held.oid, held.serial)}{wrong}"
+            yield f"{text}; its cache knows {tid_repr(held.last)}", [event]
 
 
 class _Told:
@@ -442,6 +385,8 @@ RULES: dict[str, Rule] = {
     "contents": _contents,
     "lost updates": _lost_updates,
     "invalidations": _invalidations,
+    "order": _order,
+    "caches": _caches,
 }
 
 

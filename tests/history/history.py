@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 __all__ = [
+    "Cached",
     "Checked",
     "Event",
     "Failed",
@@ -75,6 +76,19 @@ class Invalidated(NamedTuple):
 
 class InvalidatedAll(NamedTuple):
     """The storage has told the database that any object may have changed."""
+
+
+class Cached(NamedTuple):
+    """The client's cache, which is up to date with `last`, has a revision of an object.
+
+    `end` is None if it is the current one.
+    """
+
+    last: bytes
+    oid: bytes
+    serial: bytes
+    end: bytes | None
+    data: bytes
 
 
 class Stored(NamedTuple):
@@ -145,6 +159,7 @@ What = (
     | ReadSerial
     | Invalidated
     | InvalidatedAll
+    | Cached
     | Stored
     | Checked
     | Undone

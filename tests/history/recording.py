@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from zeotwisted.exceptions import CommitInDoubt
 
 from .database import with_mark
 from .history import (
+    Cached,
     Checked,
     Failed,
     Finished,
@@ -112,6 +113,21 @@ class Recording:
         data, serial, end = found or (None, None, None)
         self._add(began, Read(oid, tid, None if data is None else digest(data), serial, end))
         return found
+
+    def record_cached(self, oids: Iterable[bytes], tids: Iterable[bytes]) -> None:
+        """Record what the cache of a `ClientStorage` has of some objects: now, and before tids."""
+        coherence, cache = self._storage._coherence, self._storage._cache
+        # As a whole: between two transactions.
+        with coherence._lock:
+            last = cache.getLastTid()
+            for oid in oids:
+                for tid in (maxtid, *tids):
+                    found = cache.loadBefore(oid, tid)
+                    while found is not None:
+                        data, serial, end = found
+                        what = Cached(last, oid, serial, end, digest(data))
+                        self._add(self._history.now(), what)
+                        found = cache.loadBefore(oid, serial)
 
     def _load(self, oid: bytes, version: str = "") -> tuple[bytes, bytes]:
         began = self._history.now()

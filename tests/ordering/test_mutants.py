@@ -155,8 +155,11 @@ MUTANTS = [
         "5: load replies leave in the turn in which they were computed",
         "storageserver/connections/protocol.py",
         "                self._answer(id, call.name, result)\n            return\n",
-        "                self._clients.clock.callLater(0, self._answer, id, call.name, result)\n"
-        "                self._clients.clock.advance(0) if call.name != 'loadBefore' else None\n"
+        "                later = self._clients.clock.callLater\n"
+        "                if call.name == 'loadBefore':\n"
+        "                    later(0, self._answer, id, call.name, result)\n"
+        "                else:\n"
+        "                    self._answer(id, call.name, result)\n"
         "            return\n",
         SERVER + "test_load_computed_before_a_commit_is_sent_before_its_invalidation",
     ),
@@ -217,6 +220,13 @@ MUTANTS = [
         SERVER + "test_answer_to_a_commit_comes_after_the_news_of_all_commits_before_it",
     ),
     Mutant(
+        "5: later news from outside does not overtake the answer to a commit",
+        "storageserver/storage/publications.py",
+        "                if publication is last:\n                    return\n",
+        "",
+        SERVER + "test_news_from_outside_does_not_overtake_the_answer_to_a_commit",
+    ),
+    Mutant(
         "5: what is held back is not overtaken by news",
         "storageserver/connections/protocol.py",
         "            self._backlog.write(self._session.broadcast(news))\n",
@@ -254,8 +264,8 @@ MUTANTS = [
     Mutant(
         "5: news that is held back for who waits leaves in the same turn",
         "storageserver/commit/transaction.py",
-        "            self._served.send_news()\n",
-        "            pass\n",
+        "        finally:\n            self._served.publications.drain()\n",
+        "        finally:\n            pass\n",
         SERVER + "test_who_waits_comes_first_and_everybody_is_told_in_the_same_turn",
     ),
     Mutant(
@@ -395,8 +405,8 @@ FURTHER = {
     "9: news takes its place when the storage speaks": [
         (
             "storageserver/commit/storagetransaction.py",
-            "        publications: list[Publication] = []\n",
-            "        publications: list[Publication] = []\n        tids = []\n",
+            "        publications = self._publications\n\n        def",
+            "        publications = self._publications\n        tids = []\n\n        def",
         ),
         (
             "storageserver/commit/storagetransaction.py",
@@ -405,13 +415,12 @@ FURTHER = {
         ),
         (
             "storageserver/commit/storagetransaction.py",
-            "        for publication in publications:\n"
-            "            served.publications.settle(publication, True)\n",
+            "        try:\n            sizes",
             "        for tid in tids:\n"
             "            publications.append(\n"
             "                served.publications.reserve(tid, self._changed, self._owner)\n"
             "            )\n"
-            "            served.publications.settle(publications[-1], True)\n",
+            "        try:\n            sizes",
         ),
     ],
 }

@@ -23,7 +23,7 @@ from zeotwisted.protocol.session import Called, Replied
 from zeotwisted.storageserver.commit import transaction
 from zeotwisted.storageserver.commit.commitlog import CommitLog
 from zeotwisted.storageserver.commit.transaction import ALLOWED, Phase
-from zeotwisted.storageserver.storage.loads import Loads
+from zeotwisted.storageserver.storage.loads import Loads, RecordsInThreads
 from zeotwisted.transport.sockets import DirectWriter
 
 from .puppets import LATEST, OID_A, OID_B, PuppetClient, Reactor, Server
@@ -102,7 +102,7 @@ def test_storage_in_memory_is_read_at_once(make: Any) -> None:
 def test_load_in_a_thread_is_done_again_when_the_object_has_changed() -> None:
     """Its answer would follow the invalidation, and bring back the old revision."""
     server = Server()
-    server.served.loads = Loads(server.storage, server.slow.run)
+    server.served.loads = Loads(RecordsInThreads(server.storage, server.slow.run))
     writer, reader = server.client(), server.client()
     first = writer.commit(1, OID_A)
     reader.received()
@@ -246,7 +246,7 @@ def test_short_vote_is_done_at_once_and_others_keep_nobody_waiting(votes: str) -
     server.slow.work()
     client.begin(7, OID_B)
     assert is_done_at_once(7) == (votes == "at once")
-    server.served.loads = Loads(server.storage, server.slow.run)
+    server.served.loads = Loads(RecordsInThreads(server.storage, server.slow.run))
     client.begin(8, OID_B)
     assert not is_done_at_once(8)
 
@@ -343,25 +343,26 @@ def test_commit_is_answered_together_with_the_sizes_before() -> None:
     assert answer == Replied(finish, server.storage.lastTransaction())
 
 
+class Outside(MappingStorage):
+    """A storage to which somebody else commits while we commit."""
+
+    def registerDB(self, db: Any) -> None:
+        self.db = db
+
+    def tpc_finish(self, transaction: Any, func: Any = lambda tid: None) -> Any:
+        def speak(tid: bytes) -> None:
+            func(tid)
+            later = (int.from_bytes(tid, "big") + 1).to_bytes(8, "big")
+            other = threading.Thread(target=self.db.invalidate, args=(later, [OID_B]))
+            other.start()
+            other.join()
+
+        return super().tpc_finish(transaction, speak)
+
+
 @pytest.mark.parametrize("at_once", [False, True], ids=["later", "at once"])
 def test_news_from_outside_keeps_its_place_between_commits(at_once: bool) -> None:
     """Rule 9: a storage speaks from any thread, and the order in which it speaks counts."""
-
-    class Outside(MappingStorage):
-        """A storage to which somebody else commits while we commit."""
-
-        def registerDB(self, db: Any) -> None:
-            self.db = db
-
-        def tpc_finish(self, transaction: Any, func: Any = lambda tid: None) -> Any:
-            def speak(tid: bytes) -> None:
-                func(tid)
-                later = (int.from_bytes(tid, "big") + 1).to_bytes(8, "big")
-                other = threading.Thread(target=self.db.invalidate, args=(later, [OID_B]))
-                other.start()
-                other.join()
-
-            return super().tpc_finish(transaction, speak)
 
     server = Server(Outside())
     writer, reader = server.client(), server.client()
@@ -375,6 +376,23 @@ def test_news_from_outside_keeps_its_place_between_commits(at_once: bool) -> Non
     mine = next(event[2] for event in writer.received() if event[:2] == ("reply", finish))
     later = (int.from_bytes(mine, "big") + 1).to_bytes(8, "big")
     assert invalidations(reader) == [(mine, (OID_A,)), (later, (OID_B,))]
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["later", "at once"])
+def test_news_from_outside_does_not_overtake_the_answer_to_a_commit(at_once: bool) -> None:
+    """Rule 5: the client would be up to date with it, and not know its own commit before it."""
+    server = Server(Outside())
+    writer = server.client()
+    server.reactor.immediate = at_once
+    writer.begin(1, OID_A)
+    writer.send("vote", 1)
+    server.reactor.turn()
+    writer.received()
+    finish = writer.send("tpc_finish", 1)
+    server.reactor.turn()
+    answer, news = writer.received()
+    assert answer[:2] == ("reply", finish)
+    assert news[0] == "invalidateTransaction" and news[1] > answer[2]
 
 
 @pytest.mark.parametrize("when", ["tpc_finish", "getSize"])

@@ -93,11 +93,12 @@ class PostgreSQLServer:
         """Return what reaches a database, for all drivers."""
         return f"host=127.0.0.1 port={self.port} user={user or self.user} dbname={database}"
 
-    def new_database(self, owner: str | None = None) -> str:
+    def new_database(self, owner: str | None = None, like: str = "template1") -> str:
         """Make an empty database; return its data source.
 
         :param owner: a role that is made for it if there is none, without rights elsewhere. The
             data source is for it.
+        :param like: the name of a database to copy, to which nobody is connected.
         """
         import psycopg
 
@@ -105,8 +106,23 @@ class PostgreSQLServer:
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             if owner is not None:
                 self._make_role(connection, owner)
-            connection.execute(f"CREATE DATABASE {name} OWNER {owner or self.user}")  # type: ignore[arg-type,unused-ignore]
+            connection.execute(
+                f"CREATE DATABASE {name} OWNER {owner or self.user} TEMPLATE {like}"  # type: ignore[arg-type,unused-ignore]
+            )
         return self.dsn(name, owner)
+
+    def drop_unused(self, names: list[str]) -> list[str]:
+        """Drop those databases to which nobody is connected; return the others."""
+        import psycopg
+
+        used = []
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            for name in names:
+                try:
+                    connection.execute(f"DROP DATABASE {name}")  # type: ignore[arg-type,unused-ignore]
+                except psycopg.errors.ObjectInUse:
+                    used.append(name)
+        return used
 
     def _make_role(self, connection: object, name: str) -> None:
         execute = connection.execute  # type: ignore[attr-defined]

@@ -24,6 +24,7 @@ EXTENSIONS = {
     "loadManyBefore",
     "restoreBlobEnd",
     "server_limits",
+    "tpc_committed",
     "tpc_outcome",
     "vote_within",
     "goodbye",
@@ -87,6 +88,7 @@ EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
     "capabilities": [("1", {}), ("1", {"tid-at-vote": {}, "unknown": {"size": 7}})],
     "loadManyBefore": [((OID, OID), TID), ((OID,) * 1000, TID)],
     "restoreBlobEnd": [(OID, TID, DATA, None, TXN), (OID, TID, DATA, NEXT, TXN)],
+    "tpc_committed": [(TID,)],
     "tpc_outcome": [(TID, OID), (TID, None)],
     "server_limits": [()],
 }

@@ -247,6 +247,19 @@ def test_zeos_clients_get_all_that_they_take(letter: bytes) -> None:
     assert sent(unknown, letter, False) == ("some.Unknown", {"code": 7, "args": ("whatever", 3)})
 
 
+@pytest.mark.parametrize("letter", [b"Z", b"M"])
+@pytest.mark.parametrize("oid", [OID, None])
+def test_one_failed_undo_for_zeos_clients(letter: bytes, oid: bytes | None) -> None:
+    """RelStorage raises an exception that they cannot make again, but they can make several."""
+    error = POSException.UndoError("why", oid)
+    name, state = sent(error, letter, False)
+    made = zeo_client.exc_factories[name](name, state)
+    assert isinstance(made, POSException.UndoError)
+    assert str(made) == str(error)
+    # Ours make it as it was.
+    assert type(exception_from_wire(sent(error, letter, True))) is POSException.UndoError
+
+
 def test_attributes_from_zeos_servers() -> None:
     arrived: Any = exception_from_wire(("some.Unknown", {"code": 7}))
     assert type(arrived) is ServerException

@@ -151,6 +151,7 @@ ROLES = {
         "iterator_record_start",
         "iterator_record_next",
         "iterator_gc",
+        "tpc_committed",
         "tpc_outcome",
     },
     Role.WRITE: {

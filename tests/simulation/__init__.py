@@ -8,11 +8,14 @@ code. What is simulated, each in a module of its own:
 
 - `scheduler`: which of the waiting tasks goes on, and what the time is.
 - `threads`: locks and threads. A thread is a task, and it may be interrupted at each lock.
+- `interrupts`: it may also be interrupted between two statements of `zeotwisted`.
 - `reactor`: Twisted's reactor, one for each process of the simulated world.
 - `network`: connections that split, delay, reset, and fall silent.
-- `disk`: files that cannot be synced, and lose what was not synced.
+- `sockets`: what both ends do with a socket themselves.
+- `disk`: files that fail, fill up, and lose what was not synced.
 
-`processes` has the processes of a world: daemons and clients. `workload` is what the clients do,
-`faults` is what goes wrong, and `world` puts all of it together, and checks the outcome. `seeds`
-runs worlds, each in a child process, because a killed process leaves its tasks behind.
+`processes` has the processes of a world: daemons and clients, and `storages` what the daemons
+serve. `workload` is what the clients do, `faults` is what goes wrong, and `world` puts all of it
+together, and checks the outcome. `seeds` runs worlds, each in a child process, because a killed
+process leaves its tasks behind.
 """

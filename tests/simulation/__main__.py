@@ -4,13 +4,20 @@
 
 from __future__ import annotations
 
-from . import threads
-
-threads.install()
-
-import argparse
 import os
 import sys
+
+if os.environ.get("PYTHONHASHSEED") != "0":
+    # The order of sets depends on it, and a seed has to decide everything.
+    command = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
+    os.execve(sys.executable, command, os.environ | {"PYTHONHASHSEED": "0"})
+
+from . import interrupts, threads
+
+threads.install()
+interrupts.install()
+
+import argparse
 import time
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The disk of a daemon: a FileStorage's file cannot be synced, or loses what was not synced.
+"""The disk of a daemon: a FileStorage's file fails, fills up, or loses what was not synced.
 
 The bytes are in a real file. The disk remembers what was written since the last sync, and what was
 there before, so that a loss of power can take it back. Writes reach the disk in their order, as
@@ -30,17 +30,20 @@ _descriptors: dict[int, _File] = {}
 class Disk:
     """The disk below one folder.
 
-    :ivar failures: how many of the next syncs fail; the first fails after `good` others.
+    :ivar full: whether writes that make a file longer fail, or are short.
+    :ivar failures: how many of the next writes and syncs fail; the first fails after `good` others.
     """
 
     def __init__(self, scheduler: Scheduler, folder: Path) -> None:
         self.folder = folder
+        self.full = False
         self.failures = 0
         self.good = 0
         self._scheduler = scheduler
         # For each file, what was done since the last sync. The first is the oldest.
         self._unsynced: dict[str, list[_Change]] = {}
         self._files: list[_File] = []
+        self._raised: list[OSError] = []
         _disks[str(folder)] = self
 
     def open(self, path: str, mode: str) -> Any:
@@ -51,26 +54,46 @@ class Disk:
         return io.BufferedRandom(file)
 
     def step(self) -> None:
-        """Let others go on: a process may be killed here."""
-        self._scheduler.pause()
-
-    def sync_step(self) -> None:
-        """Do the same, and perhaps fail.
+        """Let others go on, as a process may be killed here; then perhaps fail.
 
         :raises OSError: as the disk decides.
         """
-        self.step()
+        self._scheduler.pause()
         if self.failures:
             if self.good:
                 self.good -= 1
             else:
                 self.failures -= 1
-                raise _Fault(errno.EIO, os.strerror(errno.EIO))
+                raise self._fault(errno.EIO)
+
+    def taken(self, size: int, longer: int) -> int:
+        """Return how many of `size` bytes are written, of which the last ones need space.
+
+        :param longer: how many need space.
+        :raises OSError: there is no space.
+        """
+        if not self.full or not longer:
+            return size
+        # There may be some space left.
+        taken = size - longer + self._scheduler.random.choice([0, 0, longer // 2])
+        if not taken:
+            raise self._fault(errno.ENOSPC)
+        return taken
+
+    def _fault(self, number: int) -> OSError:
+        error = OSError(number, os.strerror(number))
+        self._raised.append(error)
+        return error
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a fault has happened."""
+        return bool(self._raised)
 
     def has_caused(self, error: BaseException | None) -> bool:
         """Return whether an exception is one of the disk's, or follows from one."""
         while error is not None:
-            if isinstance(error, _Fault):
+            if any(error is each for each in self._raised):
                 return True
             error = error.__cause__ or error.__context__
         return False
@@ -92,7 +115,7 @@ class Disk:
             file.dead = True
         self._files.clear()
         unsynced, self._unsynced = self._unsynced, {}
-        self.failures = 0
+        self.full, self.failures = False, 0
         if power:
             for path, writes in unsynced.items():
                 self._take_back(path, writes)
@@ -107,10 +130,6 @@ class Disk:
                 file.seek(change.offset + kept)
                 file.write(change.before[kept:])
                 file.truncate(max(change.size, change.offset + kept))
-
-
-class _Fault(OSError):
-    """The disk has failed."""
 
 
 class _Change(NamedTuple):
@@ -167,10 +186,11 @@ class _File(io.RawIOBase):
         self._disk.step()
         if self.dead:
             return len(data)
-        before = os.pread(self._file.fileno(), len(data), position)
-        self._disk.changed(self._path, _Change(position, before, size, len(data)))
+        taken = self._disk.taken(len(data), max(0, position + len(data) - size))
+        before = os.pread(self._file.fileno(), taken, position)
+        self._disk.changed(self._path, _Change(position, before, size, taken))
         self._file.seek(position)
-        return self._file.write(data)
+        return self._file.write(data[:taken])
 
     def truncate(self, size: int | None = None) -> int:
         if self.dead:
@@ -183,7 +203,7 @@ class _File(io.RawIOBase):
         return self._file.truncate(size)
 
     def sync(self) -> None:
-        self._disk.sync_step()
+        self._disk.step()
         if not self.dead:
             self._disk.synced(self._path)
 

@@ -50,10 +50,28 @@ def _kill_client(world: World) -> None:
         world.end_client(world.random.choice(world.clients))
 
 
+def _close_client(world: World) -> None:
+    """No fault: a client ends in an orderly way, and comes back."""
+    if world.clients:
+        world.random.choice(world.clients).leaving = True
+
+
 def _disk_fails(world: World) -> None:
     world.disk.good = world.random.randrange(6)
-    world.disk.failures = 1
+    world.disk.failures = world.random.randint(1, 3)
 
+
+def _disk_full(world: World) -> None:
+    disk = world.disk
+    disk.full = True
+    world.scheduler.call_after(world.random.uniform(0.05, 2), lambda: setattr(disk, "full", False))
+
+
+#: How many worlds have no faults.
+_FAULTLESS = 0.15
+
+#: What is no fault.
+_HARMLESS = {"close client"}
 
 #: The faults, and how often each is chosen.
 FAULTS: dict[str, tuple[Callable[[World], None], float]] = {
@@ -64,7 +82,9 @@ FAULTS: dict[str, tuple[Callable[[World], None], float]] = {
     "power": (_power, 2),
     "stop daemon": (_stop_daemon, 1),
     "kill client": (_kill_client, 2),
+    "close client": (_close_client, 1),
     "disk fails": (_disk_fails, 2),
+    "disk full": (_disk_full, 1),
 }
 
 
@@ -78,6 +98,10 @@ class Weather:
         self._world = world
         random = world.random
         self.kinds = [name for name in FAULTS if random.random() < 0.5]
+        if random.random() < _FAULTLESS:
+            self.kinds = [name for name in self.kinds if name in _HARMLESS]
+        #: Whether nothing goes wrong in this world.
+        self.fair = set(self.kinds) <= _HARMLESS
         # How many steps are between two faults, on average.
         self._distance = random.choice([100, 400, 1500])
         self._next = self._choose_next()

@@ -19,7 +19,12 @@ from twisted.internet.error import (
     TimeoutError,
     UserError,
 )
-from twisted.internet.interfaces import IConnector, IListeningPort, ITCPTransport
+from twisted.internet.interfaces import (
+    IConnector,
+    IListeningPort,
+    ITCPTransport,
+    IWriteDescriptor,
+)
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -27,8 +32,15 @@ from .scheduler import Scheduler, Task
 
 __all__ = ["Connector", "Network", "Port", "Transport"]
 
-#: How many bytes a connection takes before the sender has to wait.
-_CAPACITY = 65536
+#: How many bytes a connection takes before the sender has to wait; in some worlds less.
+_CAPACITIES = (65536, 65536, 4000, 500)
+
+#: The longest delay (seconds) of a piece that is not unlucky.
+_LATENCIES = (0.002, 0.002, 0.05)
+
+#: How often a connection is a bare one. Others are like those with TLS: only the transport sends,
+#: and it delivers what it has read, even if it is paused meanwhile.
+_BARE = 0.7
 
 #: From how many waiting bytes on a producer is paused, as in Twisted.
 _FULL = 65536
@@ -42,7 +54,8 @@ class Network:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
-        self.latency = 0.002
+        self.latency = scheduler.random.choice(_LATENCIES)
+        self.capacity = scheduler.random.choice(_CAPACITIES)
         self.transports: list[Transport] = []
         self._ports: dict[tuple[str, int], Port] = {}
         #: The hosts that nobody can reach now.
@@ -88,6 +101,7 @@ class Network:
             Transport(self, port.reactor, port.address, client),
         )
         ends[0].peer, ends[1].peer = ends[1], ends[0]
+        ends[0].is_bare = ends[1].is_bare = self.scheduler.random.random() < _BARE
         self.transports += ends
         port.reactor.arrived(partial(ends[1].begin, port.factory))
         connector.reactor.arrived(partial(connector.connected, ends[0]))
@@ -102,8 +116,13 @@ class Network:
     def silence(self, transport: Transport) -> None:
         """Let nothing arrive any more, and no end notice."""
         for end in (transport, transport.peer):
-            end.silent = True
+            end.silent_since = end.silent_since or self.scheduler.now
             end.wire.clear()
+
+    def longest_silence(self) -> float:
+        """Return for how long (seconds) a connection is silent and not given up."""
+        begun = (end.silent_since for end in self.transports if end.silent_since is not None)
+        return self.scheduler.now - min(begun, default=self.scheduler.now)
 
     def process_ended(self, owner: Any, notices: bool) -> None:
         """Break the connections of a process that was killed.
@@ -166,7 +185,7 @@ class Connector:
     def reach(self) -> None:
         """The first packet has arrived at the host."""
         hosts = {self._address[0], self.reactor.host}
-        if not self._under_way or hosts & self._network.unreachable:
+        if not self._under_way or not self.reactor.owner.alive or hosts & self._network.unreachable:
             return
         port = self._network.port(self._address)
         if port is None:
@@ -178,6 +197,10 @@ class Connector:
         """There is a connection."""
         if not self._under_way:
             transport.abortConnection()
+            return
+        if not transport.open:
+            # It was reset before the process has looked at it.
+            self._fail(ConnectionRefusedError())
             return
         self._under_way = False
         self._timeout.cancel()
@@ -212,14 +235,15 @@ class Connector:
         return IPv4Address("TCP", *self._address)
 
 
-@implementer(ITCPTransport)
+@implementer(ITCPTransport, IWriteDescriptor)
 class Transport:
     """One end of a connection.
 
     :ivar wire: the bytes under way to this end's peer.
     :ivar inbox: the bytes that have arrived and that the process has not read.
     :ivar has_ended: whether the end of the connection, or an error, has arrived.
-    :ivar is_direct: whether threads of the process use the connection, see `sockets`.
+    :ivar is_bare: whether the process may use the socket itself, see `sockets`.
+    :ivar dataBuffer: the bytes that the socket has not taken, as in Twisted's transports.
     :ivar reading: through which threads read, or None.
     :ivar reader: the task that waits for bytes, or None.
     """
@@ -231,20 +255,22 @@ class Transport:
     ) -> None:
         self.reactor = reactor
         self.open = True
-        self.silent = False
+        self.silent_since: float | None = None
         self.disconnecting = False
         self.wire = bytearray()
         self.inbox = bytearray()
         self.protocol: Any = None
         self.has_ended = False
-        self.is_direct = False
+        self.is_bare = False
+        self.dataBuffer = b""
         self.reading: Any = None
         self.reader: Task | None = None
         self._network = network
         self.scheduler = network.scheduler
         self._host = host
         self._peer = peer
-        self._buffer = bytearray()
+        # What was written since the last `doWrite`.
+        self._written: list[bytes] = []
         self._producer: Any = None
         self._streaming = False
         self._producer_paused = False
@@ -253,6 +279,11 @@ class Transport:
         self._last: Exception | None = None
         self._end: Exception | None = None
         self._carrying = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing travels any more, and no end notices it."""
+        return self.silent_since is not None
 
     @property
     def connected(self) -> bool:
@@ -276,11 +307,12 @@ class Transport:
         """See `ITransport`."""
         if not self.open or self.disconnecting:
             return
-        self._buffer += data
-        self._send()
-        if self._producer is not None and self._streaming and len(self._buffer) > _FULL:
+        self._written.append(bytes(data))
+        size = len(self.dataBuffer) + sum(map(len, self._written))
+        if self._producer is not None and self._streaming and size > _FULL:
             self._producer_paused = True
             self._producer.pauseProducing()
+        self.reactor.arrived(self._writable)
 
     def writeSequence(self, data: Any) -> None:
         """See `ITransport`."""
@@ -290,14 +322,15 @@ class Transport:
         """See `ITransport`."""
         if self.open and not self.disconnecting:
             self.disconnecting = True
-            self._send()
+            self.doWrite()
 
     def abortConnection(self) -> None:
         """See `ITCPTransport`."""
         if not self.open:
             return
         self.disconnecting = True
-        self._buffer.clear()
+        self._written.clear()
+        self.dataBuffer = b""
         self.reactor.callLater(0, self._lose, ConnectionAborted())
         if not self.silent:
             peer = self.peer
@@ -326,7 +359,7 @@ class Transport:
         """See `IConsumer`."""
         self._producer = None
         if self.disconnecting:
-            self._send()
+            self.doWrite()
 
     def pauseProducing(self) -> None:
         """See `IPushProducer`."""
@@ -367,24 +400,30 @@ class Transport:
         """See `ILoggingContext`."""
         return "simulated"
 
-    # What threads of the process call.
+    # The socket, for the reactor and for threads of the process.
 
     def take(self, data: bytes) -> int:
         """Give the wire some bytes; return how many it takes."""
         self.scheduler.pause()
-        if not self.open or self.silent:
-            return 0
-        room = max(0, _CAPACITY - len(self.wire) - len(self.peer.inbox))
+        room = self._room()
         self.wire += data[:room]
-        self._carry()
+        if self.wire:
+            self._carry()
         return len(data[:room])
+
+    def _room(self) -> int:
+        """Return how many bytes the wire takes."""
+        if not self.open or self.silent:
+            # If it is silent, nobody sees what else the system would take.
+            return 0
+        return max(0, self._network.capacity - len(self.wire) - len(self.peer.inbox))
 
     def receive(self) -> bytes:
         """Return all bytes that have arrived."""
         data = bytes(self.inbox)
         self.inbox.clear()
         # The peer may send more.
-        self.peer.reactor.arrived(self.peer._send)
+        self.peer.reactor.arrived(self.peer._writable)
         return data
 
     def wake_reader(self) -> None:
@@ -399,21 +438,21 @@ class Transport:
 
     # Sending.
 
-    def _send(self) -> None:
-        """Give the wire what it takes."""
+    def _writable(self) -> None:
+        """The wire may take something: it is the reactor's turn."""
+        if self._room() or not (self.dataBuffer or self._written):
+            self.doWrite()
+
+    def doWrite(self) -> None:
+        """See `IWriteDescriptor`: give the wire what it takes."""
         if not self.open:
             return
-        if self.silent:
-            # The system goes on to take some bytes, and then no more.
-            return
-        room = _CAPACITY - len(self.wire) - len(self.peer.inbox)
-        if room > 0 and self._buffer:
-            self.wire += self._buffer[:room]
-            del self._buffer[:room]
-        if not self._buffer:
+        self.dataBuffer += b"".join(self._written)
+        self._written.clear()
+        if self.dataBuffer:
+            self.dataBuffer = self.dataBuffer[self.take(self.dataBuffer) :]
+        if not self.dataBuffer and not self._written:
             self._drained()
-        if self.wire:
-            self._carry()
 
     def _drained(self) -> None:
         producer = self._producer
@@ -476,7 +515,11 @@ class Transport:
 
     def _read(self) -> None:
         if self.inbox:
-            self.protocol.dataReceived(self.receive())
+            data = self.receive()
+            cut = len(data) if self.is_bare else self.scheduler.random.randint(1, len(data))
+            self.protocol.dataReceived(data[:cut])
+            if data[cut:] and self.open:
+                self.protocol.dataReceived(data[cut:])
             if not self._reading or not self.open:
                 return
         if self._end is not None and not self.inbox:

@@ -9,19 +9,24 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from ZODB.FileStorage import FileStorage
-from zope.interface import directlyProvides, providedBy
 
 from zeotwisted import ClientStorage
 from zeotwisted.storageserver import ServerOptions, StorageServer
 
+from . import threads
 from .disk import Disk
 from .network import Network
 from .reactor import Reactor
 from .scheduler import Scheduler
+from .storages import SharedStorage, SlowStorage
 
 __all__ = ["PORT", "ClientProcess", "DaemonProcess", "Process"]
 
 PORT = 8100
+
+#: Many transactions in most clients, so that they meet; few in others, so that nothing happens for
+#: a while.
+_PACES = (20.0, 20.0, 20.0, 1.0, 0.03)
 
 
 class Process:
@@ -40,8 +45,8 @@ class Process:
         self.reactor = Reactor(scheduler, network, host, self)
 
     def spawn(self, run: Callable[[], None], name: str) -> None:
-        """Run a function in a task of this process."""
-        self.scheduler.spawn(run, f"{name} of {self.host}", self)
+        """Run a function in a thread of this process."""
+        threads.Thread(target=run, name=f"{name} of {self.host}").start_in(self)
 
     def kill(self, notices: bool = True) -> None:
         """End the process, wherever it is.
@@ -64,20 +69,6 @@ def _let_go_of_files(folder: Path) -> None:
             copy = path.with_name(f"{path.name}.copy")
             shutil.copy2(path, copy)
             copy.replace(path)
-
-
-class _Within:
-    """A FileStorage that does not look like one, so that the daemon loads from it in threads."""
-
-    def __init__(self, storage: FileStorage) -> None:
-        self._storage = storage
-        directlyProvides(self, providedBy(storage))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
-
-    def __len__(self) -> int:
-        return len(self._storage)
 
 
 class DaemonProcess(Process):
@@ -108,13 +99,22 @@ class DaemonProcess(Process):
             client_conflict_resolution=random.random() < 0.2,
             msgpack=random.random() < 0.5,
             protocol_limit=random.choice([5, 6, 6, 6]),
+            call_limit=random.choice([1000, 1000, 3]),
         )
         self.spawn(self._open, "start")
 
     def _open(self) -> None:
-        storage: Any = FileStorage(str(self.folder / "Data.fs"))
-        if self.scheduler.random.random() < 0.3:
-            storage = _Within(storage)
+        try:
+            storage: Any = FileStorage(str(self.folder / "Data.fs"))
+        except OSError:
+            # The disk has failed. A daemon that cannot open its storage does not start.
+            self._when_unusable()
+            return
+        chance = self.scheduler.random.random()
+        if chance < 0.3:
+            storage = SlowStorage(storage)
+        elif chance < 0.45:
+            storage = SharedStorage(storage)
         self.reactor.callFromThread(self._serve, storage)
 
     def _serve(self, storage: Any) -> None:
@@ -123,6 +123,14 @@ class DaemonProcess(Process):
         self.server.when_unusable = self._when_unusable
         self.server.startService()
         self.serving = True
+        if isinstance(storage, SharedStorage):
+            self.spawn(lambda: self._write(storage), "outside")
+
+    def _write(self, storage: SharedStorage) -> None:
+        storage.write(self.scheduler)
+        if self.serving:
+            # The daemon does not know that, and what is left in the file.
+            self._when_unusable()
 
     def kill(self, notices: bool = True, power: bool = False) -> None:
         """See `Process`.
@@ -161,9 +169,15 @@ class ClientProcess(Process):
     ) -> None:
         super().__init__(scheduler, network, host, folder)
         self._addresses = [(server, PORT) for server in servers]
+        #: How many transactions each of its threads makes in a second, on average.
+        self.pace = scheduler.random.choice(_PACES)
+        #: Whether it is going to close its storage.
+        self.leaving = False
+        #: Whether it uses version 5 with any daemon.
+        self.is_old = scheduler.random.random() < 0.15
         #: Whether the cache is in a file, and survives the process.
-        self.persistent = scheduler.random.random() < 0.5
-        self.cache_size = scheduler.random.choice([1_000, 20_000, 1_000_000])
+        self.persistent = scheduler.random.random() < 0.4
+        self.cache_size = scheduler.random.choice([600, 600, 3_000, 1_000_000])
 
     def open(self, **options: Any) -> ClientStorage:
         """Open the storage, in one of the process's tasks."""
@@ -173,7 +187,7 @@ class ClientProcess(Process):
             reactor=self.reactor,
             cache_size=self.cache_size,
             name=self.host,
-            read_ahead=self.scheduler.random.random() < 0.3,
+            read_ahead=self.scheduler.random.random() < 0.5,
             server_sync=self.scheduler.random.random() < 0.2,
             **cache,
             **options,

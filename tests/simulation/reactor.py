@@ -115,6 +115,7 @@ class Reactor:
 
     def callFromThread(self, f: Callable[..., object], *args: Any, **kw: Any) -> None:
         """See `IReactorThreads`."""
+        self._scheduler.pause()
         self._calls.append(lambda: f(*args, **kw))
         self._wake()
         self._scheduler.pause()

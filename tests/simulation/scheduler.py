@@ -1,7 +1,11 @@
 """Decides which task goes on, and what the time is.
 
-A task is a greenlet. It runs until it blocks or pauses; then the scheduler chooses the next one at
-random. Time moves on only if no task is ready, apart from a microsecond for each step.
+A task is a greenlet. It runs until it blocks or pauses; then the scheduler chooses the next one.
+Time moves on only if no task is ready, apart from a microsecond for each step.
+
+In some worlds any task that is ready may be next. In others each task has a priority, and the one
+with the highest runs until it has to wait; now and then a task falls behind all others. Some races
+need the one, some the other. A task may also lose its processor for a while, up to some seconds.
 """
 
 from __future__ import annotations
@@ -26,6 +30,13 @@ _STEP = 1e-6
 #: How often a task that could go on lets others go first: rarely in some worlds, often in others.
 _PAUSES = (0.05, 0.15, 0.5)
 
+#: How often it loses its processor then, and for how long (seconds, as powers of ten).
+_ABSENCES = (0.0, 0.003, 0.03)
+_ABSENCE = (-4.0, 0.5)
+
+#: How often the task with the highest priority falls behind; None: there are no priorities.
+_FALLS = (None, None, 0.003, 0.03)
+
 
 class Deadlock(Exception):
     """Tasks wait, and nothing will ever happen."""
@@ -48,6 +59,8 @@ class Task:
         self.owner = owner
         self.ended = False
         self.ready = False
+        self.interrupted = False
+        self.priority = scheduler.random.random()
         self.greenlet = greenlet(run, parent=scheduler.hub)
 
     def where(self) -> str:
@@ -60,13 +73,16 @@ class Scheduler:
     """All tasks, timers and random decisions of a world.
 
     :ivar now: seconds since 1970.
-    :ivar steps: how many times a task was continued.
+    :ivar steps: how many times a task was continued that had waited for something.
+    :ivar absences: how often an interrupted task loses its processor for a while.
     :ivar before_step: is called before each step; it may kill processes.
     """
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self._pauses = self.random.choice(_PAUSES)
+        self.absences = self.random.choice(_ABSENCES)
+        self._falls = self.random.choice(_FALLS)
         self.now = _BEGINNING
         self.steps = 0
         self.hub = getcurrent()
@@ -110,6 +126,17 @@ class Scheduler:
     def pause(self) -> None:
         """Let other tasks go first, at random."""
         if self.current is not None and self.random.random() < self._pauses:
+            self.interrupt()
+            self.steps += 1
+
+    def interrupt(self) -> None:
+        """Let other tasks go first."""
+        if self.current is None:
+            return
+        self.current.interrupted = True
+        if self.absences and self.random.random() < self.absences:
+            self.sleep(10 ** self.random.uniform(*_ABSENCE))
+        else:
             self.wake(self.current)
             self.hub.switch()
 
@@ -144,15 +171,27 @@ class Scheduler:
             while self._timers and self._timers[0][0] <= self.now:
                 heapq.heappop(self._timers)[2]()
             if self._ready:
-                self._continue(self._ready.pop(self.random.randrange(len(self._ready))))
+                self._continue(self._choose())
             elif self._timers:
                 self.now = self._timers[0][0]
             else:
                 raise Deadlock(self.picture())
 
+    def _choose(self) -> Task:
+        ready = self._ready
+        if self._falls is None or len(ready) == 1:
+            return ready.pop(self.random.randrange(len(ready)))
+        task = max(ready, key=lambda task: task.priority)
+        if self.random.random() < self._falls:
+            task.priority = -self.steps
+            task = max(ready, key=lambda task: task.priority)
+        ready.remove(task)
+        return task
+
     def _continue(self, task: Task) -> None:
-        self.steps += 1
+        self.steps += not task.interrupted
         self.now += _STEP
+        task.interrupted = False
         task.ready = False
         self.current = task
         try:

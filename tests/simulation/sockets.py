@@ -1,8 +1,10 @@
-"""What threads of a client do with a socket themselves: they send, and read answers.
+"""What both ends do with a socket themselves: send, and read answers in a thread.
 
 `install` gives the client these in the place of `zeotwisted.transport.DirectSender` and
 `zeotwisted.clientstorage.calls.reading.Reading`, which need a file descriptor. They have the same
-methods, and the same promises.
+methods, and the same promises. The daemon's `DirectWriter` gets a simulated socket.
+
+Some clients use version 5 of the protocol with any daemon.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from zeotwisted.clientstorage.calls import protocol
+from zeotwisted.protocol import EXTENDED, ClientHandshake
+from zeotwisted.protocol.session import STOCK, Input
+from zeotwisted.transport import sockets as transport_sockets
 
+from . import threads
 from .network import Transport
 
 __all__ = ["install"]
-
-#: How often threads of a client use the socket themselves. Otherwise the reactor does it for them.
-_DIRECT = 0.7
 
 #: How long (seconds) a thread waits before it tries again to send.
 _AGAIN = 0.001
@@ -101,18 +104,48 @@ class Sender:
         pass
 
 
+class _Socket:
+    """What a daemon sends to itself, in the reactor's thread."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def send(self, data: bytes) -> int:
+        sent = self._transport.take(data)
+        if not sent:
+            raise BlockingIOError
+        return sent
+
+
+def _plain_socket(transport: Any) -> _Socket | None:
+    return _Socket(transport) if transport.is_bare else None
+
+
 def _reading(transport: Any, reactor: Any) -> Reading | None:
-    return Reading(transport) if transport.is_direct else None
+    return Reading(transport) if transport.is_bare else None
 
 
 def _direct_sender(transport: Any) -> Sender | None:
-    # Asked first for each connection.
-    transport.is_direct = transport.scheduler.random.random() < _DIRECT
-    return Sender(transport) if transport.is_direct else None
+    return Sender(transport) if transport.is_bare else None
+
+
+class _OldHandshake(ClientHandshake):
+    """Uses version 5 with any server, as ZEO's clients do."""
+
+    def received(self, frame: bytes) -> tuple[Input, bytes, bytes]:
+        return super().received(frame[:1] + STOCK if frame[1:] == EXTENDED else frame)
+
+
+def _handshake() -> ClientHandshake:
+    process: Any = threads.current_process()
+    return _OldHandshake() if process.is_old else ClientHandshake()
 
 
 def install() -> None:
-    """Let the client's threads use simulated sockets."""
+    """Let both ends use simulated sockets."""
     module: Any = protocol
     module.reading = _reading
     module.direct_sender = _direct_sender
+    module.ClientHandshake = _handshake
+    module = transport_sockets
+    module._plain_socket = _plain_socket

@@ -19,7 +19,7 @@ from typing import Any
 
 from .scheduler import Scheduler, Task
 
-__all__ = ["install", "simulate"]
+__all__ = ["Thread", "current_process", "install", "simulate"]
 
 _scheduler: Scheduler | None = None
 _main_ident = threading.get_ident()
@@ -31,6 +31,12 @@ _real_time = {name: getattr(time, name) for name in ("time", "monotonic", "perf_
 
 def _current() -> Task | None:
     return None if _scheduler is None else _scheduler.current
+
+
+def current_process() -> Any:
+    """Return the process whose code runs, or None."""
+    task = _current()
+    return None if task is None else task.owner
 
 
 def _pause() -> None:
@@ -178,9 +184,12 @@ class Thread:
 
     def start(self) -> None:
         """See `threading.Thread`."""
+        self.start_in(current_process())
+
+    def start_in(self, process: Any) -> None:
+        """Start as a thread of another process."""
         assert _scheduler is not None
-        here = _scheduler.current
-        self._task = _scheduler.spawn(self._run, self.name, here.owner if here else None)
+        self._task = _scheduler.spawn(self._run, self.name, process)
         _threads[self._task.ident] = self
 
     def _run(self) -> None:

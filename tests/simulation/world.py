@@ -11,18 +11,18 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent, globalLogBeginner
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import POSError
 
 from ..history import History, check, transactions_of
-from . import threads
+from . import interrupts, threads
 from .disk import Disk
 from .faults import Weather
 from .network import Network
 from .processes import ClientProcess, DaemonProcess
 from .scheduler import Deadlock, Scheduler
-from .workload import Application, open_database
+from .workload import CELLS, Application, open_database, record_cache
 
 __all__ = ["Result", "run"]
 
@@ -34,6 +34,10 @@ _MOST_STEPS = 300_000
 
 #: How long (seconds) the clients may take to finish when nothing goes wrong any more.
 _FINISHING = 1200.0
+
+#: How long (seconds) a connection may be silent before one end gives it up. Clients of version 5
+#: have 150 seconds, and it takes half of that again to ask them.
+_LONGEST_SILENCE = 300.0
 
 #: How long (seconds) a daemon may take to stop: its drain-timeout, and time for slow disks.
 _STOPPING = 120.0
@@ -67,6 +71,8 @@ class World:
         self._folder = folder
         self.faults = 0
         self.calm = False
+        #: How many of the objects are used often: few in some worlds, so that clients meet.
+        self.hot = self.random.choice([2, CELLS])
         self._deadline = 0.0
         self.history = History()
         self.network = Network(self.scheduler)
@@ -74,12 +80,16 @@ class World:
         shutil.copy(database, folder / "daemon" / "Data.fs")
         self.disk = Disk(self.scheduler, folder / "daemon")
         self.clients: list[ClientProcess] = []
+        # The hosts of clients that are going to start again.
+        self._absent: set[str] = set()
         self._graves: list[object] = []
         self._incarnations = 0
         self.daemon = self._start_daemon()
         for number in range(1, self.random.randint(2, 4)):
             self._start_client(number)
         self._weather = Weather(self)
+        #: Whether nothing goes wrong in this world.
+        self.faultless = self._weather.fair
         self.scheduler.before_step = self._before_step
 
     def note(self, text: str) -> None:
@@ -88,13 +98,15 @@ class World:
         self.trace.append(f"{self.scheduler.steps:6} {self.scheduler.now % 1000:10.6f} {text}")
 
     def logged(self, event: dict[str, Any]) -> None:
-        """Receive an event of Twisted's log: a traceback is a problem."""
+        """Receive an event of Twisted's log: a traceback, or a needless warning, is a problem."""
         text = formatEvent(event)
         if event["log_level"] >= LogLevel.info:
             self.note(f"log: {text}")
         failure = event.get("log_failure")
         if failure is not None and not self.disk.has_caused(failure.value):
             self.problems.append(f"logged: {text}\n{failure.getTraceback()}")
+        elif self.faultless and event["log_level"] >= LogLevel.warn:
+            self.problems.append(f"logged: {text}")
 
     def _before_step(self) -> None:
         steps = self.scheduler.steps
@@ -150,6 +162,7 @@ class World:
 
     def _start_client(self, number: int) -> None:
         host = f"10.0.1.{number}"
+        self._absent.discard(host)
         folder = self._folder / host
         folder.mkdir(exist_ok=True)
         process = ClientProcess(self.scheduler, self.network, host, folder, [_DAEMON])
@@ -168,21 +181,26 @@ class World:
                 self.scheduler.sleep(1)
         running = [
             Application(self, process, f"{name} thread {number}")
-            for number in range(self.random.randint(1, 3))
+            for number in range(self.random.choice([1, 2, 4]))
         ]
         for application in running:
             process.spawn(lambda application=application: application.run(db), application.name)
         while not all(application.finished for application in running):
             self.scheduler.sleep(1)
+        record_cache(db)
         db.close()
         self.note(f"{name} is closed")
-        self.clients.remove(process)
+        if process.leaving:
+            self.end_client(process)
+        else:
+            self.clients.remove(process)
 
     def end_client(self, process: ClientProcess) -> None:
         """Kill a client, and start another one at the same place later."""
         process.kill(notices=self.random.random() < 0.8)
         self._graves.append(process)
         self.clients.remove(process)
+        self._absent.add(process.host)
         number = int(process.host.rpartition(".")[2])
         self.scheduler.call_after(self.random.uniform(0, 2), lambda: self._start_client(number))
 
@@ -193,17 +211,22 @@ class World:
         self.note("calm")
         self.calm = True
         self.network.unreachable.clear()
-        self.disk.failures = 0
+        self.scheduler.absences = 0.0
+        self.disk.full, self.disk.failures = False, 0
         self._deadline = self.scheduler.now + _FINISHING
         self.scheduler.call_after(10, self._look)
 
     def _look(self) -> None:
-        if self.problems or (not self.clients and self.daemon.stopped):
+        away = not self.clients and not self._absent
+        if self.problems or (away and self.daemon.stopped):
             self.scheduler.stop()
             return
         if self.scheduler.now > self._deadline:
             raise Deadlock(f"no end after {_FINISHING:g} seconds\n{self.scheduler.picture()}")
-        if not self.clients and self.daemon.serving:
+        silence = self.network.longest_silence()
+        if silence > _LONGEST_SILENCE:
+            self.problems.append(f"a connection is silent for {silence:.0f} seconds")
+        if away and self.daemon.serving and not silence:
             self.daemon.stop()
         self.scheduler.call_after(1, self._look)
 
@@ -231,8 +254,10 @@ def run(seed: int, folder: Path, database: Path) -> Result:
     """
     scheduler = Scheduler(seed)
     threads.simulate(scheduler)
+    interrupts.simulate(scheduler)
     world = World(scheduler, folder, database)
-    globalLogPublisher.addObserver(world.logged)
+    # Not only added: before that, Twisted shows what is critical on the terminal.
+    globalLogBeginner.beginLoggingTo([world.logged], discardBuffer=True, redirectStandardIO=False)
     logging.getLogger().addHandler(_Handler(world))
     world.run()
     commits = 0 if world.problems else world.check()
@@ -250,5 +275,6 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
         self._world.note(f"log: {text}")
-        if record.exc_info and record.name.startswith("zeotwisted"):
+        wrong = record.exc_info or (self._world.faultless and "disconnected" in text)
+        if wrong and record.name.startswith("zeotwisted"):
             self._world.problems.append(f"logged: {text}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from tests.ordering.puppets import LATEST, OID_A, PuppetClient, Server
-from zeotwisted.storageserver.storage.loads import Loads
+from zeotwisted.storageserver.storage.loads import Loads, RecordsInThreads
 
 
 def slow_server() -> Server:
     server = Server()
     server.client().commit(1, OID_A)
-    server.served.loads = Loads(server.storage, server.slow.run, most=2)
+    server.served.loads = Loads(RecordsInThreads(server.storage, server.slow.run), most=2)
     server.slow.immediate = False
     return server
 

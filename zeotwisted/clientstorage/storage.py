@@ -10,7 +10,7 @@ from typing import Any
 
 from ZODB import event, interfaces
 from ZODB.blob import is_blob_record
-from ZODB.ConflictResolution import ConflictResolvingStorage
+from ZODB.ConflictResolution import ConflictResolvingStorage, tryToResolveConflict
 from ZODB.POSException import POSKeyError, ReadOnlyError, Unsupported
 from ZODB.utils import maxtid, z64
 from zope.interface import alsoProvides, implementer
@@ -43,7 +43,7 @@ from .history import (
     undo_log,
     warn_of_missing_blob,
 )
-from .records import Coherence, Reader, StorageInfo
+from .records import Coherence, Reader, Revisions, StorageInfo
 
 __all__ = ["ClientStorage"]
 
@@ -644,6 +644,24 @@ class ClientStorage(ConflictResolvingStorage):
             transaction has voted through another client of the same storage.
         """
         return self._committing.vote(txn, self.tryToResolveConflict)
+
+    def tryToResolveConflict(
+        self,
+        oid: bytes,
+        committedSerial: bytes,
+        oldSerial: bytes,
+        newpickle: bytes,
+        committedData: bytes = b"",
+    ) -> bytes:
+        """Return a record that merges two changes of an object.
+
+        :raises ZODB.POSException.ConflictError: they cannot be merged.
+        """
+        revisions = Revisions(self, self._coherence.load_before)
+        resolved: bytes = tryToResolveConflict(
+            revisions, oid, committedSerial, oldSerial, newpickle, committedData
+        )
+        return resolved
 
     def tpc_finish(self, txn: Any, f: Callable[[bytes], Any] = lambda tid: None) -> bytes:
         """Commit; return the tid.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zeotwisted.postgresql import (
     Database,
+    NoTables,
     PostgreSQLError,
     check,
     check_writable,
@@ -77,11 +78,18 @@ def run(arguments: argparse.Namespace) -> int:
 def _setup(arguments: argparse.Namespace) -> int:
     if arguments.storage is not None and arguments.config is None:
         raise CommandError("--storage needs --config, the configuration that has the storage")
-    dsn = arguments.dsn
+    dsn, section = arguments.dsn, None
     if arguments.config is not None:
-        dsn = _configured(arguments.config, arguments.storage)
+        dsn, section = _configured(arguments.config, arguments.storage)
     with closing(connect(dsn)) as connection:
-        database = examine(connection)
+        try:
+            database = examine(connection)
+        except NoTables:
+            if section is None or arguments.check or arguments.undo:
+                raise
+            # RelStorage makes them.
+            section.open().close()
+            database = examine(connection)
         if arguments.check:
             return _check(database)
         check_writable(database)
@@ -145,8 +153,8 @@ def _agreed(shown: list[str], name: str, sure: bool) -> bool:
     return False
 
 
-def _configured(path: str, name: str | None) -> str:
-    """Return the data source of a storage in a configuration.
+def _configured(path: str, name: str | None) -> tuple[str, Any]:
+    """Return the data source of a storage in a configuration, and its section.
 
     :param name: None for the only one.
     """
@@ -156,7 +164,8 @@ def _configured(path: str, name: str | None) -> str:
         storages = read_server_config(path).storages
     except ConfigurationError as error:
         raise CommandError(str(error)) from None
-    found = {storage.name: _data_source(storage.section) for storage in storages}
+    sections = {storage.name: storage.section for storage in storages}
+    found = {key: _data_source(section) for key, section in sections.items()}
     if name is not None and name not in found:
         raise CommandError(f"{path} has no storage {name}; it has {', '.join(sorted(found))}")
     chosen = {key: dsn for key, dsn in found.items() if dsn is not None and name in (None, key)}
@@ -170,7 +179,8 @@ def _configured(path: str, name: str | None) -> str:
             f"{path} has several databases on PostgreSQL; choose one with --storage: "
             f"{', '.join(sorted(chosen))}"
         )
-    return next(iter(chosen.values()))
+    key, dsn = next(iter(chosen.items()))
+    return dsn, sections[key]
 
 
 def _data_source(section: Any) -> str | None:

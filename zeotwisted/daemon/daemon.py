@@ -18,6 +18,7 @@ from zeotwisted.config import Listener, ServerConfig, StorageOpener
 from zeotwisted.logs import EventLog, FileLog
 from zeotwisted.storageserver import (
     ListeningError,
+    NotServable,
     ServerOptions,
     StorageServer,
     raise_descriptors,
@@ -122,7 +123,7 @@ class Daemon(MultiService):
         try:
             super().privilegedStartService()
             self._write_pid()
-        except (ListeningError, StartError) as error:
+        except (ListeningError, NotServable, StartError) as error:
             close_storages(storages)
             raise StartError(str(error)) from None
 

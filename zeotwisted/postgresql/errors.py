@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["Deaf", "DriverMissing", "InDoubt", "NotInstalled", "PostgreSQLError", "Unreachable"]
+__all__ = [
+    "Deaf",
+    "DriverMissing",
+    "InDoubt",
+    "NoTables",
+    "NotInstalled",
+    "PostgreSQLError",
+    "Unreachable",
+]
 __all__ += ["WrongSchema"]
 
 
@@ -24,6 +32,10 @@ class WrongSchema(PostgreSQLError):
 
 class NotInstalled(PostgreSQLError):
     """What `setup` installs is not there."""
+
+
+class NoTables(WrongSchema):
+    """The database has no tables of RelStorage."""
 
 
 class Deaf(PostgreSQLError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .connecting import lost_connection
-from .errors import WrongSchema
+from .errors import NoTables, WrongSchema
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -44,6 +44,10 @@ class Identity:
     #: The database in the cluster: its number and its name.
     oid: int
     name: str
+
+    def __str__(self) -> str:
+        """Return a text that no other database has, as far as the role may know."""
+        return f"{'unknown' if self.system is None else self.system}/{self.oid}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -177,9 +181,9 @@ def _tables(connection: Connection[Any], name: str) -> tuple[str, str, dict[str,
         schema = schema_
         owner = owner_ if table == "object_state" else owner
     if not tables:
-        raise WrongSchema(
+        raise NoTables(
             f"the database {name} has no tables of RelStorage; open it once with RelStorage, which "
-            "makes them, or correct the data source"
+            "makes them, or correct the data source; setup with --config does that"
         )
     wanted = _HISTORY_COLUMNS if "transaction" in tables else _COLUMNS
     for table, columns in wanted.items():

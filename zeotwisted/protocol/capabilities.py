@@ -34,9 +34,8 @@ TID_AT_VOTE = "tid-at-vote"
 #: transaction with a mark, at any server of the same database.
 MARK_AT_VOTE = "mark-at-vote"
 
-#: Other processes commit in the same database. So a client may know later transactions than a
-#: server that it has just connected to, and one server does not know of another one's commits that
-#: are under way.
+#: Other processes commit in the same database. So a server does not know of all commits that are
+#: under way.
 SHARED = "shared"
 
 #: The client proves its user name with a password. Parameters of the server: ``mechanisms``, a list

@@ -186,6 +186,10 @@ def exception_to_wire(error: BaseException, extended: bool = True) -> tuple[str,
     :param extended: the connection uses version 6. A stock peer knows fewer classes: for any other
         class it gets the class's real name, and for some classes it accepts only arguments.
     """
+    if not extended and type(error) is POSException.UndoError:
+        # RelStorage raises this one. Stock clients recreate its subclass only, with the same text.
+        oid, reason = _attribute(error, "_oid"), _attribute(error, "_reason")
+        error = POSException.MultipleUndoErrors([(oid, reason)])
     return _Teller(extended).tell(error, _DEEPEST)
 
 

@@ -22,10 +22,17 @@ from zeotwisted.reactor import handle_signals, set_exit_code
 
 from .arguments import LISTEN, STORAGE_SERVER
 from .connections import StorageServerFactory
-from .engine import check_servable, choose_engine
+from .engine import NotServable, check_servable, choose_engine
 from .limits import Limits
 from .options import ServerOptions
-from .storage import MOST_LOADS, CommitThread, ServedStorage, Threads, default_classes
+from .storage import (
+    MOST_LOADS,
+    CommitThread,
+    InThread,
+    ServedStorage,
+    Threads,
+    default_classes,
+)
 from .threadpool import IdlingPool
 
 __all__ = ["ListeningError", "StorageServer"]
@@ -123,6 +130,20 @@ class StorageServer(MultiService):
         slow = self._pool("slow calls", _SLOW_CALLS)
         # Threads start when they are needed, so this costs nothing if all storages are fast.
         loads = self._pool("loads", MOST_LOADS * len(self._storages))
+        try:
+            self._serve(slow, loads)
+        except NotServable:
+            for served in self.served.values():
+                served.engine.stop()
+            raise
+        try:
+            super().privilegedStartService()
+        except ListeningError:
+            for service in self:
+                service.stopService()
+            raise
+
+    def _serve(self, slow: InThread, loads: InThread) -> None:
         options = self._with_conflict_classes()
         for storage_id, storage in self._storages.items():
             engine = choose_engine(storage_id, storage, self._reactor)
@@ -138,12 +159,6 @@ class StorageServer(MultiService):
             )
             self.served[storage_id].when_unusable = self._unusable
             self._log.info("serving {name} as {id!r}", name=storage.getName(), id=storage_id)
-        try:
-            super().privilegedStartService()
-        except ListeningError:
-            for service in self:
-                service.stopService()
-            raise
 
     def _unusable(self, reason: str) -> None:
         self.failures.append(StorageError(reason))

@@ -30,6 +30,8 @@ class _Connection:
     """
 
     is_extended = True
+    tells_marks = False
+    is_shared = False
 
     def __init__(self, tells_tids: bool, *tids: bytes) -> None:
         self.tells_tids = tells_tids
@@ -53,7 +55,7 @@ class _Connection:
 @pytest.mark.parametrize("committed", [True, False])
 def test_server_that_tells_tids_knows(committed: bool) -> None:
     connection: Any = _Connection(True, *([TID] if committed else ()))
-    traces = Traces(TID, None, EARLIER, OID, "", "")
+    traces = Traces(TID, None, None, EARLIER, OID, "", "")
     assert committed_tid(traces, lambda timeout: connection, 1) == (TID if committed else None)
     assert connection.calls == ["tpc_outcome"]
 
@@ -62,7 +64,7 @@ def test_server_that_tells_tids_knows(committed: bool) -> None:
 def test_server_that_does_not_is_asked_behind_the_commit_lock(committed: bool) -> None:
     """It is ours, and the tid is known: it was given, or another server has told it."""
     connection: Any = _Connection(False, *([TID] if committed else ()))
-    traces = Traces(TID, None, EARLIER, OID, "", "")
+    traces = Traces(TID, None, None, EARLIER, OID, "", "")
     assert committed_tid(traces, lambda timeout: connection, 1) == (TID if committed else None)
     assert connection.calls[:4] == ["tpc_begin", "vote", "tpc_abort", "iterator_start"]
 
@@ -73,7 +75,7 @@ def test_whoever_is_lost_while_it_is_asked_is_followed_by_the_next() -> None:
             raise ClientDisconnected
 
     connections: Any = iter([Lost(True), Lost(False), _Connection(True, TID)])
-    traces = Traces(TID, None, EARLIER, OID, "", "")
+    traces = Traces(TID, None, None, EARLIER, OID, "", "")
     assert committed_tid(traces, lambda timeout: next(connections), 1) == TID
 
 
@@ -129,5 +131,5 @@ def test_nothing_to_know_it_by() -> None:
     """Nobody is asked: no answer would mean that it is not committed."""
     connection: Any = _Connection(False)
     with pytest.raises(CommitInDoubt, match="no room for a mark"):
-        committed_tid(Traces(None, None, EARLIER, OID, "", ""), lambda timeout: connection, 1)
+        committed_tid(Traces(None, None, None, EARLIER, OID, "", ""), lambda timeout: connection, 1)
     assert connection.calls == []

@@ -9,7 +9,7 @@ from ZODB import DB
 from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
-from ZODB.utils import z64
+from ZODB.utils import p64, z64
 
 from zeotwisted.storageserver.storage.changes import last_transaction
 
@@ -32,6 +32,20 @@ def test_transaction_of_a_killed_process_is_not_the_last_one(tmp_path: Path) -> 
     assert killed.lastTransaction() > last, "FileStorage has changed: the function is not needed"
     assert last_transaction(killed) == last
     killed.close()
+
+
+def test_rest_of_a_file_has_no_transaction(tmp_path: Path) -> None:
+    """It may be a part of something, after a full disk and a loss of power, with any bytes."""
+    path = tmp_path / "Data.fs"
+    storage = FileStorage(str(path))
+    DB(storage).close()
+    last = storage.lastTransaction()
+    with path.open("ab") as file:
+        file.write(b"\0\0\0textq" + p64(10**9) + b"q" * 50)
+    cut = FileStorage(str(path))
+    assert cut.lastTransaction() < last, "FileStorage has changed: this test is not needed"
+    assert last_transaction(cut) == last
+    cut.close()
 
 
 def test_storages_that_are_empty_or_in_memory(tmp_path: Path) -> None:

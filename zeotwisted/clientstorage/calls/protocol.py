@@ -145,6 +145,12 @@ class ClientProtocol(protocol.Protocol):
         return SHARED in self.capabilities
 
     @property
+    def database(self) -> str | None:
+        """What tells the server's database from others; None if the server does not say."""
+        name = self.capabilities.get(SHARED, {}).get("database")
+        return name if isinstance(name, str) else None
+
+    @property
     def limits_votes(self) -> bool:
         """Whether a vote can say how long it waits for the commit lock."""
         return VOTE_WITHIN in self.capabilities

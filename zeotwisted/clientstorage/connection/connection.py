@@ -35,7 +35,7 @@ from .outage import Outage
 from .search import NoServer, Rank, Search
 from .states import TRANSITIONS, USABLE, Input, State
 from .target import Target, Wanted
-from .verification import ServerIsOlder, catch_up, verify
+from .verification import AnotherDatabase, ServerIsOlder, verify
 
 __all__ = ["ClientConnection", "ConnectionOwner"]
 
@@ -126,6 +126,8 @@ class ClientConnection:
         self._attempts = 0
         self._outage = Outage(self._reactor)
         self._upgrades = 0
+        # What the last server has said of its database.
+        self._database: str | None = None
         self._ready_since = 0.0
         self._at_shutdown: Any = None
         self._end = "the storage is closed"
@@ -329,6 +331,9 @@ class ClientConnection:
         return protocol
 
     def _judge(self, candidate: Candidate) -> Rank:
+        database = candidate.protocol.database
+        if None not in (database, self._database) and database != self._database:
+            raise AnotherDatabase
         known = self._coherence.last_transaction()
         if candidate.last_transaction() < known:
             if self._target.refuse_older:
@@ -387,9 +392,6 @@ class ClientConnection:
         """Bring the cache up to date, then use the connection."""
         protocol = candidate.protocol
         try:
-            if protocol.is_shared:
-                reported = candidate.last_transaction
-                await catch_up(self._reactor, protocol, reported, self._coherence)
             if old is not None:
                 await self._retire(old.protocol)
                 # The old connection may have delivered transactions first. The ping brings their
@@ -404,6 +406,7 @@ class ClientConnection:
             protocol.close(error)
             self._lost(error, protocol)
             return
+        self._database = protocol.database or self._database
         self._note(None)
         self._ready_since = self._reactor.seconds()
         if protocol.read_only and self._target.wanted is Wanted.EITHER:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Coroutine, Sequence
 from enum import IntEnum
 from typing import Any
@@ -96,8 +97,8 @@ class Search:
         self._over = False
 
     def start(self) -> None:
-        """Try all addresses."""
-        for address in self._addresses:
+        """Try all addresses, in any order: so the clients spread over several equal servers."""
+        for address in random.sample(self._addresses, len(self._addresses)):
             if self._over:
                 return
             attempt = Deferred.fromCoroutine(self._reach(address))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from ZODB.utils import tid_repr, z64
 
 from zeotwisted.exceptions import ClientStorageError, UnrecognizedResult
@@ -15,14 +14,9 @@ from zeotwisted.protocol import are_joined, methods, split
 
 from ..records import Coherence
 
-__all__ = ["ServerIsOlder", "catch_up", "verify"]
+__all__ = ["AnotherDatabase", "ServerIsOlder", "verify"]
 
 _log = logging.getLogger("zeotwisted.client")
-
-#: How long (seconds) to wait for a server that lags behind, and between two looks at it. A server
-#: that cannot reach its database for some seconds disconnects its clients.
-_PATIENCE = 5.0
-_PAUSE = 0.05
 
 
 class ServerIsOlder(ClientStorageError):
@@ -40,27 +34,18 @@ class ServerIsOlder(ClientStorageError):
         )
 
 
+class AnotherDatabase(ClientStorageError):
+    """A server has another database than the one that the client has used before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "it serves another database than the server before; correct the addresses, or start "
+            "the application again if the database was replaced"
+        )
+
+
 class _Server(Protocol):
     def request(self, name: str, *args: Any) -> Deferred[Any]: ...
-
-
-async def catch_up(
-    reactor: IReactorTime, server: _Server, last: Callable[[], bytes], coherence: Coherence
-) -> None:
-    """Wait until a server of a shared database knows what this client knows, but not for ever.
-
-    The client may come from another server of the same database, which was told of its last
-    transactions first.
-
-    :param last: returns the last transaction that the server has reported.
-    """
-    end = reactor.seconds() + _PATIENCE
-    while last() < coherence.last_transaction() and reactor.seconds() < end:
-        pause: Deferred[None] = Deferred()
-        reactor.callLater(_PAUSE, pause.callback, None)
-        await pause
-        # The answer comes after the news that the server has sent before.
-        await server.request("ping")
 
 
 async def verify(server: _Server, server_tid: bytes, coherence: Coherence, name: str) -> None:

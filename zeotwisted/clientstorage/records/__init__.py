@@ -9,11 +9,13 @@ from __future__ import annotations
 from .coherence import Coherence
 from .loads import load
 from .reader import Reader
+from .revisions import Revisions
 from .storageinfo import StorageInfo
 
 __all__ = [
     "Coherence",
     "Reader",
+    "Revisions",
     "StorageInfo",
     "load",
 ]

@@ -39,6 +39,7 @@ class Operations:
 
     :param leaves_conflicts: whether the client may have to resolve conflicts.
     :param leaves_all: whether it has to resolve all of them.
+    :param unpickles: see `Engine`.
     """
 
     #: Operations that are so fast that they may run in the reactor's thread.
@@ -50,11 +51,13 @@ class Operations:
         transaction: TransactionMetaData,
         leaves_conflicts: bool,
         leaves_all: bool,
+        unpickles: bool = True,
     ) -> None:
         self._storage = storage
         self._transaction = transaction
         self._leaves_conflicts = leaves_conflicts
         self._leaves_all = leaves_all
+        self._checks_odd = leaves_conflicts and unpickles
         #: The oids to invalidate in the caches of the other clients.
         self.changed: list[bytes] = []
         #: The oids whose stored data differs from the data that the client sent.
@@ -140,7 +143,7 @@ class Operations:
         known = set(self.changed)
         self.changed.extend(oid for oid in self.resolved if oid not in known)
 
-    def may_be_conflict(self, error: Exception, is_shared: bool) -> bool:
+    def may_be_conflict(self, error: BaseException, is_shared: bool) -> bool:
         """Return whether a vote may have failed by conflicts that the client has to resolve.
 
         RelStorage raises several exceptions then, because it looks for what its own application
@@ -175,7 +178,7 @@ class Operations:
 
         If the storage found it, ZODB's `ConflictError` would load the record as a pickle.
         """
-        if not self._leaves_conflicts or names_its_class_plainly(data):
+        if not self._checks_odd or names_its_class_plainly(data):
             return
         try:
             _, current = load_current(self._storage, oid)

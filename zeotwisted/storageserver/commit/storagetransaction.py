@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from transaction.interfaces import TransactionError
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from ZODB.Connection import TransactionMetaData
-from ZODB.POSException import POSError
+from ZODB.POSException import POSError, UndoError
 from ZODB.utils import z64
 
 from ..engine import DatabaseFailed, OwnCommit, translated
-from ..storage import Listener, Publication, ServedStorage, why_unusable
+from ..storage import Listener, Publication, ServedStorage, restore, why_unusable
 from .commitlog import CommitLog
 from .operations import Operations
 
 __all__ = ["StorageTransaction"]
+
+#: The exceptions of a vote that the data causes, and not the disk.
+_USUAL = (TransactionError, UndoError)
 
 #: How often to try a vote if the storage has lost its database. After a restart of the database,
 #: the storage may have some connections of before.
@@ -61,6 +65,8 @@ class StorageTransaction:
         self._storage: Any = None
         # The commit in a shared storage, from the begin of its finish.
         self._own: OwnCommit | None = None
+        # Its places in the queue of publications. It has more than one if the storage says so.
+        self._publications: list[Publication] = []
 
     @property
     def log_fields(self) -> dict[str, Any]:
@@ -77,6 +83,8 @@ class StorageTransaction:
         If this raises, or if there are conflicts for the client to resolve, the transaction is
         aborted in the storage.
         """
+        if not self._served.engine.is_shared:
+            return self._vote(commit_log)
         # The storage moves blobs when it gets them.
         attempts = _ATTEMPTS if all(name in Operations.QUICK for name, _ in commit_log) else 1
         while True:
@@ -92,26 +100,34 @@ class StorageTransaction:
     def _vote(self, commit_log: CommitLog) -> Operations:
         served = self._served
         storage = self._storage = served.engine.lease()
-        operations = Operations(storage, self._metadata, served.leaves_conflicts, served.leaves_all)
+        operations = Operations(
+            storage,
+            self._metadata,
+            served.leaves_conflicts,
+            served.leaves_all,
+            served.engine.unpickles,
+        )
         try:
             # Within the try block: `tpc_begin` may acquire the storage's lock and then raise.
             self._begin()
+            if served.may_be_disordered:
+                restore(storage)
+                served.may_be_disordered = False
             for name, args in commit_log:
                 getattr(operations, name)(*args)
             if not operations.conflicts:
                 operations.tpc_vote()
                 self.mark = served.engine.voted(storage)
-        except POSError as error:
-            self.abort()
+        except BaseException as error:
+            if not isinstance(error, _USUAL):
+                served.may_be_disordered = True
+            self.abort(is_sound=isinstance(error, POSError))
             if not operations.may_be_conflict(error, served.engine.is_shared):
                 raise
             # The storage tells one of the conflicts, and without the record.
             operations.find_conflicts(served.storage, commit_log)
             if not operations.conflicts:
                 raise
-        except BaseException:
-            self.abort(is_sound=False)
-            raise
         else:
             if operations.conflicts:
                 self.abort()
@@ -145,9 +161,9 @@ class StorageTransaction:
     def finish(self) -> Deferred[tuple[bytes, dict[str, Any]]]:
         """Commit; return a Deferred of the tid, and of the new sizes of the storage.
 
-        The transaction is then in the queue of publications, and its outcome is known; or, in a
-        shared storage, it has just been published. If this fails, and the transaction is in the
-        storage, all clients are notified of it.
+        The transaction is then in the queue of publications; call `publish` next. In a shared
+        storage, it has just been published. If this fails, and the transaction is in the storage,
+        all clients are notified of it.
         """
         if self._served.engine.is_shared:
             return self._finish_shared()
@@ -156,7 +172,7 @@ class StorageTransaction:
     def _finish(self) -> tuple[bytes, dict[str, Any]]:
         served = self._served
         storage = self._storage
-        publications: list[Publication] = []
+        publications = self._publications
 
         def finished(tid: bytes) -> None:
             # The storage calls this under its own lock, so the queue has the storage's order.
@@ -165,13 +181,11 @@ class StorageTransaction:
         try:
             storage.tpc_finish(self._metadata, finished)
         except BaseException:
-            self._finish_failed(publications)
+            self._finish_failed()
             raise
         if not publications:
             # Some storages do not call the function, although ZODB's interface requires it.
             finished(storage.lastTransaction())
-        for publication in publications:
-            served.publications.settle(publication, True)
         try:
             sizes = served.sizes()
         except Exception:
@@ -179,7 +193,19 @@ class StorageTransaction:
             sizes = {}
         return publications[-1].tid, sizes
 
-    def _finish_failed(self, publications: list[Publication]) -> None:
+    def publish(self) -> None:
+        """Publish the transaction, and those before it, in the reactor's thread; send nothing.
+
+        Its client must be answered before anything else is published: see `Publications.settle`.
+        One in a shared storage has been published before.
+        """
+        queue = self._served.publications
+        if self._publications:
+            for publication in self._publications:
+                queue.settle(publication, True)
+            queue.publish(self._publications[-1])
+
+    def _finish_failed(self) -> None:
         """Set the outcome of a transaction whose `tpc_finish` has raised.
 
         The transaction may be in the storage all the same. Then all clients are notified, and the
@@ -190,6 +216,7 @@ class StorageTransaction:
         """
         served = self._served
         storage = self._storage
+        publications = self._publications
         unusable = why_unusable(storage)
         if unusable:
             for publication in publications:
@@ -210,6 +237,7 @@ class StorageTransaction:
         for publication in publications:
             publication.origin = None
             served.publications.settle(publication, last >= publication.tid)
+        served.may_be_disordered = True
         try:
             # The storage may still hold its own lock for this transaction.
             storage.tpc_abort(self._metadata)
@@ -271,6 +299,7 @@ class StorageTransaction:
             # Then the database has aborted it.
             is_sound = False
         except BaseException:
+            self._served.may_be_disordered = True
             is_sound = False
             raise
         finally:

@@ -242,7 +242,11 @@ class ServerTransaction:
             self._end()
             if isinstance(error, ConflictError):
                 served.stats.conflicts += 1
-            elif not isinstance(error, (TransactionError, UndoError)) and self.admit(Kind.COMMIT):
+            elif (
+                not isinstance(error, (TransactionError, UndoError))
+                and not served.has_closed()
+                and self.admit(Kind.COMMIT)
+            ):
                 self._log.failure("({label}) vote failed", **self.log_fields)
             raise
         if operations.conflicts:
@@ -283,7 +287,7 @@ class ServerTransaction:
         """Commit. Return the tid, and the new sizes of the storage.
 
         The invalidation is then queued for every other client. It is sent before any later message
-        to that client, or by `answered`.
+        to that client, or by `answered`. Transactions from outside that came later wait for that.
 
         The caller must write the answer, and then call `answered` in any case, even if the client
         is gone. The transaction holds the commit lock until then, so the answer is written before
@@ -298,11 +302,12 @@ class ServerTransaction:
         except BaseException as error:
             if not self._is_told(error) and self.admit(Kind.COMMIT):
                 self._log.failure("({label}) tpc_finish failed", **self.log_fields)
+            self._in_storage.answered()
             self._served.publications.drain()
             self._end()
             self._step.release()
             raise
-        self._served.publications.publish()
+        self._in_storage.publish()
         self._served.stats.commits += 1
         return tid, sizes
 
@@ -311,7 +316,7 @@ class ServerTransaction:
         return self._served.engine.is_shared and isinstance(error, POSError)
 
     def answered(self) -> None:
-        """Release the commit lock, and send the invalidations to the other clients.
+        """Release the commit lock, publish what came later, and send all news to the clients.
 
         Call this when the answer to ``tpc_finish`` has been written, or the client is gone. An
         abort that waits for the finish returns then.
@@ -322,7 +327,7 @@ class ServerTransaction:
                 self._step.release()
             self._in_storage.answered()
         finally:
-            self._served.send_news()
+            self._served.publications.drain()
 
     async def abort(self) -> None:
         """Abort, in any phase; return when the storage has aborted and the lock is released.

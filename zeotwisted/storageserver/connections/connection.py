@@ -161,6 +161,13 @@ class ServerConnection:
             )
         return True
 
+    def has_closed_storage(self) -> bool:
+        """Return whether the client's storage has closed itself. The client is disconnected then.
+
+        Call this after an exception that is not expected.
+        """
+        return self.registered is not None and self.registered.has_closed()
+
     async def lost(self, is_told: bool = False) -> None:
         """Release all that the client holds, when the connection is lost.
 

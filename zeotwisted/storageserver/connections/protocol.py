@@ -498,7 +498,11 @@ class StorageServerProtocol(protocol.Protocol):
         if id is None and self._connection.failed(error):
             # The client's vote raises the error. Do not log each operation that fails.
             return
-        if not isinstance(error, _USUAL) and self.admit(Kind.CALL, detail=name):
+        usual = isinstance(error, _USUAL)
+        if not usual and self._connection.has_closed_storage():
+            # The client is disconnected. It asks again when the storage is served again.
+            return
+        if not usual and self.admit(Kind.CALL, detail=name):
             self._log.warn(
                 "({label}) {name} failed: {kind}: {error}",
                 label=self._connection.label,

@@ -46,7 +46,7 @@ def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dic
     if served is not None and served.engine.marks:
         ours[MARK_AT_VOTE] = {}
     if served is not None and served.engine.is_shared:
-        ours[SHARED] = {}
+        ours[SHARED] = {"database": served.engine.database} if served.engine.database else {}
     authenticates = authentication.offer(client)
     if authenticates is not None:
         ours[AUTHENTICATE] = authenticates

@@ -76,6 +76,8 @@ class Engine(Protocol):
     :ivar is_shared: whether other processes commit, so that transactions are published by `News`.
     :ivar is_replica: whether the database is a copy that takes no commits.
     :ivar votes: how many transactions may be between their vote and their end at the same time.
+    :ivar unpickles: whether the storage loads a record as a pickle if it finds a conflict.
+    :ivar database: tells the database from all others; an empty text if that is not known.
     :ivar marks: whether each vote gives a mark, and `outcome` tells what became of it.
     """
 
@@ -84,6 +86,8 @@ class Engine(Protocol):
     is_replica: bool
     votes: int
     marks: bool
+    unpickles: bool
+    database: str
 
     @property
     def records(self) -> Records | None:

@@ -75,13 +75,15 @@ class Instances:
             instance = self._free.pop() if self._free else None
         if instance is None:
             instance = _Instance(self.make())
-        if instance.seen is None or instance.seen < self.published:
+        published = self.published
+        if instance.seen is None or instance.seen < published:
             try:
                 refresh(instance.storage)
             except BaseException:
                 _release(instance.storage)
                 raise
-            instance.seen = instance.storage.lastTransaction() or z64
+            # Storages do not count transactions that have changed nothing.
+            instance.seen = max(published, instance.storage.lastTransaction() or z64)
         return instance
 
     def _put_back(self, instance: _Instance) -> None:

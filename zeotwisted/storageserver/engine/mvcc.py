@@ -29,6 +29,9 @@ __all__ = ["Mvcc"]
 _SHORTEST = 0.005
 _LONGEST = 0.25
 
+#: How often to look for what has changed before it is read from the transactions only.
+_LOOKS = 3
+
 
 class Mvcc:
     """See `engine.Engine`.
@@ -42,6 +45,8 @@ class Mvcc:
     votes = 1
     is_replica = False
     marks = False
+    unpickles = True
+    database = ""
     records = None
 
     def __init__(self, storage_id: str, storage: Any) -> None:
@@ -149,12 +154,13 @@ class _Poll:
         # RelStorage provides this if it keeps all revisions.
         self._has_history = IStorageUndoable.providedBy(storage)
         self._watcher: Any = None
+        # The last transaction that the watcher has seen.
         self._last = z64
         self._woken = Event()
         self._pause = _SHORTEST
-        # What has changed, and is not told yet.
+        # What has changed, and is not told yet; and whether that is all.
         self._changed: set[bytes] = set()
-        self._is_lost = False
+        self._knows_all = True
 
     def begin(self) -> None:
         """Read up to now, without telling it."""
@@ -171,60 +177,71 @@ class _Poll:
 
     def read(self) -> list[Batch]:
         with self._commits.finishing():
-            changed = refresh(self._watcher)
-            # The storage says it once only, also if something fails below.
-            if changed is not None:
-                self._changed.update(changed)
-            elif not self._reads_all:
-                self._is_lost = True
+            self._look()
             last = self._watcher.lastTransaction() or z64
             own = self._commits.all()
-            # A storage may not count transactions that have changed nothing.
-            last = max([last, *own])
+        if last < self._last:
+            self._told(last, own)
+            self._instances.forget()
+            self._instances.published = last
+            raise LostTrack("the database has gone back in time", own)
         batches = self._batches(last, own)
+        # Storages do not count transactions that have changed nothing; and a copy of another
+        # database may have transactions that are older than the last one here.
         told = {tid for batch in batches for tid in batch.own}
-        # A copy of another database may have transactions that are older than the last one here.
         batches += [
             Batch(tid, commit.oids, {tid: commit})
             for tid, commit in sorted(own.items())
             if tid not in told
         ]
-        before, self._last = self._last, last
-        self._commits.remove(own)
-        self._changed.clear()
+        self._told(last, own)
         # From now on no older view is used. It may show what clients have not been told of yet:
         # what they load then is discarded.
-        self._instances.published = last
-        if self._is_lost:
-            self._is_lost = False
-            raise LostTrack("the database does not know what has changed", own)
-        if last < before:
-            raise LostTrack("the database has gone back in time", own)
+        self._instances.published = max(self._instances.published, last, *own)
         self._pause = _SHORTEST if batches else min(self._pause * 2, _LONGEST)
         return batches
 
-    def _batches(self, last: bytes, own: dict[bytes, OwnCommit]) -> list[Batch]:
-        if last <= self._last or self._is_lost:
-            return []
-        if not self._reads_all:
-            return [Batch(last, list(self._changed), own)]
-        # Each transaction by itself: clients may look at the database as it was after each.
-        return [
-            Batch(
-                transaction.tid,
-                [record.oid for record in transaction],
-                {tid: commit for tid, commit in own.items() if tid == transaction.tid},
-            )
-            for transaction in self._watcher.iterator(p64(u64(self._last) + 1), last)
-        ]
+    def _look(self) -> None:
+        """Have the watcher see what is committed, and note what it says: it says it once only.
 
-    @property
-    def _reads_all(self) -> bool:
-        """Whether to read the transactions themselves, and not only what has changed.
-
-        Storages do not say what the first transactions of a database have changed.
+        It may not know. RelStorage forgets all after some conflicts, and the watcher may then take
+        over the last transaction of another instance without seeing it, so it has to look again.
         """
-        return self._has_history or self._last == z64
+        for _ in range(_LOOKS):
+            changed = refresh(self._watcher)
+            if changed is not None:
+                self._changed.update(changed)
+                return
+            self._knows_all = False
+
+    def _told(self, last: bytes, own: dict[bytes, OwnCommit]) -> None:
+        self._last = last
+        self._commits.remove(own)
+        self._changed.clear()
+        self._knows_all = True
+
+    def _batches(self, last: bytes, own: dict[bytes, OwnCommit]) -> list[Batch]:
+        if last == self._last:
+            return []
+        if self._has_history:
+            # Each transaction by itself: clients may look at the database as it was after each.
+            return [
+                Batch(tid, oids, {tid: own[tid]} if tid in own else {})
+                for tid, oids in self._transactions(self._instances.published, last)
+            ]
+        if not self._knows_all:
+            for _, oids in self._transactions(self._last, last):
+                self._changed.update(oids)
+        counted = {tid: commit for tid, commit in own.items() if tid <= last}
+        return [Batch(last, list(self._changed), counted)]
+
+    def _transactions(self, after: bytes, last: bytes) -> Iterator[tuple[bytes, list[bytes]]]:
+        """Yield the tids of transactions, and what they have changed.
+
+        Without history, an object is in the last transaction that has changed it.
+        """
+        for transaction in self._watcher.iterator(p64(u64(after) + 1), last):
+            yield transaction.tid, [record.oid for record in transaction]
 
     def recover(self) -> None:
         # The watcher remembers what it has seen, and connects again by itself.

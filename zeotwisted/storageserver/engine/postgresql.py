@@ -57,6 +57,8 @@ class PostgreSQL:
     #: More clients than that wait for the commit lock.
     votes = 16
     marks = True
+    #: RelStorage asks its database for a record that can be resolved, and gets another one.
+    unpickles = False
 
     def __init__(self, storage_id: str, storage: Any, dsn: str, reactor: Any) -> None:
         self._name = storage_id
@@ -69,6 +71,7 @@ class PostgreSQL:
         measure, rest = self.storage.measure, self._instances.rest
         self._housekeeping = Housekeeping(storage_id, measure, rest)
         self.records = postgresql.RecordLoads(dsn, self._source.database.keep_history, reactor)
+        self.database = str(self._source.database.identity)
         self._reader: NewsReader | None = None
         self.storage.measure()
 

@@ -22,6 +22,8 @@ class Single:
     votes = 1
     is_replica = False
     marks = False
+    unpickles = True
+    database = ""
     records = None
 
     def __init__(self, storage: Any) -> None:

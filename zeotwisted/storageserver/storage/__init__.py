@@ -21,12 +21,13 @@ from .recordscan import names_its_class_plainly
 from .resolution import LeftToClient
 from .served import Listener, ServedStorage
 from .temporary import ensure_blob_folder, ensure_temporary_folder
-from .threads import Threads
-from .usable import why_unusable
+from .threads import InThread, Threads
+from .usable import restore, why_unusable
 
 __all__ = [
     "MOST_LOADS",
     "CommitThread",
+    "InThread",
     "LeftToClient",
     "Listener",
     "Publication",
@@ -38,6 +39,7 @@ __all__ = [
     "load_many_before",
     "metadata",
     "names_its_class_plainly",
+    "restore",
     "stored_extension",
     "why_unusable",
 ]

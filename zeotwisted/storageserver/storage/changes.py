@@ -78,13 +78,13 @@ def last_transaction(storage: Any) -> bytes:
 
     If a process was killed during a commit, FileStorage cuts off what it has of the transaction,
     but `lastTransaction` still returns its tid, until the file is opened again. Clients that knew
-    that tid would take this storage for an older one then.
+    that tid would take this storage for an older one then. If the disk was full, it may also return
+    other bytes of what was cut off.
     """
-    last: bytes = storage.lastTransaction() or z64
     last_invalidations = getattr(storage, "lastInvalidations", None)
     found = last_invalidations(1) if last_invalidations is not None else ()
-    # Another transaction may have been committed in between.
-    return min(last, found[-1][0]) if found else last
+    last: bytes = found[-1][0] if found else storage.lastTransaction() or z64
+    return last
 
 
 def last_changes(

@@ -81,6 +81,9 @@ class Publications:
 
         The caller must then have `publish` or `drain` called in the reactor's thread. `settle` does
         not wake the reactor for that: the answer to the commit does it in any case.
+
+        If the client gets the tid as its answer, settle in the reactor's thread, and `publish` up
+        to this transaction in the same turn. Later ones must not overtake the answer.
         """
         publication.outcome = committed
 
@@ -105,8 +108,11 @@ class Publications:
         finally:
             self._send()
 
-    def publish(self) -> None:
-        """Publish as `drain` does, in the reactor's thread, but send nothing."""
+    def publish(self, last: Publication | None = None) -> None:
+        """Publish as `drain` does, in the reactor's thread, but send nothing.
+
+        :param last: stop behind this one.
+        """
         # A client's answer calls this again. Many answers would exceed the recursion limit.
         if self._publishes:
             return
@@ -119,6 +125,8 @@ class Publications:
                     publication = self._queue.popleft()
                 if publication.outcome:
                     self._publish_one(publication)
+                if publication is last:
+                    return
         finally:
             self._publishes = False
 

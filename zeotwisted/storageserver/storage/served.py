@@ -44,6 +44,7 @@ from .status import StorageStats
 from .temporary import ensure_temporary_folder
 from .threads import InThread, Threads
 from .tids import TidClock, holds, takes_tids
+from .usable import has_closed
 
 __all__ = ["Listener", "ServedStorage", "Undecided"]
 
@@ -186,6 +187,8 @@ class ServedStorage:
         self.publications = Publications(self._publish, self.send_news, threads.call_from_thread)
         #: Makes the tids of transactions; None if the storage has to make them.
         self.tids = None if engine.is_shared or not takes_tids(storage) else TidClock()
+        #: Whether a commit has failed there, so that it may have to be brought in order.
+        self.may_be_disordered = False
         #: Why the storage cannot be used any more; an empty text while it can.
         self.unusable = ""
         #: Why it cannot be used for now; an empty text while it can.
@@ -358,6 +361,15 @@ class ServedStorage:
             self._log.failure("storage {id!r} cannot tell its last transaction", id=self.storage_id)
         for listener in list(self._listeners):
             listener.drop("the storage has lost track of changes; the client has to verify")
+
+    def has_closed(self) -> bool:
+        """Return whether the storage has closed itself; disconnect all clients if it has.
+
+        Call this after an exception that is not expected.
+        """
+        if has_closed(self.storage):
+            self.give_up("the storage has closed its file")
+        return bool(self.unusable)
 
     def give_up(self, reason: str) -> None:
         """Disconnect all clients, because the storage cannot be used any more.

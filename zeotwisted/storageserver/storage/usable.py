@@ -1,7 +1,11 @@
-"""Finds out whether a storage can still be used after a failure.
+"""Finds out whether a storage can still be used after a failure, and brings it in order.
 
 If the disk fails while FileStorage finishes a transaction, FileStorage closes itself: it does not
 know what is on the disk. When the file is opened again, it reads what is there.
+
+If the disk fails or is full at a vote, FileStorage cuts off what it has written. That fails, too,
+while Python still has some of it to write. The next commit would then be written over the rest, and
+loads would return what was read before.
 """
 
 from __future__ import annotations
@@ -11,14 +15,36 @@ from typing import Any
 from ZODB.POSException import POSKeyError
 from ZODB.utils import maxtid, z64
 
-__all__ = ["why_unusable"]
+__all__ = ["has_closed", "restore", "why_unusable"]
+
+
+def has_closed(storage: Any) -> bool:
+    """Return whether a FileStorage has closed itself. It may be within another storage."""
+    # Such storages pass on the attributes. If the disk fails again while the file is closed,
+    # records can still be loaded, but nothing can be committed.
+    return getattr(getattr(storage, "_file", None), "closed", False) is True
+
+
+def restore(storage: Any) -> None:
+    """Do again what a FileStorage does after a vote that has failed, as it may have failed, too.
+
+    The caller has begun a transaction, so nobody else writes. Other storages do not change.
+
+    :raises OSError: the disk still fails.
+    """
+    try:
+        lock, file, end, readers = storage._lock, storage._file, storage._pos, storage._files
+    except AttributeError:
+        return
+    with lock:
+        # This first writes what Python still has.
+        file.truncate(end)
+    readers.flush()
 
 
 def why_unusable(storage: Any) -> str:
     """Return why a storage cannot be used any more; an empty text if it can."""
-    # A FileStorage has it, and storages that pass on the attributes of one. If the disk fails again
-    # while it is closed, records can still be loaded, but nothing can be committed.
-    if getattr(getattr(storage, "_file", None), "closed", False) is True:
+    if has_closed(storage):
         return "the storage has closed its file"
     try:
         storage.loadBefore(z64, maxtid)
