@@ -24,8 +24,8 @@ class Application:
     :ivar storage: the client.
     """
 
-    def __init__(self, addresses: Any) -> None:
-        self.storage = zeotwisted.client(addresses, wait_timeout=30)
+    def __init__(self, addresses: Any, **options: Any) -> None:
+        self.storage = zeotwisted.client(addresses, **{"wait_timeout": 30, **options})
         self.database = ZODB.DB(self.storage)
         self.manager = TransactionManager()
         self.connection = self.database.open(self.manager)
@@ -66,12 +66,12 @@ def own_server() -> Iterator[PostgreSQLServer]:
 
 
 @pytest.fixture
-def application() -> Iterator[Callable[[Any], Application]]:
+def application() -> Iterator[Callable[..., Application]]:
     """Make applications, which are closed at the end."""
     with ExitStack() as stack:
 
-        def make(addresses: Any) -> Application:
-            made = Application(addresses)
+        def make(addresses: Any, **options: Any) -> Application:
+            made = Application(addresses, **options)
             stack.callback(made.close)
             return made
 

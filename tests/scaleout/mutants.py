@@ -37,7 +37,7 @@ MUTANTS = [
     Mutant(
         "readers see all that was told",
         "engine/instances.py",
-        "instance.seen is None or instance.seen < self.published",
+        "instance.seen is None or instance.seen < published",
         "instance.seen is None",
         RACE + " --not-installed",
     ),

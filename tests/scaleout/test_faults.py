@@ -9,16 +9,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from transaction.interfaces import TransientError
 
+import zeotwisted
 from tests.postgresql.server import PostgreSQLServer
 
-from .cluster import Cluster, cluster, until
+from zeotwisted.exceptions import ClientDisconnected
+
+from .cluster import Cluster, Daemon, cluster, until
 from .conftest import Application
 from .relay import Way
 from .test_rules import be_silent
 
-Make = Callable[[Any], Application]
+Make = Callable[..., Application]
 
 #: How long (seconds) a daemon that gets no answer may say that it is current; and some more for a
 #: busy machine.
@@ -136,7 +140,7 @@ def test_what_was_lost_is_not_seen_any_more(
         until(lambda: other.get("lost") == 1)
         # A daemon that is started later does not know what the other one knew.
         second.kill()
-        own_server.stop()
+        standby.follow_nobody()
         standby.start()
         standby.promote()
         for daemon in running.daemons:
@@ -150,7 +154,6 @@ def test_what_was_lost_is_not_seen_any_more(
             assert client.get("kept") == client.get("new") == 1
         again(lambda: other.set("lost", 2))
         until(lambda: one.get("lost") == 2)
-    own_server.start()
 
 
 def _has(standby: PostgreSQLServer, running: Cluster, position: str) -> bool:
@@ -177,6 +180,27 @@ def test_a_standby_in_the_place_of_the_database(
         again(lambda: client.set("value", 2))
         assert application(running.addresses).get("value") == 2
         assert "has lost track" not in daemon.log
+
+
+def test_a_daemon_on_a_standby(
+    tmp_path: Path, own_server: PostgreSQLServer, application: Make
+) -> None:
+    """Readers see the database as it was a moment ago; writers are refused in one line."""
+    with cluster(tmp_path, own_server, daemons=1) as running, own_server.standby() as standby:
+        writer = application(running.addresses)
+        writer.set("value", 1)
+        name = dict(part.split("=") for part in running.dsn.split())["dbname"]
+        replica = Daemon(tmp_path, "S", standby.dsn(name), True, storage="create-schema false")
+        running.daemons.append(replica)
+        replica.start()
+        assert "it is served read-only" in replica.log
+        reader = application([replica.address], read_only=True)
+        for value in range(2, 6):
+            writer.set("value", value)
+            until(lambda expected=value: reader.get("value") == expected)
+        with pytest.raises(ClientDisconnected, match="read-only"):
+            zeotwisted.client([replica.address], wait_timeout=2)
+        assert "Traceback" not in replica.log
 
 
 def test_without_the_trigger(
