@@ -30,20 +30,24 @@ class Application:
         self.manager = TransactionManager()
         self.connection = self.database.open(self.manager)
 
-    def set(self, key: str, value: object) -> None:
-        """Change one thing in a transaction."""
+    def _place(self, box: str | None) -> Any:
+        root = self.connection.root()
+        return root if box is None else root[box]
+
+    def set(self, key: str, value: object, box: str | None = None) -> None:
+        """Change one thing in a transaction, in the root or in an object in it."""
         self.manager.begin()
         try:
-            self.connection.root()[key] = value
+            self._place(box)[key] = value
             self.manager.commit()
         except BaseException:
             self.manager.abort()
             raise
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str, box: str | None = None) -> Any:
         """Return it as it is at the begin of a new transaction."""
         self.manager.begin()
-        return self.connection.root().get(key)
+        return self._place(box).get(key)
 
     def close(self) -> None:
         """End it, also in the midst of something."""

@@ -7,14 +7,13 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
+from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
 
 import zeotwisted
 from tests.postgresql.server import PostgreSQLServer
-
 from zeotwisted.exceptions import ClientDisconnected
 
 from .cluster import Cluster, Daemon, cluster, until
@@ -132,12 +131,13 @@ def test_what_was_lost_is_not_seen_any_more(
         first, second = running.daemons
         one, other = application([first.address]), application([second.address])
         one.set("kept", 1)
-        one.set("lost", 0)
+        one.set("box", PersistentMapping())
+        one.set("lost", 0, "box")
         (position,) = running.execute("SELECT pg_current_wal_lsn()")[0]
         until(lambda: _has(standby, running, position))
         standby.stop()
-        one.set("lost", 1)
-        until(lambda: other.get("lost") == 1)
+        one.set("lost", 1, "box")
+        until(lambda: other.get("lost", "box") == 1)
         # A daemon that is started later does not know what the other one knew.
         second.kill()
         standby.follow_nobody()
@@ -150,10 +150,10 @@ def test_what_was_lost_is_not_seen_any_more(
         second.start()
         for client in (one, other, application(running.addresses)):
             until(client.storage.is_connected)
-            assert client.get("lost") == 0
+            assert client.get("lost", "box") == 0
             assert client.get("kept") == client.get("new") == 1
-        again(lambda: other.set("lost", 2))
-        until(lambda: one.get("lost") == 2)
+        again(lambda: other.set("lost", 2, "box"))
+        until(lambda: one.get("lost", "box") == 2)
 
 
 def _has(standby: PostgreSQLServer, running: Cluster, position: str) -> bool:
