@@ -22,6 +22,7 @@ from zeotwisted import postgresql
 
 from .asking import Asking
 from .engine import News, OwnCommit
+from .failures import DatabaseFailed
 from .housekeeping import Housekeeping
 from .instances import Instances
 from .newsreader import Batch, LostTrack, NewsReader
@@ -109,16 +110,16 @@ class PostgreSQL:
             return postgresql.has_tid(connection, self._source.database, tid)
 
     def outcome(self, mark: bytes) -> bytes | None:
-        connection = postgresql.connect(self._dsn, _PATIENCE + _LIMIT)
         try:
-            tid = postgresql.outcome(connection, mark, _PATIENCE)
-            if tid == postgresql.NO_TID:
-                raise StorageError("it is committed, and the database does not know its number")
-            return tid
+            with closing(postgresql.connect(self._dsn, _PATIENCE + _LIMIT)) as connection:
+                tid = postgresql.outcome(connection, mark, _PATIENCE)
         except postgresql.InDoubt as error:
             raise StorageError(str(error)) from error
-        finally:
-            connection.close()
+        except postgresql.Unreachable as error:
+            raise DatabaseFailed(str(error)) from error
+        if tid == postgresql.NO_TID:
+            raise StorageError("it is committed, and the database does not know its number")
+        return tid
 
     def start(self, news: News) -> None:
         self._log.info(
