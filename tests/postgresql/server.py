@@ -169,6 +169,10 @@ class PostgreSQLServer:
         """Return a new server that follows this one, for readers; the caller removes it."""
         return PostgreSQLServer(primary=self)
 
+    def follow_nobody(self) -> None:
+        """Have a standby stay as it is from its next start on."""
+        self._settings["primary_conninfo"] = ""
+
     def promote(self) -> None:
         """Make a standby a server of its own, which takes commits when this returns."""
         self._run("pg_ctl", "promote", "-w", "-D", self._data)

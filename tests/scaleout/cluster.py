@@ -24,6 +24,9 @@ __all__ = ["Cluster", "Daemon", "cluster", "new_server", "until"]
 
 ROOT = Path(__file__).parent.parent.parent
 
+#: Where the daemons have their source from; see `mutants`.
+SOURCE = Path(os.environ.get("ZEOTWISTED_SOURCE", ROOT))
+
 #: How long (seconds) something may take that has to happen.
 TIMEOUT = 60.0
 
@@ -59,7 +62,6 @@ def until(condition: Callable[[], object], seconds: float = TIMEOUT, what: str =
 class Daemon:
     """A daemon.
 
-    :param source: a folder with the package to run, if it is not this one.
     :ivar address: where it is; stays the same.
     :ivar relay: leads it to the database.
     """
@@ -72,7 +74,6 @@ class Daemon:
         keep_history: bool,
         options: str = "",
         storage: str = "",
-        source: Path = ROOT,
     ) -> None:
         self.name = name
         given = dict(part.split("=", 1) for part in dsn.split())
@@ -81,7 +82,6 @@ class Daemon:
         self.address = ("127.0.0.1", _free_port())
         self._log = directory / f"{name}.log"
         self._log.touch()
-        self._source = source
         configuration = directory / f"{name}.conf"
         configuration.write_text(
             _CONFIGURATION.format(
@@ -104,7 +104,7 @@ class Daemon:
     def start(self, wait: bool = True) -> None:
         """Start it; return when it listens."""
         before = self.log.count("listening at")
-        path = os.pathsep.join(filter(None, [str(self._source), str(ROOT), _python_path()]))
+        path = os.pathsep.join(filter(None, [str(SOURCE), str(ROOT), _python_path()]))
         with self._log.open("ab") as log:
             self.process = process = subprocess.Popen(
                 self._command,
@@ -158,7 +158,6 @@ class Cluster:
         options: str = "",
         storage: str = "",
         installs: bool = True,
-        source: Path = ROOT,
     ) -> None:
         self.keep_history = keep_history
         self.dsn = server.new_database()
@@ -167,7 +166,7 @@ class Cluster:
             with closing(postgresql.connect(self.dsn)) as connection:
                 postgresql.install(connection)
         self.daemons = [
-            Daemon(directory, name, self.dsn, keep_history, options, storage, source)
+            Daemon(directory, name, self.dsn, keep_history, options, storage)
             for name in "ABCDEFGH"[:daemons]
         ]
         with ExitStack() as stack:

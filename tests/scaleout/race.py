@@ -29,14 +29,17 @@ def run(
     keep_history: bool = True,
     seed: int = 0,
     timeout: float | None = 120.0,
+    installs: bool = True,
 ) -> tuple[Seen, int]:
     """Run a race in a new cluster; return what was seen, and how many faults there were.
 
     Without faults each process knows one daemon only, one after the other in turn.
 
     :param fault: a key of `FAULTS`.
+    :param installs: whether the database tells of commits; if not, daemons ask.
     """
-    with cluster(directory, server, keep_history=keep_history) as running:
+    options = {"keep_history": keep_history, "installs": installs}
+    with cluster(directory, server, **options) as running:
         addresses = running.addresses if fault is None else _ways(running)
         place = Place(addresses, running.transactions if keep_history else None)
         faults = disturb(fault, running, server, random.Random(seed))
@@ -58,6 +61,7 @@ def main() -> int:
     parser.add_argument("--client", choices=("zeotwisted", "ZEO"), default="zeotwisted")
     parser.add_argument("--fault", choices=sorted(FAULTS))
     parser.add_argument("--history-free", dest="keep_history", action="store_false")
+    parser.add_argument("--not-installed", dest="installs", action="store_false")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     race = Race(
@@ -68,7 +72,14 @@ def main() -> int:
     )
     with new_server() as server, tempfile.TemporaryDirectory() as directory:
         seen, faults = run(
-            race, Path(directory), server, options.fault, options.keep_history, options.seed, None
+            race,
+            Path(directory),
+            server,
+            options.fault,
+            options.keep_history,
+            options.seed,
+            None,
+            options.installs,
         )
     print(
         f"{options.client} clients, {options.fault or 'no'} faults: {faults}; {seen.commits} "

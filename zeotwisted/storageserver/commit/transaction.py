@@ -18,11 +18,10 @@ from transaction.interfaces import TransactionError
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
-from ZODB.POSException import ConflictError, StorageTransactionError, UndoError
+from ZODB.POSException import ConflictError, POSError, StorageTransactionError, UndoError
 
 from zeotwisted.exceptions import TransactionTimeout
 
-from ..engine import DatabaseFailed
 from ..floods import Kind, brief
 from ..storage import Listener, ServedStorage
 from ..turns import Turns
@@ -301,8 +300,7 @@ class ServerTransaction:
         try:
             tid, sizes = await self._in_storage.finish()
         except BaseException as error:
-            # It is told in one line already that a database has failed.
-            if not isinstance(error, DatabaseFailed) and self.admit(Kind.COMMIT):
+            if not self._is_told(error) and self.admit(Kind.COMMIT):
                 self._log.failure("({label}) tpc_finish failed", **self.log_fields)
             self._in_storage.answered()
             self._served.publications.drain()
@@ -312,6 +310,10 @@ class ServerTransaction:
         self._in_storage.publish()
         self._served.stats.commits += 1
         return tid, sizes
+
+    def _is_told(self, error: BaseException) -> bool:
+        """Return whether it is in the log already, in one line, that a shared database failed."""
+        return self._served.engine.is_shared and isinstance(error, POSError)
 
     def answered(self) -> None:
         """Release the commit lock, publish what came later, and send all news to the clients.

@@ -10,6 +10,7 @@ from ZODB.POSException import StorageTransactionError
 from zeotwisted.protocol import MARK_AT_VOTE, TID_AT_VOTE
 
 from ..commit import ServerTransaction
+from ..engine import DatabaseFailed
 from ..limits import LimitReached
 from ..storage import metadata
 from .connection import ServerConnection
@@ -133,7 +134,13 @@ def remote_tpc_outcome(
 
 
 async def remote_tpc_committed(client: ServerConnection, mark: bytes) -> bytes | None:
-    tid: bytes | None = await client.in_thread(client.served.outcome_of_mark, mark)
+    try:
+        tid: bytes | None = await client.in_thread(client.served.outcome_of_mark, mark)
+    except DatabaseFailed:
+        # The client asks again, here or at another server, until it is told. It can register when
+        # the database can be reached.
+        client.drop("the server has lost its database, and cannot tell an outcome")
+        raise
     if tid is not None:
         # The client takes all up to this transaction for known, and another server may have
         # committed it.

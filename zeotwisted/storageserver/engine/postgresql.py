@@ -20,7 +20,9 @@ from ZODB.utils import z64
 
 from zeotwisted import postgresql
 
+from .asking import Asking
 from .engine import News, OwnCommit
+from .failures import DatabaseFailed
 from .housekeeping import Housekeeping
 from .instances import Instances
 from .newsreader import Batch, LostTrack, NewsReader
@@ -53,7 +55,6 @@ class PostgreSQL:
 
     _log = Logger()
     is_shared = True
-    is_replica = False
     #: More clients than that wait for the commit lock.
     votes = 16
     marks = True
@@ -72,6 +73,8 @@ class PostgreSQL:
         self._housekeeping = Housekeeping(storage_id, measure, rest)
         self.records = postgresql.RecordLoads(dsn, self._source.database.keep_history, reactor)
         self.database = str(self._source.database.identity)
+        #: A standby takes no commits. Once promoted, it does when the daemon is started again.
+        self.is_replica = self._source.database.in_recovery
         self._reader: NewsReader | None = None
         self.storage.measure()
 
@@ -107,21 +110,24 @@ class PostgreSQL:
             return postgresql.has_tid(connection, self._source.database, tid)
 
     def outcome(self, mark: bytes) -> bytes | None:
-        connection = postgresql.connect(self._dsn, _PATIENCE + _LIMIT)
         try:
-            tid = postgresql.outcome(connection, mark, _PATIENCE)
-            if tid == postgresql.NO_TID:
-                raise StorageError("it is committed, and the database does not know its number")
-            return tid
+            with closing(postgresql.connect(self._dsn, _PATIENCE + _LIMIT)) as connection:
+                tid = postgresql.outcome(connection, mark, _PATIENCE)
         except postgresql.InDoubt as error:
             raise StorageError(str(error)) from error
-        finally:
-            connection.close()
+        except postgresql.Unreachable as error:
+            raise DatabaseFailed(str(error)) from error
+        if tid == postgresql.NO_TID:
+            raise StorageError("it is committed, and the database does not know its number")
+        return tid
 
     def start(self, news: News) -> None:
         self._log.info(
-            "storage {name!r} is told of the commits of other processes by PostgreSQL",
+            "storage {name!r} {how}",
             name=self._name,
+            how="is a standby: it is served read-only, and asked for commits many times a second"
+            if self.is_replica
+            else "is told of the commits of other processes by PostgreSQL",
         )
         self.records.open().addErrback(self._cannot_load)
         self._reader = NewsReader(self._name, self._source, news)
@@ -157,7 +163,7 @@ class _Notified:
         self._dsn = dsn
         self._instances = instances
         self._commits = commits
-        self._listener: postgresql.Listener | None = None
+        self._listener: postgresql.Listener | Asking | None = None
         self._connection = postgresql.connect(dsn, _LIMIT)
         try:
             self.database = postgresql.examine(self._connection)
@@ -176,7 +182,9 @@ class _Notified:
         self._cleaned = monotonic()
         self._misses_marks = False
 
-    def _listen(self) -> postgresql.Listener:
+    def _listen(self) -> postgresql.Listener | Asking:
+        if self.database.in_recovery:
+            return Asking()
         listener = postgresql.Listener(self._dsn, _LIMIT)
         try:
             listener.selftest()
@@ -191,7 +199,7 @@ class _Notified:
         self._listener.wait(_HEARTBEAT)
 
     def _clean(self) -> None:
-        if monotonic() - self._cleaned > _CLEANING:
+        if monotonic() - self._cleaned > _CLEANING and not self.database.in_recovery:
             self._cleaned = monotonic()
             postgresql.forget_old(self._connection)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -90,8 +91,11 @@ class SharedStorage:
     def measure(self) -> None:
         """Ask for the sizes if they are old. Call it in a thread."""
         if monotonic() - self._measured >= _SIZE_AGE:
-            self._sizes = len(self._main), self._main.getSize()
             self._measured = monotonic()
+            # A standby refuses RelStorage's question, which asks as one who may write. Whether the
+            # database can be used at all is others' business.
+            with suppress(Exception):
+                self._sizes = len(self._main), self._main.getSize()
 
     def __len__(self) -> int:
         """Return the number of objects, as it was some seconds ago."""

@@ -1,0 +1,85 @@
+"""What a daemon has to wait for before it answers, over a database that others change, too."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ZODB.utils import z64
+
+from tests.postgresql.relational import commit, open_relstorage, voted
+from tests.postgresql.server import PostgreSQLServer
+from zeotwisted.postgresql import mark_transaction, new_mark
+
+from .cluster import Cluster, cluster, until
+from .conftest import Application
+
+Make = Callable[[Any], Application]
+
+
+def be_silent(running: Cluster) -> None:
+    """Have the database send no notifications any more: news come up to a second late."""
+    ((body,),) = running.execute(
+        "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = 'zeotwisted_news'"
+    )
+    running.execute(body.replace("PERFORM pg_notify('zeotwisted', '');", ""))
+
+
+def test_who_registers_misses_nothing(
+    tmp_path: Path, postgresql: PostgreSQLServer, application: Make
+) -> None:
+    with cluster(tmp_path, postgresql) as running:
+        first, second = running.daemons
+        one = application([first.address])
+        one.set("value", 0)
+        be_silent(running)
+        for value in range(1, 6):
+            one.set("value", value)
+            with closing(application([second.address])) as other:
+                assert other.get("value") == value
+
+
+def test_an_outcome_follows_its_news(
+    tmp_path: Path, postgresql: PostgreSQLServer, application: Make
+) -> None:
+    """The client takes all before it for known."""
+    with cluster(tmp_path, postgresql, daemons=1) as running:
+        client = application(running.addresses)
+        client.set("value", 0)
+        be_silent(running)
+        with closing(open_relstorage(running.dsn, True)) as storage:
+            for _ in range(5):
+                data, serial = client.storage.load(z64)
+                commit(storage, {z64: (serial, data)})
+                mark = new_mark()
+                transaction = voted(storage, {z64: (storage.lastTransaction(), data)})
+                mark_transaction(storage, mark)
+                tid = storage.tpc_finish(transaction)
+                assert client.storage._link.call("tpc_committed", mark) == tid
+                assert client.storage.lastTransaction() == tid
+
+
+def test_an_outcome_of_what_has_not_ended(
+    tmp_path: Path, postgresql: PostgreSQLServer, application: Make
+) -> None:
+    """Another daemon may still commit it."""
+    with cluster(tmp_path, postgresql, daemons=1) as running:
+        client = application(running.addresses)
+        client.set("value", 0)
+        with closing(open_relstorage(running.dsn, True)) as storage:
+            data, serial = client.storage.load(z64)
+            mark = new_mark()
+            transaction = voted(storage, {z64: (serial, data)})
+            mark_transaction(storage, mark)
+            answers: list[Any] = []
+            ask = client.storage._link.call
+            asking = threading.Thread(target=lambda: answers.append(ask("tpc_committed", mark)))
+            asking.start()
+            waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            until(lambda: answers or running.execute(waiting))
+            tid = storage.tpc_finish(transaction)
+            asking.join()
+        assert answers == [tid]
