@@ -83,6 +83,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "storageserver.connections": (*_COMMON, "access", "storageserver.commit")
     + (
         "storageserver.clientlabel",
+        "storageserver.engine",
         "storageserver.floods",
         "storageserver.limits",
         "storageserver.options",
