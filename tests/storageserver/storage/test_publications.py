@@ -108,7 +108,7 @@ def test_many_commits_at_once(daemon: Daemon) -> None:
     """Each answer goes on with the next one, and that must not exceed the recursion limit."""
     tids = [b"%04d" % number for number in range(1000)]
     commits = [daemon.own(True) for _ in tids]
-    for tid, own in zip(tids, commits):
+    for tid, own in zip(tids, commits, strict=True):
         daemon.publications.add(tid, [b"a"], own)
     daemon.calls[0]()
     expected = [event for tid in tids for event in (tid, b"answer " + tid)]
