@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ZODB.tests.testblob import BlobUndoTests, storage_reusable_suite
+from ZODB.tests import testblob
 
 from .backends import BACKENDS, WITHOUT_HISTORY
 from .case import SECONDS
@@ -102,10 +102,12 @@ def open_as_anybody(name: Any, mode: str = "r", *args: Any) -> Any:
 def suite_cases(
     name: str, shared: bool, section: Callable[[Path, str | None], str], first: str
 ) -> Iterator[Any]:
-    suite = storage_reusable_suite(first, factory(name, shared, section), test_packing=False)
+    suite = testblob.storage_reusable_suite(
+        first, factory(name, shared, section), test_packing=False
+    )
     for test in flat(suite):
         words = (first, name, "shared" if shared else "cached", test.id().rpartition(".")[2])
-        undoes = isinstance(test, BlobUndoTests) and first in WITHOUT_HISTORY
+        undoes = isinstance(test, testblob.BlobUndoTests) and first in WITHOUT_HISTORY
         marks = pytest.mark.skip(reason=NO_UNDO) if undoes else ()
         yield pytest.param(test, id="-".join(words), marks=marks)
 

@@ -24,10 +24,15 @@ _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 1.0
 
 
-def _connect_in_thread(reactor: Any, dsn: str) -> Deferred[Connection[Any]]:
+def _connect_in_thread(
+    reactor: Any, dsn: str, is_wanted: Callable[[], bool]
+) -> Deferred[Connection[Any]]:
     """Connect in a thread: the names of hosts have to be looked up.
 
     The thread is not one of a pool's. The pool's threads may all wait for the database.
+
+    :param is_wanted: is called in the thread; if it returns False, nothing more happens. The
+        reactor may have stopped then, and would leave the connection open.
     """
     connected: Deferred[Connection[Any]] = Deferred()
 
@@ -37,6 +42,10 @@ def _connect_in_thread(reactor: Any, dsn: str) -> Deferred[Connection[Any]]:
             result = connect(dsn)
         except Exception:
             result = Failure()
+        else:
+            if not is_wanted():
+                result.close()
+                return
         reactor.callFromThread(connected.callback, result)
 
     Thread(target=run, name="zeotwisted connects to PostgreSQL", daemon=True).start()
@@ -84,7 +93,7 @@ class Link:
 
     def _connect(self) -> None:
         self._again = None
-        connecting = _connect_in_thread(self._reactor, self._dsn)
+        connecting = _connect_in_thread(self._reactor, self._dsn, lambda: not self._closed)
         connecting.addCallbacks(self._connected, self._not_connected)
 
     def _connected(self, connection: Connection[Any]) -> None:
