@@ -64,6 +64,7 @@ class PostgreSQLServer:
         self.port = _free_port()
         self._names = (f"test{number}" for number in count(1))
         self._process: subprocess.Popen[bytes] | None = None
+        self._was_ready = False
         try:
             if self._user is not None:
                 shutil.chown(self.folder, self._user)
@@ -136,7 +137,11 @@ class PostgreSQLServer:
             # After a kill, its children may hold the shared memory for a moment.
             if time.monotonic() > end:
                 raise RuntimeError(f"PostgreSQL does not start: {self._end_of_log()}")
+            if not self._was_ready and "Address already in use" in self._end_of_log():
+                # Another program has got the port first.
+                self.port = _free_port()
             time.sleep(0.05)
+        self._was_ready = True
 
     def _started(self, end: float) -> bool:
         settings = [f"--{name}={value}" for name, value in self._settings.items()]
