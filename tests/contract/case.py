@@ -229,7 +229,8 @@ def cells(backend: str) -> Iterator[Cell]:
             for cls in variant.classes:
                 if PAIRINGS[pairing].tls and (name or cls not in TLS_CLASSES):
                     continue
-                if backend in FEW_CLASSES and (name or cls not in FEW_CLASSES[backend]):
+                few = FEW_CLASSES.get((backend, pairing))
+                if few is not None and (name or cls not in few):
                     continue
                 yield Cell(backend, pairing, name, cls)
 

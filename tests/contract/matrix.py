@@ -106,15 +106,25 @@ TLS_CLASSES = (
     TransactionalUndoStorage.TransactionalUndoStorage,
 )
 
-#: Backends that are run with a few classes only.
-FEW_CLASSES: dict[str, tuple[type, ...]] = {
-    "mvccmappingstorage": (
+#: Lines of the matrix, by backend and pairing, that are run with a few classes only.
+FEW_CLASSES: dict[tuple[str, str], tuple[type, ...]] = {
+    ("mvccmappingstorage", "ours"): (
         BasicStorage.BasicStorage,
         RevisionStorage.RevisionStorage,
         PackableStorage.PackableStorageWithOptionalGC,
         HistoryStorage.HistoryStorage,
         IteratorStorage.ExtendedIteratorStorage,
-    )
+    ),
+    # What is different with another client is above the storage.
+    ("relstorage_postgresql", "zeo_client_z5"): (
+        *CONFLICTS,
+        HistoryStorage.HistoryStorage,
+        IteratorStorage.IteratorStorage,
+        MTStorage.MTStorage,
+        PackableStorage.PackableUndoStorage,
+        RevisionStorage.RevisionStorage,
+        TransactionalUndoStorage.TransactionalUndoStorage,
+    ),
 }
 
 

@@ -21,7 +21,8 @@ def test_all_cases_of_each_class_are_collected() -> None:
     expected = {
         cell.name: len(case_names(cell.cls)) for backend in MATRIX for cell in cells(backend)
     }
-    assert len(expected) >= len(CLASSES) * len(set(MATRIX) - set(FEW_CLASSES))
+    complete = [backend for backend in MATRIX if (backend, "ours") not in FEW_CLASSES]
+    assert len(expected) >= len(CLASSES) * len(complete)
     assert 0 not in expected.values()
 
     pytest_ = (sys.executable, "-m", "pytest", "-o", "addopts=", "-p", "no:cacheprovider")
