@@ -146,16 +146,10 @@ def _revisions(
 
 
 def _snapshots(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
-    """The snapshots of a client are states of the database, and never go back.
-
-    They contain what the client's database was told of.
-    """
+    """The snapshots of a client are states of the database, and never go back."""
     for client in case.clients:
         snapshots = client.of(Snapshot)
         highest = Highest(snapshots)
-        # What was told before the client began again counts no more.
-        again = max((event.ended for event in client.of(InvalidatedAll)), default=0)
-        told = Highest(event for event in client.of(Invalidated) if event.ended > again)
         for event in snapshots:
             tid = tid_of(event)
             earlier = highest.before(event.began)
@@ -167,6 +161,25 @@ def _snapshots(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
                     f"{client.name} went back from {tid_repr(tid_of(earlier))} to {tid_repr(tid)}"
                 )
                 yield text, [earlier, event]
+
+
+def _news(case: Case) -> Iterator[tuple[str, Sequence[Event]]]:
+    """The snapshots of a client contain what its database was told of.
+
+    ZEO's client tells the database first, and takes over the last transaction then.
+    """
+    for client in case.clients:
+        # What was told before the client began again counts no more.
+        again = max((event.ended for event in client.of(InvalidatedAll)), default=0)
+        told = Highest(event for event in client.of(Invalidated) if event.ended > again)
+        snapshots = client.of(Snapshot)
+        highest = Highest(snapshots)
+        for event in snapshots:
+            tid = tid_of(event)
+            earlier = highest.before(event.began)
+            if earlier is not None and tid_of(earlier) > tid:
+                # It went back, which is another rule.
+                continue
             news = told.before(event.began)
             if news is not None and tid_of(news) > tid:
                 text = f"{client.name} was told of {tid_repr(tid_of(news))}"
@@ -380,6 +393,7 @@ class _Told:
 RULES: dict[str, Rule] = {
     "reads": _reads,
     "snapshots": _snapshots,
+    "news": _news,
     "own commits": _own_commits,
     "outcomes": _outcomes,
     "contents": _contents,

@@ -226,7 +226,7 @@ BROKEN: dict[str, tuple[str, Callable[[Model], Any]]] = {
     "told of an own commit": ("order", lambda m: m.add("bob", Invalidated(p64(30), (B, C)))),
     "told in another order": ("order", lambda m: m.add("ann", Invalidated(p64(20), (A,)))),
     "a snapshot without what was told": (
-        "snapshots",
+        "news",
         lambda m: replace(m, Snapshot, -1, tid=p64(20)),
     ),
     "cached from nowhere": ("caches", cached(serial=p64(11))),
