@@ -13,6 +13,7 @@ from zeotwisted.storageserver.connections.history import remote_history
 from zeotwisted.storageserver.connections.iterators import Iterators
 from zeotwisted.storageserver.connections.logins import Logins
 from zeotwisted.storageserver.connections.registration import remote_register
+from zeotwisted.storageserver.engine import Single
 from zeotwisted.storageserver.limits import Limits
 from zeotwisted.storageserver.options import ServerOptions
 from zeotwisted.storageserver.turns import FairTurns, Turns
@@ -171,6 +172,7 @@ class _Served:
     storage_id = "1"
     unusable = ""
     suspended = ""
+    engine = Single(None)
     limits = Limits(ServerOptions(), Clock())
 
     def __init__(self) -> None:
