@@ -112,7 +112,7 @@ def suite_cases(
         words = (first, name, "shared" if shared else "cached", test.id().rpartition(".")[2])
         undoes = isinstance(test, testblob.BlobUndoTests) and first in WITHOUT_HISTORY
         marks: Any = pytest.mark.skip(reason=NO_UNDO) if undoes else ()
-        if first.startswith("relstorage_postgresql") and words.endswith("wrong_partition"):
+        if first.startswith("relstorage_postgresql") and words[-1].endswith("wrong_partition"):
             marks = pytest.mark.skip(reason=ANSWERED_BEFORE)
         yield pytest.param(test, id="-".join(words), marks=marks)
 
