@@ -17,7 +17,7 @@ from ZODB.BaseStorage import copy
 from ZODB.blob import Blob, copyTransactionsFromTo, is_blob_record
 from ZODB.FileStorage import FileStorage
 from ZODB.interfaces import IBlobStorage, IBlobStorageRestoreable
-from ZODB.POSException import Unsupported
+from ZODB.POSException import UndoError, Unsupported
 from ZODB.tests.hexstorage import HexStorage
 from ZODB.TimeStamp import TimeStamp
 from ZODB.utils import p64, z64
@@ -57,7 +57,7 @@ def _fill(storage: Any, with_blobs: bool = True) -> None:
         try:
             db.undo(db.undoLog(first, first + 1)[0]["id"], manager.get())
             manager.commit()
-        except Exception:
+        except UndoError:
             manager.abort()
     if with_blobs:
         with connection.root()["tree"]["blob"].open("w") as file:
