@@ -192,3 +192,9 @@ def test_one_that_ignores_being_cancelled_is_closed() -> None:
     candidate = _Candidate(Rank.FITS)
     late.callback(candidate)
     assert candidate.closed
+
+
+def test_each_server_is_the_first_one_for_some_clients() -> None:
+    """Equal servers are chosen in the order in which they answer, so they share the clients."""
+    first = {next(iter(_world(A, B, C).under_way)) for _ in range(200)}
+    assert first == {A, B, C}
