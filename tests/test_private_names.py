@@ -28,6 +28,7 @@ OTHERS = {
     "_pos": "ZODB: likewise",
     "_read_data_header": "ZODB: likewise",
     "_read_txn_header": "ZODB: likewise",
+    "_dsn": "RelStorage: the data source, to which limits for lost machines are added",
     "_tpc_phase": "RelStorage: the SQL transaction that a commit is in, to write its mark there",
     "_replace": "a method of named tuples, which is public in spite of its name",
 }

@@ -28,8 +28,8 @@ def make_careful(storage: Any) -> None:
 
     :param storage: one that has a `data_source`, before it makes further connections.
     """
-    manager = getattr(getattr(storage, "_adapter", None), "connmanager", None)
+    manager: Any = getattr(getattr(storage, "_adapter", None), "connmanager", None)
     dsn = getattr(manager, "_dsn", None)
     if isinstance(dsn, str):
         # There is no option for it.
-        setattr(manager, "_dsn", careful(dsn))  # noqa: B010
+        manager._dsn = careful(dsn)
