@@ -37,7 +37,7 @@ def test_a_notification_is_waited_for(listener: Listener, sender: Any) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(listener.wait, 30.0)
         notify(sender)
-        assert waiting.result() is True
+        assert waiting.result()
 
 
 def test_many_notifications_are_one(listener: Listener, sender: Any) -> None:
@@ -45,20 +45,20 @@ def test_many_notifications_are_one(listener: Listener, sender: Any) -> None:
         notify(sender)
     # What a connection is told is in order: with the nonce, the others are here.
     listener.selftest()
-    assert listener.wait(0) is True
-    assert listener.wait(0) is False
+    assert listener.wait(0)
+    assert not listener.wait(0)
 
 
 def test_one_that_came_before_the_wait_is_not_lost(listener: Listener, sender: Any) -> None:
     notify(sender)
     listener.selftest()
-    assert listener.wait(0) is True
-    assert listener.wait(0) is False
+    assert listener.wait(0)
+    assert not listener.wait(0)
 
 
 def test_without_a_notification_the_time_passes(listener: Listener) -> None:
     begun = time.monotonic()
-    assert listener.wait(0.05) is False
+    assert not listener.wait(0.05)
     assert time.monotonic() - begun >= 0.05
 
 
@@ -66,26 +66,26 @@ def test_other_channels_and_payloads_do_not_count(listener: Listener, sender: An
     sender.execute("NOTIFY other")
     sender.execute("NOTIFY zeotwisted, 'nonce of another daemon'")
     listener.selftest()
-    assert listener.wait(0) is False
+    assert not listener.wait(0)
 
 
 def test_a_wake_ends_one_wait(listener: Listener, sender: Any) -> None:
     listener.wake()
     begun = time.monotonic()
-    assert listener.wait(30.0) is False
+    assert not listener.wait(30.0)
     assert time.monotonic() - begun < 20
     notify(sender)
-    assert listener.wait(30.0) is True
+    assert listener.wait(30.0)
 
 
 def test_a_close_ends_the_wait(listener: Listener) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(listener.wait, 30.0)
         listener.close()
-        assert waiting.result(20) is False
+        assert not waiting.result(20)
     listener.close()
     listener.wake()
-    assert listener.wait(30.0) is False
+    assert not listener.wait(30.0)
 
 
 def test_many_wakes_do_not_block(listener: Listener) -> None:

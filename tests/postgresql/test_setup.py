@@ -56,7 +56,7 @@ def test_an_installation_is_complete_and_nothing_is_left_to_do(connection: Any) 
     assert install(connection) != []
     database = examine(connection)
     assert check(database) == [] and statements(database) == []
-    assert database.version == "1"
+    assert database.version == setup.VERSION
     assert install(connection) == []
 
 
@@ -87,11 +87,11 @@ def test_what_is_shown_is_all_that_is_needed(connection: Any) -> None:
             "DROP TRIGGER zeotwisted_news_truncate ON {watched}",
             "zeotwisted_news_truncate is missing",
         ),
-        ("COMMENT ON FUNCTION zeotwisted_news() IS 'zeotwisted 0'", "of version 0, not 1"),
+        ("COMMENT ON FUNCTION zeotwisted_news() IS 'zeotwisted 0'", "of version 0, not 2"),
         (
             "CREATE OR REPLACE FUNCTION zeotwisted_news() RETURNS trigger LANGUAGE plpgsql "
             "AS 'BEGIN RETURN NULL; END'",
-            "is that of version 1, not 1",
+            "is that of version 2, not 2",
         ),
         ("DROP FUNCTION zeotwisted_news() CASCADE", "function zeotwisted_news is missing"),
     ],

@@ -43,9 +43,16 @@ MUTANTS = [
     ),
     Mutant(
         "news are in the order of the database",
-        "engine/postgresql.py",
+        "engine/notified.py",
         "[self._batch(change) for change in changes]",
         "[self._batch(change) for change in reversed(changes)]",
+        RACE,
+    ),
+    Mutant(
+        "a commit is told by itself only if it follows what was told",
+        "engine/notified.py",
+        "if mark and previous == self._last else",
+        "if mark else",
         RACE,
     ),
     Mutant(

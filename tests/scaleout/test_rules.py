@@ -25,7 +25,9 @@ def be_silent(running: Cluster) -> None:
     ((body,),) = running.execute(
         "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = 'zeotwisted_news'"
     )
-    running.execute(body.replace("PERFORM pg_notify('zeotwisted', '');", ""))
+    silent = body.replace("PERFORM pg_notify(", "PERFORM concat(")
+    assert silent != body
+    running.execute(silent)
 
 
 def test_who_registers_misses_nothing(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .connecting import connect, driver, lost_connection, one_line
 from .errors import Deaf, Unreachable
+from .notices import Notice, parse_notice
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -22,7 +23,7 @@ CHANNEL = "zeotwisted"
 
 
 class Listener:
-    """A connection that listens. A notification says that something was committed, but not what.
+    """A connection that listens. A notification says that something was committed.
 
     One thread waits. `wake` and `close` may be called by any thread.
 
@@ -45,33 +46,33 @@ class Listener:
                 "primary server, past a pooler"
             ) from None
         self._waiting = threading.Lock()
-        self._notified = False
+        self._notices: list[Notice] = []
         self._closed = False
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         #: For the end of the pipe that is written to: its number may be another file's soon.
         self._writing = threading.Lock()
 
-    def wait(self, seconds: float) -> bool:
-        """Return whether there was a notification since the last call, or is one in this time.
+    def wait(self, seconds: float) -> list[Notice]:
+        """Return the notifications since the last call, or those that come in this time, in order.
 
-        False is returned at once after `wake` or `close`.
+        An empty list is returned after this time, and at once after `wake` or `close`.
 
         :raises Unreachable: the connection is lost. Notifications may be lost, too.
         """
         with self._waiting:
             return self._wait(time.monotonic() + seconds)
 
-    def _wait(self, end: float) -> bool:
+    def _wait(self, end: float) -> list[Notice]:
         while not self._closed:
             self._receive()
-            if self._notified:
-                self._notified = False
-                return True
+            if self._notices:
+                break
             left = end - time.monotonic()
             if left <= 0 or self._is_woken(left):
-                return False
-        return False
+                break
+        notices, self._notices = self._notices, []
+        return notices
 
     def _is_woken(self, seconds: float) -> bool:
         """Wait for something to read, at most `seconds`; return whether it is a `wake`."""
@@ -92,8 +93,7 @@ class Listener:
             self._connection.pgconn.consume_input()
             while (notification := self._connection.pgconn.notifies()) is not None:
                 found.append(notification.extra)
-        if any(not payload for payload in found):
-            self._notified = True
+        self._notices += filter(None, map(parse_notice, found))
         return found
 
     def wake(self) -> None:

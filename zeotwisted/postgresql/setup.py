@@ -1,7 +1,8 @@
 """What we install in a database, once for each: a small table, a function and its triggers.
 
-The triggers say that something was committed (``NOTIFY zeotwisted``), and note under which tid the
-transaction with a certain mark was. RelStorage works as before: without daemons, and without us.
+The triggers say what was committed (``NOTIFY zeotwisted``, see `notices`), and note under which
+tid the transaction with a certain mark was. RelStorage works as before: without daemons, and
+without us.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["VERSION", "check", "check_writable", "install", "statements", "undo", "undo_statements"]
 
 #: Of what is installed: a higher number for each change of the statements.
-VERSION = "1"
+VERSION = "2"
 
 #: How long to wait for writers and packs, who exclude a new trigger. While we wait, they wait for
 #: us.
@@ -40,17 +41,27 @@ AS $zeotwisted${body}$zeotwisted$"""
 
 # A marked transaction that has its tid before it has its mark (undo, restore) writes both at once.
 _BODY = """
+DECLARE
+    new_tid bigint;
+    new_mark bigint;
+    previous bigint;
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         DELETE FROM {table};
     ELSE
-        UPDATE {table} SET tid = {tid}
-        WHERE xid = pg_current_xact_id() AND tid IS NULL;
+        new_tid := {tid};
+        UPDATE {table} SET tid = new_tid
+        WHERE xid = pg_current_xact_id() AND tid IS NULL RETURNING mark INTO new_mark;
+        {previous}
     END IF;
-    PERFORM pg_notify('zeotwisted', '');
+    PERFORM pg_notify('zeotwisted', CASE WHEN new_tid IS NULL THEN '' ELSE
+        concat(previous, ' ', new_tid, ' ', new_mark) END);
     RETURN NULL;
 END
 """
+
+# Committers have a lock until the end of their transaction, so that no other one comes in between.
+_PREVIOUS = "SELECT max(tid) INTO previous FROM {watched} WHERE tid < new_tid;"
 
 _NEW_TID = "NEW.tid"
 
@@ -68,11 +79,13 @@ def _parts(database: Database) -> dict[str, str]:
     table = qualified(database.schema, TABLE)
     objects = qualified(database.schema, "object_state")
     tid = _NEW_TID if database.keep_history else _LAST_TID.format(objects=objects)
+    watched = qualified(database.schema, "transaction") if database.keep_history else objects
+    previous = _PREVIOUS.format(watched=watched) if database.keep_history else ""
     return {
         "table": table,
         "function": qualified(database.schema, FUNCTION),
-        "watched": qualified(database.schema, "transaction") if database.keep_history else objects,
-        "body": _BODY.format(table=table, tid=tid),
+        "watched": watched,
+        "body": _BODY.format(table=table, tid=tid, previous=previous),
     }
 
 

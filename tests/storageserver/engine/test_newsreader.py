@@ -55,7 +55,7 @@ class Database:
     def wake(self) -> None:
         self.news.put([])
 
-    def read(self) -> list[Batch]:
+    def read(self, is_asked: bool) -> list[Batch]:
         if isinstance(self._next, Exception):
             raise self._next
         batches: list[Batch] = self._next

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from threading import Event
 
+from zeotwisted.postgresql import Notice
+
 __all__ = ["Asking"]
 
 #: How long (seconds) to wait before asking again.
@@ -16,11 +18,11 @@ class Asking:
     def __init__(self) -> None:
         self._woken = Event()
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> list[Notice]:
         """Return after a short time, or after `wake`."""
         self._woken.wait(min(seconds, _PAUSE))
         self._woken.clear()
-        return False
+        return []
 
     def wake(self) -> None:
         """Let the thread that waits go on."""

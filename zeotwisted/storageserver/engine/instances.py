@@ -73,8 +73,10 @@ class Instances:
         with self._lock:
             # The one that was used last: the others become idle.
             instance = self._free.pop() if self._free else None
-        if instance is None:
-            instance = _Instance(self.make())
+        return instance or _Instance(self.make())
+
+    def _take_fresh(self) -> _Instance:
+        instance = self._take()
         published = self.published
         if instance.seen is None or instance.seen < published:
             try:
@@ -98,7 +100,7 @@ class Instances:
     def fresh(self) -> Iterator[Any]:
         """Lend an instance that sees all that was published before this call."""
         with translated():
-            instance = self._take()
+            instance = self._take_fresh()
         try:
             with translated():
                 yield instance.storage
@@ -115,10 +117,14 @@ class Instances:
             raise
         self._put_back(instance)
 
-    def lease(self) -> Any:
-        """Return an instance for a transaction."""
+    def lease(self, refreshed: bool = True) -> Any:
+        """Return an instance for a transaction.
+
+        :param refreshed: whether it has to see all that was published before. Otherwise its view
+            may be older, and must not be used.
+        """
         with translated():
-            instance = self._take()
+            instance = self._take_fresh() if refreshed else self._take()
         self._leased[id(instance.storage)] = instance
         return instance.storage
 

@@ -175,7 +175,7 @@ class _Poll:
     def wake(self) -> None:
         self._woken.set()
 
-    def read(self) -> list[Batch]:
+    def read(self, is_asked: bool) -> list[Batch]:
         with self._commits.finishing():
             self._look()
             last = self._watcher.lastTransaction() or z64

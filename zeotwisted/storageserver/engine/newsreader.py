@@ -56,8 +56,11 @@ class Source(Protocol):
     def wake(self) -> None:
         """End `wait`; called in any thread."""
 
-    def read(self) -> list[Batch]:
+    def read(self, is_asked: bool) -> list[Batch]:
         """Return what was committed since the last call, in order.
+
+        :param is_asked: whether all that is committed now is wanted. Otherwise some may be left for
+            the next call.
 
         :raises LostTrack: this is not known. The next call goes on from there.
         """
@@ -132,7 +135,7 @@ class NewsReader:
                 self._source.wait()
             waiting, self._waiting = self._waiting, []
             try:
-                batches = self._source.read()
+                batches = self._source.read(bool(waiting))
             except BaseException:
                 self._waiting = waiting + self._waiting
                 raise

@@ -37,13 +37,15 @@ class OwnCommits:
             self._by_mark.pop(own.mark, None)
             self._changed.notify_all()
 
-    def finished(self, own: OwnCommit, tid: bytes) -> None:
-        """Note the tid of one, unless it has been told already."""
+    def finished(self, own: OwnCommit, tid: bytes) -> bool:
+        """Note the tid of one; return False if it has been told already."""
         assert own.mark is not None
         with self._changed:
-            if own.mark in self._by_mark:
+            is_new = own.mark in self._by_mark
+            if is_new:
                 self._finished[own.mark] = tid, own
             self._changed.notify_all()
+        return is_new
 
     def all_finished(self) -> dict[bytes, tuple[bytes, OwnCommit]]:
         """Return those that are committed, with their tids, by their marks."""
