@@ -39,6 +39,7 @@ _VALUES = {
     "file": "PATH",
     "invalidation-age": "SECONDS",
     "invalidation-queue-bytes": "SIZE",
+    "record-cache-bytes": "SIZE",
     "invalidation-queue-size": "NUMBER",
     "listen": "ENDPOINT",
     "message-limit": "SIZE",

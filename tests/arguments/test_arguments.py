@@ -352,6 +352,7 @@ def test_options_and_endpoints_of_a_server() -> None:
         ({"invalidation_queue_size": 0}, "1 or more"),
         ({"invalidation_queue_size": "100"}, "1 or more"),
         ({"invalidation_queue_bytes": -1}, "a number of bytes"),
+        ({"record_cache_bytes": "1MB"}, "write 1 * 1024**2"),
         ({"invalidation_queue_bytes": "32MB"}, "write 32 * 1024**2"),
         ({"invalidation_age": -1}, "a number of seconds"),
         ({"transaction_timeout": -1}, "0 for no time-out"),

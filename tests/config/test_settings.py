@@ -46,6 +46,7 @@ def test_a_summary_is_a_sentence_without_a_full_stop(setting: Setting) -> None:
     [
         ("invalidation-queue-size", "7", 7),
         ("invalidation-queue-bytes", "1MB", 2**20),
+        ("record-cache-bytes", "1MB", 2**20),
         ("transaction-timeout", "0.5", 0.5),
         ("message-limit", "64KB", 2**16),
         ("protocol-limit", "5", 5),

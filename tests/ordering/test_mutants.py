@@ -28,6 +28,7 @@ class Mutant(NamedTuple):
 CLIENT = "test_client_rules.py::"
 SERVER = "test_server_rules.py::"
 PREFETCH = "test_prefetch_rules.py::"
+CACHED = "test_record_cache_rules.py::"
 LIVENESS = "test_liveness_rules.py::"
 LEADING = "test_leading.py::"
 READAHEAD = "test_readahead_rules.py::"
@@ -180,9 +181,32 @@ MUTANTS = [
     Mutant(
         "5: answers with many records leave in the turn in which they were computed",
         "storageserver/connections/records.py",
-        "_count_loads(client, load_many_before(served.storage.loadBefore, oids, tid))",
-        "served.commit_in_thread(load_many_before, served.storage.loadBefore, oids, tid)",
+        "        return _count_loads(client, answer)\n",
+        "        return client.served.commit_in_thread(_count_loads, client, answer)\n",
         PREFETCH + "test_answer_of_many_is_sent_before_the_invalidation_of_any",
+    ),
+    Mutant(
+        "5: the daemon's cache forgets what has changed",
+        "storageserver/storage/recordcache.py",
+        "            if revision is not None and revision[1] < tid:\n",
+        "            if False:\n",
+        CACHED + "test_a_changed_record_is_not_sent_again",
+    ),
+    Mutant(
+        "5: the daemon's cache has current records only",
+        "storageserver/storage/recordcache.py",
+        "        if end is not None or len(data) > self._longest:\n",
+        "        if len(data) > self._longest:\n",
+        CACHED + "test_an_older_revision_is_not_taken_for_the_current_one",
+    ),
+    Mutant(
+        "5: what was cached when others were asked for may have changed",
+        "storageserver/storage/records.py",
+        "            loaded: dict[bytes, Revision | bool] = {}\n",
+        "            loaded: dict[bytes, Revision | bool] = {\n"
+        "                o: self.cache.load_before(o, tid) for o in oids if o not in missing\n"
+        "            }\n",
+        CACHED + "test_cached_records_are_not_older_than_the_news_before_their_answer",
     ),
     Mutant(
         "5: answers come from what was published",

@@ -241,7 +241,7 @@ def test_version_5_has_no_such_call() -> None:
 def test_loads_in_a_thread_end_before_what_has_changed(changed: bytes) -> None:
     """Its answer would follow the invalidation, and bring back the old revision."""
     server = Server()
-    server.served.loads = Loads(RecordsInThreads(server.storage, server.slow.run))
+    server.served.records.loads = Loads(RecordsInThreads(server.storage, server.slow.run))
     writer, reader = server.client(), server.client()
     first = writer.commit(1, OID_A, OID_B)
     reader.received()
@@ -278,7 +278,7 @@ def test_slow_storage_is_told_what_will_be_wanted() -> None:
             self.asked = (tuple(oids), tid)
 
     server = Server(Remote())
-    server.served.loads = Loads(RecordsInThreads(server.storage, server.slow.run))
+    server.served.records.loads = Loads(RecordsInThreads(server.storage, server.slow.run))
     client = server.client()
     tid = client.commit(1, OID_A)
     assert client.ask("loadManyBefore", (OID_A, OID_B), LATEST) == (
@@ -308,7 +308,7 @@ class Records:
         return len(load_many_before(self.load, self.oids, LATEST, lambda: self.now))
 
 
-ENOUGH = loads._ENOUGH_BYTES
+ENOUGH = loads.ENOUGH_BYTES
 
 
 @pytest.mark.parametrize(

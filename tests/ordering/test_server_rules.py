@@ -102,7 +102,7 @@ def test_storage_in_memory_is_read_at_once(make: Any) -> None:
 def test_load_in_a_thread_is_done_again_when_the_object_has_changed() -> None:
     """Its answer would follow the invalidation, and bring back the old revision."""
     server = Server()
-    server.served.loads = Loads(RecordsInThreads(server.storage, server.slow.run))
+    server.served.records.loads = Loads(RecordsInThreads(server.storage, server.slow.run))
     writer, reader = server.client(), server.client()
     first = writer.commit(1, OID_A)
     reader.received()
@@ -246,7 +246,7 @@ def test_short_vote_is_done_at_once_and_others_keep_nobody_waiting(votes: str) -
     server.slow.work()
     client.begin(7, OID_B)
     assert is_done_at_once(7) == (votes == "at once")
-    server.served.loads = Loads(RecordsInThreads(server.storage, server.slow.run))
+    server.served.records.loads = Loads(RecordsInThreads(server.storage, server.slow.run))
     client.begin(8, OID_B)
     assert not is_done_at_once(8)
 

@@ -11,7 +11,7 @@ from zeotwisted.storageserver.storage.loads import Loads, RecordsInThreads
 def slow_server() -> Server:
     server = Server()
     server.client().commit(1, OID_A)
-    server.served.loads = Loads(RecordsInThreads(server.storage, server.slow.run), most=2)
+    server.served.records.loads = Loads(RecordsInThreads(server.storage, server.slow.run), most=2)
     server.slow.immediate = False
     return server
 
@@ -51,4 +51,4 @@ def test_loads_of_a_client_that_is_gone_are_not_done() -> None:
     assert done == 3
     assert len(answers(there)) == 1
     assert server.limits.report()["call-total"].used == 0
-    assert not server.served.loads._under_way  # type: ignore[union-attr]
+    assert not server.served.records.loads._under_way  # type: ignore[union-attr]

@@ -115,6 +115,7 @@ SERVER_OPTIONS: Table = {
     "read_only": Rule(flag, _FLAG),
     "invalidation_queue_size": Rule(_count, "a number of transactions, 1 or more"),
     "invalidation_queue_bytes": Rule(size, "a number of bytes, such as 32 * 1024**2"),
+    "record_cache_bytes": Rule(size, "a number of bytes, such as 32 * 1024**2"),
     "invalidation_age": Rule(optional(seconds), _SECONDS),
     "transaction_timeout": Rule(optional(seconds), f"{_SECONDS}, or 0 for no time-out"),
     "client_conflict_resolution": Rule(flag, _FLAG),

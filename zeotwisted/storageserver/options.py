@@ -29,6 +29,9 @@ class ServerOptions:
     #: transaction may be, for the server to read the invalidations from the storage. 0: never read
     #: them. None: a day, if the storage can do that fast.
     invalidation_age: float | None = None
+    #: How much memory (bytes) each storage may use to keep the records that clients have loaded
+    #: lately. They are sent to other clients without asking the storage.
+    record_cache_bytes: int = 32 * 1024 * 1024
     #: How long (seconds) a client that has voted may hold the commit lock before its transaction is
     #: aborted. 0 or None: for ever.
     transaction_timeout: float | None = 60.0

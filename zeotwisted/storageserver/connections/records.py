@@ -8,7 +8,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from ..storage import load_many_before
 from .connection import ServerConnection
 
 
@@ -16,20 +15,14 @@ def remote_loadBefore(client: ServerConnection, oid: bytes, tid: bytes) -> Any:
     served = client.registered
     assert served is not None
     served.stats.loads += 1
-    if served.loads is not None:
-        return served.loads.load_before(client, oid, tid)
-    # In the reactor's thread, and answered at once: no invalidation of a later transaction can be
-    # sent before this answer.
-    return served.storage.loadBefore(oid, tid)
+    return served.records.load_before(client, oid, tid)
 
 
 def remote_loadManyBefore(client: ServerConnection, oids: Sequence[bytes], tid: bytes) -> Any:
-    served = client.served
-    if served.loads is not None:
-        answer = Deferred.fromCoroutine(served.loads.load_many_before(client, oids, tid))
-        return answer.addCallback(partial(_count_loads, client))
-    # In the reactor's thread, for the same reason as in `remote_loadBefore`.
-    return _count_loads(client, load_many_before(served.storage.loadBefore, oids, tid))
+    answer = client.served.records.load_many_before(client, oids, tid)
+    if isinstance(answer, list):
+        return _count_loads(client, answer)
+    return Deferred.fromCoroutine(answer).addCallback(partial(_count_loads, client))
 
 
 def _count_loads(client: ServerConnection, answer: list[Any]) -> list[Any]:

@@ -4,7 +4,7 @@
 and has a transaction id from `tids`. `publications` notifies the clients of it. `invalidations`
 keeps the oids of the last transactions; `changes` reads older ones from the storage. `resolution`
 resolves conflicts with the `allowedclasses`, and `recordscan` looks at records before.
-`packing` has the packs.
+`packing` has the packs. `records` loads records: from the `recordcache`, or with `loads`.
 Rule: the clients are notified of every commit through `publications`, in order. This is true of a
 client's commit and of one from outside.
 """

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from ZODB.DemoStorage import DemoStorage
@@ -25,14 +25,20 @@ from ZODB.POSException import POSKeyError
 
 from ..engine import Records
 from ..turns import FairTurns
+from .recordcache import Revision
 
-__all__ = ["MOST_LOADS", "Loads", "RecordsInThreads", "answers_at_once", "load_many_before"]
-
-Revision: TypeAlias = "tuple[bytes, bytes, bytes | None] | None"
+__all__ = [
+    "ENOUGH_BYTES",
+    "MOST_LOADS",
+    "Loads",
+    "RecordsInThreads",
+    "answers_at_once",
+    "load_many_before",
+]
 
 #: After this many bytes of data, or seconds, an answer is sent without the remaining records:
 #: other clients wait in the meantime.
-_ENOUGH_BYTES = 2**18
+ENOUGH_BYTES = 2**18
 _ENOUGH_TIME = 0.004
 
 #: How many loads of one storage run in threads at the same time.
@@ -74,11 +80,11 @@ def load_many_before(
             break
         else:
             length = 0 if revision is None else len(revision[0])
-            if length > _ENOUGH_BYTES and answer:
+            if length > ENOUGH_BYTES and answer:
                 break
             answer.append(revision)
             size += length
-        if size >= _ENOUGH_BYTES or seconds() >= end:
+        if size >= ENOUGH_BYTES or seconds() >= end:
             break
     return answer
 

@@ -39,6 +39,8 @@ from .loads import Loads, RecordsInThreads, answers_at_once
 from .outside import Database, SharedNews
 from .packing import Packs
 from .publications import Publication, Publications
+from .recordcache import RecordCache
+from .records import Records
 from .resolution import Resolver, install, leave_to_client
 from .status import StorageStats
 from .temporary import ensure_temporary_folder
@@ -117,11 +119,15 @@ class ServedStorage:
         self.when_unusable: Callable[[str], object] = lambda reason: None
         #: The undecided transactions, by the tids that their clients received with the vote.
         self.undecided: dict[bytes, Undecided] = {}
-        #: Does the loads in threads; None if the storage is fast enough for the reactor's thread.
-        self.loads = None if answers_at_once(storage) else self._make_loads(threads)
+        #: Loads the records.
+        self.records = Records(
+            storage,
+            RecordCache(options.record_cache_bytes),
+            None if answers_at_once(storage) else self._make_loads(threads),
+        )
         # Lets a few slow calls of clients run at a time. A thread that computes slows down the
         # reactor's thread; a thread that waits for a slow storage does not.
-        most = _FEW_SLOW_CALLS if self.loads is None else _MANY_SLOW_CALLS
+        most = _FEW_SLOW_CALLS if self.answers_at_once else _MANY_SLOW_CALLS
         self._slow_turns = FairTurns(most)
         # The same for clients that have many of them: a half is for other clients.
         self._crowd = FairTurns(most // 2)
@@ -151,6 +157,11 @@ class ServedStorage:
         suspend = partial(threads.call_from_thread, self.suspend)
         resume = partial(threads.call_from_thread, self.resume)
         engine.start(SharedNews(self.publications, lost_track, suspend, resume))
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether the storage is fast enough for the reactor's thread."""
+        return self.records.loads is None
 
     @property
     def _timeout(self) -> float | None:
@@ -217,15 +228,14 @@ class ServedStorage:
     def unregister(self, listener: Listener) -> None:
         """Remove a client."""
         del self._listeners[listener]
-        if self.loads is not None:
-            self.loads.leave(listener)
+        self.records.leave(listener)
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function of the storage that is fast if the storage is in this process.
 
         Return its result, or a Deferred of it if it runs in a thread.
         """
-        return function(*args) if self.loads is None else self.in_thread(function, *args)
+        return function(*args) if self.answers_at_once else self.in_thread(function, *args)
 
     async def run_slow(
         self, client: object, waiting: int, function: Callable[..., Any], *args: Any
@@ -243,8 +253,7 @@ class ServedStorage:
         tid, oids = publication.tid, publication.oids
         if tid > self.last_transaction:
             self._invalidations.append(tid, oids)
-        if self.loads is not None:
-            self.loads.changed(oids)
+        self.records.changed(tid, oids)
         news = Broadcast("invalidateTransaction", tid, oids)
         # A listener may unregister in `tell`. If one fails, the others must still be notified.
         for listener in list(self._listeners):
@@ -275,6 +284,7 @@ class ServedStorage:
         The clients verify their caches when they reconnect.
         """
         self._invalidations.forget()
+        self.records.cache.forget()
         try:
             # The clients wait: do not read the storage from its first transaction on.
             self._invalidations = self._known_invalidations(0)
@@ -316,6 +326,7 @@ class ServedStorage:
         They look for another server meanwhile. Those that commit ask for the outcome later.
         """
         self.suspended = reason
+        self.records.cache.forget()
         self._log.critical(
             "storage {id!r} is not served for now: {reason}",
             id=self.storage_id,
@@ -388,7 +399,7 @@ class ServedStorage:
 
         Not during a pack: the storage may hold its own lock for long, and would block the reactor.
         """
-        return self.loads is None and not self.packs.running
+        return self.answers_at_once and not self.packs.running
 
     def pack_time(self, time: float, skew: float) -> float:
         """Return the time up to which to pack. It is not in the future.
@@ -412,6 +423,8 @@ class ServedStorage:
     async def pack(self, time: float) -> None:
         """Pack, in a thread; then send the new size of the storage to all clients."""
         await self.packs.run(self.in_thread, time)
+        # The pack may have removed objects.
+        self.records.cache.forget()
         self._broadcast_sizes()
 
     def sizes(self) -> dict[str, Any]:

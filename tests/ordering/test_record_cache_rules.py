@@ -1,0 +1,171 @@
+"""The ordering rules hold for records that the daemon has in its cache."""
+
+from __future__ import annotations
+
+import pytest
+
+from zeotwisted.storageserver.storage.loads import Loads, RecordsInThreads
+
+from .puppets import LATEST, OID_A, OID_B, PuppetClient, Reactor, Server
+
+
+@pytest.fixture(params=["at once", "in threads"])
+def server(request: pytest.FixtureRequest) -> Server:
+    server = Server()
+    if request.param == "in threads":
+        make_slow(server)
+    return server
+
+
+def make_slow(server: Server) -> None:
+    server.served.records.loads = Loads(RecordsInThreads(server.storage, server.slow.run))
+
+
+def commit(client: PuppetClient, id: int, *oids: bytes, serial: bytes = bytes(8)) -> bytes:
+    tid: bytes = client.commit(id, *oids, serial=serial)
+    return tid
+
+
+def test_a_cached_record_needs_no_storage(server: Server) -> None:
+    writer, reader = server.client(), server.client()
+    tid = commit(writer, 1, OID_A, OID_B)
+    cache = server.served.records.cache
+    record_a = record_b = (b"data of 1", tid, None)
+    assert writer.ask("loadBefore", OID_A, LATEST) == record_a
+    assert writer.ask("loadManyBefore", (OID_A, OID_B), LATEST) == (record_a, record_b)
+    server.slow.immediate = False
+    assert reader.ask("loadBefore", OID_A, LATEST) == record_a
+    assert reader.ask("loadManyBefore", (OID_B, OID_A), LATEST) == (record_b, record_a)
+    assert len(cache) == 2 and cache.hits == 4
+
+
+def test_a_changed_record_is_not_sent_again(server: Server) -> None:
+    writer, reader = server.client(), server.client()
+    first = commit(writer, 1, OID_A, OID_B)
+    for oid in (OID_A, OID_B):
+        reader.ask("loadBefore", oid, LATEST)
+    second = commit(writer, 2, OID_A, serial=first)
+    new, old = (b"data of 2", second, None), (b"data of 1", first, None)
+    assert reader.ask("loadManyBefore", (OID_A, OID_B), LATEST) == (new, old)
+    assert reader.ask("loadBefore", OID_A, LATEST) == new
+    # A transaction that began before the change.
+    assert reader.ask("loadBefore", OID_A, second) == (b"data of 1", first, second)
+    assert reader.ask("loadManyBefore", (OID_A,), second) == ((b"data of 1", first, second),)
+
+
+def test_an_older_revision_is_not_taken_for_the_current_one(server: Server) -> None:
+    writer, reader = server.client(), server.client()
+    first = commit(writer, 1, OID_A)
+    second = commit(writer, 2, OID_A, serial=first)
+    old = (b"data of 1", first, second)
+    assert reader.ask("loadBefore", OID_A, second) == old
+    assert reader.ask("loadManyBefore", (OID_A,), second) == (old,)
+    assert reader.ask("loadBefore", OID_A, LATEST) == (b"data of 2", second, None)
+    assert reader.ask("loadManyBefore", (OID_A,), LATEST) == ((b"data of 2", second, None),)
+
+
+def test_the_news_follow_a_cached_record(server: Server) -> None:
+    """The storage has the transaction already, and nobody has been told of it."""
+    writer, reader = server.client(), server.client()
+    first = commit(writer, 1, OID_A)
+    old = (b"data of 1", first, None)
+    assert reader.ask("loadBefore", OID_A, LATEST) == old
+    reader.received()
+    server.reactor.immediate = False
+    writer.begin(2, OID_A, serial=first)
+    writer.send("vote", 2)
+    server.reactor.turn()
+    writer.send("tpc_finish", 2)
+    second = server.storage.lastTransaction()
+    assert second > first
+    load = reader.send("loadBefore", OID_A, LATEST)
+    assert reader.received() == [("reply", load, old)]
+    server.reactor.turn()
+    (news,) = reader.received()
+    assert news[:2] == ("invalidateTransaction", second) and tuple(news[2]) == (OID_A,)
+    server.reactor.immediate = True
+    assert reader.ask("loadBefore", OID_A, LATEST) == (b"data of 2", second, None)
+
+
+def test_cached_records_are_not_older_than_the_news_before_their_answer() -> None:
+    """One of the records has to be loaded, and another one changes meanwhile."""
+    server = Server()
+    make_slow(server)
+    writer, reader = server.client(), server.client()
+    first = commit(writer, 1, OID_A, OID_B)
+    reader.ask("loadBefore", OID_A, LATEST)
+    reader.received()
+    server.slow.immediate = False
+    load = reader.send("loadManyBefore", (OID_B, OID_A), LATEST)
+    assert reader.received() == []
+    second = commit(writer, 2, OID_A, serial=first)
+    assert [event[:2] for event in reader.received()] == [("invalidateTransaction", second)]
+    server.slow.work()
+    # The client asks for the others again.
+    assert reader.received() == [("reply", load, ((b"data of 1", first, None),))]
+
+
+def test_if_nothing_is_left_of_what_was_cached_it_is_loaded() -> None:
+    server = Server()
+    make_slow(server)
+    writer, reader = server.client(), server.client()
+    first = commit(writer, 1, OID_A, OID_B)
+    reader.ask("loadBefore", OID_A, LATEST)
+    reader.received()
+    server.slow.immediate = False
+    load = reader.send("loadManyBefore", (OID_A, OID_B), LATEST)
+    second = commit(writer, 2, OID_A, serial=first)
+    reader.received()
+    server.slow.work()
+    assert reader.received() == []
+    server.slow.work()
+    new, old = (b"data of 2", second, None), (b"data of 1", first, None)
+    assert reader.received() == [("reply", load, (new, old))]
+
+
+def test_a_client_that_has_left_gets_no_answer() -> None:
+    server = Server()
+    make_slow(server)
+    reader = server.client()
+    server.slow.immediate = False
+    reader.send("loadManyBefore", (OID_A, OID_B), LATEST)
+    reader.lose()
+    server.slow.work()
+    assert len(server.slow) == 0
+
+
+def test_after_a_pack_and_when_track_is_lost_nothing_is_left(server: Server) -> None:
+    cache = server.served.records.cache
+    client = server.client()
+    tid = commit(client, 1, OID_A)
+    client.ask("loadBefore", OID_A, LATEST)
+    assert len(cache) == 1
+    server.served.lost_track()
+    assert len(cache) == 0
+    client = server.client()
+    assert client.ask("loadBefore", OID_A, LATEST) == (b"data of 1", tid, None)
+    assert len(cache) == 1
+    # The data are no pickles, whose references it could read.
+    server.storage.pack = lambda time, referencesf: None
+    client.ask("pack", 0.0)
+    assert len(cache) == 0
+
+
+def test_what_the_storage_has_before_it_is_told_stays_when_it_is_told() -> None:
+    server = Server()
+    writer, reader = server.client(), server.client()
+    first = commit(writer, 1, OID_A)
+    # The reactor learns of the commit later.
+    server.reactor = Reactor()
+    server.reactor.immediate = False
+    server.commits._call_from_thread = server.reactor.call_from_thread
+    writer.begin(2, OID_A, serial=first)
+    writer.send("vote", 2)
+    server.reactor.turn()
+    writer.send("tpc_finish", 2)
+    second = server.storage.lastTransaction()
+    new = (b"data of 2", second, None)
+    assert reader.ask("loadBefore", OID_A, LATEST) == new
+    server.reactor.turn()
+    assert server.served.last_transaction == second
+    assert server.served.records.cache.load_before(OID_A, LATEST) == new
