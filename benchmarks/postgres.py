@@ -110,11 +110,19 @@ class RelationalStorage:
             "lastTransaction",
             "new_oid",
             "store",
-            "tpc_begin",
             "tpc_finish",
             "tpc_vote",
         ):
             setattr(self, name, getattr(self._instance, name))
+
+    def newTransaction(self) -> None:
+        """Look for changes, as a connection does when its transaction begins."""
+        self._instance.sync(True)
+        self._instance.poll_invalidations()
+
+    def tpc_begin(self, transaction: Any) -> None:
+        self.newTransaction()
+        self._instance.tpc_begin(transaction)
 
     def loadBefore(self, oid: bytes, tid: bytes) -> Any:
         return (*self._instance.load(oid), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Generator
 from statistics import median
@@ -18,6 +19,7 @@ __all__ = ["READS", "cold_loads"]
 
 _CLIENTS = 4
 _THREADS = 8
+_SHARING = 8
 _PREFETCH = 20
 
 Durations = Generator[None, None, list[float]]
@@ -39,6 +41,26 @@ def cold_loads(
         durations.append(perf_counter() - start)
         check_size(loaded, SMALL_SIZE)
     return durations
+
+
+def pages(storage: Any, seed: int, objects: int, size: int, warm_up: int, count: int) -> Durations:
+    """Read transactions: each begins as ZODB does, and loads some objects of a working set."""
+    begin = getattr(storage, "newTransaction", None)
+    choose = random.Random(seed)
+    oids = small_oids(objects, seed)
+    durations = []
+    for number in range(warm_up + count):
+        if number == warm_up:
+            yield
+        wanted = choose.sample(oids, size)
+        start = perf_counter()
+        if begin is not None:
+            begin()
+        at = before(storage)
+        for oid in wanted:
+            storage.loadBefore(oid, at)
+        durations.append(perf_counter() - start)
+    return durations[warm_up:]
 
 
 def cold_loads_by_threads(
@@ -143,6 +165,35 @@ def _play_load4(stage: Stage) -> dict[str, float]:
     }
 
 
+def _play_again(stage: Stage) -> dict[str, float]:
+    """The second client loads what the first one has loaded before."""
+    with stage.daemon("small"):
+        for _ in range(2):
+            order = stage.order(
+                cold_loads, seed=stage.seed, warm_up=stage.count(200), count=stage.count(4000)
+            )
+            performance = stage.perform(order)
+    (durations,) = performance.results
+    return {
+        "again": median(durations),
+        "againcpu": performance.server_cpu / len(durations),
+    }
+
+
+def _play_shared(stage: Stage) -> dict[str, float]:
+    with stage.daemon("small"):
+        order = stage.order(
+            pages,
+            seed=stage.seed,
+            objects=stage.count(2000),
+            size=20,
+            warm_up=stage.count(20),
+            count=stage.count(1000),
+        )
+        performance = stage.perform(*[order] * _SHARING)
+    return {"shared8": performance.seconds / sum(map(len, performance.results))}
+
+
 def _play_threads(stage: Stage) -> dict[str, float]:
     with stage.daemon("small"):
         order = stage.order(
@@ -202,6 +253,21 @@ READS = (
             Figure("load4p50", "cold loadBefore, 4 processes, p50", "us", (at_most(0.50),)),
             Figure("load4cpu", "4 processes: server CPU per load", "us", (at_most(0.50),), True),
         ),
+        frozenset({Needs.DAEMON}),
+    ),
+    Measure(
+        "again",
+        _play_again,
+        (
+            Figure("again", "cold load of what another client has loaded, p50", "us"),
+            Figure("againcpu", "such a load: server CPU", "us", (at_most(0.45),), True),
+        ),
+        frozenset({Needs.DAEMON}),
+    ),
+    Measure(
+        "shared8",
+        _play_shared,
+        (Figure("shared8", f"{_SHARING} processes, each reads 20 of the same 2000 records", "us"),),
         frozenset({Needs.DAEMON}),
     ),
     Measure(

@@ -123,6 +123,47 @@ def test_if_nothing_is_left_of_what_was_cached_it_is_loaded() -> None:
     assert reader.received() == [("reply", load, (new, old))]
 
 
+def test_a_record_that_several_ask_for_is_loaded_once() -> None:
+    server = Server()
+    make_slow(server)
+    writer, *readers = (server.client() for _ in range(4))
+    first = commit(writer, 1, OID_A)
+    server.slow.immediate = False
+    loads = [reader.send("loadBefore", OID_A, LATEST) for reader in readers]
+    assert len(server.slow) == 1
+    server.slow.work()
+    for reader, load in zip(readers, loads, strict=True):
+        assert reader.received()[-1] == ("reply", load, (b"data of 1", first, None))
+    assert len(server.slow) == 0
+
+
+@pytest.mark.parametrize("ends", ["older", "missing", "left"])
+def test_each_one_loads_what_the_first_one_did_not_find(ends: str) -> None:
+    server = Server()
+    make_slow(server)
+    writer, one, other = (server.client() for _ in range(3))
+    first = commit(writer, 1, OID_A)
+    second = commit(writer, 2, OID_A, serial=first)
+    server.slow.immediate = False
+    for reader in (one, other):
+        reader.received()
+    if ends == "left":
+        for _ in range(8):
+            writer.send("loadBefore", OID_B, LATEST)
+    oid = OID_B if ends == "missing" else OID_A
+    one.send("loadBefore", oid, second if ends == "older" else LATEST)
+    load = other.send("loadBefore", oid, LATEST)
+    if ends == "left":
+        one.lose()
+    while server.slow:
+        server.slow.work()
+    (answer,) = other.received()
+    if ends == "missing":
+        assert answer[:2] == ("error", load)
+    else:
+        assert answer == ("reply", load, (b"data of 2", second, None))
+
+
 def test_a_client_that_has_left_gets_no_answer() -> None:
     server = Server()
     make_slow(server)

@@ -99,16 +99,21 @@ class FairTurns:
 
         The function returns a Deferred. The result is `LEFT` if the owner has left before its turn.
         """
-        turn: Deferred[bool] = Deferred()
-        self._waiting.setdefault(owner, deque()).append(turn)
-        self._let_in()
-        if not await turn:
+        if self._free and not self._waiting:
+            self._free -= 1
+        elif not await self._turn_of(owner):
             return self.LEFT
         try:
             return await function(*args)
         finally:
             self._free += 1
             self._let_in()
+
+    def _turn_of(self, owner: object) -> Deferred[bool]:
+        turn: Deferred[bool] = Deferred()
+        self._waiting.setdefault(owner, deque()).append(turn)
+        self._let_in()
+        return turn
 
     def leave(self, owner: object) -> None:
         """Drop the calls of an owner that wait."""

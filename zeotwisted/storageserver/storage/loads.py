@@ -6,6 +6,8 @@ A load in a thread may end after a commit that changes the object has been publi
 would then follow the invalidation, and the client would take the old revision for the current one.
 Therefore such an answer is discarded, and the load is repeated.
 
+Clients that ask for the same record at the same time share one load.
+
 Few loads run at a time, and clients whose loads wait get their turns in a circle.
 """
 
@@ -89,14 +91,22 @@ def load_many_before(
     return answer
 
 
-class _Load:
-    """One load that a thread is doing."""
+#: The result of a load that failed, or has to be repeated.
+_NOTHING = object()
 
-    __slots__ = ("stale",)
+
+class _Load:
+    """One load that a thread is doing.
+
+    :ivar stale: whether a change of the object has been published since the load began.
+    :ivar sharing: those who wait for its result, too.
+    """
+
+    __slots__ = ("sharing", "stale")
 
     def __init__(self) -> None:
-        #: Whether a change of the object has been published since the load began.
         self.stale = False
+        self.sharing: list[Deferred[Any]] = []
 
 
 class RecordsInThreads:
@@ -136,6 +146,8 @@ class Loads:
         self._records = records
         self._turns = FairTurns(most)
         self._under_way: defaultdict[bytes, set[_Load]] = defaultdict(set)
+        # Those that have their turn, by the oid and the tid.
+        self._running: dict[tuple[bytes, bytes], _Load] = {}
 
     def leave(self, client: object) -> None:
         """Drop the loads of a client that is gone, except those that run."""
@@ -143,18 +155,37 @@ class Loads:
 
     async def load_before(self, client: object, oid: bytes, tid: bytes) -> Revision:
         """Return the result of the storage's ``loadBefore``, or raise its exception."""
+        running = self._running.get((oid, tid))
+        if running is not None:
+            # Clients that start together want the same records.
+            shared: Deferred[Any] = Deferred()
+            running.sharing.append(shared)
+            revision = await shared
+            if revision is not _NOTHING:
+                found: Revision = revision
+                return found
         while True:
             load = _Load()
             self._under_way[oid].add(load)
+            result: Any = _NOTHING
             try:
-                revision = await self._turns.run(client, self._records.load_before, oid, tid)
+                revision = await self._turns.run(client, self._run, load, oid, tid)
+                if revision is FairTurns.LEFT:
+                    return None
+                if not load.stale:
+                    result = revision
+                    return result
             finally:
                 self._forget(oid, load)
-            if revision is FairTurns.LEFT:
-                return None
-            if not load.stale:
-                found: Revision = revision
-                return found
+                if self._running.get((oid, tid)) is load:
+                    del self._running[oid, tid]
+                for each in load.sharing:
+                    each.callback(result)
+
+    def _run(self, load: _Load, oid: bytes, tid: bytes) -> Deferred[Any]:
+        # Not before: a client that has many loads waiting must not keep others waiting for them.
+        self._running.setdefault((oid, tid), load)
+        return self._records.load_before(oid, tid)
 
     async def load_many_before(
         self, client: object, oids: Sequence[bytes], tid: bytes
