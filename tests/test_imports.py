@@ -32,6 +32,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "transport": ("arguments", "exceptions"),
     "access": ("files", "protocol"),
     "postgresql": ("exceptions",),
+    "http": ("access", "protocol", "storageserver", "transport"),
     "commands": ("access", "config", "files", "postgresql", "version"),
     "__main__": ("commands",),
     "storageserver": (*_COMMON, "access", "postgresql"),
@@ -42,6 +43,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "arguments",
         "config",
         "files",
+        "http",
         "interfaces",
         "logs",
         "protocol",
@@ -75,15 +77,19 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "storageserver.turns": (),
     "storageserver.options": ("arguments", "protocol", "storageserver.arguments"),
     "storageserver.limits": ("storageserver.options",),
+    "storageserver.figures": ("protocol",),
     "storageserver.engine": (*_COMMON, "postgresql", "storageserver.floods"),
     "storageserver.storage": (*_COMMON, "storageserver.floods", "storageserver.limits")
+    + ("storageserver.figures",)
     + ("storageserver.engine", "storageserver.options", "storageserver.turns"),
     "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.limits")
+    + ("storageserver.figures",)
     + ("storageserver.engine", "storageserver.storage", "storageserver.turns"),
     "storageserver.connections": (*_COMMON, "access", "storageserver.commit")
     + (
         "storageserver.clientlabel",
         "storageserver.engine",
+        "storageserver.figures",
         "storageserver.floods",
         "storageserver.limits",
         "storageserver.options",

@@ -19,6 +19,7 @@ from .config import (
     ServerConfig,
     StorageOpener,
     effective_settings,
+    host_names,
     log_form,
     parse_storages,
     storage_section,
@@ -28,14 +29,18 @@ from .daemon import (
     check_file,
     endpoint_files,
     endpoint_place,
+    exposed_http,
     file_mistakes,
+    local_endpoint,
     place_mistakes,
     warnings,
 )
+from .http import missing_package
 
 __all__ = [
     "Choice",
     "check_and_print",
+    "chosen_http",
     "chosen_log_form",
     "chosen_places",
     "chosen_settings",
@@ -124,6 +129,10 @@ def shown(options: Choice, form: LogForm) -> list[str]:
     else:
         for each in config.listeners:
             lines.append(f"listen {each.description}  # {options['conf']}")
+    if options["http"]:
+        lines.append(f"http {options['http']}  # {options.source('http')}")
+    elif config is not None and config.http is not None:
+        lines.append(f"http {config.http.listener.description}  # {options['conf']}")
     source = "options and defaults" if config is None else options["conf"]
     storages = chosen_storages(options) if config is None else config.storages
     lines += [f"storage {each.name}  # {source}" for each in storages]
@@ -155,12 +164,20 @@ def check_and_print(reactor: Any, options: Choice) -> int:
         chosen_settings(options, config)
         chosen_log_form(options, config)
         places = chosen_places(reactor, options)
+        http = chosen_http(reactor, options)
         mistakes += place_mistakes(places)
+        if http is not None:
+            mistakes += place_mistakes([http[0]], "--http")
         if config is None and options["conf"] is None:
             mistakes += file_mistakes(chosen_storages(options))
             notes = warnings(places, options.access(), _certificates(options))
         elif config is not None and options["listen"]:
             notes = warnings(places, config.access, _certificates(options))
+        if http is not None:
+            access = options.access() if config is None else config.access
+            notes += filter(None, [exposed_http(http[0], access)])
+        if http is not None or (config is not None and config.http is not None):
+            mistakes += [f"http: {missing}" for missing in filter(None, [missing_package()])]
     except SystemExit as error:
         mistakes.append(str(error).removeprefix("zeo: "))
     for note in notes:
@@ -187,7 +204,24 @@ def chosen_places(reactor: Any, options: Choice) -> list[Place]:
     return [endpoint_place(reactor, text) for text in _texts(options)]
 
 
+def chosen_http(reactor: Any, options: Choice) -> tuple[Place, frozenset[str]] | None:
+    """Return where options say to answer requests of HTTP, and by which names; None: nowhere.
+
+    :raises SystemExit: there is a mistake in it.
+    """
+    text = options["http"]
+    if not text:
+        if options["http-names"]:
+            raise SystemExit("zeo: --http-names: add --http, which says where to listen")
+        return None
+    try:
+        names = host_names(options["http-names"] or "")
+    except ValueError as error:
+        raise SystemExit(f"zeo: --http-names: {error}")
+    return endpoint_place(reactor, local_endpoint(text), "--http"), names
+
+
 def _certificates(options: Choice) -> list[str]:
     """Return the files of the certificates that endpoints name."""
-    files = map(endpoint_files, _texts(options))
+    files = map(endpoint_files, [*_texts(options), options["http"] or ""])
     return [each["certKey"] for each in files if each]

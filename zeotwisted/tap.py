@@ -15,6 +15,7 @@ from twisted.python import usage
 from .access import Access
 from .chosen import (
     check_and_print,
+    chosen_http,
     chosen_log_form,
     chosen_places,
     chosen_settings,
@@ -89,6 +90,14 @@ class Options(usage.Options):
         ["blob-dir", "b", None, "Its blob directory [default: blobs, if --file is not given]"],
         ["accounts", None, None, "Admit the users in this file, which zeotwisted user makes"],
         ["realm", None, None, "The name of the accounts, which clients may ask for"],
+        [
+            "http",
+            None,
+            None,
+            "Answer requests of browsers, Prometheus and health checks at this Twisted endpoint, "
+            "or at a port of this machine, such as 8180",
+        ],
+        ["http-names", None, None, "Names of this server in the addresses that visitors use"],
         [
             "log-level",
             None,
@@ -202,18 +211,19 @@ class Options(usage.Options):
     def _read_environment(self, environment: Mapping[str, str]) -> None:
         """Take options that are no settings from variables, where they are not given.
 
-        A configuration has storages and roles of its own, so with one only ``ZEO_LISTEN`` counts.
+        A configuration has storages and roles of its own, so with one only ``ZEO_LISTEN`` and
+        ``ZEO_HTTP`` and ``ZEO_HTTP_NAMES`` count.
         """
         if self["conf"] is None and not any(self[name] for name in ("file", "storages")):
             self["conf"] = environment.get("ZEO_CONF") or None
         if not self["listen"]:
             self["listen"] = environment.get("ZEO_LISTEN", "").split()
             self._from_environment.add("listen")
-        if self["conf"] is None:
-            for name in _FROM_ENVIRONMENT:
-                if self[name] is None:
-                    self[name] = environment.get(variable(name)) or None
-                    self._from_environment.add(name)
+        names = _FROM_ENVIRONMENT if self["conf"] is None else ()
+        for name in ("http", "http-names", *names):
+            if self[name] is None:
+                self[name] = environment.get(variable(name)) or None
+                self._from_environment.add(name)
 
     def source(self, name: str) -> str:
         """Return where the value of an option that is no setting comes from, as a text."""
@@ -270,9 +280,10 @@ def makeService(options: Options) -> IService:
 
     settings = _values(options.settings)
     places = chosen_places(reactor, options)
+    http = chosen_http(reactor, options)
     if "config" in options:
         config = replace(options["config"], settings=settings)
-        daemon = configured_daemon(reactor, config, places or None)
+        daemon = configured_daemon(reactor, config, places or None, http)
     else:
         daemon = Daemon(
             reactor,
@@ -280,6 +291,7 @@ def makeService(options: Options) -> IService:
             ServerOptions(**settings),
             places,
             access=options.access(),
+            http=http,
         )
     show_in_twisted_log()
     if options.log is not None:

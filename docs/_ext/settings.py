@@ -37,6 +37,8 @@ _VALUES = {
     "client-timeout": "SECONDS",
     "conf": "PATH",
     "file": "PATH",
+    "http": "ENDPOINT",
+    "http-names": "NAMES",
     "invalidation-age": "SECONDS",
     "invalidation-queue-bytes": "SIZE",
     "record-cache-bytes": "SIZE",

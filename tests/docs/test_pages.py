@@ -39,7 +39,7 @@ def test_all_blocks_run(page: str, session: Session) -> None:
 
 def test_there_are_blocks_of_each_kind() -> None:
     languages = {block.language for found in _ALL.values() for block in found}
-    assert languages == {"apacheconf", "diff", "ini", "python", "shell", PICTURE}
+    assert languages == {"apacheconf", "diff", "ini", "python", "shell", "yaml", PICTURE}
 
 
 def test_what_is_not_run_has_a_reason() -> None:

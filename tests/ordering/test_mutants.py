@@ -155,7 +155,8 @@ MUTANTS = [
     Mutant(
         "5: load replies leave in the turn in which they were computed",
         "storageserver/connections/protocol.py",
-        "                self._answer(id, call.name, result)\n            return\n",
+        "                self._answer(id, call.name, result)\n"
+        "            seconds.add(perf_counter() - begin)\n            return\n",
         "                later = self._clients.clock.callLater\n"
         "                if call.name == 'loadBefore':\n"
         "                    later(0, self._answer, id, call.name, result)\n"

@@ -6,8 +6,9 @@ ZConfig's schemas (``*.xml``) define keys, types and defaults.
 from __future__ import annotations
 
 from .access import ROLES_BY_DEFAULT, access_from_lines
+from .datatypes import host_names
 from .effective import EffectiveSetting, effective_settings, variable
-from .listeners import Listener
+from .listeners import HTTPListener, Listener
 from .logform import LogForm, log_form
 from .mistakes import check_server_config
 from .places import (
@@ -34,6 +35,7 @@ __all__ = [
     "ContextError",
     "EffectiveSetting",
     "FileState",
+    "HTTPListener",
     "Listener",
     "LogForm",
     "ServerConfig",
@@ -45,6 +47,7 @@ __all__ = [
     "check_server_config",
     "effective_settings",
     "file_states",
+    "host_names",
     "is_encrypted",
     "log_form",
     "parse_server_config",

@@ -66,7 +66,7 @@ class AccessReader:
         :raises AccessMistake: a section names a group or a storage that does not exist, or nothing
             needs the accounts.
         """
-        sections = [self._zeo, *self._zeo.listeners]
+        sections = [self._zeo, *self._zeo.listeners, *([self._zeo.http] if self._zeo.http else [])]
         if self._accounts is not None and not any(section.access for section in sections):
             raise AccessMistake(
                 self._zeo,
@@ -134,6 +134,8 @@ def shown_roles(zeo: Any, place_of: Callable[[Any, str], str | None]) -> Iterato
     yield from _given(zeo, "", place_of)
     for section in zeo.listeners:
         yield from _given(section, f"listen {described(section.address)} ", place_of)
+    if zeo.http is not None:
+        yield from _given(zeo.http, f"http {described(zeo.http.address)} ", place_of)
 
 
 def _given(section: Any, prefix: str, place_of: Callable[[Any, str], str | None]) -> Iterator[str]:

@@ -37,6 +37,8 @@ __all__ = [
     "count",
     "duration",
     "duration_or_none",
+    "host_names",
+    "local_address",
     "log_levels",
     "memory_size",
     "message_size",
@@ -50,6 +52,8 @@ __all__ = [
 
 #: Characters that no name and no address of a host contains.
 _NO_HOST = re.compile(r"""[\s="'<>]""")
+
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 #: An IPv6 address without brackets, followed by something that looks like a port.
 _BARE_IPV6 = re.compile("[0-9a-f]*:[0-9a-f:.]*:[0-9]{2,5}", re.IGNORECASE)
@@ -72,6 +76,29 @@ def binding_address(text: str) -> Address | PassedSocket:
     if passed is not None:
         return passed
     return _address(datatypes.SocketBindingAddress, text)
+
+
+def local_address(text: str) -> Address | PassedSocket:
+    """Return the address to listen at, as `binding_address`; without a host, only this machine's.
+
+    :raises ValueError: `text` is not an address.
+    """
+    address = binding_address(text)
+    if isinstance(address, tuple) and not address[0]:
+        return "127.0.0.1", address[1]
+    return address
+
+
+def host_names(text: str) -> frozenset[str]:
+    """Return names of a server, in small letters.
+
+    :raises ValueError: one of them is not the name of a host.
+    """
+    names = frozenset(text.lower().replace(",", " ").split())
+    for name in sorted(names):
+        if not _HOST_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a host; write it without port and path")
+    return names
 
 
 def connection_address(text: str) -> Address:

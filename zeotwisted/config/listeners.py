@@ -13,7 +13,7 @@ from zeotwisted.arguments import Address, PassedSocket
 from .tls import ContextError, server_context
 from .tlsfiles import TLSFiles
 
-__all__ = ["Listener", "TLSMistake", "described", "listeners_from"]
+__all__ = ["HTTPListener", "Listener", "TLSMistake", "described", "http_from", "listeners_from"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,17 @@ class Listener:
     def host(self) -> str | None:
         """The network address, empty for all interfaces; None if it is none, or is not known."""
         return self.address[0] if isinstance(self.address, tuple) else None
+
+
+@dataclass(frozen=True)
+class HTTPListener:
+    """Where a server answers requests of HTTP.
+
+    :ivar names: its names, besides those that it knows by itself.
+    """
+
+    listener: Listener
+    names: frozenset[str] = frozenset()
 
 
 def described(address: Address | PassedSocket) -> str:
@@ -78,6 +89,13 @@ def listeners_from(zeo: Any, access: Callable[[Any], Access | None]) -> tuple[Li
         listeners.append(_listener(zeo, None))
     listeners += [_listener(section, access(section)) for section in zeo.listeners]
     return tuple(listeners)
+
+
+def http_from(zeo: Any, access: Callable[[Any], Access | None]) -> HTTPListener | None:
+    """Return where a server answers requests of HTTP, if it does; see `listeners_from`."""
+    if zeo.http is None:
+        return None
+    return HTTPListener(_listener(zeo.http, access(zeo.http)), zeo.http.names)
 
 
 def _listener(section: Any, access: Access | None) -> Listener:

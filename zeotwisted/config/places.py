@@ -34,7 +34,7 @@ def missing_places(zeo: Any, storages: Sequence[Any]) -> Iterator[tuple[Any, str
     :param zeo: the value of the section <zeo>.
     :param storages: the values of the sections of storages.
     """
-    for section in (zeo, *zeo.listeners):
+    for section in (zeo, *zeo.listeners, *([zeo.http] if zeo.http else [])):
         problem = None if section.address is None else address_problem(section.address)
         if problem is not None:
             yield section, "address", *problem

@@ -11,7 +11,7 @@ from typing import Any
 from zeotwisted.access import Access
 
 from .access import AccessMistake, AccessReader, shown_roles
-from .listeners import Listener, TLSMistake, listeners_from
+from .listeners import HTTPListener, Listener, TLSMistake, http_from, listeners_from
 from .loader import ConfigurationError, Loader
 from .logfiles import unwritable_logs
 from .loglevels import parse_levels
@@ -57,6 +57,7 @@ class ServerConfig:
     """The whole configuration of a server.
 
     :ivar listeners: where the server listens; at least one place.
+    :ivar http: where it answers requests of HTTP, or None.
     :ivar settings: the values of `settings.server_settings`, by their attributes.
     :ivar eventlog: a function that sets up logging, or None if no logging is configured.
     :ivar log_json: write the daemon's own log as lines of JSON.
@@ -78,6 +79,7 @@ class ServerConfig:
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
     log_json: bool = False
     log_levels: Mapping[str, str] = field(default_factory=lambda: parse_levels("info"))
+    http: HTTPListener | None = None
 
 
 def read_server_config(path: StoragePath) -> ServerConfig:
@@ -141,6 +143,7 @@ def server_config(
     ]
     storages: tuple[StorageOpener, ...] = ()
     listeners: tuple[Listener, ...] = ()
+    http: HTTPListener | None = None
     of_server = None
     access_of: Callable[[Any], Access | None] = _no_access
     try:
@@ -154,6 +157,7 @@ def server_config(
         mistakes.append(_placed(loader, mistake))
     try:
         listeners = listeners_from(zeo, access_of)
+        http = http_from(zeo, access_of)
     except (AccessMistake, TLSMistake) as mistake:
         mistakes.append(_placed(loader, mistake))
     else:
@@ -183,6 +187,7 @@ def server_config(
         places=_places(loader, zeo),
         log_json=zeo.log_json,
         log_levels=zeo.log_level,
+        http=http,
     )
 
 

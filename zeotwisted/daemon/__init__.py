@@ -9,8 +9,8 @@ from __future__ import annotations
 from .certificates import endpoint_files
 from .checking import check_file, file_mistakes, place_mistakes, warnings
 from .daemon import Daemon, configured_daemon
-from .endpoints import endpoint_place
-from .exposure import Place
+from .endpoints import endpoint_place, local_endpoint
+from .exposure import Place, exposed_http
 from .launcher import check_pid_file, take_over_log
 from .listening import UNACCEPTED
 from .opening import StartError
@@ -28,8 +28,10 @@ __all__ = [
     "configured_daemon",
     "endpoint_files",
     "endpoint_place",
+    "exposed_http",
     "file_mistakes",
     "goes_to_background",
+    "local_endpoint",
     "place_mistakes",
     "take_over_log",
     "unwritable_file",

@@ -16,8 +16,8 @@ from zeotwisted.config import (
 )
 
 from .certificates import date_problem, trusted_problems
-from .daemon import configured_places
-from .exposure import Place, exposed
+from .daemon import configured_http, configured_places
+from .exposure import Place, exposed, exposed_http
 
 __all__ = ["check_file", "file_mistakes", "place_mistakes", "warnings"]
 
@@ -30,10 +30,14 @@ def check_file(reactor: Any, path: str) -> tuple[ServerConfig | None, list[str],
     config, mistakes = check_server_config(path)
     if config is None:
         return None, mistakes, []
-    sources = [each.files for each in config.listeners if each.files is not None]
+    listeners = [*config.listeners, *([config.http.listener] if config.http else [])]
+    sources = [each.files for each in listeners if each.files is not None]
     own = [each.certificate for each in sources]
     now = datetime.now(timezone.utc)
     found = warnings(configured_places(reactor, config), config.access, own)
+    http = configured_http(reactor, config.http)
+    if http is not None:
+        found += filter(None, [exposed_http(http[0], config.access)])
     for file in sorted({file for each in sources for file in each.trusted}):
         found += trusted_problems(file, now)
     return config, [], found
@@ -48,13 +52,13 @@ def file_mistakes(openers: Sequence[StorageOpener]) -> list[str]:
     ]
 
 
-def place_mistakes(places: Iterable[Place]) -> list[str]:
+def place_mistakes(places: Iterable[Place], option: str = "--listen") -> list[str]:
     """Return which endpoints this machine cannot listen at."""
     mistakes = []
     for place in places:
         problem = None if place.host is None else address_problem((place.host, 0))
         if problem is not None:
-            mistakes.append("--listen {}: {}; {}".format(place.description, *problem))
+            mistakes.append("{} {}: {}; {}".format(option, place.description, *problem))
     return mistakes
 
 

@@ -9,12 +9,14 @@ from importlib.metadata import version
 from typing import Any
 
 from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.selectreactor import SelectReactor
 from twisted.logger import Logger
 
 from zeotwisted.access import Access
-from zeotwisted.config import Listener, ServerConfig, StorageOpener
+from zeotwisted.config import HTTPListener, Listener, ServerConfig, StorageOpener
+from zeotwisted.http import HTTPPlace, HTTPService, missing_package
 from zeotwisted.logs import EventLog, FileLog
 from zeotwisted.storageserver import (
     ListeningError,
@@ -25,7 +27,7 @@ from zeotwisted.storageserver import (
 )
 from zeotwisted.version import __version__
 
-from .exposure import Place, exposed
+from .exposure import Place, exposed, exposed_http
 from .listening import Explaining, endpoint
 from .opening import StartError, close_storages, open_storages
 from .reactorwatch import ReactorWatch
@@ -34,7 +36,7 @@ from .secured import RenewedEndpoint, SecuredEndpoint
 from .supervisor import supervisor
 from .terminal import Terminal
 
-__all__ = ["Daemon", "configured_daemon", "configured_places"]
+__all__ = ["Daemon", "configured_daemon", "configured_http", "configured_places"]
 
 
 class Daemon(MultiService):
@@ -47,6 +49,7 @@ class Daemon(MultiService):
     :param listen: where to listen.
     :param pid_filename: the file for the process id, or None.
     :param access: the roles of clients; by default, every client may do everything.
+    :param http: where to answer requests of HTTP, and by which names; None: nowhere.
     :ivar terminal: the terminal for the error of a failed start, if twistd runs in the background.
     """
 
@@ -60,6 +63,7 @@ class Daemon(MultiService):
         listen: Sequence[Place],
         pid_filename: str | None = None,
         access: Access | None = None,
+        http: tuple[Place, frozenset[str]] | None = None,
     ) -> None:
         super().__init__()
         self.terminal: Terminal | None = None
@@ -69,11 +73,15 @@ class Daemon(MultiService):
         self._listen = listen
         self._pid_filename = pid_filename
         self._access = access
-        renewed = [each.endpoint for each in listen if isinstance(each.endpoint, RenewedEndpoint)]
+        self._http = http
+        places = [*listen, *(http[:1] if http else ())]
+        renewed = [each.endpoint for each in places if isinstance(each.endpoint, RenewedEndpoint)]
         self._renewal = Renewal(reactor, renewed)
         self._renewal.setServiceParent(self)
         #: The server; None until the daemon starts.
         self.server: StorageServer | None = None
+        #: What answers requests of HTTP; None if nothing does.
+        self.http: HTTPService | None = None
         #: Sections of the configuration that mean nothing here, for the log.
         self.without_effect: Sequence[str] = ()
         #: The logs whose threads start with the daemon.
@@ -107,7 +115,13 @@ class Daemon(MultiService):
         for section in self.without_effect:
             self._log.info("{section} is for other programs, and has no effect", section=section)
         self._renewal.warn()
-        for warning in filter(None, (exposed(each, self._access) for each in self._listen)):
+        warnings = [exposed(each, self._access) for each in self._listen]
+        if self._http is not None:
+            missing = missing_package()
+            if missing is not None:
+                raise StartError(f"zeo: http: {missing}")
+            warnings.append(exposed_http(self._http[0], self._access))
+        for warning in filter(None, warnings):
             self._log.warn("{warning}", warning=warning)
         self._raise_descriptors()
         storages = open_storages(self._openers, ReactorWatch(self._reactor))
@@ -122,10 +136,27 @@ class Daemon(MultiService):
             told.setServiceParent(self)
         try:
             super().privilegedStartService()
+            self._listen_for_http()
             self._write_pid()
         except (ListeningError, NotServable, StartError) as error:
             close_storages(storages)
             raise StartError(str(error)) from None
+
+    def _listen_for_http(self) -> None:
+        if self._http is None or self.server is None:
+            return
+        place, names = self._http
+        self.http = HTTPService(
+            self._reactor,
+            self.server,
+            HTTPPlace(place.description, Explaining(place.endpoint), place.access, names),
+            self._access,
+            __version__,
+        )
+        failures: list[Any] = []
+        self.http.listen().addErrback(failures.append)
+        for failure in failures:
+            raise StartError(f"zeo: cannot listen at {place.description}: {failure.value}")
 
     def _raise_descriptors(self) -> None:
         if isinstance(self._reactor, SelectReactor):
@@ -168,7 +199,14 @@ class Daemon(MultiService):
     def stopService(self) -> Any:
         """Stop the server and close the storages. The logs stay open for the last lines."""
         self._remove_pid()
-        return super().stopService()
+        return maybeDeferred(super().stopService).addBoth(self._stop_http)
+
+    def _stop_http(self, result: Any) -> Any:
+        # Last: until then it says that the daemon is not ready.
+        if self.http is None:
+            return result
+        stopping: Deferred[Any] = maybeDeferred(self.http.stopService)
+        return stopping.addCallback(lambda _: result)
 
     def has_failed(self) -> bool:
         """Whether the daemon has stopped and a storage could not be closed."""
@@ -208,12 +246,23 @@ def configured_places(reactor: Any, config: ServerConfig) -> list[Place]:
     return [_place(reactor, each) for each in config.listeners]
 
 
+def configured_http(
+    reactor: Any, listener: HTTPListener | None
+) -> tuple[Place, frozenset[str]] | None:
+    """Return where a configuration's daemon answers requests of HTTP, and by which names."""
+    return None if listener is None else (_place(reactor, listener.listener), listener.names)
+
+
 def configured_daemon(
-    reactor: Any, config: ServerConfig, places: Sequence[Place] | None = None
+    reactor: Any,
+    config: ServerConfig,
+    places: Sequence[Place] | None = None,
+    http: tuple[Place, frozenset[str]] | None = None,
 ) -> Daemon:
     """Return the daemon that a configuration describes, and set up its logging.
 
     :param places: where to listen instead of the configuration's listeners.
+    :param http: where to answer requests of HTTP instead of what the configuration says.
     :raises StartError: a log of the configuration cannot be opened.
     """
     daemon = Daemon(
@@ -223,6 +272,7 @@ def configured_daemon(
         configured_places(reactor, config) if places is None else places,
         config.pid_filename,
         access=config.access,
+        http=http or configured_http(reactor, config.http),
     )
     daemon.without_effect = config.without_effect
     if config.eventlog is not None:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from zeotwisted.access import OPEN, Access
 from zeotwisted.protocol import Role
 
-__all__ = ["Place", "endpoint_host", "exposed"]
+__all__ = ["Place", "endpoint_host", "exposed", "exposed_http"]
 
 #: The interface in the description of an endpoint; its colons are escaped.
 _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])*)")
@@ -56,6 +56,19 @@ def exposed(place: Place, access: Access | None) -> str | None:
         f"{place.description} is an open door: a client there needs neither a certificate nor an "
         "account, and may read, change and delete data; add <ssl> or <access> sections, or "
         "listen at 127.0.0.1"
+    )
+
+
+def exposed_http(place: Place, access: Access | None) -> str | None:
+    """Return a warning if everybody on other machines sees the figures; None otherwise."""
+    if place.host is None or _is_local(place.host):
+        return None
+    roles = place.access or access or OPEN
+    if place.needs_certificate or not roles.everybody_may(Role.READ):
+        return None
+    return (
+        f"http at {place.description} is open: everybody who reaches it sees the figures of the "
+        "daemon; add <ssl> or <access> sections, or listen at 127.0.0.1"
     )
 
 

@@ -2,6 +2,7 @@
 
 `service` has `StorageServer`. It uses these packages. Each may import those above it:
 
+- `figures`: what is counted, and the reports for monitoring.
 - `limits`: what clients may have, each of them and all together.
 - `storage`: one served storage, and what all its clients share: the commit lock, the order of
   transactions, the queue of invalidations.
@@ -11,16 +12,24 @@
 
 from __future__ import annotations
 
+from .connections import peer_identity
 from .engine import NotServable, check_servable
+from .figures import ConnectionReport, Histogram, LockReport, ServerReport, StorageReport
 from .limits import raise_descriptors
 from .options import ServerOptions
 from .service import ListeningError, StorageServer
 
 __all__ = [
+    "ConnectionReport",
+    "Histogram",
     "ListeningError",
+    "LockReport",
     "NotServable",
     "ServerOptions",
+    "ServerReport",
+    "StorageReport",
     "StorageServer",
     "check_servable",
+    "peer_identity",
     "raise_descriptors",
 ]

@@ -23,8 +23,10 @@ from zeotwisted.reactor import handle_signals, set_exit_code
 from .arguments import LISTEN, STORAGE_SERVER
 from .connections import StorageServerFactory
 from .engine import NotServable, check_servable, choose_engine
+from .figures import ConnectionReport, ServerReport
 from .limits import Limits
 from .options import ServerOptions
+from .reporting import server_report
 from .storage import (
     MOST_LOADS,
     CommitThread,
@@ -94,10 +96,37 @@ class StorageServer(MultiService):
         #: Called when a storage has become unusable, as FileStorage does if the disk fails while it
         #: finishes a transaction. Its clients wait until it is served again, so stop the process.
         self.when_unusable: Callable[[], object] = lambda: None
+        #: Whether the server stops, and lets its clients finish.
+        self.draining = False
         # Fires when the server that stops need not wait for transactions any more.
         self._drained: Deferred[None] = Deferred()
         self._pools: list[IdlingPool | CommitThread] = []
         self._idling: list[IdlingPool] = []
+
+    def report(self) -> ServerReport:
+        """Return the state of the server and what it has counted, for monitoring."""
+        return server_report(self.factory.clients, self.served.values(), self.limits, self.draining)
+
+    def connections(self, most: int) -> list[ConnectionReport]:
+        """Return the state of at most so many connections.
+
+        Those for which the most bytes wait are first, then those in a transaction.
+        """
+        return self.factory.clients.reports(most)
+
+    def connection(self, number: int) -> ConnectionReport | None:
+        """Return the state of the connection with a number; None if it is gone."""
+        found = self.factory.clients.find(number)
+        return None if found is None else found[1]
+
+    def disconnect(self, number: int, reason: str) -> ConnectionReport | None:
+        """Disconnect a client.
+
+        :param number: that of its `ConnectionReport`.
+        :param reason: for the log, and for the client.
+        :return: what it was; None if it is gone.
+        """
+        return self.factory.clients.disconnect(number, reason)
 
     def addresses(self) -> list[Any]:
         """Return the addresses at which the server listens, as Twisted's address objects."""
@@ -192,6 +221,7 @@ class StorageServer(MultiService):
             self._log.failure("a subscriber to {event} failed", event=type(event).__name__)
 
     async def _stop(self) -> None:
+        self.draining = True
         await maybeDeferred(super().stopService)
         await self._drain()
         self.factory.clients.drop_all("the server stops")

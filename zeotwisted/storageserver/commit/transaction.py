@@ -22,6 +22,7 @@ from ZODB.POSException import ConflictError, POSError, StorageTransactionError, 
 
 from zeotwisted.exceptions import TransactionTimeout
 
+from ..figures import TransactionReport
 from ..floods import Kind, brief
 from ..storage import Listener, ServedStorage
 from ..turns import Turns
@@ -64,6 +65,9 @@ _MAX_VOTES = 9
 #: time than the change to the commit thread and back.
 _QUICK_COUNT = 64
 _QUICK_SIZE = 2**17
+
+#: How many bytes of a user or a description a report has.
+_LONGEST_SHOWN = 200
 
 
 class ServerTransaction:
@@ -155,6 +159,17 @@ class ServerTransaction:
             f"its transaction{tid} of user {_shown(self._metadata.user)} "
             f"({_shown(self._metadata.description)}) began {age:.0f} seconds ago and changes "
             f"{len(self.commit_log)} objects by {self.commit_log.size} bytes"
+        )
+
+    def report(self) -> TransactionReport:
+        """Return its state, for monitoring."""
+        return TransactionReport(
+            self.phase.value,
+            self._served.lock.seconds() - self._begun,
+            _shortened(self._metadata.user),
+            _shortened(self._metadata.description),
+            len(self.commit_log),
+            self.commit_log.size,
         )
 
     def lock_timed_out(self, seconds: float) -> None:
@@ -384,6 +399,10 @@ class ServerTransaction:
         ended, self._ended = self._ended, []
         for each in ended:
             each.callback(None)
+
+
+def _shortened(text: bytes) -> str:
+    return brief(text[:_LONGEST_SHOWN].decode("utf-8", "replace"))
 
 
 def _shown(text: bytes) -> str:

@@ -4,13 +4,18 @@
 bytes that the client's socket has not accepted yet. `connection` has the session. `calls` finds the
 function for a call in `registration`, `wholestorage`, `records`, `history`, `blobs` or
 `transactions`. `iterators` and `uploads` have the files that a client has open.
+`reporting` describes a client for monitoring.
 Rule: when a connection is lost, all that it held is released.
 """
 
 from __future__ import annotations
 
+from .clients import Clients
 from .factory import StorageServerFactory
+from .proof import peer_identity
 
 __all__ = [
+    "Clients",
     "StorageServerFactory",
+    "peer_identity",
 ]

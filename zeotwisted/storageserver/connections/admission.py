@@ -12,6 +12,7 @@ from zeotwisted.exceptions import AccessDenied
 from zeotwisted.protocol import Call, Role
 
 from ..clientlabel import ClientLabel
+from ..figures import Refusal
 from ..floods import Kind, brief
 from .connection import ServerConnection
 
@@ -75,6 +76,7 @@ def refusal(client: ServerConnection, call: Call) -> Exception:
 
 
 def _refused(client: ServerConnection, what: str, error: Exception) -> Exception:
+    client.figures.refusals[Refusal.ROLE] += 1
     if client.peer.admit(Kind.REFUSED, detail=what.partition(" ")[0]):
         _log.warn(
             "({label}) refused: {what}: {error}; an <access> section or --allow gives roles",

@@ -69,6 +69,11 @@ class Backlog:
         """Whether the client does not take what it is sent."""
         return self._full
 
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait that the transport has not accepted."""
+        return self._counted
+
     def hold(self) -> None:
         """Collect what is written, until `flush`, so that it is sent together."""
         if self._held is None:

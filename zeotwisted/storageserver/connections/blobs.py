@@ -25,6 +25,7 @@ async def _send_blob(client: ServerConnection, oid: bytes, serial: bytes) -> Non
     files = client.served.limits.downloads
     for chunk in read_chunks(filename, client.peer.is_extended, files):
         client.peer.push("receiveBlobChunk", oid, serial, chunk)
+        client.served.stats.blob_bytes_sent += len(chunk)
         await client.peer.writable()
         if client.gone:
             return
@@ -48,6 +49,7 @@ def remote_storeBlobChunk(client: ServerConnection, chunk: bytes) -> None:
         raise StorageTransactionError("a part of a blob without its beginning")
     try:
         client.upload.write(chunk)
+        client.served.stats.blob_bytes_received += len(chunk)
     except (OSError, LimitReached):
         # Remove the file: the disk is probably full.
         client.cancel_upload()

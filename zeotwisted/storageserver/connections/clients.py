@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ..figures import ConnectionReport, ConnectionState, ServerFigures
 from ..floods import Floods
 from ..limits import Limits
 from ..options import ServerOptions
@@ -32,6 +33,15 @@ class Connected(Protocol):
     def let_go(self) -> None:
         """End the connection, without a line in the log."""
 
+    def drop(self, reason: str) -> None:
+        """Log the reason and end the connection."""
+
+    def state(self) -> ConnectionState | None:
+        """Return the state of the connection; None if it is refused, or ends."""
+
+    def report(self) -> ConnectionReport | None:
+        """Return more of its state."""
+
 
 class Clients:
     """The clients of a server.
@@ -39,6 +49,7 @@ class Clients:
     :param storages: the served storages by name.
     :param clock: the reactor.
     :param limits: what clients may have.
+    :ivar figures: what is counted.
     :ivar rounds: the connections that have messages left for their next turn.
     :ivar floods: decides which log lines that clients cause are written.
     :ivar logins: slows down hosts that guess passwords.
@@ -55,6 +66,7 @@ class Clients:
         limits: Limits,
     ) -> None:
         self.limits = limits
+        self.figures = ServerFigures()
         self.storages = storages
         self.options = options
         self.clock = clock
@@ -67,9 +79,46 @@ class Clients:
         self._leaving: dict[Deferred[None], None] = {}
         self._released: Deferred[None] | None = None
 
-    def connected(self, connection: Connected) -> None:
-        """Add a connection."""
+    def connected(self, connection: Connected) -> int:
+        """Add a connection; return its number, which no other one has had."""
         self._connections[connection] = None
+        self.figures.accepted += 1
+        return self.figures.accepted
+
+    def states(self) -> list[ConnectionState]:
+        """Return the state of each connection, the oldest first."""
+        return [state for _, state in self._with_states()]
+
+    def _with_states(self) -> list[tuple[Connected, ConnectionState]]:
+        states = ((each, each.state()) for each in self._connections)
+        return [(each, state) for each, state in states if state is not None]
+
+    def reports(self, most: int) -> list[ConnectionReport]:
+        """Return more of the state of at most so many connections.
+
+        Those for which the most bytes wait are first, then those in a transaction.
+        """
+        pairs = self._with_states()
+        pairs.sort(key=lambda pair: (-pair[1].queued, not pair[1].in_transaction))
+        reports = (each.report() for each, _ in pairs[:most])
+        return [report for report in reports if report is not None]
+
+    def disconnect(self, number: int, reason: str) -> ConnectionReport | None:
+        """Drop the connection with a number; return what it was, or None if it is gone."""
+        found = self.find(number)
+        if found is None:
+            return None
+        connection, report = found
+        connection.drop(reason)
+        return report
+
+    def find(self, number: int) -> tuple[Connected, ConnectionReport] | None:
+        """Return the connection with a number, and its report; None if it is gone."""
+        for connection in self._connections:
+            report = connection.report()
+            if report is not None and report.number == number:
+                return connection, report
+        return None
 
     def refused(self, connection: Connected) -> None:
         """Add a connection that is refused, and is open until its client knows the reason."""

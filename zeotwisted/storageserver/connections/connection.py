@@ -14,6 +14,7 @@ from zeotwisted.protocol import GOODBYE, Broadcast, Capabilities, Role
 
 from ..clientlabel import ClientLabel
 from ..commit import CommitLog, Phase, ServerTransaction
+from ..figures import ServerFigures
 from ..floods import Kind, brief
 from ..limits import LimitReached
 from ..storage import ServedStorage
@@ -35,6 +36,7 @@ class ServerConnection:
     :param storages: the server's storages by name.
     :param access: the roles of clients at the address to which this one is connected.
     :param logins: slows down hosts that guess passwords.
+    :param figures: counts what is refused; None to count nothing that anybody sees.
     :ivar peer: the protocol of the connection; a `Gone` when the connection is lost.
     :ivar label: the name of the client in log lines.
     :ivar where: the identity and the address of the client; the label begins with what the client
@@ -64,8 +66,10 @@ class ServerConnection:
         storages: Mapping[str, ServedStorage],
         logins: Logins,
         access: Access = OPEN,
+        figures: ServerFigures | None = None,
     ) -> None:
         self.peer = peer
+        self.figures = figures or ServerFigures()
         self.storages = storages
         self.logins = logins
         self.access = access
@@ -87,6 +91,11 @@ class ServerConnection:
     def gone(self) -> bool:
         """Whether the connection is lost."""
         return type(self.peer) is Gone
+
+    @property
+    def label_fields(self) -> Mapping[str, str]:
+        """The parts of the label: see `ClientLabel`."""
+        return self.label.fields if isinstance(self.label, ClientLabel) else {"address": self.label}
 
     @property
     def served(self) -> ServedStorage:

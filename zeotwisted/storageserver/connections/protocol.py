@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
 from itertools import chain
+from time import perf_counter
 from types import CoroutineType
 from typing import Any
 
@@ -45,6 +46,7 @@ from zeotwisted.transport import (
     unsent,
 )
 
+from ..figures import ConnectionReport, ConnectionState, Histogram
 from ..floods import Kind, brief
 from ..limits import Shares, host_of
 from .backlog import Backlog
@@ -53,6 +55,7 @@ from .clients import Clients
 from .connection import ServerConnection
 from .peer import Answer
 from .proof import peer_identity
+from .reporting import Flow, connection_report
 
 __all__ = ["StorageServerProtocol"]
 
@@ -97,7 +100,14 @@ class StorageServerProtocol(protocol.Protocol):
         self._session = Session(
             ServerHandshake(options.msgpack, options.protocol_limit >= 6), options.message_limit
         )
-        self._connection = ServerConnection(self, clients.storages, clients.logins, access)
+        self._connection = ServerConnection(
+            self, clients.storages, clients.logins, access, clients.figures
+        )
+        self._calls = clients.figures.calls
+        self._since = self._last_call = perf_counter()
+        # Since when the client takes nothing; None while it does.
+        self._stuck_since: float | None = None
+        self._number = 0
         self._deadline: IDelayedCall | None = None
         self._liveness: Liveness | None = None
         self._lost = False
@@ -137,7 +147,7 @@ class StorageServerProtocol(protocol.Protocol):
             self.drop,
             f"it has not registered for a storage within {timeout:g} seconds (register-timeout)",
         )
-        self._clients.connected(self)
+        self._number = self._clients.connected(self)
         self._clients.limits.admission.entered(self)
         self._backlog.write(self._session.greeting)
 
@@ -192,6 +202,10 @@ class StorageServerProtocol(protocol.Protocol):
         """The backlog has `size` bytes that the client's socket has not accepted."""
         if self._lost:
             return
+        if not size:
+            self._stuck_since = None
+        elif self._stuck_since is None:
+            self._stuck_since = perf_counter()
         self._hold_bytes(self._clients.limits.unsent, size)
 
     def _free_bytes(self) -> None:
@@ -351,6 +365,7 @@ class StorageServerProtocol(protocol.Protocol):
     def drop(self, reason: str) -> None:
         if self._lost or self.transport is None:
             return
+        self._clients.figures.dropped += self._registered
         if self.admit(Kind.DROPPED if self._registered else Kind.PROBE):
             self._log.warn(
                 "({label}) disconnected: {reason}",
@@ -399,6 +414,28 @@ class StorageServerProtocol(protocol.Protocol):
     def writable(self) -> Deferred[None]:
         return self._backlog.writable()
 
+    def state(self) -> ConnectionState | None:
+        """See `clients.Connected`."""
+        if self._lost:
+            return None
+        since = self._stuck_since
+        return ConnectionState(
+            self._session.protocol.decode("ascii"),
+            self._registered,
+            self._backlog.unsent,
+            0.0 if since is None else perf_counter() - since,
+            self._connection.transaction is not None,
+        )
+
+    def report(self) -> ConnectionReport | None:
+        """See `clients.Connected`."""
+        state = self.state()
+        if state is None:
+            return None
+        now = perf_counter()
+        flow = Flow(now - self._since, now - self._last_call, self._under_way)
+        return connection_report(self._number, self._connection, state, flow)
+
     # Messages.
 
     def _handle(self, event: Event) -> None:
@@ -416,12 +453,15 @@ class StorageServerProtocol(protocol.Protocol):
 
     def _called(self, event: Called) -> None:
         id, call, args, error = event
+        begin = self._last_call = perf_counter()
+        seconds = self._calls[call.name].seconds
         try:
             if error is not None:
                 raise TypeError(str(error))
             result = perform(self._connection, call, args)
         except Exception as error:
             self._failed(id, call.name, error)
+            seconds.add(perf_counter() - begin)
             return
         kind = type(result)
         if kind is CoroutineType:
@@ -429,11 +469,13 @@ class StorageServerProtocol(protocol.Protocol):
         elif not isinstance(result, Deferred):
             if id is not None:
                 self._answer(id, call.name, result)
+            seconds.add(perf_counter() - begin)
             return
         self._begin_call()
         result.addBoth(self._no_longer_under_way)
         result.addCallback(self._answered_later, id, call.name)
         result.addErrback(self._failed_later, id, call.name)
+        result.addBoth(_timed, seconds, begin)
 
     def _begin_call(self) -> None:
         """Count one more call under way. If there are too many, wait until a half of them is left.
@@ -495,6 +537,7 @@ class StorageServerProtocol(protocol.Protocol):
         self._backlog.write(before + frame)
 
     def _failed(self, id: MessageId | None, name: str, error: Exception) -> None:
+        self._calls[name].failed += 1
         if id is None and self._connection.failed(error):
             # The client's vote raises the error. Do not log each operation that fails.
             return
@@ -532,6 +575,11 @@ class StorageServerProtocol(protocol.Protocol):
         if self._liveness is not None:
             self._liveness.stop()
             self._liveness = None
+
+
+def _timed(result: Any, seconds: Histogram, begin: float) -> Any:
+    seconds.add(perf_counter() - begin)
+    return result
 
 
 def _label(address: Any) -> str:

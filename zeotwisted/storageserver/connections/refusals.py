@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from zeotwisted.protocol import refusal
 from zeotwisted.transport import bottom
 
+from ..figures import Refusal as Reason
 from ..floods import Kind
 from ..limits import host_of
 from .clients import Clients
@@ -34,6 +35,7 @@ class Refusals:
     def refuse(self, address: IAddress | None, reason: str) -> Refusal | None:
         """Return a protocol that sends the reason; None to close the connection at once."""
         host = host_of(address)
+        self._clients.figures.refusals[Reason.CONNECTION] += 1
         if self._clients.floods.admit(Kind.NO_ROOM, host):
             self._log.warn("({host}) connection refused: {reason}", host=host, reason=reason)
         if self._partings.is_full:
@@ -65,6 +67,16 @@ class Refusal(Protocol):
 
     def say_goodbye(self, reason: str) -> None:
         """Do nothing: the client is refused already."""
+
+    def state(self) -> None:
+        """See `clients.Connected`."""
+
+    def report(self) -> None:
+        """See `clients.Connected`."""
+
+    def drop(self, reason: str) -> None:
+        """Close the connection at once: it knows a reason."""
+        self.let_go()
 
     def let_go(self) -> None:
         """Close the connection at once."""

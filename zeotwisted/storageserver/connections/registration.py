@@ -20,6 +20,7 @@ from zeotwisted.protocol import (
     agreed,
 )
 
+from ..figures import Refusal
 from ..floods import Kind
 from ..storage import ServedStorage
 from . import authentication
@@ -60,9 +61,13 @@ def remote_register(client: ServerConnection, storage_id: str, read_only: bool |
     roles = client.access.roles(client.identity, storage_id)
     check_admitted(client, roles, storage_id)
     served = client.storages.get(storage_id)
+    refusals = client.figures.refusals
     if served is None:
+        refusals[Refusal.UNKNOWN_STORAGE] += 1
         names = ", ".join(repr(name) for name in sorted(client.storages))
         raise ValueError(f"unknown storage: {storage_id!r}; this server has {names}")
+    if served.unusable or served.suspended:
+        refusals[Refusal.UNAVAILABLE] += 1
     if served.unusable:
         raise StorageError(
             f"storage {storage_id!r} cannot be used until the server is started again: "
@@ -73,6 +78,7 @@ def remote_register(client: ServerConnection, storage_id: str, read_only: bool |
             f"storage {storage_id!r} cannot be used for now, try another server: {served.suspended}"
         )
     if served.read_only and not read_only:
+        refusals[Refusal.READ_ONLY] += 1
         raise ReadOnlyError(f"storage {storage_id!r} is served read-only")
     if not read_only:
         check_may_write(client, roles, storage_id)

@@ -87,6 +87,7 @@ def remote_checkCurrentSerialInTransaction(
 
 def remote_undoa(client: ServerConnection, trans_id: bytes, id: int) -> None:
     client.collecting(id).add("undo", trans_id)
+    client.served.stats.undos += 1
 
 
 async def remote_vote(client: ServerConnection, id: int) -> Any:

@@ -13,6 +13,7 @@ from ZODB.POSException import ReadOnlyError
 from zeotwisted.protocol import Role, split
 
 from ..floods import Kind
+from ..storage import Verification
 from .connection import ServerConnection
 
 _log = Logger()
@@ -40,15 +41,20 @@ def remote_getInvalidations(client: ServerConnection, tid: bytes) -> Any:
     known = served.known_invalidations(tid)
     if known is None and served.may_read_changes(tid):
         read = client.in_thread(served.read_changes, tid, served.last_transaction)
-        return read.addCallback(partial(_changes, client))
+        return read.addCallback(partial(_changes, client, Verification.STORAGE))
+    outcome = Verification.CURRENT if tid == served.last_transaction else Verification.QUEUE
     if known is None or served.has_published(tid):
-        return _changes(client, known)
+        return _changes(client, outcome, known)
     # The client may have been told of it by another server.
     knows = client.in_thread(served.engine.knows, tid)
-    return knows.addCallback(lambda knows: _changes(client, known if knows else None))
+    return knows.addCallback(lambda knows: _changes(client, outcome, known if knows else None))
 
 
-def _changes(client: ServerConnection, changes: tuple[bytes, bytes] | None) -> Any:
+def _changes(
+    client: ServerConnection, outcome: Verification, changes: tuple[bytes, bytes] | None
+) -> Any:
+    outcome = Verification.TOO_OLD if changes is None else outcome
+    client.served.stats.verifications[outcome] += 1
     if changes is None or client.peer.is_extended:
         return changes
     tid, oids = changes

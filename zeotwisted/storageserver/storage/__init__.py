@@ -5,6 +5,7 @@ and has a transaction id from `tids`. `publications` notifies the clients of it.
 keeps the oids of the last transactions; `changes` reads older ones from the storage. `resolution`
 resolves conflicts with the `allowedclasses`, and `recordscan` looks at records before.
 `packing` has the packs. `records` loads records: from the `recordcache`, or with `loads`.
+`status` has the counts for reports, and `sizes` asks for sizes without waiting.
 Rule: the clients are notified of every commit through `publications`, in order. This is true of a
 client's commit and of one from outside.
 """
@@ -21,9 +22,11 @@ from .publications import Publication
 from .recordscan import names_its_class_plainly
 from .resolution import LeftToClient
 from .served import ServedStorage
+from .status import StorageStats
 from .temporary import ensure_blob_folder, ensure_temporary_folder
 from .threads import InThread, Threads
 from .usable import restore, why_unusable
+from .verification import Verification
 
 __all__ = [
     "MOST_LOADS",
@@ -33,7 +36,9 @@ __all__ = [
     "Listener",
     "Publication",
     "ServedStorage",
+    "StorageStats",
     "Threads",
+    "Verification",
     "default_classes",
     "ensure_blob_folder",
     "ensure_temporary_folder",

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger, LogLevel
 
+from ..figures import LOCK_BOUNDS, Histogram, LockReport, Turn
 from ..floods import Kind
 
 __all__ = ["CommitLock", "LockOwner"]
@@ -101,6 +102,8 @@ class CommitLock:
         self._held: dict[LockOwner, _Held] = {}
         self._queue: deque[_Waiting] = deque()
         self._passes_on = False
+        self._waits = Histogram(LOCK_BOUNDS)
+        self._holds = Histogram(LOCK_BOUNDS)
         # Fires when the lock is free; set by `drain`. The lock is not passed on then.
         self._drained: Deferred[None] | None = None
 
@@ -123,6 +126,13 @@ class CommitLock:
         """The number of transactions that wait for the lock."""
         return len(self._queue)
 
+    def report(self) -> LockReport:
+        """Return who holds the lock and who waits, and how long that has taken so far."""
+        now = self._clock.seconds()
+        holders = [Turn(owner.label, now - held.since) for owner, held in self._held.items()]
+        waiting = [Turn(entry.owner.label, now - entry.since) for entry in self._queue]
+        return LockReport(holders, waiting, self._waits, self._holds)
+
     def seconds(self) -> float:
         """Return the time of the lock's clock."""
         return self._clock.seconds()
@@ -137,7 +147,7 @@ class CommitLock:
         """
         acquired: Deferred[bool] = Deferred(self._cancelled)
         if len(self._held) < self._most and not self._queue and self._drained is None:
-            self._take(owner)
+            self._take(owner, 0.0)
             acquired.callback(True)
             return acquired
         self._queue.append(_Waiting(owner, acquired, self._clock.seconds()))
@@ -175,7 +185,8 @@ class CommitLock:
         self._queue = deque(entry for entry in self._queue if entry.acquired is not acquired)
         acquired.callback(False)
 
-    def _take(self, owner: LockOwner) -> None:
+    def _take(self, owner: LockOwner, waited: float) -> None:
+        self._waits.add(waited)
         self._held[owner] = _Held(self._clock.seconds())
 
     def waits_for_client(self, owner: LockOwner) -> None:
@@ -226,7 +237,7 @@ class CommitLock:
         if owner not in self._held:
             raise ValueError(f"{owner.label} does not hold the commit lock")
         self.stop_waiting(owner)
-        del self._held[owner]
+        self._holds.add(self._clock.seconds() - self._held.pop(owner).since)
         if self._drained is None:
             self._pass_on()
         elif not self._held and not self._drained.called:
@@ -248,7 +259,7 @@ class CommitLock:
         try:
             while self._queue and len(self._held) < self._most:
                 entry = self._queue.popleft()
-                self._take(entry.owner)
+                self._take(entry.owner, self._clock.seconds() - entry.since)
                 entry.acquired.callback(True)
         finally:
             self._passes_on = False

@@ -6,6 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
+from ZODB.TimeStamp import TimeStamp
+from ZODB.utils import z64
+
+from ..figures import QueueReport
+
 __all__ = ["InvalidationQueue"]
 
 
@@ -73,6 +78,12 @@ class InvalidationQueue:
     def __contains__(self, tid: bytes) -> bool:
         not_before = takewhile(lambda entry: entry[0] >= tid, reversed(self._entries))
         return any(entry_tid == tid for entry_tid, _ in not_before)
+
+    def report(self) -> QueueReport:
+        """Return how much the queue covers."""
+        since = self._complete_since
+        known = None if since in (_NEVER, z64) else TimeStamp(since).timeTime()
+        return QueueReport(len(self._entries), self._used, known)
 
     def knows(self, tid: bytes) -> bool:
         """Return whether `tid` is in the queue, or the last one before it."""

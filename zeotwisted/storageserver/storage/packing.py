@@ -8,6 +8,7 @@ is kept. It is interrupted where it calls the function for references, as are ot
 from __future__ import annotations
 
 import os
+import time as wallclock
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from ZODB.FileStorage.fspack import GC, FileStoragePacker
 from ZODB.POSException import StorageError
 from ZODB.serialize import referencesf
 
+from ..figures import PackReport
 from .resolution import resolving_storages
 from .threads import InThread
 
@@ -43,6 +45,11 @@ class Packs:
         self._storage = storage
         #: How many run.
         self.running = 0
+        # When the last one began (seconds since the epoch).
+        self._since = 0.0
+        #: How far (bytes) a FileStorage's file is copied, and how long it is; threads write them.
+        self.copied = 0
+        self.length = 0
         #: Whether those that run have to end; threads read it.
         self.interrupted = False
         # A FileStorage resolves conflicts, and so it is among these.
@@ -58,6 +65,8 @@ class Packs:
         :raises PackInterrupted: `interrupt` was called; the storage is as before.
         """
         self.running += 1
+        self._since = wallclock.time()
+        self.copied = self.length = 0
         try:
             await in_thread(self._storage.pack, time, self._references)
         except _Stopped:
@@ -69,6 +78,13 @@ class Packs:
             raise error from None
         finally:
             self.running -= 1
+
+    def report(self) -> PackReport:
+        """Return whether a pack runs, since when, and how much of it is done."""
+        if not self.running:
+            return PackReport(0, None, None)
+        done = min(1.0, self.copied / self.length) if self.copied else None
+        return PackReport(self.running, self._since, done)
 
     def interrupt(self) -> None:
         """Have packs end, unless they have replaced the storage's file already."""
@@ -133,6 +149,16 @@ class _Packer(_Asking, FileStoragePacker):
     def __init__(self, packs: Packs, storage: Any, referencesf: Any, stop: bytes, gc: bool) -> None:
         super().__init__(packs, storage, referencesf, stop, gc)
         self.gc = _Search(packs, self._file, self.file_end, stop, gc, referencesf)
+        packs.length = self.file_end
+
+    def _read_data_header(self, pos: int, oid: bytes | None = None, _file: Any = None) -> Any:
+        packs = self._packs
+        if packs.interrupted:
+            raise _Stopped
+        # It looks up earlier records, too.
+        if pos > packs.copied:
+            packs.copied = pos
+        return FileStorageFormatter._read_data_header(self, pos, oid, _file)
 
 
 def _pack(

@@ -20,6 +20,7 @@ from zope.interface import providedBy
 from zeotwisted.protocol import Broadcast
 
 from ..engine import DatabaseFailed, Engine, OwnCommit
+from ..figures import StorageReport
 from ..floods import brief
 from ..limits import Limits
 from ..options import ServerOptions
@@ -42,6 +43,7 @@ from .publications import Publication, Publications
 from .recordcache import RecordCache
 from .records import Records
 from .resolution import Resolver, install, leave_to_client
+from .sizes import KnownSizes
 from .status import StorageStats
 from .temporary import ensure_temporary_folder
 from .threads import InThread, Threads
@@ -135,6 +137,7 @@ class ServedStorage:
         self.packs = Packs(storage_id, storage)
         #: The reactor, for timers.
         self.clock = threads.clock
+        self._sizes = KnownSizes(self.sizes, self.call, threads.clock)
         self._refreshing: set[Deferred[None]] = set()
         # In the order of registration. A dict, because a list would be slow to remove from.
         self._listeners: dict[Listener, None] = {}
@@ -464,6 +467,25 @@ class ServedStorage:
             waiting=self.lock.waiting,
             timeout=self._timeout,
             last_transaction=self.last_transaction,
+        )
+
+    def report(self) -> StorageReport:
+        """Return the state of the storage, for monitoring."""
+        last = self.last_transaction
+        sizes = self._sizes.known()
+        return StorageReport(
+            name=self.storage_id,
+            title=self.storage.getName(),
+            stats=self.stats,
+            connections=len(self._listeners),
+            read_only=self.read_only,
+            problem=self.unusable or self.suspended,
+            size=sizes.get("size"),
+            objects=sizes.get("length"),
+            last_transaction=None if last == z64 else TimeStamp(last).timeTime(),
+            lock=self.lock.report(),
+            queue=self._invalidations.report(),
+            packs=self.packs.report(),
         )
 
 

@@ -6,12 +6,23 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from .verification import Verification
+
 __all__ = ["StorageStats"]
 
 
 @dataclass
 class StorageStats:
-    """Counts the operations of one storage since the server started."""
+    """Counts the operations of one storage since the server started.
+
+    The first ones are ZEO's, and in the answers to `server_status`. A cache of records in the
+    daemon would count its hits here.
+
+    :ivar undos: transactions that clients wanted to undo.
+    :ivar verifications: clients that came back with a cache, by what they were told.
+    :ivar blob_bytes_sent: bytes of blobs that clients have read.
+    :ivar blob_bytes_received: bytes of blobs that clients have sent.
+    """
 
     loads: int = 0
     stores: int = 0
@@ -21,6 +32,12 @@ class StorageStats:
     conflicts: int = 0
     conflicts_resolved: int = 0
     start: str = field(default_factory=time.ctime)
+    undos: int = 0
+    verifications: dict[Verification, int] = field(
+        default_factory=lambda: dict.fromkeys(Verification, 0)
+    )
+    blob_bytes_sent: int = 0
+    blob_bytes_received: int = 0
 
     def report(
         self,

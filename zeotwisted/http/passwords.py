@@ -1,0 +1,100 @@
+"""Checks the passwords of visitors against the accounts of clients."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from hashlib import sha256
+from typing import Any
+
+from scramp import ScramException
+from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from zeotwisted.access import Accounts, Throttle, made_up, verifier
+
+__all__ = ["Passwords"]
+
+#: How long (seconds) a password that was right need not be hashed again: it takes 30 milliseconds
+#: of a processor.
+_MEMORY = 300.0
+
+#: How many of them are remembered, and how many are hashed at the same time.
+_MOST = 100
+_AT_A_TIME = 1
+
+
+class Passwords:
+    """Checks passwords, in a thread, and slows down hosts that guess.
+
+    :param reactor: has the threads.
+    """
+
+    _log = Logger()
+
+    def __init__(self, accounts: Accounts, reactor: Any) -> None:
+        self._accounts = accounts
+        self._reactor = reactor
+        self._throttle = Throttle(lambda: float(reactor.seconds()))
+        self._turns = DeferredSemaphore(_AT_A_TIME)
+        self._secret = secrets.token_bytes(32)
+        # Digests of what was right, and until when that is remembered; the oldest first.
+        self._right: dict[bytes, float] = {}
+
+    async def are_right(self, user: str, password: str, host: str) -> bool:
+        """Return whether there is such a user with this password."""
+        try:
+            known = self._accounts.lookup(user)
+        except Exception:
+            self._log.failure("the accounts cannot be checked")
+            return False
+        expected = known or made_up(user)
+        # It has the verifier, so that a changed password counts at once.
+        key = self._digest(user, password, str(expected))
+        if self._right.get(key, 0.0) > self._reactor.seconds():
+            return True
+        delay = self._throttle.delay(host)
+        if delay is None:
+            return False
+        if delay:
+            await deferLater(self._reactor, delay)
+        await self._turns.acquire()
+        try:
+            pool = self._reactor.getThreadPool()
+            found = await deferToThreadPool(
+                self._reactor, pool, _hashed, password, expected.iterations, expected.salt
+            )
+        finally:
+            self._turns.release()
+        if known is None or not hmac.compare_digest(found, known.stored_key):
+            failures = self._throttle.failed(host)
+            if failures <= 5:
+                self._log.warn(
+                    "({host}) http: wrong user name or password for {user!r}; failures from this "
+                    "host: {failures}",
+                    host=host or "this machine",
+                    user=user,
+                    failures=failures,
+                )
+            return False
+        self._remember(key)
+        return True
+
+    def _digest(self, *parts: str) -> bytes:
+        return hmac.digest(self._secret, "\0".join(parts).encode("utf-8", "replace"), sha256)
+
+    def _remember(self, key: bytes) -> None:
+        self._right.pop(key, None)
+        self._right[key] = self._reactor.seconds() + _MEMORY
+        if len(self._right) > _MOST:
+            del self._right[next(iter(self._right))]
+
+
+def _hashed(password: str, iterations: int, salt: bytes) -> bytes:
+    try:
+        return verifier(password, iterations, salt).stored_key
+    except ScramException:
+        # No account can have such a password.
+        return b""

@@ -1,0 +1,42 @@
+"""What the server counts, and the reports of it: numbers only, formatted by whoever asks.
+
+`histogram` counts how long things take. `calls` has one for each call of clients, and `server` what
+concerns no storage. `reports` are the forms in which other rooms see the state of the server. The
+counts of a storage are in `storage.status`.
+Rule: to count is an addition to a number in memory. Nothing is formatted, allocated or looked up by
+a name that a client has chosen.
+"""
+
+from __future__ import annotations
+
+from .calls import CallFigures
+from .histogram import LOCK_BOUNDS, Histogram
+from .reports import (
+    ConnectionReport,
+    ConnectionState,
+    LockReport,
+    PackReport,
+    QueueReport,
+    ServerReport,
+    StorageReport,
+    TransactionReport,
+    Turn,
+)
+from .server import Refusal, ServerFigures
+
+__all__ = [
+    "LOCK_BOUNDS",
+    "CallFigures",
+    "ConnectionReport",
+    "ConnectionState",
+    "Histogram",
+    "LockReport",
+    "PackReport",
+    "QueueReport",
+    "Refusal",
+    "ServerFigures",
+    "ServerReport",
+    "StorageReport",
+    "TransactionReport",
+    "Turn",
+]
