@@ -116,5 +116,6 @@ COMMITS = (
     _one_client("commit20", "commit of 20 x 300 B", "us", 20, 300, 20, 300, *_goals(0.55)),
     _committers(4),
     _committers(8),
+    _committers(16),
     _one_client("bulk", "commit of 10 000 x 1000 B", "ms", 10_000, 1000, 0, 2, at_most(0.60)),
 )

@@ -19,7 +19,6 @@ __all__ = ["READS", "cold_loads"]
 
 _CLIENTS = 4
 _THREADS = 8
-_SHARING = 8
 _PREFETCH = 20
 
 Durations = Generator[None, None, list[float]]
@@ -52,7 +51,7 @@ def pages(storage: Any, seed: int, objects: int, size: int, warm_up: int, count:
     for number in range(warm_up + count):
         if number == warm_up:
             yield
-        wanted = choose.sample(oids, size)
+        wanted = choose.sample(oids, min(size, len(oids)))
         start = perf_counter()
         if begin is not None:
             begin()
@@ -180,18 +179,25 @@ def _play_again(stage: Stage) -> dict[str, float]:
     }
 
 
-def _play_shared(stage: Stage) -> dict[str, float]:
-    with stage.daemon("small"):
-        order = stage.order(
-            pages,
-            seed=stage.seed,
-            objects=stage.count(2000),
-            size=20,
-            warm_up=stage.count(20),
-            count=stage.count(1000),
-        )
-        performance = stage.perform(*[order] * _SHARING)
-    return {"shared8": performance.seconds / sum(map(len, performance.results))}
+def _shared(clients: int) -> Measure:
+    """Processes that read the same records, in an order of their own."""
+    name = f"shared{clients}"
+
+    def play(stage: Stage) -> dict[str, float]:
+        with stage.daemon("small"):
+            order = stage.order(
+                pages,
+                seed=stage.seed,
+                objects=stage.count(2000),
+                size=20,
+                warm_up=stage.count(20),
+                count=stage.count(1000),
+            )
+            performance = stage.perform(*[order] * clients)
+        return {name: performance.seconds / sum(map(len, performance.results))}
+
+    title = f"{clients} processes, each reads 20 of the same 2000 records"
+    return Measure(name, play, (Figure(name, title, "us"),), frozenset({Needs.DAEMON}))
 
 
 def _play_threads(stage: Stage) -> dict[str, float]:
@@ -264,12 +270,9 @@ READS = (
         ),
         frozenset({Needs.DAEMON}),
     ),
-    Measure(
-        "shared8",
-        _play_shared,
-        (Figure("shared8", f"{_SHARING} processes, each reads 20 of the same 2000 records", "us"),),
-        frozenset({Needs.DAEMON}),
-    ),
+    _shared(1),
+    _shared(8),
+    _shared(16),
     Measure(
         "threads8",
         _play_threads,

@@ -19,7 +19,15 @@ _ALL = MEASURES | EXERCISES
 _SCALE = 0.005
 
 #: They differ from others by numbers only.
-_LIKE_OTHERS = {"commit20", "committers8", "blobsup", "blobsdown"}
+_LIKE_OTHERS = {
+    "blobsdown",
+    "blobsup",
+    "commit20",
+    "committers16",
+    "committers8",
+    "shared1",
+    "shared16",
+}
 
 
 @pytest.fixture(scope="module")

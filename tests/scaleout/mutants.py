@@ -53,7 +53,7 @@ MUTANTS = [
         "engine/notified.py",
         "if mark and previous == self._last else",
         "if mark else",
-        RACE,
+        RULES + "not_notified",
     ),
     Mutant(
         "own commits are answered when they are published",

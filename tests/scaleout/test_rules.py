@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from persistent.mapping import PersistentMapping
 from ZODB.utils import z64
 
 from tests.postgresql.relational import commit, open_relstorage, voted
@@ -42,6 +43,28 @@ def test_who_registers_misses_nothing(
             one.set("value", value)
             with closing(application([second.address])) as other:
                 assert other.get("value") == value
+
+
+def test_own_news_do_not_hide_what_was_not_notified(
+    tmp_path: Path, postgresql: PostgreSQLServer, application: Make
+) -> None:
+    """The trigger was switched off for a moment."""
+    with cluster(tmp_path, postgresql, daemons=1) as running:
+        writer, reader = application(running.addresses), application(running.addresses)
+        writer.set("box", PersistentMapping())
+        writer.set("value", 0, "box")
+        writer.set("value", 1)
+        oid = writer.connection.root()["box"]._p_oid
+        with closing(open_relstorage(running.dsn, True)) as storage:
+            data, serial = reader.storage.load(oid)
+            changed = data.replace(b"K\x00", b"K\x07")
+            assert changed != data
+            running.execute('ALTER TABLE "transaction" DISABLE TRIGGER zeotwisted_news')
+            commit(storage, {oid: (serial, changed)})
+            running.execute('ALTER TABLE "transaction" ENABLE TRIGGER zeotwisted_news')
+        writer.set("value", 2)
+        until(lambda: reader.get("value") == 2)
+        assert reader.get("value", "box") == 7
 
 
 def test_an_outcome_follows_its_news(
