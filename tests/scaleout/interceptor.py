@@ -1,11 +1,11 @@
-"""What stands before PostgreSQL, and ends a backend at a certain statement of a daemon's."""
+"""What stands before PostgreSQL, and ends a backend, or a daemon, at a certain statement."""
 
 from __future__ import annotations
 
 import selectors
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,7 +23,7 @@ _READY = b"Z\0\0\0\5"
 
 
 class When(Enum):
-    """When the backend ends that gets a statement."""
+    """When it happens to a statement."""
 
     #: The statement does not arrive.
     BEFORE = "before"
@@ -35,17 +35,17 @@ class When(Enum):
 
 @dataclass
 class Trap:
-    """What ends a backend, once.
+    """What happens once.
 
     :ivar text: is in the statement.
-    :ivar sprung: is set when the backend has ended.
-    :ivar pid: the backend that has ended.
+    :ivar do: what happens, with the number of the backend.
+    :ivar sprung: is set when it has happened.
     """
 
     text: bytes
     when: When
+    do: Callable[[int], object]
     sprung: threading.Event = field(default_factory=threading.Event)
-    pid: int = 0
 
 
 class Interceptor:
@@ -65,10 +65,18 @@ class Interceptor:
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def set(self, text: str, when: When) -> Trap:
-        """Set a trap, in the place of the one before."""
-        self._trap = trap = Trap(text.encode(), when)
+    def set(self, text: str, when: When, do: Callable[[int], object] | None = None) -> Trap:
+        """Set a trap, in the place of the one before. The daemon's connection ends after it.
+
+        :param text: is in the statement.
+        :param do: what happens, with the number of the backend; by default, the backend ends.
+        """
+        self._trap = trap = Trap(text.encode(), when, do or self._terminate)
         return trap
+
+    def _terminate(self, pid: int) -> None:
+        with closing(connect(self._dsn)) as connection:
+            _row(connection, "SELECT pg_terminate_backend(%s, 10000)", pid)
 
     def close(self) -> None:
         """Make no more connections; those that are made end with their ends."""
@@ -123,9 +131,9 @@ class Interceptor:
         return found
 
     def _spring(self, trap: Trap, data: bytes, server: socket.socket) -> None:
-        """End the backend; the caller ends the client's connection."""
+        """Do what happens; the caller ends the daemon's connection."""
         with closing(connect(self._dsn)) as connection:
-            (trap.pid,) = _row(
+            (pid,) = _row(
                 connection,
                 "SELECT pid FROM pg_stat_activity WHERE client_port = %s",
                 server.getsockname()[1],
@@ -133,14 +141,14 @@ class Interceptor:
             if trap.when is not When.BEFORE:
                 server.sendall(data)
             if trap.when is When.WITHIN:
-                while not _row(connection, "SELECT cardinality(pg_blocking_pids(%s))", trap.pid)[0]:
+                while not _row(connection, "SELECT cardinality(pg_blocking_pids(%s))", pid)[0]:
                     pass
-            if trap.when is When.AFTER:
-                server.settimeout(_TIMEOUT)
-                answer = b""
-                while _READY not in answer:
-                    answer += server.recv(65536)
-            _row(connection, "SELECT pg_terminate_backend(%s, 10000)", trap.pid)
+        if trap.when is When.AFTER:
+            server.settimeout(_TIMEOUT)
+            answer = b""
+            while _READY not in answer:
+                answer += server.recv(65536)
+        trap.do(pid)
         trap.sprung.set()
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,33 +12,15 @@ from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
 
 from tests.postgresql.server import PostgreSQLServer
-from zeotwisted.postgresql import connect
 
 from .cluster import Cluster, cluster, until
 from .conftest import Application
 from .interceptor import Interceptor, When
+from .steps import FINISH, MARK, NEWS, STORE, VOTE, Step, happening
 
 Make = Callable[..., Application]
 
 COMMITTED, ABSENT = "committed", "absent"
-
-
-class Step(NamedTuple):
-    """A statement of a commit.
-
-    :ivar text: is in it.
-    :ivar lock: takes a lock for which the statement has to wait.
-    """
-
-    text: str
-    lock: str = ""
-
-
-STORE = Step("COPY temp_store")
-VOTE = Step("lock_objects_and_detect_conflicts", "SELECT pg_advisory_xact_lock(0)")
-MARK = Step("INSERT INTO zeotwisted_commit", "LOCK TABLE zeotwisted_commit IN EXCLUSIVE MODE")
-FINISH = Step("lock_and_choose_tid_and_move", "SELECT pg_advisory_xact_lock(-1)")
-NEWS = "string_agg(int8send(news.zoid)"
 
 
 class World(NamedTuple):
@@ -60,16 +41,7 @@ class World(NamedTuple):
 
     def commit_with(self, step: Step, when: When, value: int) -> str:
         """Commit; the backend ends at a step of that."""
-        trap = self.interceptor.set(step.text, when)
-        with ThreadPoolExecutor(1) as pool:
-            with ExitStack() as held:
-                if when is When.WITHIN:
-                    holder = held.enter_context(closing(connect(self.running.dsn)))
-                    held.enter_context(holder.transaction())
-                    holder.execute(step.lock)  # type: ignore[arg-type,unused-ignore]
-                told = pool.submit(self.commit, value)
-                assert trap.sprung.wait(60)
-            return told.result()
+        return happening(self.interceptor, step, when, self.running.dsn, lambda: self.commit(value))
 
     def transactions(self) -> int:
         """Return how many there are; 0 if nobody knows."""
@@ -145,7 +117,7 @@ def test_a_commit(world: World, step: Step, when: When, expected: str) -> None:
 @pytest.mark.parametrize("when", [When.BEFORE, When.AFTER])
 def test_the_question_for_news(world: World, when: When) -> None:
     """A committer waits for it, and so do the others."""
-    assert world.commit_with(Step(NEWS), when, 1) == COMMITTED
+    assert world.commit_with(NEWS, when, 1) == COMMITTED
     world.check(1, 1)
 
 
