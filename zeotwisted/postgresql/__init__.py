@@ -22,6 +22,7 @@ from .listener import Listener
 from .loads import RecordLoads
 from .marks import NO_TID, forget_old, mark_transaction, new_mark, outcome, write
 from .news import Change, changes, has_tid, last_tid
+from .opened import OpenedConnections
 from .relational import data_source, make_careful
 from .schema import Database, Identity, examine
 from .setup import check, check_writable, install, statements, undo, undo_statements
@@ -37,6 +38,7 @@ __all__ = [
     "Listener",
     "NoTables",
     "NotInstalled",
+    "OpenedConnections",
     "PostgreSQLError",
     "RecordLoads",
     "Unreachable",

@@ -34,6 +34,7 @@ class Listener:
 
     def __init__(self, dsn: str, limit: float | None = None) -> None:
         self._dsn = dsn
+        self._limit = limit
         self._connection: Connection[Any] = connect(dsn, limit)
         psycopg = driver()
         try:
@@ -117,7 +118,7 @@ class Listener:
         """
         nonce = hexlify(os.urandom(8))
         with self._waiting:
-            other = connect(self._dsn)
+            other = connect(self._dsn, self._limit)
             try:
                 with lost_connection():
                     other.execute("SELECT pg_notify(%s, %s)", (CHANNEL, nonce.decode()))

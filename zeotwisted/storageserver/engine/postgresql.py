@@ -50,6 +50,7 @@ class PostgreSQL:
     :param storage_id: its name for messages.
     :param storage: a RelStorage on PostgreSQL.
     :param dsn: its data source.
+    :param cut: ends all calls of RelStorage that wait for its database.
     :raises zeotwisted.postgresql.PostgreSQLError: it cannot be served in this way.
     """
 
@@ -61,14 +62,23 @@ class PostgreSQL:
     #: RelStorage asks its database for a record that can be resolved, and gets another one.
     unpickles = False
 
-    def __init__(self, storage_id: str, storage: Any, dsn: str, reactor: Any) -> None:
+    def __init__(
+        self,
+        storage_id: str,
+        storage: Any,
+        dsn: str,
+        reactor: Any,
+        cut: Callable[[], object],
+    ) -> None:
         self._name = storage_id
         self._dsn = dsn
+        self._reactor = reactor
+        self._cut = cut
         postgresql.make_careful(storage)
         self._instances = Instances(storage)
         self.storage = SharedStorage(storage, self._instances)
         self._commits = OwnCommits()
-        self._source = _Notified(dsn, self._instances, self._commits)
+        self._source = _Notified(dsn, self._instances, self._commits, self._interrupt)
         measure, rest = self.storage.measure, self._instances.rest
         self._housekeeping = Housekeeping(storage_id, measure, rest)
         self.records = postgresql.RecordLoads(dsn, self._source.database.keep_history, reactor)
@@ -134,6 +144,10 @@ class PostgreSQL:
         self._reader.start()
         self._housekeeping.start()
 
+    def _interrupt(self) -> None:
+        self._cut()
+        self._reactor.callFromThread(self.records.renew)
+
     def _cannot_load(self, failure: Any) -> None:
         self._log.warn(
             "records of storage {name!r} cannot be loaded yet: {error}",
@@ -159,8 +173,15 @@ class _Notified:
     #: Three heartbeats.
     patience = 3 * _HEARTBEAT
 
-    def __init__(self, dsn: str, instances: Instances, commits: OwnCommits) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        instances: Instances,
+        commits: OwnCommits,
+        interrupt: Callable[[], object],
+    ) -> None:
         self._dsn = dsn
+        self._interrupt = interrupt
         self._instances = instances
         self._commits = commits
         self._listener: postgresql.Listener | Asking | None = None
@@ -291,6 +312,10 @@ class _Notified:
             return
         self._last = self._instances.published = last
         raise LostTrack("this is another database now, or one that was promoted or restored", {})
+
+    def interrupt(self) -> None:
+        # Statements of our own are limited.
+        self._interrupt()
 
     def close(self) -> None:
         if self._listener is not None:

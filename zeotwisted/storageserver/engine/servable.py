@@ -56,15 +56,16 @@ def choose_engine(storage_id: str, storage: Any, reactor: Any) -> Engine:
     dsn = postgresql.data_source(storage)
     if dsn is None:
         return Mvcc(storage_id, storage)
+    opened = postgresql.OpenedConnections(storage)
     try:
-        return PostgreSQL(storage_id, storage, dsn, reactor)
+        return PostgreSQL(storage_id, storage, dsn, reactor, opened.cut)
     except (postgresql.DriverMissing, postgresql.NotInstalled, postgresql.Deaf) as error:
         _log.warn(
             "storage {id!r} is served without PostgreSQL's notifications: {error}",
             id=storage_id,
             error=error,
         )
-        return Mvcc(storage_id, storage)
+        return Mvcc(storage_id, storage, opened.cut)
     except postgresql.PostgreSQLError as error:
         raise NotServable(f"cannot serve storage {storage_id!r}: {error}") from error
 
