@@ -44,6 +44,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "files",
         "interfaces",
         "logs",
+        "postgresql",
         "protocol",
         "reactor",
         "storageserver",

@@ -14,6 +14,7 @@ from .errors import (
     InDoubt,
     NoTables,
     NotInstalled,
+    Pooled,
     PostgreSQLError,
     Unreachable,
     WrongSchema,
@@ -24,6 +25,7 @@ from .marks import NO_TID, forget_old, mark_transaction, new_mark, outcome, writ
 from .news import Change, changes, has_tid, last_tid
 from .opened import OpenedConnections
 from .relational import data_source, make_careful
+from .remedies import explain
 from .schema import Database, Identity, examine
 from .setup import check, check_writable, install, statements, undo, undo_statements
 
@@ -39,6 +41,7 @@ __all__ = [
     "NoTables",
     "NotInstalled",
     "OpenedConnections",
+    "Pooled",
     "PostgreSQLError",
     "RecordLoads",
     "Unreachable",
@@ -49,6 +52,7 @@ __all__ = [
     "connect",
     "data_source",
     "examine",
+    "explain",
     "forget_old",
     "has_tid",
     "install",

@@ -188,13 +188,14 @@ class _Notified:
         self._connection = postgresql.connect(dsn, _LIMIT)
         try:
             self.database = postgresql.examine(self._connection)
+            # Before it is looked what is missing: a pooler would be noticed at the first commit.
+            self._listener = self._listen()
             missing = postgresql.check(self.database)
             if missing:
                 raise postgresql.NotInstalled(
                     f"{missing[0]}; so other processes' commits are asked for many times a second "
                     "instead; to install it, run: zeotwisted postgresql setup"
                 )
-            self._listener = self._listen()
             self._last = postgresql.last_tid(self._connection, self.database)
         except BaseException:
             self.close()

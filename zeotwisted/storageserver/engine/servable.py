@@ -56,6 +56,18 @@ def choose_engine(storage_id: str, storage: Any, reactor: Any) -> Engine:
     dsn = postgresql.data_source(storage)
     if dsn is None:
         return Mvcc(storage_id, storage)
+    try:
+        return _for_postgresql(storage_id, storage, dsn, reactor)
+    except postgresql.PostgreSQLError as error:
+        raise NotServable(f"cannot serve storage {storage_id!r}: {error}") from error
+    except Exception as error:
+        explained = postgresql.explain(error)
+        if explained is None:
+            raise
+        raise NotServable(f"cannot serve storage {storage_id!r}: {explained}") from error
+
+
+def _for_postgresql(storage_id: str, storage: Any, dsn: str, reactor: Any) -> Engine:
     opened = postgresql.OpenedConnections(storage)
     try:
         return PostgreSQL(storage_id, storage, dsn, reactor, opened.cut)
@@ -66,8 +78,6 @@ def choose_engine(storage_id: str, storage: Any, reactor: Any) -> Engine:
             error=error,
         )
         return Mvcc(storage_id, storage, opened.cut)
-    except postgresql.PostgreSQLError as error:
-        raise NotServable(f"cannot serve storage {storage_id!r}: {error}") from error
 
 
 def _all_within(storage: Any) -> Iterator[Any]:
