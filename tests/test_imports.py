@@ -46,6 +46,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "http",
         "interfaces",
         "logs",
+        "postgresql",
         "protocol",
         "reactor",
         "storageserver",

@@ -32,7 +32,7 @@ def test_it_is_closed_though_the_reactor_has_stopped(monkeypatch: pytest.MonkeyP
     may_connect = Event()
     connection = Connection()
 
-    def connect(dsn: str) -> Connection:
+    def connect(dsn: str, limit: float | None) -> Connection:
         assert may_connect.wait(TIMEOUT)
         return connection
 

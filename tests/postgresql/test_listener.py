@@ -132,7 +132,7 @@ def test_what_swallows_notifications_is_said(dsn: str) -> None:
     """A pooler of transactions gives the connection that listens to somebody else."""
     with closing(Listener(dsn)) as listener:
         listener._connection.execute("UNLISTEN *")
-        with pytest.raises(Deaf, match="not a pooler of transactions") as caught:
+        with pytest.raises(Deaf, match="a notification does not arrive within") as caught:
             listener.selftest(0.05)
     assert "\n" not in str(caught.value)
 

@@ -104,6 +104,28 @@ def test_connections_are_ended_by_the_server(postgresql: PostgreSQLServer, tmp_p
     run(main)
 
 
+def test_connections_are_renewed(postgresql: PostgreSQLServer, tmp_path: Path) -> None:
+    dsn, records = filled(postgresql, tmp_path)
+
+    async def main(reactor: Any) -> None:
+        before = open_files()
+        loads = RecordLoads(dsn, True, reactor, patience=30)
+        await loads.open()
+
+        async def disturb() -> None:
+            for _ in range(20):
+                await sleep(reactor, 0.03)
+                loads.renew()
+
+        await load_while(loads, records, lambda: Deferred.fromCoroutine(disturb()))
+        loads.close()
+        # The threads that connect have ended.
+        await sleep(reactor, 0.2)
+        assert open_files() == before
+
+    run(main)
+
+
 def test_a_loss_keeps_the_order(postgresql: PostgreSQLServer, tmp_path: Path) -> None:
     dsn, _ = filled(postgresql, tmp_path)
     came: list[int] = []
@@ -155,8 +177,8 @@ def test_the_drivers_connection_fails_when_a_load_is_sent(
     dsn, records = filled(postgresql, tmp_path)
     made = []
 
-    def connect_and_note(dsn: str) -> Any:
-        made.append(connect(dsn))
+    def connect_and_note(dsn: str, limit: float | None) -> Any:
+        made.append(connect(dsn, limit))
         return made[-1]
 
     monkeypatch.setattr("zeotwisted.postgresql.link.connect", connect_and_note)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgresql.server import PostgreSQLServer
-from zeotwisted.postgresql import Deaf, Listener
+from zeotwisted.postgresql import Listener, Pooled
 
 POOLER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
@@ -70,6 +70,6 @@ def test_a_pooler_of_transactions_is_noticed(pooled: str, mode: str) -> None:
         if mode == "session":
             listener.selftest()
             return
-        with pytest.raises(Deaf, match="not a pooler of transactions") as caught:
+        with pytest.raises(Pooled, match="use that of PostgreSQL itself") as caught:
             listener.selftest(1.0)
     assert "\n" not in str(caught.value)

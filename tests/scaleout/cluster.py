@@ -62,6 +62,7 @@ def until(condition: Callable[[], object], seconds: float = TIMEOUT, what: str =
 class Daemon:
     """A daemon.
 
+    :param storage: lines for the section ``<relstorage>``; ``NAME`` in them is the daemon's name.
     :ivar address: where it is; stays the same.
     :ivar relay: leads it to the database.
     """
@@ -87,7 +88,7 @@ class Daemon:
             _CONFIGURATION.format(
                 port=self.address[1],
                 options=options,
-                storage=storage,
+                storage=storage.replace("NAME", name),
                 keep_history=str(keep_history).lower(),
                 dsn=" ".join(f"{key}={value}" for key, value in given.items()),
             )
@@ -144,7 +145,7 @@ class Cluster:
 
     :param server: has the database.
     :param options: lines for the section ``<zeo>``.
-    :param storage: lines for the section ``<relstorage>``.
+    :param storage: lines for the section ``<relstorage>``; ``NAME`` in them is the daemon's name.
     :param installs: whether the database tells of commits.
     :ivar daemons: all of them run.
     """

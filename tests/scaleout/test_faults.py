@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,15 @@ import zeotwisted
 from tests.postgresql.server import PostgreSQLServer
 from zeotwisted.exceptions import ClientDisconnected
 
-from .cluster import Cluster, Daemon, cluster, until
+from .cluster import TIMEOUT, Cluster, Daemon, cluster, until
 from .conftest import Application
 from .relay import Way
 from .test_rules import be_silent
 
 Make = Callable[..., Application]
+
+#: More clients than may vote at the same time.
+PLACES = 20
 
 #: How long (seconds) a daemon that gets no answer may say that it is current; and some more for a
 #: busy machine.
@@ -40,13 +44,30 @@ def again(function: Callable[[], object], seconds: float = 30.0) -> None:
     until(done, seconds)
 
 
-def own_backends(running: Cluster) -> list[int]:
-    """Return the processes of the daemons' own connections to the database, not RelStorage's."""
+def backends(running: Cluster, which: str = "%") -> list[int]:
+    """Return the processes of the daemons' connections to the database.
+
+    :param which: of which application; ``zeotwisted`` are not RelStorage's.
+    """
     found = running.execute(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
-        "AND application_name = 'zeotwisted' AND pid <> pg_backend_pid()"
+        "AND application_name LIKE %s AND pid <> pg_backend_pid()",
+        which,
     )
     return [pid for (pid,) in found]
+
+
+@contextmanager
+def stopped(pids: Sequence[int]) -> Iterator[None]:
+    """Have some processes hang for a while: no connection breaks, and nobody answers."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def test_a_daemon_that_is_cut_off_says_so(
@@ -70,25 +91,46 @@ def test_a_daemon_that_is_cut_off_says_so(
 def test_backends_that_hang(
     tmp_path: Path, own_server: PostgreSQLServer, application: Make
 ) -> None:
-    """The system takes what is sent to them, and no connection breaks."""
+    """The system takes what is sent to them."""
     with cluster(tmp_path, own_server, daemons=1) as running:
         (daemon,) = running.daemons
         client = application(running.addresses)
         client.set("value", 1)
-        stopped = own_backends(running)
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        with stopped(backends(running, "zeotwisted")):
             until(lambda: "is not served for now" in daemon.log, SOON)
             # It makes other connections.
             until(lambda: "is served again" in daemon.log)
             again(lambda: client.set("value", 2))
             again(lambda: application(running.addresses).get("value"))
             assert client.get("value") == 2
-        finally:
-            for pid in stopped:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
+
+
+def test_commits_on_backends_that_hang(
+    tmp_path: Path, own_server: PostgreSQLServer, application: Make
+) -> None:
+    """None of the daemon's threads waits for them for ever: there are as many as may vote."""
+    with cluster(tmp_path, own_server, daemons=1) as running, ThreadPoolExecutor(PLACES) as pool:
+        (daemon,) = running.daemons
+        clients = [application(running.addresses) for _ in range(PLACES)]
+        for number, client in enumerate(clients):
+            again(lambda: client.set(f"box {number}", PersistentMapping()))  # noqa: B023
+
+        def commit_all(value: int) -> None:
+            """Commit at the same time, so that the daemon has connections for all."""
+            commits = [
+                pool.submit(again, lambda c=client, n=number: c.set("value", value, f"box {n}"))
+                for number, client in enumerate(clients)
+            ]
+            for commit in commits:
+                commit.result(TIMEOUT)
+
+        for value in range(3):
+            commit_all(value)
+        with stopped(backends(running)):
+            commit_all(3)
+        assert "is served again" in daemon.log
+        for number, client in enumerate(clients):
+            assert client.get("value", f"box {number}") == 3
 
 
 def test_the_stop_does_not_wait_for_a_database_that_hangs(

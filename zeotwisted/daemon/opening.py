@@ -10,6 +10,7 @@ from typing import Any
 import zc.lockfile
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
 
+from zeotwisted import postgresql
 from zeotwisted.config import StorageOpener, unfinished_problem
 from zeotwisted.storageserver import NotServable, check_servable
 
@@ -94,6 +95,9 @@ def _explain_opening(error: Exception, path: str | None, packer: str | None = No
     if isinstance(error, ImportError):
         return f"{what}; install the package that is missing, or correct the configuration"
     if path is None:
+        explained = postgresql.explain(error)
+        if explained is not None:
+            return explained
         return f"{what}; check its configuration"
     return f"{path} cannot be read ({what}); check the path, or restore the file from a backup"
 

@@ -14,6 +14,7 @@ from .errors import (
     InDoubt,
     NoTables,
     NotInstalled,
+    Pooled,
     PostgreSQLError,
     Unreachable,
     WrongSchema,
@@ -23,7 +24,9 @@ from .loads import RecordLoads
 from .marks import NO_TID, forget_old, mark_transaction, new_mark, outcome, write
 from .news import Change, changes, has_tid, last_tid
 from .notices import Notice
+from .opened import OpenedConnections
 from .relational import data_source, make_careful
+from .remedies import explain
 from .schema import Database, Identity, examine
 from .setup import check, check_writable, install, statements, undo, undo_statements
 
@@ -39,6 +42,8 @@ __all__ = [
     "NoTables",
     "NotInstalled",
     "Notice",
+    "OpenedConnections",
+    "Pooled",
     "PostgreSQLError",
     "RecordLoads",
     "Unreachable",
@@ -49,6 +54,7 @@ __all__ = [
     "connect",
     "data_source",
     "examine",
+    "explain",
     "forget_old",
     "has_tid",
     "install",

@@ -8,6 +8,7 @@ __all__ = [
     "InDoubt",
     "NoTables",
     "NotInstalled",
+    "Pooled",
     "PostgreSQLError",
     "Unreachable",
 ]
@@ -40,6 +41,10 @@ class NoTables(WrongSchema):
 
 class Deaf(PostgreSQLError):
     """Notifications of commits do not arrive."""
+
+
+class Pooled(PostgreSQLError):
+    """Each transaction may get another connection, and RelStorage needs one for several."""
 
 
 class InDoubt(PostgreSQLError):

@@ -23,6 +23,9 @@ __all__ = ["Link"]
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 1.0
 
+#: How long (seconds) a statement of the attempt may take.
+_LONGEST_ATTEMPT = 10.0
+
 
 def _connect_in_thread(
     reactor: Any, dsn: str, is_wanted: Callable[[], bool]
@@ -39,7 +42,7 @@ def _connect_in_thread(
     def run() -> None:
         result: Any
         try:
-            result = connect(dsn)
+            result = connect(dsn, _LONGEST_ATTEMPT)
         except Exception:
             result = Failure()
         else:
@@ -135,6 +138,11 @@ class Link:
         self.problem = problem
         self._again = self._reactor.callLater(self._delay, self._connect)
         self._delay = min(max(_FIRST_DELAY, 2 * self._delay), _LONGEST_DELAY)
+
+    def renew(self) -> None:
+        """Use another connection from now on."""
+        if self.pipeline is not None:
+            self.pipeline.give_up("it does not answer")
 
     def close(self) -> Sequence[Query]:
         """Close the connection. Return the queries that are not answered."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .connecting import connect, driver, lost_connection, one_line
-from .errors import Deaf, Unreachable
+from .errors import Deaf, Pooled, PostgreSQLError, Unreachable
 from .notices import Notice, parse_notice
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Listener:
 
     def __init__(self, dsn: str, limit: float | None = None) -> None:
         self._dsn = dsn
+        self._limit = limit
         self._connection: Connection[Any] = connect(dsn, limit)
         psycopg = driver()
         try:
@@ -113,11 +114,12 @@ class Listener:
         Notifications of commits that come meanwhile are kept for `wait`.
 
         :raises Deaf: it does not arrive.
+        :raises Pooled: it does not arrive, as there is a pooler of transactions between.
         :raises Unreachable: a connection is lost, or cannot be made.
         """
         nonce = hexlify(os.urandom(8))
         with self._waiting:
-            other = connect(self._dsn)
+            other = connect(self._dsn, self._limit)
             try:
                 with lost_connection():
                     other.execute("SELECT pg_notify(%s, %s)", (CHANNEL, nonce.decode()))
@@ -127,13 +129,25 @@ class Listener:
             while nonce not in self._receive():
                 left = end - time.monotonic()
                 if left <= 0:
-                    raise Deaf(
-                        f"a notification does not arrive within {seconds:g} seconds; use a data "
-                        "source that is not a pooler of transactions, such as pgbouncer"
-                    )
+                    raise self._why_deaf(seconds)
                 if self._closed:
                     raise Unreachable("the listener is closed")
                 self._is_woken(left)
+
+    def _why_deaf(self, seconds: float) -> PostgreSQLError:
+        with lost_connection():
+            row = self._connection.execute("SELECT pg_backend_pid()").fetchone()
+        if row is not None and row[0] == self._connection.info.backend_pid:
+            return Deaf(
+                f"a notification does not arrive within {seconds:g} seconds; look into the log of "
+                "PostgreSQL"
+            )
+        # A pooler has made up the number in the connection.
+        return Pooled(
+            "the data source leads to a pooler of transactions, such as pgbouncer in its usual "
+            "mode, through which RelStorage cannot commit; use that of PostgreSQL itself, or "
+            "pool_mode = session"
+        )
 
     def close(self) -> None:
         """Close the connection; who waits returns at once. It may be called again."""

@@ -84,6 +84,11 @@ class RecordLoads:
             self.close()
             raise error
 
+    def renew(self) -> None:
+        """Make new connections, as those that there are may not answer any more."""
+        for link in self._links:
+            link.renew()
+
     def close(self) -> None:
         """Close the connections. What is waiting or under way fails."""
         self._closed = True

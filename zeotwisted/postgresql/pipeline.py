@@ -236,6 +236,10 @@ class Pipeline:
         """The reactor has found it before libpq did."""
         self._broken(reason.getErrorMessage())
 
+    def give_up(self, reason: str) -> None:
+        """Close the connection; `lost` gets what is not answered."""
+        self._broken(reason)
+
     def _broken(self, reason: str) -> None:
         if self._closed:
             return

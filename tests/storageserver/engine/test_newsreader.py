@@ -48,6 +48,7 @@ class Database:
         self.news: Queue[Any] = Queue()
         self.recoveries: Queue[Any] = Queue()
         self.closed = Event()
+        self.interrupts = 0
 
     def wait(self) -> None:
         self._next = self.news.get(timeout=TIMEOUT)
@@ -65,6 +66,9 @@ class Database:
         self._next = self.recoveries.get(timeout=TIMEOUT)
         if isinstance(self._next, LostTrack):
             raise self._next
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
 
     def close(self) -> None:
         self.closed.set()
@@ -209,7 +213,9 @@ def test_cut_off_after_its_patience_until_the_database_is_back(
     assert kind == "cut off"
     assert reason.startswith("the database cannot be read: gone")
     assert "\n" not in reason
-    # It is told once.
+    # It is told once, and who waits for the database is freed again and again.
+    while database.interrupts < 2:
+        sleep(0.001)
     database.recoveries.put(OSError("gone"))
     database.recoveries.put([Batch(b"1", [b"a"], {})])
     assert told.next() == ("committed", b"1", [b"a"], None, None)

@@ -42,7 +42,7 @@ def commits() -> OwnCommits:
 
 @pytest.fixture
 def source(dsn: str, storage: Any, commits: OwnCommits) -> Iterator[Notified]:
-    with closing(Notified(dsn, Instances(storage), commits)) as source:
+    with closing(Notified(dsn, Instances(storage), commits, lambda: None)) as source:
         yield source
 
 

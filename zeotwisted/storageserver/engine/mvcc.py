@@ -38,6 +38,7 @@ class Mvcc:
 
     :param storage_id: its name for messages.
     :param storage: provides `IMVCCStorage`.
+    :param interrupt: ends all calls of the storage that wait for its database.
     """
 
     _log = Logger()
@@ -49,12 +50,14 @@ class Mvcc:
     database = ""
     records = None
 
-    def __init__(self, storage_id: str, storage: Any) -> None:
+    def __init__(
+        self, storage_id: str, storage: Any, interrupt: Callable[[], object] = lambda: None
+    ) -> None:
         self._name = storage_id
         self._instances = Instances(storage)
         self._commits = _Commits()
         self.storage = SharedStorage(storage, self._instances)
-        self._source = _Poll(self.storage, self._instances, self._commits)
+        self._source = _Poll(self.storage, self._instances, self._commits, interrupt)
         measure, rest = self.storage.measure, self._instances.rest
         self._housekeeping = Housekeeping(storage_id, measure, rest)
         self._reader: NewsReader | None = None
@@ -147,7 +150,14 @@ class _Poll:
     #: It may have to read many transactions.
     patience = 10.0
 
-    def __init__(self, storage: SharedStorage, instances: Instances, commits: _Commits) -> None:
+    def __init__(
+        self,
+        storage: SharedStorage,
+        instances: Instances,
+        commits: _Commits,
+        interrupt: Callable[[], object],
+    ) -> None:
+        self._interrupt = interrupt
         self._storage = storage
         self._instances = instances
         self._commits = commits
@@ -246,6 +256,9 @@ class _Poll:
     def recover(self) -> None:
         # The watcher remembers what it has seen, and connects again by itself.
         self._instances.forget()
+
+    def interrupt(self) -> None:
+        self._interrupt()
 
     def close(self) -> None:
         self._watcher.release()

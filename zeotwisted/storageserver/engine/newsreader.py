@@ -71,6 +71,12 @@ class Source(Protocol):
         :raises LostTrack: the database is not the same.
         """
 
+    def interrupt(self) -> None:
+        """End calls that may wait for the database for ever; called in another thread.
+
+        It is called again and again while there is no answer.
+        """
+
     def close(self) -> None:
         """Release the connections. The thread ends."""
 
@@ -190,6 +196,7 @@ class NewsReader:
                 if not self._is_cut_off:
                     self._is_cut_off = True
                     self._news.cut_off(f"the database cannot be read: {self._problem}")
+            self._source.interrupt()
 
 
 def _tell(news: News, batch: Batch) -> None:

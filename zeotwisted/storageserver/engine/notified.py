@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
@@ -43,21 +44,29 @@ class Notified:
     #: Three heartbeats.
     patience = 3 * _HEARTBEAT
 
-    def __init__(self, dsn: str, instances: Instances, commits: OwnCommits) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        instances: Instances,
+        commits: OwnCommits,
+        interrupt: Callable[[], object],
+    ) -> None:
         self._dsn = dsn
+        self._interrupt = interrupt
         self._instances = instances
         self._commits = commits
         self._listener: postgresql.Listener | Asking | None = None
         self._connection = postgresql.connect(dsn, LIMIT)
         try:
             self.database = postgresql.examine(self._connection)
+            # Before it is looked what is missing: a pooler would be noticed at the first commit.
+            self._listener = self._listen()
             missing = postgresql.check(self.database)
             if missing:
                 raise postgresql.NotInstalled(
                     f"{missing[0]}; so other processes' commits are asked for many times a second "
                     "instead; to install it, run: zeotwisted postgresql setup"
                 )
-            self._listener = self._listen()
             self._last = postgresql.last_tid(self._connection, self.database)
         except BaseException:
             self.close()
@@ -204,6 +213,10 @@ class Notified:
             return
         self._last = self._instances.published = last
         raise LostTrack("this is another database now, or one that was promoted or restored", {})
+
+    def interrupt(self) -> None:
+        # Statements of our own are limited.
+        self._interrupt()
 
     def close(self) -> None:
         if self._listener is not None:

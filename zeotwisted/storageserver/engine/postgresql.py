@@ -39,6 +39,7 @@ class PostgreSQL:
     :param storage_id: its name for messages.
     :param storage: a RelStorage on PostgreSQL.
     :param dsn: its data source.
+    :param cut: ends all calls of RelStorage that wait for its database.
     :raises zeotwisted.postgresql.PostgreSQLError: it cannot be served in this way.
     """
 
@@ -50,14 +51,23 @@ class PostgreSQL:
     #: RelStorage asks its database for a record that can be resolved, and gets another one.
     unpickles = False
 
-    def __init__(self, storage_id: str, storage: Any, dsn: str, reactor: Any) -> None:
+    def __init__(
+        self,
+        storage_id: str,
+        storage: Any,
+        dsn: str,
+        reactor: Any,
+        cut: Callable[[], object],
+    ) -> None:
         self._name = storage_id
         self._dsn = dsn
+        self._reactor = reactor
+        self._cut = cut
         postgresql.make_careful(storage)
         self._instances = Instances(storage)
         self.storage = SharedStorage(storage, self._instances)
         self._commits = OwnCommits()
-        self._source = Notified(dsn, self._instances, self._commits)
+        self._source = Notified(dsn, self._instances, self._commits, self._interrupt)
         measure, rest = self.storage.measure, self._instances.rest
         self._housekeeping = Housekeeping(storage_id, measure, rest)
         self.records = postgresql.RecordLoads(dsn, self._source.database.keep_history, reactor)
@@ -122,6 +132,10 @@ class PostgreSQL:
         self._reader = NewsReader(self._name, self._source, news)
         self._reader.start()
         self._housekeeping.start()
+
+    def _interrupt(self) -> None:
+        self._cut()
+        self._reactor.callFromThread(self.records.renew)
 
     def _cannot_load(self, failure: Any) -> None:
         self._log.warn(

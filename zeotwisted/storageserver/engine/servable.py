@@ -57,16 +57,27 @@ def choose_engine(storage_id: str, storage: Any, reactor: Any) -> Engine:
     if dsn is None:
         return Mvcc(storage_id, storage)
     try:
-        return PostgreSQL(storage_id, storage, dsn, reactor)
+        return _for_postgresql(storage_id, storage, dsn, reactor)
+    except postgresql.PostgreSQLError as error:
+        raise NotServable(f"cannot serve storage {storage_id!r}: {error}") from error
+    except Exception as error:
+        explained = postgresql.explain(error)
+        if explained is None:
+            raise
+        raise NotServable(f"cannot serve storage {storage_id!r}: {explained}") from error
+
+
+def _for_postgresql(storage_id: str, storage: Any, dsn: str, reactor: Any) -> Engine:
+    opened = postgresql.OpenedConnections(storage)
+    try:
+        return PostgreSQL(storage_id, storage, dsn, reactor, opened.cut)
     except (postgresql.DriverMissing, postgresql.NotInstalled, postgresql.Deaf) as error:
         _log.warn(
             "storage {id!r} is served without PostgreSQL's notifications: {error}",
             id=storage_id,
             error=error,
         )
-        return Mvcc(storage_id, storage)
-    except postgresql.PostgreSQLError as error:
-        raise NotServable(f"cannot serve storage {storage_id!r}: {error}") from error
+        return Mvcc(storage_id, storage, opened.cut)
 
 
 def _all_within(storage: Any) -> Iterator[Any]:
