@@ -61,22 +61,22 @@ class World(NamedTuple):
 
     def commit(self, records: dict[bytes, bytes]) -> OwnCommit:
         """Commit through the engine."""
-        storage = self.engine.lease()
+        storage = self.engine.lending.lease()
         own = OwnCommit("client", list(records), None)
         self.engine.finish(storage, store(storage, records), own)
-        self.engine.give_back(storage)
+        self.engine.lending.give_back(storage)
         return own
 
     def conflict(self, oid: bytes) -> None:
         """Try to commit a change of an old revision."""
-        storage = self.engine.lease()
+        storage = self.engine.lending.lease()
         transaction = TransactionMetaData()
         storage.tpc_begin(transaction)
         with pytest.raises(POSError):
             storage.store(oid, p64(1), b"a record", "", transaction)
             storage.tpc_vote(transaction)
         storage.tpc_abort(transaction)
-        self.engine.give_back(storage)
+        self.engine.lending.give_back(storage)
 
     def commit_elsewhere(self, records: dict[bytes, bytes]) -> bytes:
         """Commit as another process does."""

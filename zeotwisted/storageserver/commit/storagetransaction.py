@@ -95,11 +95,11 @@ class StorageTransaction:
             except DatabaseFailed:
                 if not attempts:
                     raise
-                self._served.engine.forget()
+                self._served.engine.lending.forget()
 
     def _vote(self, commit_log: CommitLog) -> Operations:
         served = self._served
-        storage = self._storage = served.engine.lease()
+        storage = self._storage = served.engine.lending.lease()
         operations = Operations(
             storage,
             self._metadata,
@@ -261,7 +261,7 @@ class StorageTransaction:
                 self._served.engine.finish(storage, self._metadata, own)
             is_sound = True
         finally:
-            self._served.engine.give_back(storage, is_sound)
+            self._served.engine.lending.give_back(storage, is_sound)
 
     def _finish_shared_failed(self, failure: Failure, own: OwnCommit) -> None:
         if own.published.called:
@@ -303,4 +303,4 @@ class StorageTransaction:
             is_sound = False
             raise
         finally:
-            self._served.engine.give_back(storage, is_sound)
+            self._served.engine.lending.give_back(storage, is_sound)

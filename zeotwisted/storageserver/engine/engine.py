@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from ZODB.Connection import TransactionMetaData
 
-__all__ = ["Engine", "News", "OwnCommit", "Records"]
+__all__ = ["Engine", "Lending", "News", "OwnCommit", "Records"]
 
 
 class OwnCommit:
@@ -69,6 +69,25 @@ class Records(Protocol):
         """Close the connections. What is under way fails."""
 
 
+class Lending(Protocol):
+    """Lends storages for transactions. Call the methods in any thread."""
+
+    def prepare(self, function: Callable[[Any], object]) -> None:
+        """Have `function` called with each storage that does transactions, before its first one."""
+
+    def lease(self) -> Any:
+        """Return the storage for one transaction, in the thread of its vote."""
+
+    def give_back(self, storage: Any, is_sound: bool = True) -> None:
+        """Take back the storage of `lease`, when the transaction is over. Call it in any thread.
+
+        :param is_sound: whether it has done what it was told to do.
+        """
+
+    def forget(self) -> None:
+        """Release what is not in use: its connections to the database may be lost."""
+
+
 class Engine(Protocol):
     """How a storage is served.
 
@@ -90,23 +109,12 @@ class Engine(Protocol):
     database: str
 
     @property
+    def lending(self) -> Lending:
+        """Lends the storages for transactions."""
+
+    @property
     def records(self) -> Records | None:
         """Loads records faster than `storage` does; or None."""
-
-    def prepare(self, function: Callable[[Any], object]) -> None:
-        """Have `function` called with each storage that does transactions, before its first one."""
-
-    def lease(self) -> Any:
-        """Return the storage for one transaction, in the thread of its vote."""
-
-    def give_back(self, storage: Any, is_sound: bool = True) -> None:
-        """Take back the storage of `lease`, when the transaction is over. Call it in any thread.
-
-        :param is_sound: whether it has done what it was told to do.
-        """
-
-    def forget(self) -> None:
-        """Release what is not in use: its connections to the database may be lost."""
 
     def voted(self, storage: Any) -> bytes | None:
         """Mark a transaction that has voted, and return its mark, of 8 bytes, if there are marks.
@@ -132,7 +140,7 @@ class Engine(Protocol):
     def finish(self, storage: Any, transaction: TransactionMetaData, own: OwnCommit) -> None:
         """Do ``tpc_finish`` in a shared storage, in a thread; `News` gets the transaction.
 
-        :param storage: what `lease` returned.
+        :param storage: what `lending` has lent.
         """
 
     def start(self, news: News) -> None:

@@ -41,13 +41,16 @@ class _Instance:
 
 
 class Instances:
-    """The pool. Call all methods in any thread.
+    """The pool; see `engine.Lending`. Call all methods in any thread.
 
     :param storage: the `IMVCCStorage`; it is not used itself but to make instances.
+    :param lends_refreshed: whether an instance for a transaction has to see all that was published
+        before. Otherwise its view may be older.
     """
 
-    def __init__(self, storage: Any) -> None:
+    def __init__(self, storage: Any, lends_refreshed: bool = True) -> None:
         self._storage = storage
+        self._lends_refreshed = lends_refreshed
         self._lock = Lock()
         self._free: list[_Instance] = []
         self._leased: dict[int, _Instance] = {}
@@ -117,14 +120,10 @@ class Instances:
             raise
         self._put_back(instance)
 
-    def lease(self, refreshed: bool = True) -> Any:
-        """Return an instance for a transaction.
-
-        :param refreshed: whether it has to see all that was published before. Otherwise its view
-            may be older, and must not be used.
-        """
+    def lease(self) -> Any:
+        """Return an instance for a transaction."""
         with translated():
-            instance = self._take_fresh() if refreshed else self._take()
+            instance = self._take_fresh() if self._lends_refreshed else self._take()
         self._leased[id(instance.storage)] = instance
         return instance.storage
 

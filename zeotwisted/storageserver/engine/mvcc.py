@@ -54,7 +54,7 @@ class Mvcc:
         self, storage_id: str, storage: Any, interrupt: Callable[[], object] = lambda: None
     ) -> None:
         self._name = storage_id
-        self._instances = Instances(storage)
+        self.lending = self._instances = Instances(storage)
         self._commits = _Commits()
         self.storage = SharedStorage(storage, self._instances)
         self._source = _Poll(self.storage, self._instances, self._commits, interrupt)
@@ -63,18 +63,6 @@ class Mvcc:
         self._reader: NewsReader | None = None
         self._source.begin()
         self.storage.measure()
-
-    def prepare(self, function: Callable[[Any], object]) -> None:
-        self._instances.prepare(function)
-
-    def lease(self) -> Any:
-        return self._instances.lease()
-
-    def give_back(self, storage: Any, is_sound: bool = True) -> None:
-        self._instances.give_back(storage, is_sound)
-
-    def forget(self) -> None:
-        self._instances.forget()
 
     def voted(self, storage: Any) -> bytes | None:
         return None

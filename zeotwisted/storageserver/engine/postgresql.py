@@ -64,7 +64,8 @@ class PostgreSQL:
         self._reactor = reactor
         self._cut = cut
         postgresql.make_careful(storage)
-        self._instances = Instances(storage)
+        # RelStorage looks for conflicts in the database, whatever an instance sees.
+        self.lending = self._instances = Instances(storage, lends_refreshed=False)
         self.storage = SharedStorage(storage, self._instances)
         self._commits = OwnCommits()
         self._source = Notified(dsn, self._instances, self._commits, self._interrupt)
@@ -76,18 +77,6 @@ class PostgreSQL:
         self.is_replica = self._source.database.in_recovery
         self._reader: NewsReader | None = None
         self.storage.measure()
-
-    def prepare(self, function: Callable[[Any], object]) -> None:
-        self._instances.prepare(function)
-
-    def lease(self) -> Any:
-        return self._instances.lease(refreshed=False)
-
-    def give_back(self, storage: Any, is_sound: bool = True) -> None:
-        self._instances.give_back(storage, is_sound)
-
-    def forget(self) -> None:
-        self._instances.forget()
 
     def voted(self, storage: Any) -> bytes:
         mark = postgresql.new_mark()

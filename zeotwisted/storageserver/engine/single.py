@@ -28,18 +28,7 @@ class Single:
 
     def __init__(self, storage: Any) -> None:
         self.storage = storage
-
-    def prepare(self, function: Callable[[Any], object]) -> None:
-        function(self.storage)
-
-    def lease(self) -> Any:
-        return self.storage
-
-    def give_back(self, storage: Any, is_sound: bool = True) -> None:
-        """There is only one."""
-
-    def forget(self) -> None:
-        """There is nothing like that."""
+        self.lending = _Lending(storage)
 
     def voted(self, storage: Any) -> bytes | None:
         return None
@@ -61,3 +50,22 @@ class Single:
 
     def stop(self) -> None:
         """Nothing has been started."""
+
+
+class _Lending:
+    """See `engine.Lending`."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+
+    def prepare(self, function: Callable[[Any], object]) -> None:
+        function(self._storage)
+
+    def lease(self) -> Any:
+        return self._storage
+
+    def give_back(self, storage: Any, is_sound: bool = True) -> None:
+        """There is only one."""
+
+    def forget(self) -> None:
+        """There is nothing like that."""

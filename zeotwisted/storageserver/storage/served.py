@@ -155,7 +155,7 @@ class ServedStorage:
         lost_track = partial(threads.call_from_thread, self.lost_track)
         storage.registerDB(Database(self.publications, lost_track, not engine.is_shared))
         if self.leaves_conflicts:
-            engine.prepare(partial(install, resolve=self._resolver()))
+            engine.lending.prepare(partial(install, resolve=self._resolver()))
         self._invalidations = self._known_invalidations(LONGEST_AT_START)
         suspend = partial(threads.call_from_thread, self.suspend)
         resume = partial(threads.call_from_thread, self.resume)
