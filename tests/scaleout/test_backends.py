@@ -68,7 +68,11 @@ def served(
 ) -> Iterator[tuple[Cluster, Interceptor]]:
     directory: Path = tmp_path_factory.mktemp("backends")
     interceptor = Interceptor(own_server.port, own_server.dsn())
-    with closing(interceptor), cluster(directory, own_server, keep_history=request.param) as made:
+    # Each load has to ask the database.
+    running = cluster(
+        directory, own_server, keep_history=request.param, options="record-cache-bytes 0"
+    )
+    with closing(interceptor), running as made:
         made.daemons[0].relay.lead_to(interceptor.port)
         until(lambda: "can be read again" in made.daemons[0].log)
         yield made, interceptor
