@@ -172,8 +172,8 @@ def test_a_place_that_is_taken(folder: Path) -> None:
         code, lines = zeo(folder, *ANYWHERE, "--http", str(port))
     assert code == 1
     assert lines[-1].endswith(
-        f"zeo: cannot listen at tcp:{port}:interface=127.0.0.1: it is in use; stop the process that has it, "
-        "or choose another address"
+        f"zeo: cannot listen at tcp:{port}:interface=127.0.0.1: it is in use; stop the process "
+        "that has it, or choose another address"
     )
 
 
