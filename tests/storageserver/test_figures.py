@@ -121,7 +121,7 @@ def test_commits_loads_and_clients(tmp_path: Path) -> None:
         assert (stats.blob_bytes_sent, stats.blob_bytes_received) == (5, 5)
         assert calls["tpc_finish"].seconds.count == 4
         loads = calls["loadBefore"].seconds
-        assert 0 < stats.loads
+        assert stats.loads > 0
         assert 0 < loads.count <= stats.loads + 2 * TIMED
         assert 0 < loads.sum < loads.count
         assert report.objects == 2 and report.size == (tmp_path / "Data.fs").stat().st_size
