@@ -38,6 +38,11 @@ WHEEL = [
     "zeotwisted/config/storages.xml",
     "zeotwisted/config/tls.xml",
     "zeotwisted/config/tlskeys.xml",
+    "zeotwisted/http/files/disconnect.html",
+    "zeotwisted/http/files/icon.svg",
+    "zeotwisted/http/files/page.css",
+    "zeotwisted/http/files/page.html",
+    "zeotwisted/http/files/page.js",
 ]
 SDIST = [*WHEEL, "LICENSE", "README.rst", "CHANGES.rst", "pyproject.toml", "setup.cfg"]
 

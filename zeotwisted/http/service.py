@@ -16,7 +16,12 @@ from zeotwisted.storageserver import StorageServer
 
 from .door import Door
 from .guard import Guard
+from .history import History
+from .lines import Lines
+from .pages import Pages
 from .passwords import Passwords
+from .snapshot import Snapshots
+from .stream import Stream
 from .visitors import Visitors
 
 __all__ = ["HTTPPlace", "HTTPService", "missing_package"]
@@ -66,7 +71,13 @@ class HTTPService(Service):
         passwords = None if roles.accounts is None else Passwords(roles.accounts, reactor)
         visitors = Visitors(roles, place.names, passwords)
         routes = Routes(server, visitors, version, reactor.seconds)
-        site = Site(Door(routes.table()), reactor=reactor)
+        self._history = History(server, reactor)
+        self._lines = Lines()
+        snapshots = Snapshots(server, self._history, self._lines, reactor.seconds, version)
+        #: Those who watch the page.
+        self.stream = Stream(snapshots, reactor)
+        pages = Pages(server, visitors, snapshots, self.stream)
+        site = Site(Door({**routes.table(), **pages.table()}), reactor=reactor)
         site.displayTracebacks = False
         self._place = place
         self._guard = Guard(site, reactor)
@@ -79,6 +90,8 @@ class HTTPService(Service):
 
     def _listens(self, port: Any) -> None:
         self._port = self._guard.port = port
+        self._history.start()
+        self._lines.start()
         self._log.info("http at {host}", host=port.getHost())
 
     def address(self) -> Any:
@@ -88,6 +101,11 @@ class HTTPService(Service):
     def stopService(self) -> Any:
         """Stop listening, and end all connections."""
         super().stopService()
-        self._guard.close()
         port, self._port = self._port, None
-        return None if port is None else maybeDeferred(port.stopListening)
+        if port is None:
+            return None
+        self._history.stop()
+        self._lines.stop()
+        self.stream.close()
+        self._guard.close()
+        return maybeDeferred(port.stopListening)

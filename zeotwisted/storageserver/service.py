@@ -91,6 +91,8 @@ class StorageServer(MultiService):
         self.factory = StorageServerFactory(
             self.served, self.options, reactor, access or OPEN, self.limits
         )
+        #: What is counted that concerns no storage.
+        self.figures = self.factory.clients.figures
         #: The exceptions of storages that could not be closed, or have become unusable.
         self.failures: list[Exception] = []
         #: Called when a storage has become unusable, as FileStorage does if the disk fails while it

@@ -22,6 +22,7 @@ from zeotwisted.access import OPEN, Access, Identity
 from zeotwisted.protocol import (
     DROPPED,
     EXTENDED,
+    SERVER_CALLS,
     Broadcast,
     Called,
     EncodeError,
@@ -46,7 +47,7 @@ from zeotwisted.transport import (
     unsent,
 )
 
-from ..figures import ConnectionReport, ConnectionState, Histogram
+from ..figures import TIMED, ConnectionReport, ConnectionState, Histogram
 from ..floods import Kind, brief
 from ..limits import Shares, host_of
 from .backlog import Backlog
@@ -77,6 +78,10 @@ _TURN = 0.02
 _SHORTEST_TURN = 0.001
 
 
+#: The most frequent call.
+_LOAD = SERVER_CALLS["loadBefore"]
+
+
 class _Hold(Enum):
     """Why the server does not read from a client."""
 
@@ -104,6 +109,8 @@ class StorageServerProtocol(protocol.Protocol):
             self, clients.storages, clients.logins, access, clients.figures
         )
         self._calls = clients.figures.calls
+        # How many loads are answered until the next one is measured.
+        self._untimed = 0
         self._since = self._last_call = perf_counter()
         # Since when the client takes nothing; None while it does.
         self._stuck_since: float | None = None
@@ -454,14 +461,13 @@ class StorageServerProtocol(protocol.Protocol):
     def _called(self, event: Called) -> None:
         id, call, args, error = event
         begin = self._last_call = perf_counter()
-        seconds = self._calls[call.name].seconds
         try:
             if error is not None:
                 raise TypeError(str(error))
             result = perform(self._connection, call, args)
         except Exception as error:
             self._failed(id, call.name, error)
-            seconds.add(perf_counter() - begin)
+            self._calls[call.name].seconds.add(perf_counter() - begin)
             return
         kind = type(result)
         if kind is CoroutineType:
@@ -469,13 +475,19 @@ class StorageServerProtocol(protocol.Protocol):
         elif not isinstance(result, Deferred):
             if id is not None:
                 self._answer(id, call.name, result)
-            seconds.add(perf_counter() - begin)
+            if call is not _LOAD:
+                self._calls[call.name].seconds.add(perf_counter() - begin)
+            elif self._untimed:
+                self._untimed -= 1
+            else:
+                self._untimed = TIMED - 1
+                self._calls[call.name].seconds.add_for(TIMED, perf_counter() - begin)
             return
         self._begin_call()
         result.addBoth(self._no_longer_under_way)
         result.addCallback(self._answered_later, id, call.name)
         result.addErrback(self._failed_later, id, call.name)
-        result.addBoth(_timed, seconds, begin)
+        result.addBoth(_timed, self._calls[call.name].seconds, begin)
 
     def _begin_call(self) -> None:
         """Count one more call under way. If there are too many, wait until a half of them is left.

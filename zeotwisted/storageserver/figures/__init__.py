@@ -9,7 +9,7 @@ a name that a client has chosen.
 
 from __future__ import annotations
 
-from .calls import CallFigures
+from .calls import TIMED, CallFigures
 from .histogram import LOCK_BOUNDS, Histogram
 from .reports import (
     ConnectionReport,
@@ -26,6 +26,7 @@ from .server import Refusal, ServerFigures
 
 __all__ = [
     "LOCK_BOUNDS",
+    "TIMED",
     "CallFigures",
     "ConnectionReport",
     "ConnectionState",

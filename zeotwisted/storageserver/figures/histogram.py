@@ -38,6 +38,11 @@ class Histogram:
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
 
+    def add_for(self, times: int, seconds: float) -> None:
+        """Count one duration for several that were not measured."""
+        self.counts[bisect_left(self.bounds, seconds)] += times
+        self.sum += seconds * times
+
     @property
     def count(self) -> int:
         """The number of all durations."""
