@@ -43,58 +43,64 @@ def voted(served: Served, oid: int) -> RawClient:
 
 
 def test_the_clients_of_a_storage() -> None:
-    with serving({"1": MappingStorage(), "other": MappingStorage()}) as served:
-        with (
-            closing(operator(served)) as one,
-            closing(operator(served, "other")) as other,
-            closing(voted(served, 1)),
-        ):
-            wait_until("two have registered", lambda: one.ask("server_clients")["total"] == 2)
-            wait_until(
-                "it has voted",
-                lambda: any(
-                    (each["transaction"] or {}).get("phase") == "voted"
-                    for each in one.ask("server_clients")["clients"]
-                ),
-            )
-            shop, me = one.ask("server_clients")["clients"]
-            assert shop["label"] == "shop" and not shop["read_only"]
-            assert shop["transaction"]["user"] == "anna"
-            assert me["version"] == "6" and me["read_only"] and me["transaction"] is None
-            assert {shop["storage_id"], me["storage_id"]} == {"1"}
-            (alone,) = other.ask("server_clients")["clients"]
-            assert alone["storage_id"] == "other"
+    with (
+        serving({"1": MappingStorage(), "other": MappingStorage()}) as served,
+        closing(operator(served)) as one,
+        closing(operator(served, "other")) as other,
+        closing(voted(served, 1)),
+    ):
+        wait_until("two have registered", lambda: one.ask("server_clients")["total"] == 2)
+        wait_until(
+            "it has voted",
+            lambda: any(
+                (each["transaction"] or {}).get("phase") == "voted"
+                for each in one.ask("server_clients")["clients"]
+            ),
+        )
+        shop, me = one.ask("server_clients")["clients"]
+        assert shop["label"] == "shop" and not shop["read_only"]
+        assert shop["transaction"]["user"] == "anna"
+        assert me["version"] == "6" and me["read_only"] and me["transaction"] is None
+        assert {shop["storage_id"], me["storage_id"]} == {"1"}
+        (alone,) = other.ask("server_clients")["clients"]
+        assert alone["storage_id"] == "other"
 
 
 def test_who_holds_the_lock_and_who_waits() -> None:
-    with serving({"1": MappingStorage()}) as served:
-        with closing(operator(served)) as one, closing(voted(served, 1)) as holder:
-            wait_until("it holds the lock", lambda: one.ask("server_locks")["holders"])
-            with closing(voted(served, 2)):
-                wait_until("one waits", lambda: one.ask("server_locks")["waiting"])
-                locks = one.ask("server_locks")
-                (held,), (waits,) = locks["holders"], locks["waiting"]
-                assert locks["waiting_total"] == 1
-                assert held["client"].startswith("shop 127.0.0.1") and held["seconds"] >= 0
-                assert one.ask("disconnect_client", held["number"], "too\nlong")["label"] == "shop"
-                assert holder.is_dropped()
-                wait_until(
-                    "the next one holds it",
-                    lambda: (
-                        [each["number"] for each in one.ask("server_locks")["holders"]]
-                        == [waits["number"]]
-                    ),
-                )
-            assert one.ask("disconnect_client", held["number"], "again") is None
+    with (
+        serving({"1": MappingStorage()}) as served,
+        closing(operator(served)) as one,
+        closing(voted(served, 1)) as holder,
+    ):
+        wait_until("it holds the lock", lambda: one.ask("server_locks")["holders"])
+        with closing(voted(served, 2)):
+            wait_until("one waits", lambda: one.ask("server_locks")["waiting"])
+            locks = one.ask("server_locks")
+            (held,), (waits,) = locks["holders"], locks["waiting"]
+            assert locks["waiting_total"] == 1
+            assert held["client"].startswith("shop 127.0.0.1") and held["seconds"] >= 0
+            assert one.ask("disconnect_client", held["number"], "too\nlong")["label"] == "shop"
+            assert holder.is_dropped()
+            wait_until(
+                "the next one holds it",
+                lambda: (
+                    [each["number"] for each in one.ask("server_locks")["holders"]]
+                    == [waits["number"]]
+                ),
+            )
+        assert one.ask("disconnect_client", held["number"], "again") is None
 
 
 def test_clients_of_another_storage_are_not_disconnected() -> None:
-    with serving({"1": MappingStorage(), "other": MappingStorage()}) as served:
-        with closing(operator(served)) as one, closing(operator(served, "other")) as other:
-            (mine,) = other.ask("server_clients")["clients"]
-            assert one.ask("disconnect_client", mine["number"], "") is None
-            assert one.ask("disconnect_client", -(2**60), "") is None
-            assert other.ask("server_clients")["total"] == 1
+    with (
+        serving({"1": MappingStorage(), "other": MappingStorage()}) as served,
+        closing(operator(served)) as one,
+        closing(operator(served, "other")) as other,
+    ):
+        (mine,) = other.ask("server_clients")["clients"]
+        assert one.ask("disconnect_client", mine["number"], "") is None
+        assert one.ask("disconnect_client", -(2**60), "") is None
+        assert other.ask("server_clients")["total"] == 1
 
 
 @pytest.mark.parametrize(
@@ -109,12 +115,14 @@ def test_clients_of_another_storage_are_not_disconnected() -> None:
 )
 def test_others_may_not(name: str, args: tuple[Any, ...]) -> None:
     access = Access({Role.UNDO: frozenset({EVERYBODY})})
-    with serving({"1": MappingStorage()}, access=access) as served:
-        with closing(operator(served)) as one:
-            assert one.ask("pack_progress")["running"] == 0
-            with pytest.raises(AccessDenied, match=name):
-                one.ask(name, *args)
-            assert one.ask("ping") is None
+    with (
+        serving({"1": MappingStorage()}, access=access) as served,
+        closing(operator(served)) as one,
+    ):
+        assert one.ask("pack_progress")["running"] == 0
+        with pytest.raises(AccessDenied, match=name):
+            one.ask(name, *args)
+        assert one.ask("ping") is None
 
 
 class Slow(FileStorage):
@@ -137,39 +145,42 @@ class Slow(FileStorage):
 def test_a_pack_is_cancelled_and_the_next_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "Data.fs"
     storage = Slow(str(path))
-    with serving({"1": storage}) as served, closing(operator(served)) as one:
-        with closing(zeotwisted.client(served.address)) as client:
-            db = zeotwisted.DB(served.address)
-            for number in range(5):
-                with db.transaction() as connection:
-                    connection.root()["x"] = number
-            db.close()
-            before = path.read_bytes()
-            errors: list[Exception] = []
+    with (
+        serving({"1": storage}) as served,
+        closing(operator(served)) as one,
+        closing(zeotwisted.client(served.address)) as client,
+    ):
+        db = zeotwisted.DB(served.address)
+        for number in range(5):
+            with db.transaction() as connection:
+                connection.root()["x"] = number
+        db.close()
+        before = path.read_bytes()
+        errors: list[Exception] = []
 
-            def pack() -> None:
-                try:
-                    client.pack()
-                except StorageError as error:
-                    errors.append(error)
+        def pack() -> None:
+            try:
+                client.pack()
+            except StorageError as error:
+                errors.append(error)
 
-            thread = Thread(target=pack)
-            thread.start()
-            assert storage.packs.wait(20)
-            progress = one.ask("pack_progress")
-            assert progress["running"] == 1 and progress["done"] is None
-            assert 0 < progress["searched"] <= 1 and abs(progress["since"] - time.time()) < 60
-            size, free = one.ask("pack_room")
-            assert size == len(before) and free > 0
-            assert one.ask("cancel_pack") == 1
-            storage.goes_on.set()
-            thread.join(20)
-            assert "interrupted, because it was cancelled" in str(errors[0])
-            assert path.read_bytes() == before
-            assert one.ask("pack_progress")["running"] == 0
-            assert one.ask("cancel_pack") == 0
-            client.pack()
-            assert path.stat().st_size < len(before)
+        thread = Thread(target=pack)
+        thread.start()
+        assert storage.packs.wait(20)
+        progress = one.ask("pack_progress")
+        assert progress["running"] == 1 and progress["done"] is None
+        assert 0 < progress["searched"] <= 1 and abs(progress["since"] - time.time()) < 60
+        size, free = one.ask("pack_room")
+        assert size == len(before) and free > 0
+        assert one.ask("cancel_pack") == 1
+        storage.goes_on.set()
+        thread.join(20)
+        assert "interrupted, because it was cancelled" in str(errors[0])
+        assert path.read_bytes() == before
+        assert one.ask("pack_progress")["running"] == 0
+        assert one.ask("cancel_pack") == 0
+        client.pack()
+        assert path.stat().st_size < len(before)
 
 
 def test_a_storage_without_a_file_has_no_room() -> None:
