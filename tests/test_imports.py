@@ -33,7 +33,8 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "access": ("files", "protocol"),
     "postgresql": ("exceptions",),
     "http": ("access", "protocol", "storageserver", "transport"),
-    "commands": ("access", "config", "files", "postgresql", "version"),
+    "commands": ("access", "clientstorage", "config", "exceptions", "files", "postgresql")
+    + ("protocol", "version"),
     "__main__": ("commands",),
     "storageserver": (*_COMMON, "access", "postgresql"),
     "clientstorage": (*_COMMON, "access"),

@@ -30,6 +30,10 @@ OTHERS = {
     "_read_txn_header": "ZODB: likewise",
     "_dsn": "RelStorage: the data source, to which limits for lost machines are added",
     "_tpc_phase": "RelStorage: the SQL transaction that a commit is in, to write its mark there",
+    "_actions": "argparse: the arguments of a parser, for completion and the page of commands",
+    "_SubParsersAction": "argparse: likewise",
+    "_choices_actions": "argparse: likewise",
+    "_asdict": "a method of named tuples, which is public in spite of its name",
     "_replace": "a method of named tuples, which is public in spite of its name",
 }
 

@@ -24,6 +24,12 @@ EXTENSIONS = {
     "loadManyBefore",
     "restoreBlobEnd",
     "server_limits",
+    "pack_progress",
+    "pack_room",
+    "cancel_pack",
+    "server_clients",
+    "server_locks",
+    "disconnect_client",
     "tpc_committed",
     "tpc_outcome",
     "vote_within",
@@ -91,6 +97,12 @@ EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
     "tpc_committed": [(TID,)],
     "tpc_outcome": [(TID, OID), (TID, None)],
     "server_limits": [()],
+    "pack_progress": [()],
+    "pack_room": [()],
+    "cancel_pack": [()],
+    "server_clients": [()],
+    "server_locks": [()],
+    "disconnect_client": [(17, "it has held the lock for too long"), (0, "")],
 }
 
 #: What a server of version 6 says.

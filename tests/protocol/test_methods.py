@@ -27,6 +27,7 @@ KINDS: dict[str, tuple[list[Any], list[Any]]] = {
     "data_or_none": ([b"", None], ["x", bytearray(b"x"), 1]),
     "text": (["", "x", b"x"], [None, 1, ("x",)]),
     "name": (["", "x"], [b"x", None, 1]),
+    "reason": (["", "x" * 200], ["x" * 201, b"x", None, 1]),
     "integer": ([0, -1, 2**70], [True, 1.0, None, "1", b"1"]),
     "integer_or_none": ([0, 5, None], [True, 1.0, "1"]),
     "number": ([0, 1.5], [True, None, "1", 1j]),
@@ -132,6 +133,7 @@ ROLES = {
         "lastTransaction",
         "server_status",
         "server_limits",
+        "pack_progress",
         "ping",
         "set_client_label",
     },
@@ -171,8 +173,14 @@ ROLES = {
         "tpc_abort",
     },
     Role.UNDO: {"undoa"},
-    Role.PACK: {"pack"},
-    Role.ADMINISTER: {"restorea", "restoreBlobEnd"},
+    Role.PACK: {"pack", "pack_room", "cancel_pack"},
+    Role.ADMINISTER: {
+        "restorea",
+        "restoreBlobEnd",
+        "server_clients",
+        "server_locks",
+        "disconnect_client",
+    },
 }
 
 
@@ -187,6 +195,12 @@ def test_a_call_without_a_role_cannot_be_added() -> None:
         Call("new", (), 0, False)  # type: ignore[call-arg]
     for call in SERVER_CALLS.values():
         assert type(call.role) is Role, call.name
+
+
+def test_calls_of_a_transaction() -> None:
+    """A client that reads only may make none of these; it may look at the server and steer it."""
+    writing = ROLES[Role.WRITE] | ROLES[Role.UNDO] | {"restorea", "restoreBlobEnd"}
+    assert {name for name, call in SERVER_CALLS.items() if call.writes} == writing
 
 
 def test_roles_include_others() -> None:

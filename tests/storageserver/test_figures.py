@@ -55,8 +55,8 @@ def test_the_lock_tells_who_has_it_and_who_waits() -> None:
     lock.acquire(b)
     clock.advance(2)
     report = lock.report()
-    assert [tuple(turn) for turn in report.holders] == [("a", 5)]
-    assert [tuple(turn) for turn in report.waiting] == [("b", 2)]
+    assert [tuple(turn) for turn in report.holders] == [("a", 5, 1)]
+    assert [tuple(turn) for turn in report.waiting] == [("b", 2, 1)]
     lock.release(a)
     clock.advance(1)
     lock.release(b)
@@ -286,5 +286,5 @@ def test_a_pack_tells_how_far_it_is(tmp_path: Path) -> None:
         done = [each.done for each in seen if each.done]
         assert done and done == sorted(done) and 0 < done[0] < done[-1] <= 1
         assert all(abs(each.since - time.time()) < 60 for each in seen if each.done)
-        assert served.ask(packs.report) == (0, None, None)
+        assert served.ask(packs.report) == (0, None, None, None)
         db.close()

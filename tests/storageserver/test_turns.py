@@ -150,6 +150,7 @@ def test_many_fair_turns_that_end_at_once() -> None:
 
 class _Peer:
     label = "a client"
+    number = 1
     host = "a host"
     is_extended = True
     encoding = b"M"

@@ -12,7 +12,7 @@ from ZODB.utils import maxtid
 
 from zeotwisted.arguments import checked
 from zeotwisted.exceptions import ClientStorageError
-from zeotwisted.protocol import SERVER_CALLS, WRITING, WireError
+from zeotwisted.protocol import SERVER_CALLS, WireError
 from zeotwisted.reactor import OwnReactor
 
 from .arguments import STORAGE_CLIENT
@@ -32,7 +32,7 @@ Revision = tuple[bytes, bytes, "bytes | None"]
 _NOT_FOR_CALL = {"loadBefore", "loadManyBefore", "sendBlob", "tpc_outcome"} | {
     name
     for name, call in SERVER_CALLS.items()
-    if call.opening or (call.role in WRITING and not name.startswith("new_oid"))
+    if call.opening or (call.writes and not name.startswith("new_oid"))
 }
 
 #: How many records `StorageClient.prefetch` asks for at a time.

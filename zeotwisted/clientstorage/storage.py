@@ -18,7 +18,7 @@ from zope.interface import alsoProvides, implementer
 from zeotwisted.arguments import checked
 from zeotwisted.exceptions import ClientDisconnected
 from zeotwisted.interfaces import StaleCache
-from zeotwisted.protocol import EXTENDED
+from zeotwisted.protocol import EXTENDED, SERVER_CALLS
 from zeotwisted.reactor import call_after_fork
 
 from .arguments import CLIENT_STORAGE
@@ -50,6 +50,9 @@ __all__ = ["ClientStorage"]
 _log = logging.getLogger("zeotwisted.client")
 
 MB = 1024 * 1024
+
+#: Stands for the result of a call that the server does not have.
+_MISSING = object()
 
 _NOT_YET = {
     "_client_factory": "another implementation of the connection",
@@ -331,6 +334,22 @@ class ClientStorage(ConflictResolvingStorage):
         server started. Empty for a server of ZEO, which has no limits.
         """
         return self._link.call_extended("server_limits", {}, timeout)
+
+    def steer(self, name: str, *args: Any) -> Any:
+        """Make one of the calls by which operators look at a server and steer it.
+
+        ``docs/reference/protocol.rst`` describes them under "Operators".
+
+        :raises AccessDenied: this client does not have the role for it.
+        :raises ValueError: there is no such call.
+        :raises ZODB.POSException.Unsupported: the server is one of ZEO's.
+        """
+        if name not in SERVER_CALLS or not SERVER_CALLS[name].steers:
+            raise ValueError(f"{name!r} is not a call for operators")
+        result = self._link.call_extended(name, _MISSING, None, *args)
+        if result is _MISSING:
+            raise Unsupported("the server is one of ZEO's; only servers of zeotwisted can do that")
+        return result
 
     # The database above.
 

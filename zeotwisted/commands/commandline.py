@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -12,29 +13,57 @@ from zeotwisted.version import __version__
 
 from .errors import CommandError
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "parser"]
 
 #: The sub-commands, in the order of the help. Each is a module of this package.
-COMMANDS = ("certs", "health", "postgresql", "user")
+COMMANDS = (
+    "serve",
+    "status",
+    "check",
+    "ping",
+    "health",
+    "clients",
+    "disconnect",
+    "locks",
+    "pack",
+    "verify",
+    "copy",
+    "certs",
+    "user",
+    "postgresql",
+    "completion",
+)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports a mistake in one line, without the usage."""
+    """Reports a mistake in one line, without the usage.
+
+    :ivar mistake: the exit code for a mistake.
+    """
+
+    mistake = 1
 
     def error(self, message: str) -> NoReturn:
-        self.exit(1, f"{self.prog}: {message}; {self.prog} --help shows how to use it\n")
+        self.exit(self.mistake, f"{self.prog}: {message}; {self.prog} --help shows how to use it\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="zeotwisted", description="Tools for servers of zeotwisted.")
-    parser.add_argument("--version", action="version", version=f"zeotwisted {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for name in COMMANDS:
+def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of the command line, with some of its sub-commands."""
+    whole = _Parser(prog="zeotwisted", description="Tools for servers of zeotwisted.")
+    whole.add_argument("--version", action="version", version=f"zeotwisted {__version__}")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    for name in names:
         module: Any = import_module(f"{__package__}.{name}")
-        command = commands.add_parser(name, help=module.SUMMARY, description=f"{module.SUMMARY}.")
+        command: Any = commands.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=f"{module.SUMMARY}.",
+            **getattr(module, "PARSER", {}),
+        )
+        command.mistake = getattr(module, "MISTAKE", 1)
         module.configure(command)
         command.set_defaults(run=module.run)
-    return parser
+    return whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,12 +71,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :param arguments: those of the command line by default.
     """
-    parsed = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Others need not be imported, which would take longer than a health check.
+    names = given[:1] if given[:1] and given[0] in COMMANDS else COMMANDS
+    parsed = parser(names).parse_args(given)
     try:
         code: int = parsed.run(parsed)
+        sys.stdout.flush()
     except CommandError as error:
         print(f"zeotwisted: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        return 1
+    except BrokenPipeError:
+        # Whoever reads the output wants no more. Python would complain at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code

@@ -28,6 +28,7 @@ from .server import (
 from .settings import Setting, server_settings
 from .tls import ContextError, is_encrypted
 from .tlsfiles import FileState, TLSFiles, file_states
+from .uri import resolve
 
 __all__ = [
     "ROLES_BY_DEFAULT",
@@ -53,6 +54,7 @@ __all__ = [
     "parse_server_config",
     "parse_storages",
     "read_server_config",
+    "resolve",
     "server_settings",
     "storage_problems",
     "storage_section",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from .bounds import FEW, Allowance
 from .capabilities import are_capabilities
 from .framing import MAX_FRAME
-from .roles import Role
+from .roles import WRITING, Role
 
 __all__ = [
     "CLIENT_CALLS",
@@ -37,6 +37,9 @@ _MANY_TOLD = 2**20
 _TOLD_SIZE = 4
 
 _LONGEST_SERIAL = 255
+
+#: How many characters a reason may have that an operator gives.
+_LONGEST_REASON = 200
 
 _Kind: TypeAlias = "Callable[[Any], bool]"
 
@@ -78,6 +81,14 @@ class Call(NamedTuple):
     #: How many bytes the message may have. The message of a call that a server does later stays in
     #: its memory until then.
     longest: int = MAX_FRAME
+    #: Whether an operator looks at the server by it, or steers it. It changes no record, so that a
+    #: client that reads only may make it.
+    steers: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is a part of a transaction. A client that reads only makes none of these."""
+        return self.role in WRITING and not self.steers
 
     def check(self, args: Any, extended: bool = True) -> None:
         """Check the arguments.
@@ -129,6 +140,11 @@ def text(value: Any) -> bool:
 
 def name(value: Any) -> bool:
     return type(value) is str
+
+
+def reason(value: Any) -> bool:
+    """A text of 200 characters at most."""
+    return type(value) is str and len(value) <= _LONGEST_REASON
 
 
 def integer(value: Any) -> bool:
@@ -205,6 +221,11 @@ def _short(call: Call, longest: int = _SHORT) -> Call:
     return call._replace(longest=longest)
 
 
+def _steers(call: Call) -> Call:
+    """Return a call of version 6 for operators."""
+    return _short(call)._replace(version=b"6", steers=True)
+
+
 def _stock(call: Call, *kinds: _Kind) -> Call:
     return call._replace(stock_kinds=kinds)
 
@@ -225,6 +246,13 @@ SERVER_CALLS = _table(
     _any("set_client_label", text, oneway=True),
     # A pack is not a commit: ZEO's tools for packing register as readers.
     _short(_pack("pack", number, flag, required=1)),
+    _steers(_any("pack_progress")),
+    _steers(_pack("pack_room")),
+    _steers(_pack("cancel_pack")),
+    # Who else uses the storage.
+    _steers(_administer("server_clients")),
+    _steers(_administer("server_locks")),
+    _steers(_administer("disconnect_client", integer, reason)),
     # Records.
     _short(_read("loadBefore", oid, tid)),
     _short(_read("loadManyBefore", at_most_1000_oids, tid))._replace(

@@ -118,8 +118,7 @@ class StorageServer(MultiService):
 
     def connection(self, number: int) -> ConnectionReport | None:
         """Return the state of the connection with a number; None if it is gone."""
-        found = self.factory.clients.find(number)
-        return None if found is None else found[1]
+        return self.factory.clients.report_of(number)
 
     def disconnect(self, number: int, reason: str) -> ConnectionReport | None:
         """Disconnect a client.

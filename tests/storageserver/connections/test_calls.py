@@ -8,12 +8,12 @@ import pytest
 from twisted.internet.task import Clock
 from ZODB.POSException import ReadOnlyError
 
-from zeotwisted.protocol import ALL_ROLES, SERVER_CALLS, WRITING
+from zeotwisted.protocol import ALL_ROLES, SERVER_CALLS
 from zeotwisted.storageserver.connections.calls import _FUNCTIONS, perform
 from zeotwisted.storageserver.connections.connection import ServerConnection
 from zeotwisted.storageserver.connections.logins import Logins
 
-WRITING_CALLS = sorted(name for name, call in SERVER_CALLS.items() if call.role in WRITING)
+WRITING_CALLS = sorted(name for name, call in SERVER_CALLS.items() if call.writes)
 
 
 def test_each_call_has_a_function() -> None:

@@ -15,6 +15,7 @@ class Owner:
     """A transaction. It writes down what the lock tells it."""
 
     def __init__(self, name: str) -> None:
+        self.number = 1
         self.label = self.about = self.details = name
         self.log_fields = {"label": name, "storage_id": "1", "transaction": None}
         self.timeouts: list[float] = []

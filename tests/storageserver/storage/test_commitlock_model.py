@@ -26,6 +26,7 @@ class Owner:
     """
 
     def __init__(self, number: int, lock: CommitLock, heard: list[Any], hasty: bool) -> None:
+        self.number = number
         self.label = self.about = self.details = f"<{number}>"
         self.hasty = hasty
         self.log_fields = {"label": self.label}

@@ -120,10 +120,10 @@ class Link:
         """Call the server; wait for the connection, and for the result."""
         return self.protocol(timeout).ask(Waiter(), name, *args)
 
-    def call_extended(self, name: str, otherwise: Any, timeout: float | None) -> Any:
+    def call_extended(self, name: str, otherwise: Any, timeout: float | None, *args: Any) -> Any:
         """Make a call of version 6; return `otherwise` if the server speaks version 5."""
         protocol = self.protocol(timeout)
-        return protocol.ask(Waiter(), name) if protocol.is_extended else otherwise
+        return protocol.ask(Waiter(), name, *args) if protocol.is_extended else otherwise
 
     def call_versioned(self, name: str, *args: Any) -> tuple[Any, bool]:
         """Return the result of a call, and whether it has the format of version 6."""

@@ -127,6 +127,11 @@ class ServerTransaction:
         return self._owner.label
 
     @property
+    def number(self) -> int:
+        """See `commitlock.LockOwner`."""
+        return self._owner.number
+
+    @property
     def over(self) -> bool:
         """Whether the transaction is finished or aborted."""
         return self.phase is Phase.OVER

@@ -12,15 +12,35 @@ from typing import Any
 
 from ZODB.POSException import ReadOnlyError
 
-from zeotwisted.protocol import WRITING, Call
+from zeotwisted.protocol import Call
 
-from . import authentication, blobs, history, records, registration, transactions, wholestorage
+from . import (
+    authentication,
+    blobs,
+    history,
+    packs,
+    records,
+    registration,
+    steering,
+    transactions,
+    wholestorage,
+)
 from .admission import refusal
 from .connection import ServerConnection
 
 __all__ = ["perform"]
 
-_MODULES = (registration, authentication, wholestorage, records, history, blobs, transactions)
+_MODULES = (
+    registration,
+    authentication,
+    wholestorage,
+    packs,
+    steering,
+    records,
+    history,
+    blobs,
+    transactions,
+)
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     name.removeprefix("remote_"): function
@@ -38,6 +58,6 @@ def perform(client: ServerConnection, call: Call, args: tuple[Any, ...]) -> Any:
     """
     if call.role not in client.roles:
         raise refusal(client, call)
-    if client.read_only and call.role in WRITING:
+    if client.read_only and call.writes:
         raise ReadOnlyError()
     return _FUNCTIONS[call.name](client, *args)

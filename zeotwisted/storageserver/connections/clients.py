@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -93,15 +94,22 @@ class Clients:
         states = ((each, each.state()) for each in self._connections)
         return [(each, state) for each, state in states if state is not None]
 
-    def reports(self, most: int) -> list[ConnectionReport]:
+    def reports(self, most: int, storage_id: str | None = None) -> list[ConnectionReport]:
         """Return more of the state of at most so many connections.
 
         Those for which the most bytes wait are first, then those in a transaction.
+
+        :param storage_id: only those that have registered for this storage; None: all.
         """
         pairs = self._with_states()
         pairs.sort(key=lambda pair: (-pair[1].queued, not pair[1].in_transaction))
-        reports = (each.report() for each, _ in pairs[:most])
-        return [report for report in reports if report is not None]
+        reports = (each.report() for each, _ in pairs)
+        chosen = (
+            report
+            for report in reports
+            if report is not None and storage_id in (None, report.storage_id)
+        )
+        return list(islice(chosen, most))
 
     def disconnect(self, number: int, reason: str) -> ConnectionReport | None:
         """Drop the connection with a number; return what it was, or None if it is gone."""
@@ -111,6 +119,11 @@ class Clients:
         connection, report = found
         connection.drop(reason)
         return report
+
+    def report_of(self, number: int) -> ConnectionReport | None:
+        """Return the state of the connection with a number; None if it is gone."""
+        found = self.find(number)
+        return None if found is None else found[1]
 
     def find(self, number: int) -> tuple[Connected, ConnectionReport] | None:
         """Return the connection with a number, and its report; None if it is gone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -14,7 +14,7 @@ from zeotwisted.protocol import GOODBYE, Broadcast, Capabilities, Role
 
 from ..clientlabel import ClientLabel
 from ..commit import CommitLog, Phase, ServerTransaction
-from ..figures import ServerFigures
+from ..figures import ConnectionReport, ServerFigures
 from ..floods import Kind, brief
 from ..limits import LimitReached
 from ..storage import ServedStorage
@@ -28,6 +28,19 @@ from .uploads import BlobUpload
 __all__ = ["ServerConnection"]
 
 
+class Others(Protocol):
+    """All connections of the server; see `clients.Clients`."""
+
+    def reports(self, most: int, storage_id: str | None = None) -> list[ConnectionReport]:
+        """Return the state of at most so many connections."""
+
+    def report_of(self, number: int) -> ConnectionReport | None:
+        """Return the state of the connection with a number; None if it is gone."""
+
+    def disconnect(self, number: int, reason: str) -> ConnectionReport | None:
+        """Drop the connection with a number; return what it was, or None if it is gone."""
+
+
 class ServerConnection:
     """The session of one client, from the connection's start to its end.
 
@@ -37,6 +50,7 @@ class ServerConnection:
     :param access: the roles of clients at the address to which this one is connected.
     :param logins: slows down hosts that guess passwords.
     :param figures: counts what is refused; None to count nothing that anybody sees.
+    :param others: all connections of the server, for operators; None if there are none.
     :ivar peer: the protocol of the connection; a `Gone` when the connection is lost.
     :ivar label: the name of the client in log lines.
     :ivar where: the identity and the address of the client; the label begins with what the client
@@ -67,11 +81,13 @@ class ServerConnection:
         logins: Logins,
         access: Access = OPEN,
         figures: ServerFigures | None = None,
+        others: Others | None = None,
     ) -> None:
         self.peer = peer
         self.figures = figures or ServerFigures()
         self.storages = storages
         self.logins = logins
+        self.others = others
         self.access = access
         self.login: Login | CredLogin | None = None
         self.identity = ANONYMOUS
@@ -91,6 +107,11 @@ class ServerConnection:
     def gone(self) -> bool:
         """Whether the connection is lost."""
         return type(self.peer) is Gone
+
+    @property
+    def number(self) -> int:
+        """See `storage.listener.Listener`."""
+        return self.peer.number
 
     @property
     def label_fields(self) -> Mapping[str, str]:

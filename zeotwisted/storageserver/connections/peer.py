@@ -18,6 +18,8 @@ class Peer(Protocol):
 
     #: The name of the client in log lines.
     label: str
+    #: A number that no other connection of this server has had.
+    number: int
     #: The host of the client, or "this machine".
     host: str
     #: Returns whether to write one more log line of a kind about the client.
@@ -64,6 +66,7 @@ class Gone:
 
     def __init__(self, peer: Peer) -> None:
         self.label = peer.label
+        self.number = peer.number
         self.host = peer.host
         self.is_extended = peer.is_extended
         self.encoding = peer.encoding

@@ -106,7 +106,7 @@ class StorageServerProtocol(protocol.Protocol):
             ServerHandshake(options.msgpack, options.protocol_limit >= 6), options.message_limit
         )
         self._connection = ServerConnection(
-            self, clients.storages, clients.logins, access, clients.figures
+            self, clients.storages, clients.logins, access, clients.figures, clients
         )
         self._calls = clients.figures.calls
         # How many loads are answered until the next one is measured.
@@ -114,7 +114,8 @@ class StorageServerProtocol(protocol.Protocol):
         self._since = self._last_call = perf_counter()
         # Since when the client takes nothing; None while it does.
         self._stuck_since: float | None = None
-        self._number = 0
+        #: See `peer.Peer`.
+        self.number = 0
         self._deadline: IDelayedCall | None = None
         self._liveness: Liveness | None = None
         self._lost = False
@@ -154,7 +155,7 @@ class StorageServerProtocol(protocol.Protocol):
             self.drop,
             f"it has not registered for a storage within {timeout:g} seconds (register-timeout)",
         )
-        self._number = self._clients.connected(self)
+        self.number = self._clients.connected(self)
         self._clients.limits.admission.entered(self)
         self._backlog.write(self._session.greeting)
 
@@ -441,7 +442,7 @@ class StorageServerProtocol(protocol.Protocol):
             return None
         now = perf_counter()
         flow = Flow(now - self._since, now - self._last_call, self._under_way)
-        return connection_report(self._number, self._connection, state, flow)
+        return connection_report(self.number, self._connection, state, flow)
 
     # Messages.
 

@@ -1,28 +1,14 @@
-"""The calls about the whole storage: facts, invalidations, new oids, packs."""
+"""The calls about the whole storage: facts, invalidations, new oids."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-from ZODB.POSException import ReadOnlyError
+from zeotwisted.protocol import split
 
-from zeotwisted.protocol import Role, split
-
-from ..floods import Kind
 from ..storage import Verification
 from .connection import ServerConnection
-
-_log = Logger()
-
-#: How far (seconds) a pack time may be in the future, because the client's clock may be ahead of
-#: the server's. A later pack time is an error. The second number is for ZEO's clients: a test of
-#: ZODB packs to a time in the future.
-_SKEW = 60.0
-_STOCK_SKEW = 86400.0
 
 
 def remote_get_info(client: ServerConnection) -> dict[str, Any]:
@@ -91,47 +77,3 @@ def remote_new_oids(client: ServerConnection, n: int = 100) -> Any:
 
 def _new_oids(storage: Any, n: int) -> list[bytes]:
     return [storage.new_oid() for _ in range(n)]
-
-
-def remote_pack(client: ServerConnection, time: float, wait: bool | int | None = True) -> Any:
-    _check_may_pack(client)
-    packed = Deferred.fromCoroutine(_pack(client, client.served.pack_time(time, _patience(client))))
-    if wait:
-        return packed
-    packed.addErrback(partial(_pack_failed, client))
-    return None
-
-
-def _pack_failed(client: ServerConnection, failure: Failure) -> None:
-    if client.admit(Kind.CALL):
-        _log.failure(
-            "({label}) pack failed",
-            failure,
-            label=client.label,
-            storage_id=client.served.storage_id,
-        )
-
-
-def _check_may_pack(client: ServerConnection) -> None:
-    if client.served.read_only:
-        raise ReadOnlyError(f"storage {client.served.storage_id!r} is served read-only")
-    # ZEO's tools for packing register as readers. A client that has the role pack, and not write,
-    # cannot register for writing.
-    if client.read_only and client.peer.is_extended and Role.WRITE in client.roles:
-        raise ReadOnlyError("this client is read-only; open it for writing to pack")
-
-
-def _patience(client: ServerConnection) -> float:
-    """Return how far (seconds) a pack time of this client may be in the future."""
-    return _SKEW if client.peer.is_extended else _STOCK_SKEW
-
-
-async def _pack(client: ServerConnection, time: float) -> None:
-    served = client.served
-    is_told = client.admit(Kind.PACK)
-    about: dict[str, Any] = {"label": client.label, "id": served.storage_id}
-    if is_told:
-        _log.info("({label}) pack of {id!r} begins", **about)
-    await served.pack(time)
-    if is_told:
-        _log.info("({label}) pack of {id!r} is done", **about)

@@ -79,6 +79,8 @@ class Turn(NamedTuple):
 
     client: str
     seconds: float
+    #: The number of the client's connection; see `ConnectionReport`.
+    number: int
 
 
 class LockReport(NamedTuple):
@@ -109,6 +111,9 @@ class PackReport(NamedTuple):
     since: float | None
     #: How much of the work is done, from 0 to 1; None if it is not known.
     done: float | None
+    #: While it looks for garbage, before that: how much it has looked through; None if it is not
+    #: known.
+    searched: float | None = None
 
 
 class StorageReport(NamedTuple):

@@ -27,6 +27,10 @@ class LockOwner(Protocol):
         """The name of the transaction's client in log lines."""
 
     @property
+    def number(self) -> int:
+        """The number of the client's connection."""
+
+    @property
     def about(self) -> str:
         """The client and the user, for messages to others."""
 
@@ -129,8 +133,12 @@ class CommitLock:
     def report(self) -> LockReport:
         """Return who holds the lock and who waits, and how long that has taken so far."""
         now = self._clock.seconds()
-        holders = [Turn(owner.label, now - held.since) for owner, held in self._held.items()]
-        waiting = [Turn(entry.owner.label, now - entry.since) for entry in self._queue]
+        holders = [
+            Turn(owner.label, now - held.since, owner.number) for owner, held in self._held.items()
+        ]
+        waiting = [
+            Turn(entry.owner.label, now - entry.since, entry.owner.number) for entry in self._queue
+        ]
         return LockReport(holders, waiting, self._waits, self._holds)
 
     def seconds(self) -> float:

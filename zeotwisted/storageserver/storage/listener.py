@@ -18,6 +18,10 @@ class Listener(Protocol):
 
     label: str
 
+    @property
+    def number(self) -> int:
+        """The number of its connection."""
+
     def tell(self, news: Broadcast) -> None:
         """Queue a broadcast. It leaves with the next message, or with `send`."""
 

@@ -45,13 +45,18 @@ class Packs:
         self._storage = storage
         #: How many run.
         self.running = 0
-        # When the last one began (seconds since the epoch).
+        # When the first of them began (seconds since the epoch).
         self._since = 0.0
         #: How far (bytes) a FileStorage's file is copied, and how long it is; threads write them.
         self.copied = 0
         self.length = 0
+        #: How far (bytes) it has looked for garbage in that file.
+        self.searched = 0
         #: Whether those that run have to end; threads read it.
         self.interrupted = False
+        # Why, for the error that they end with.
+        self._reason = ""
+        self._stops = False
         # A FileStorage resolves conflicts, and so it is among these.
         for each in resolving_storages(storage):
             if isinstance(each, FileStorage) and each.packer is FileStorage.packer:
@@ -62,33 +67,60 @@ class Packs:
     async def run(self, in_thread: InThread, time: float) -> None:
         """Pack in a thread.
 
-        :raises PackInterrupted: `interrupt` was called; the storage is as before.
+        :raises PackInterrupted: `interrupt` or `cancel` was called; the storage is as before.
         """
+        if not self.running:
+            self._since = wallclock.time()
+            self.copied = self.searched = self.length = 0
         self.running += 1
-        self._since = wallclock.time()
-        self.copied = self.length = 0
         try:
             await in_thread(self._storage.pack, time, self._references)
         except _Stopped:
             error = PackInterrupted(
-                f"the pack of {self._storage_id!r} is interrupted, because the server stops; "
+                f"the pack of {self._storage_id!r} is interrupted, because {self._reason}; "
                 "the storage is as before, so pack it again later"
             )
             _log.warn("{error}", error=error)
             raise error from None
         finally:
             self.running -= 1
+            if not self.running and not self._stops:
+                self.interrupted = False
 
     def report(self) -> PackReport:
         """Return whether a pack runs, since when, and how much of it is done."""
         if not self.running:
             return PackReport(0, None, None)
-        done = min(1.0, self.copied / self.length) if self.copied else None
-        return PackReport(self.running, self._since, done)
+        return PackReport(
+            self.running, self._since, self._part(self.copied), self._part(self.searched)
+        )
+
+    def _part(self, position: int) -> float | None:
+        return min(1.0, position / self.length) if position else None
+
+    def room(self) -> tuple[int, int] | None:
+        """Return how many bytes a pack may write at most, and how many are free on that disk.
+
+        None if this is not known: the storage keeps no files here.
+        """
+        for each in resolving_storages(self._storage):
+            if isinstance(each, FileStorage):
+                path = os.path.abspath(each.getName())
+                disk = os.statvfs(os.path.dirname(path))
+                return os.path.getsize(path), disk.f_bavail * disk.f_frsize
+        return None
 
     def interrupt(self) -> None:
-        """Have packs end, unless they have replaced the storage's file already."""
-        self.interrupted = True
+        """Have packs end, as the server stops, unless they have replaced the file already."""
+        self._reason = "the server stops"
+        self._stops = self.interrupted = True
+
+    def cancel(self) -> int:
+        """Have packs end that run now, as `interrupt` does; return how many there are."""
+        if self.running and not self._stops:
+            self._reason = "it was cancelled"
+            self.interrupted = True
+        return self.running
 
     def _references(self, data: bytes, oids: list[bytes] | None = None) -> list[bytes]:
         if self.interrupted:
@@ -126,7 +158,10 @@ def _remove_remains(path: str) -> None:
 
 
 class _Asking(FileStorageFormatter):
-    """Asks before each record whether the pack may go on; a mix-in for the parts of a packer."""
+    """Asks before each record whether the pack may go on; a mix-in for the parts of a packer.
+
+    It says how far the search for garbage is.
+    """
 
     def __init__(self, packs: Packs, *args: Any) -> None:
         self._packs = packs
@@ -134,8 +169,12 @@ class _Asking(FileStorageFormatter):
 
     def _read_data_header(self, pos: int, oid: bytes | None = None, _file: Any = None) -> Any:
         # A pack reads millions of them. `super()` and a call would slow it down by a third.
-        if self._packs.interrupted:
+        packs = self._packs
+        if packs.interrupted:
             raise _Stopped
+        # It looks up earlier records, too.
+        if pos > packs.searched:
+            packs.searched = pos
         return FileStorageFormatter._read_data_header(self, pos, oid, _file)
 
 

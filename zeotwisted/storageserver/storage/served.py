@@ -459,6 +459,11 @@ class ServedStorage:
         supports_undo = getattr(self.storage, "supportsUndo", None)
         return supports_undo is not None and bool(supports_undo())
 
+    @property
+    def connections(self) -> int:
+        """How many clients have registered for it."""
+        return len(self._listeners)
+
     def status(self) -> dict[str, Any]:
         """Return the status of the storage, as ``ruok`` tells it."""
         return self.stats.report(

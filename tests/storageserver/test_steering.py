@@ -1,0 +1,188 @@
+"""The calls by which operators look at a server and steer it, over a real socket."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from ZODB.FileStorage import FileStorage
+from ZODB.MappingStorage import MappingStorage
+from ZODB.POSException import StorageError
+from ZODB.utils import p64
+
+import zeotwisted
+from tests.clientstorage.support import wait_until
+from zeotwisted.access import EVERYBODY, Access
+from zeotwisted.exceptions import AccessDenied
+from zeotwisted.protocol import Role
+
+from .conftest import RawClient
+from .served import Served, serving
+
+
+def operator(served: Served, storage_id: str = "1", read_only: bool = True) -> RawClient:
+    """Return a client that only reads, as operators do."""
+    client = RawClient(served.address)
+    client.ask("register", storage_id, read_only)
+    return client
+
+
+def voted(served: Served, oid: int) -> RawClient:
+    """Return a client whose vote is under way."""
+    client = RawClient(served.address)
+    client.ask("register", "1", False)
+    client.socket.sendall(client.session.oneway("set_client_label", "shop"))
+    client.socket.sendall(client.session.oneway("tpc_begin", 7, "anna", "words", {}))
+    client.socket.sendall(client.session.oneway("storea", p64(oid), None, b"record", 7))
+    client.socket.sendall(client.session.call(2, "vote", 7))
+    return client
+
+
+def test_the_clients_of_a_storage() -> None:
+    with (
+        serving({"1": MappingStorage(), "other": MappingStorage()}) as served,
+        closing(operator(served)) as one,
+        closing(operator(served, "other")) as other,
+        closing(voted(served, 1)),
+    ):
+        wait_until("two have registered", lambda: one.ask("server_clients")["total"] == 2)
+        wait_until(
+            "it has voted",
+            lambda: any(
+                (each["transaction"] or {}).get("phase") == "voted"
+                for each in one.ask("server_clients")["clients"]
+            ),
+        )
+        shop, me = one.ask("server_clients")["clients"]
+        assert shop["label"] == "shop" and not shop["read_only"]
+        assert shop["transaction"]["user"] == "anna"
+        assert me["version"] == "6" and me["read_only"] and me["transaction"] is None
+        assert {shop["storage_id"], me["storage_id"]} == {"1"}
+        (alone,) = other.ask("server_clients")["clients"]
+        assert alone["storage_id"] == "other"
+
+
+def test_who_holds_the_lock_and_who_waits() -> None:
+    with (
+        serving({"1": MappingStorage()}) as served,
+        closing(operator(served)) as one,
+        closing(voted(served, 1)) as holder,
+    ):
+        wait_until("it holds the lock", lambda: one.ask("server_locks")["holders"])
+        with closing(voted(served, 2)):
+            wait_until("one waits", lambda: one.ask("server_locks")["waiting"])
+            locks = one.ask("server_locks")
+            (held,), (waits,) = locks["holders"], locks["waiting"]
+            assert locks["waiting_total"] == 1
+            assert held["client"].startswith("shop 127.0.0.1") and held["seconds"] >= 0
+            assert one.ask("disconnect_client", held["number"], "too\nlong")["label"] == "shop"
+            assert holder.is_dropped()
+            wait_until(
+                "the next one holds it",
+                lambda: (
+                    [each["number"] for each in one.ask("server_locks")["holders"]]
+                    == [waits["number"]]
+                ),
+            )
+        assert one.ask("disconnect_client", held["number"], "again") is None
+
+
+def test_clients_of_another_storage_are_not_disconnected() -> None:
+    with (
+        serving({"1": MappingStorage(), "other": MappingStorage()}) as served,
+        closing(operator(served)) as one,
+        closing(operator(served, "other")) as other,
+    ):
+        (mine,) = other.ask("server_clients")["clients"]
+        assert one.ask("disconnect_client", mine["number"], "") is None
+        assert one.ask("disconnect_client", -(2**60), "") is None
+        assert other.ask("server_clients")["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("server_clients", ()),
+        ("server_locks", ()),
+        ("disconnect_client", (1, "")),
+        ("pack_room", ()),
+        ("cancel_pack", ()),
+    ],
+)
+def test_others_may_not(name: str, args: tuple[Any, ...]) -> None:
+    access = Access({Role.UNDO: frozenset({EVERYBODY})})
+    with (
+        serving({"1": MappingStorage()}, access=access) as served,
+        closing(operator(served)) as one,
+    ):
+        assert one.ask("pack_progress")["running"] == 0
+        with pytest.raises(AccessDenied, match=name):
+            one.ask(name, *args)
+        assert one.ask("ping") is None
+
+
+class Slow(FileStorage):
+    """Its packs look for garbage until they may go on."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.packs = Event()
+        self.goes_on = Event()
+
+    def pack(self, t: float, referencesf: Any) -> None:
+        def slow(*args: Any) -> Any:
+            self.packs.set()
+            assert self.goes_on.wait(20)
+            return referencesf(*args)
+
+        super().pack(t, slow)
+
+
+def test_a_pack_is_cancelled_and_the_next_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "Data.fs"
+    storage = Slow(str(path))
+    with (
+        serving({"1": storage}) as served,
+        closing(operator(served)) as one,
+        closing(zeotwisted.client(served.address)) as client,
+    ):
+        db = zeotwisted.DB(served.address)
+        for number in range(5):
+            with db.transaction() as connection:
+                connection.root()["x"] = number
+        db.close()
+        before = path.read_bytes()
+        errors: list[Exception] = []
+
+        def pack() -> None:
+            try:
+                client.pack()
+            except StorageError as error:
+                errors.append(error)
+
+        thread = Thread(target=pack)
+        thread.start()
+        assert storage.packs.wait(20)
+        progress = one.ask("pack_progress")
+        assert progress["running"] == 1 and progress["done"] is None
+        assert 0 < progress["searched"] <= 1 and abs(progress["since"] - time.time()) < 60
+        size, free = one.ask("pack_room")
+        assert size == len(before) and free > 0
+        assert one.ask("cancel_pack") == 1
+        storage.goes_on.set()
+        thread.join(20)
+        assert "interrupted, because it was cancelled" in str(errors[0])
+        assert path.read_bytes() == before
+        assert one.ask("pack_progress")["running"] == 0
+        assert one.ask("cancel_pack") == 0
+        client.pack()
+        assert path.stat().st_size < len(before)
+
+
+def test_a_storage_without_a_file_has_no_room() -> None:
+    with serving({"1": MappingStorage()}) as served, closing(operator(served)) as one:
+        assert one.ask("pack_room") is None

@@ -1,0 +1,215 @@
+"""``zeotwisted pack``: packs storages of one or more servers, one after another."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from threading import Event, Thread
+from typing import Any
+
+from ZODB.POSException import Unsupported
+
+from zeotwisted.clientstorage import ClientStorage
+
+from .connecting import connected
+from .errors import CommandError
+from .progress import Progress
+from .shown import duration, size, when
+from .target import Target, add_connection, add_login, target
+
+__all__ = ["SUMMARY", "configure", "run"]
+
+SUMMARY = "Pack storages: remove old revisions, and objects that nothing refers to"
+
+#: How often (seconds) the server is asked how far it is.
+_OFTEN = 0.5
+
+_TIME_OF_DAY = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_connection(parser, several=True)
+    add_login(parser, several=True)
+    parser.add_argument(
+        "--days",
+        metavar="NUMBER",
+        type=float,
+        default=0.0,
+        help="keep the history of so many days [default: 0]",
+    )
+    parser.add_argument(
+        "--time-of-day",
+        metavar="HH[:MM[:SS]]",
+        help="keep the history since then, today or so many --days before [default: now]",
+    )
+    parser.add_argument(
+        "--no-space-check",
+        action="store_true",
+        help="pack even if the server's disk might become full",
+    )
+    parser.add_argument(
+        "--cancel", action="store_true", help="do not pack; end the packs that run there"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Pack all of them, also after a failure; return 1 if any has failed."""
+    targets = [
+        target(arguments, address, storage)
+        for address in arguments.address
+        for storage in arguments.storage or ["1"]
+    ]
+    until = _pack_time(arguments.days, arguments.time_of_day, time.time())
+    failed = []
+    for where in targets:
+        try:
+            if arguments.cancel:
+                _cancel(where)
+            else:
+                _pack(where, until, not arguments.no_space_check)
+        except CommandError as error:
+            failed.append(str(error))
+            if len(targets) > 1:
+                print(f"failed: {error}", flush=True)
+    if failed:
+        more = f"{len(failed)} of {len(targets)} failed: " if len(targets) > 1 else ""
+        raise CommandError(more + " / ".join(failed))
+    return 0
+
+
+def _pack_time(days: float, time_of_day: str | None, now: float) -> float:
+    """Return the time up to which to pack, in seconds since the epoch."""
+    if not (math.isfinite(days) and 0 <= days <= now / 86400):
+        raise CommandError("--days: write a number of days, 0 or more, such as 7")
+    if time_of_day is None:
+        return now - days * 86400
+    match = _TIME_OF_DAY.fullmatch(time_of_day)
+    parts = [int(part or 0) for part in match.groups()] if match else [24, 0, 0]
+    if parts[0] > 23 or max(parts[1:]) > 59:
+        raise CommandError("--time-of-day: write hours, minutes and seconds, such as 23:30")
+    hour, minute, second = parts
+    # The clock of the day that is meant: it may have another time of summer than today.
+    day = datetime.fromtimestamp(now) - timedelta(days=days)
+    until = day.replace(hour=hour, minute=minute, second=second, microsecond=0).timestamp()
+    if until > now:
+        raise CommandError(
+            f"--time-of-day: {time_of_day} is later than now; add --days 1 for that of yesterday"
+        )
+    return until
+
+
+def _name(where: Target) -> str:
+    return f"{where.text}, storage {where.storage}"
+
+
+def _cancel(where: Target) -> None:
+    with connected(where) as client:
+        count = client.steer("cancel_pack")
+    print(f"{_name(where)}: " + (f"{count} packs have to end" if count else "no pack runs"))
+
+
+def _pack(where: Target, until: float, checks_space: bool) -> None:
+    name = _name(where)
+    # A client with the role pack alone cannot register for writing.
+    with connected(where, read_only_fallback=True) as client:
+        _check_idle(client, name)
+        if checks_space:
+            _check_space(client, name)
+        before = client.getSize()
+        begun = time.monotonic()
+        with Progress(f"packing {name}", "") as progress:
+            _run(client, until, progress)
+        took = time.monotonic() - begun
+        after = client.getSize()
+    print(
+        f"{name}: packed up to {when(until)} in {duration(took)}; {size(before)} before, "
+        f"{size(after)} now",
+        flush=True,
+    )
+
+
+def _check_idle(client: ClientStorage, name: str) -> None:
+    state = _asked(client, "pack_progress")
+    if state is not None and state["running"]:
+        raise CommandError(
+            f"{name}: a pack runs already, since {when(state['since'])}; wait for it, or end it "
+            "with --cancel"
+        )
+
+
+def _check_space(client: ClientStorage, name: str) -> None:
+    room = _asked(client, "pack_room")
+    if room is not None and room[0] > room[1]:
+        raise CommandError(
+            f"{name}: a pack may write {size(room[0])} before it removes the old file, and the "
+            f"server's disk has {size(room[1])} free; free some, or use --no-space-check"
+        )
+
+
+def _asked(client: ClientStorage, name: str) -> Any:
+    """Make a call; return None if the server is one of ZEO's."""
+    try:
+        return client.steer(name)
+    except Unsupported:
+        return None
+
+
+def _run(client: ClientStorage, until: float, progress: Progress) -> None:
+    """Pack in a thread, and show meanwhile how far it is."""
+    ended = Event()
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            client.pack(until)
+        except Exception as error:
+            errors.append(error)
+        finally:
+            ended.set()
+
+    thread = Thread(target=work, name="pack", daemon=True)
+    thread.start()
+    try:
+        notes = _notes(client, progress)
+        while not ended.wait(_OFTEN):
+            next(notes)
+    except KeyboardInterrupt:
+        _asked(client, "cancel_pack")
+        ended.wait()
+        raise CommandError(
+            "interrupted; the pack was cancelled, if the server can do that"
+        ) from None
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _notes(client: ClientStorage, progress: Progress) -> Iterator[None]:
+    """At each step, ask the server how far it is, and show it."""
+    copying_since: float | None = None
+    while True:
+        try:
+            state = _asked(client, "pack_progress")
+        except Exception:
+            # The connection is lost, which the pack itself reports.
+            state = None
+        if state is None:
+            progress.update(0)
+        elif state["done"] is None:
+            looked = "" if state["searched"] is None else f", {100 * state['searched']:.0f} % read"
+            progress.update(0, f"looking for garbage{looked}")
+        else:
+            now = time.monotonic()
+            copying_since = now if copying_since is None else copying_since
+            progress.update(0, _copying(state["done"], now - copying_since))
+        yield
+
+
+def _copying(done: float, seconds: float) -> str:
+    left = f", {duration(seconds * (1 - done) / done)} left" if seconds and done else ""
+    return f"copying, {100 * done:.0f} %{left}"

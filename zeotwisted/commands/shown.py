@@ -1,0 +1,61 @@
+"""Sizes, durations and tables for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from ZODB.TimeStamp import TimeStamp
+
+__all__ = ["duration", "size", "table", "time_of", "when"]
+
+_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+
+
+def size(count: float) -> str:
+    """Return a number of bytes for people, such as ``3.2 GB``."""
+    amount, unit = float(count), 0
+    while amount >= 1024 and unit < len(_UNITS) - 1:
+        amount /= 1024
+        unit += 1
+    return f"{amount:.0f} {_UNITS[unit]}" if not unit else f"{amount:.1f} {_UNITS[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people, such as ``0.25 s``, ``4:05`` or ``2:03:04``."""
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def when(seconds: float) -> str:
+    """Return a time since the epoch as local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def time_of(tid: bytes) -> float:
+    """Return the time of a transaction, in seconds since the epoch."""
+    return float(TimeStamp(tid).timeTime())
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table as text; numbers are at the right of their columns."""
+    texts = [list(head), *([_printable(each) for each in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    right = [
+        bool(rows) and all(isinstance(row[at], int) for row in rows) for at in range(len(head))
+    ]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if is_right else text.ljust(width)
+            for text, width, is_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in texts
+    )
+
+
+def _printable(value: object) -> str:
+    # What clients call themselves may move a terminal's cursor.
+    return "".join(char if char.isprintable() else "?" for char in str(value))
