@@ -37,6 +37,11 @@ _COUNTERS: Sequence[tuple[str, str, Callable[[StorageReport], float]]] = (
         lambda each: each.stats.conflicts,
     ),
     (
+        "zeo_record_cache_hits",
+        "Records that were sent from memory, without asking the storage.",
+        lambda each: each.cache.hits,
+    ),
+    (
         "zeo_blob_sent_bytes",
         "Bytes of blobs that clients have read.",
         lambda each: each.stats.blob_bytes_sent,
@@ -97,6 +102,16 @@ _GAUGES: Sequence[tuple[str, str, Callable[[StorageReport], float | None]]] = (
         "zeo_invalidation_queue_start_timestamp_seconds",
         "The time since which all transactions are remembered, in seconds since the epoch.",
         lambda each: each.queue.since,
+    ),
+    (
+        "zeo_record_cache_records",
+        "Records that are kept in memory.",
+        lambda each: each.cache.records,
+    ),
+    (
+        "zeo_record_cache_bytes",
+        "The memory of these records.",
+        lambda each: each.cache.size,
     ),
     ("zeo_packs_running", "Packs that run.", lambda each: each.packs.running),
     (

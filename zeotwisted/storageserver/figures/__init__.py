@@ -12,6 +12,7 @@ from __future__ import annotations
 from .calls import TIMED, CallFigures
 from .histogram import LOCK_BOUNDS, Histogram
 from .reports import (
+    CacheReport,
     ConnectionReport,
     ConnectionState,
     LockReport,
@@ -27,6 +28,7 @@ from .server import Refusal, ServerFigures
 __all__ = [
     "LOCK_BOUNDS",
     "TIMED",
+    "CacheReport",
     "CallFigures",
     "ConnectionReport",
     "ConnectionState",

@@ -9,6 +9,7 @@ from .histogram import Histogram
 from .server import ServerFigures
 
 __all__ = [
+    "CacheReport",
     "ConnectionReport",
     "ConnectionState",
     "LockReport",
@@ -103,6 +104,14 @@ class QueueReport(NamedTuple):
     since: float | None
 
 
+class CacheReport(NamedTuple):
+    """The records in memory: how many, how many bytes, and how many loads they have answered."""
+
+    records: int
+    size: int
+    hits: int
+
+
 class PackReport(NamedTuple):
     """The packs of a storage."""
 
@@ -135,6 +144,7 @@ class StorageReport(NamedTuple):
     last_transaction: float | None
     lock: LockReport
     queue: QueueReport
+    cache: CacheReport
     packs: PackReport
 
 

@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TypeAlias
 
+from ..figures import CacheReport
+
 __all__ = ["RecordCache", "Revision"]
 
 #: What ``loadBefore`` returns: the data, the serial, and the serial of the next revision, if any.
@@ -42,6 +44,10 @@ class RecordCache:
 
     def __len__(self) -> int:
         return len(self._revisions)
+
+    def report(self) -> CacheReport:
+        """Return how much is in it, and how much it was used."""
+        return CacheReport(len(self), self.size, self.hits)
 
     def load_before(self, oid: bytes, tid: bytes) -> Revision:
         """Return the current revision of an object if it is before `tid`; None if it is not here.

@@ -490,6 +490,7 @@ class ServedStorage:
             last_transaction=None if last == z64 else TimeStamp(last).timeTime(),
             lock=self.lock.report(),
             queue=self._invalidations.report(),
+            cache=self.records.cache.report(),
             packs=self.packs.report(),
         )
 
