@@ -50,6 +50,8 @@ class Packs:
         #: How far (bytes) a FileStorage's file is copied, and how long it is; threads write them.
         self.copied = 0
         self.length = 0
+        #: When the copying began (seconds since the epoch).
+        self.copying_since = 0.0
         #: Whether those that run have to end; threads read it.
         self.interrupted = False
         # A FileStorage resolves conflicts, and so it is among these.
@@ -82,9 +84,12 @@ class Packs:
     def report(self) -> PackReport:
         """Return whether a pack runs, since when, and how much of it is done."""
         if not self.running:
-            return PackReport(0, None, None)
-        done = min(1.0, self.copied / self.length) if self.copied else None
-        return PackReport(self.running, self._since, done)
+            return PackReport(0, None, None, None)
+        if not self.copied:
+            return PackReport(self.running, self._since, None, None)
+        done = min(1.0, self.copied / self.length)
+        left = (wallclock.time() - self.copying_since) * (1 - done) / done
+        return PackReport(self.running, self._since, done, max(0.0, left))
 
     def interrupt(self) -> None:
         """Have packs end, unless they have replaced the storage's file already."""
@@ -157,6 +162,8 @@ class _Packer(_Asking, FileStoragePacker):
             raise _Stopped
         # It looks up earlier records, too.
         if pos > packs.copied:
+            if not packs.copied:
+                packs.copying_since = wallclock.time()
             packs.copied = pos
         return FileStorageFormatter._read_data_header(self, pos, oid, _file)
 
