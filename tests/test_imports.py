@@ -24,6 +24,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "exceptions": (),
     "interfaces": (),
     "version": (),
+    "metrics": (),
     "arguments": (),
     "files": (),
     "logs": (),

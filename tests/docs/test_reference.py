@@ -69,6 +69,7 @@ def test_every_key_is_listed(site: Path) -> None:
         ("storageserver", ["StorageServer", "ServerOptions", "NotServable", "client_timeout"]),
         ("exceptions", ["ClientDisconnected", "CommitInDoubt", "ServerException"]),
         ("interfaces", ["Serving", "Closed", "StaleCache"]),
+        ("metrics", ["ClientStorageCollector"]),
     ],
 )
 def test_the_public_names_are_described(site: Path, page: str, names: list[str]) -> None:

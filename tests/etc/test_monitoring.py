@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def samples() -> dict[str, set[str]]:
         client = RawClient(site.served.address)
         client.ask("register", "1", True)
         packs = site.served.server.served["1"].packs
-        packs.running, packs.copied, packs.length = 1, 5, 10
+        packs.running, packs.copied, packs.length, packs.copying_since = 1, 5, 10, time.time()
         body = site.get("/metrics", accept=OPENMETRICS)[2]
         packs.running = 0
         client.close()

@@ -16,7 +16,7 @@ from zeotwisted.http.snapshot import Snapshot
 from zeotwisted.http.stream import MOST_VIEWERS, Stream
 from zeotwisted.http.visitors import Refused, Visitor
 
-from .support import web
+from .support import all_of, web
 
 
 class Request:
@@ -169,7 +169,7 @@ def test_one_connection_does_not_last_for_ever(stream: Stream, clock: Clock) -> 
     assert request.finished and not len(stream)
 
 
-def test_a_real_viewer_that_never_reads_costs_little() -> None:
+def test_a_real_viewer_that_goes() -> None:
     with web() as site:
         stream = site.http.stream
         with site.connect() as sock:
@@ -177,3 +177,31 @@ def test_a_real_viewer_that_never_reads_costs_little() -> None:
             wait_until("it watches", lambda: len(stream) == 1)
             assert site.get("/live")[0] == 200
         wait_until("it has gone", lambda: not len(stream))
+
+
+def test_a_real_viewer_that_never_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zeotwisted.http.stream._PATIENCE", 0.5)
+    with web() as site:
+        stream = site.http.stream
+        with site.connect() as sock:
+            sock.sendall(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            wait_until("it watches", lambda: len(stream) == 1)
+            (request,) = stream._viewers
+            # More than the system takes: it would need minutes for that much of what is sent.
+            site.served.ask(request.write, b":" + b"x" * 10**7 + b"\n\n")
+            wait_until("it is dropped", lambda: not len(stream))
+            with pytest.raises(ConnectionResetError):
+                all_of(sock)
+
+
+def test_too_many_viewers_are_told_so() -> None:
+    with web() as site:
+        socks = [site.connect() for _ in range(MOST_VIEWERS)]
+        for sock in socks:
+            sock.sendall(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        wait_until("all watch", lambda: len(site.http.stream) == MOST_VIEWERS)
+        status, _, body = site.get("/events")
+        assert status == 503 and "watch already" in body
+        assert site.get("/")[0] == 200
+        for sock in socks:
+            sock.close()

@@ -120,6 +120,22 @@ def test_guesses_are_slowed_down(accounts: Path) -> None:
         assert 5 < len(checks) < 14, "some are refused at once"
 
 
+def test_passwords_do_not_pile_up(accounts: Path) -> None:
+    with web(access=access_of(accounts)) as site:
+        passwords = Passwords(AccountFile(str(accounts)), site.served.reactor)
+        checks: list[Any] = []
+
+        def guess(number: int) -> None:
+            assert passwords.is_busy == (number >= 20)
+            check = passwords.are_right("anna", "needle" if number else "x", f"192.0.2.{number}")
+            Deferred.fromCoroutine(check).addCallback(checks.append)
+
+        # At once, so that none is checked before all are there.
+        site.served.ask(lambda: [guess(number) for number in range(21)] and None)
+        wait_until("all are checked", lambda: len(checks) == 21)
+        assert not passwords.is_busy and checks.count(True) == 20
+
+
 def test_no_password_without_tls_from_elsewhere(accounts: Path) -> None:
     """A proxy on this machine passes on what came over an open wire."""
     with web(access=access_of(accounts)) as site:

@@ -286,5 +286,6 @@ def test_a_pack_tells_how_far_it_is(tmp_path: Path) -> None:
         done = [each.done for each in seen if each.done]
         assert done and done == sorted(done) and 0 < done[0] < done[-1] <= 1
         assert all(abs(each.since - time.time()) < 60 for each in seen if each.done)
-        assert served.ask(packs.report) == (0, None, None, None)
+        assert all(0 <= each.left < 60 for each in seen if each.done)
+        assert served.ask(packs.report) == (0, None, None, None, None)
         db.close()

@@ -11,7 +11,7 @@ from typing import Any
 from ZODB import event, interfaces
 from ZODB.blob import is_blob_record
 from ZODB.ConflictResolution import ConflictResolvingStorage, tryToResolveConflict
-from ZODB.POSException import POSKeyError, ReadOnlyError, Unsupported
+from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, Unsupported
 from ZODB.utils import maxtid, z64
 from zope.interface import alsoProvides, implementer
 
@@ -34,6 +34,7 @@ from .connection import (
     credentials_from,
     parse_address,
 )
+from .figures import ClientFigures
 from .history import (
     Entry,
     copy_transactions,
@@ -219,6 +220,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def _start_parts(self, target: Target) -> None:
         """Create the parts that a child process must not share with its parent."""
+        self._figures = ClientFigures()
         self._coherence = Coherence(
             self._cache, self.invalidateTransaction, self.invalidateCache, self._notify_stale
         )
@@ -291,6 +293,7 @@ class ClientStorage(ConflictResolvingStorage):
         :param conn: the connection. Blocking calls would deadlock here.
         :param info: what the server says about the storage.
         """
+        self._figures.connections += 1
         self.protocol_version = conn.version
         self._info.connected(conn, info, self._link.target.storage_id)
         for interface in self._info.provided(with_blobs=self.blob_dir is not None):
@@ -303,6 +306,7 @@ class ClientStorage(ConflictResolvingStorage):
 
     def notify_disconnected(self) -> None:
         """Called in the reactor's thread when the connection is lost."""
+        self._figures.disconnections += 1
         # The next server may have been restarted, and may give the same oids to other clients.
         self._committing.oids.clear()
 
@@ -382,6 +386,15 @@ class ClientStorage(ConflictResolvingStorage):
         The result is empty for a cache object of the application's that has no such counters.
         """
         return statistics_of(self._cache)
+
+    def statistics(self) -> dict[str, int]:
+        """Return what this storage has counted since it was opened.
+
+        Among it are loads, stores, commits, aborts, conflicts, round trips, bytes, connections,
+        what became of the cache at each connection (``verified_...``), and `cache_statistics`
+        (``cache_...``). `zeotwisted.metrics` gives the same to Prometheus.
+        """
+        return self._figures.report(self._link, self.cache_statistics(), self._cache_size)
 
     # The storage as a whole.
 
@@ -468,7 +481,10 @@ class ClientStorage(ConflictResolvingStorage):
         :raises ZODB.POSException.POSKeyError: the object does not exist.
         """
         cached = self._coherence.load_before(oid, tid)
-        return self._reader.fetch(oid, tid) if cached is None else cached
+        if cached is not None:
+            return cached
+        self._figures.loads += 1
+        return self._reader.fetch(oid, tid)
 
     def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:
         """Request records for the cache; do not wait for them."""
@@ -521,6 +537,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._blobs.store(
             self._committing.transaction(txn), oid, _bytes(serial), data, blobfilename
         )
+        self._figures.stores += 1
 
     def loadBlob(self, oid: bytes, serial: bytes) -> str:
         """Return the name of a file with the content of a blob; download it if necessary.
@@ -607,6 +624,7 @@ class ClientStorage(ConflictResolvingStorage):
         if version:
             raise Unsupported("versions are not supported")
         self._committing.transaction(txn).store(oid, _bytes(serial), data)
+        self._figures.stores += 1
 
     def deleteObject(self, oid: bytes, serial: bytes, txn: Any) -> None:
         """Delete an object, which a garbage collector found to be unreachable."""
@@ -662,7 +680,11 @@ class ClientStorage(ConflictResolvingStorage):
         :raises ZODB.POSException.StorageTransactionError: this call would deadlock: the same
             transaction has voted through another client of the same storage.
         """
-        return self._committing.vote(txn, self.tryToResolveConflict)
+        try:
+            return self._committing.vote(txn, self.tryToResolveConflict)
+        except ConflictError:
+            self._figures.conflicts += 1
+            raise
 
     def tryToResolveConflict(
         self,
@@ -694,10 +716,13 @@ class ClientStorage(ConflictResolvingStorage):
             whether the transaction is committed.
         :raises Exception: the server failed, and the transaction is not committed.
         """
-        return self._committing.finish(txn, f)
+        tid = self._committing.finish(txn, f)
+        self._figures.commits += 1
+        return tid
 
     def tpc_abort(self, txn: Any, timeout: float | None = None) -> None:
         """Abort the transaction. Do nothing if it is not the current one."""
+        self._figures.aborts += self._committing.current is txn
         self._committing.abort(txn)
 
 

@@ -120,6 +120,11 @@ _GAUGES: Sequence[tuple[str, str, Callable[[StorageReport], float | None]]] = (
         lambda each: each.packs.since,
     ),
     (
+        "zeo_pack_remaining_seconds",
+        "How long the copying of the pack that runs will take, as far as one can tell.",
+        lambda each: each.packs.left,
+    ),
+    (
         "zeo_pack_progress_ratio",
         "How much of the copying of the pack that runs is done.",
         lambda each: each.packs.done,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -13,13 +14,16 @@ from zeotwisted.storageserver import ConnectionReport, StorageServer
 from .answers import Answer, plain
 from .door import Route
 from .page import FILES, confirmation, file, page
-from .snapshot import Snapshots
+from .snapshot import Snapshot, Snapshots
 from .stream import Stream
 from .visitors import Refused, Visitor, Visitors
 
 __all__ = ["Pages"]
 
 _HTML = "text/html; charset=utf-8"
+
+#: How many pages are kept for others who may see the same.
+_MOST_DRAWN = 8
 
 
 class Pages:
@@ -34,6 +38,8 @@ class Pages:
         self._visitors = visitors
         self._snapshots = snapshots
         self._stream = stream
+        # The last pages, and the snapshots that they were made of.
+        self._drawn: deque[tuple[Snapshot, bytes]] = deque(maxlen=_MOST_DRAWN)
 
     def table(self) -> Mapping[bytes, Mapping[bytes, Route]]:
         """Return the functions by path and method."""
@@ -58,7 +64,15 @@ class Pages:
     async def page(self, request: Any) -> Answer:
         """Answer with the figures of the moment."""
         visitor = await self._visitor(request)
-        return Answer(200, page(self._snapshots.of(visitor)), _HTML)
+        return Answer(200, self._page(self._snapshots.of(visitor)), _HTML)
+
+    def _page(self, snapshot: Snapshot) -> bytes:
+        for drawn, body in self._drawn:
+            if drawn is snapshot:
+                return body
+        body = page(snapshot)
+        self._drawn.append((snapshot, body))
+        return body
 
     async def events(self, request: Any) -> Answer | None:
         """Send the figures again and again."""

@@ -8,12 +8,12 @@ from hashlib import sha256
 from typing import Any
 
 from scramp import ScramException
-from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from zeotwisted.access import Accounts, Throttle, made_up, verifier
+from zeotwisted.access import Accounts, Throttle, Verifier, made_up, verifier
 
 __all__ = ["Passwords"]
 
@@ -24,6 +24,9 @@ _MEMORY = 300.0
 #: How many of them are remembered, and how many are hashed at the same time.
 _MOST = 100
 _AT_A_TIME = 1
+
+#: How many may wait for that. Who comes later has to come back.
+MOST_WAITING = 20
 
 
 class Passwords:
@@ -39,9 +42,15 @@ class Passwords:
         self._reactor = reactor
         self._throttle = Throttle(lambda: float(reactor.seconds()))
         self._turns = DeferredSemaphore(_AT_A_TIME)
+        self._waiting = 0
         self._secret = secrets.token_bytes(32)
         # Digests of what was right, and until when that is remembered; the oldest first.
         self._right: dict[bytes, float] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether too many passwords wait to be checked."""
+        return self._waiting >= MOST_WAITING
 
     async def are_right(self, user: str, password: str, host: str) -> bool:
         """Return whether there is such a user with this password."""
@@ -58,16 +67,13 @@ class Passwords:
         delay = self._throttle.delay(host)
         if delay is None:
             return False
-        if delay:
-            await deferLater(self._reactor, delay)
-        await self._turns.acquire()
+        self._waiting += 1
         try:
-            pool = self._reactor.getThreadPool()
-            found = await deferToThreadPool(
-                self._reactor, pool, _hashed, password, expected.iterations, expected.salt
-            )
+            if delay:
+                await deferLater(self._reactor, delay)
+            found = await self._turns.run(self._hash, password, expected)
         finally:
-            self._turns.release()
+            self._waiting -= 1
         if known is None or not hmac.compare_digest(found, known.stored_key):
             failures = self._throttle.failed(host)
             if failures <= 5:
@@ -81,6 +87,12 @@ class Passwords:
             return False
         self._remember(key)
         return True
+
+    def _hash(self, password: str, expected: Verifier) -> Deferred[bytes]:
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(
+            self._reactor, pool, _hashed, password, expected.iterations, expected.salt
+        )
 
     def _digest(self, *parts: str) -> bytes:
         return hmac.digest(self._secret, "\0".join(parts).encode("utf-8", "replace"), sha256)

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from zeotwisted.storageserver import ServerReport
+from zeotwisted.storageserver import StorageServer
 
 __all__ = ["CHECKS", "reasons_against"]
 
 
-def _draining(report: ServerReport) -> list[str]:
-    return ["the server stops"] if report.draining else []
+def _draining(server: StorageServer) -> list[str]:
+    return ["the server stops"] if server.draining else []
 
 
-def _storages(report: ServerReport) -> list[str]:
-    if not report.storages:
-        return [] if report.draining else ["no storage is open"]
-    return [f"storage {each.name}: {each.problem}" for each in report.storages if each.problem]
+def _storages(server: StorageServer) -> list[str]:
+    if not server.served and not server.draining:
+        return ["no storage is open"]
+    return [
+        f"storage {name}: {served.problem}"
+        for name, served in server.served.items()
+        if served.problem
+    ]
 
 
-#: Each returns the reasons why not. A standby has one more: its lag.
-CHECKS: tuple[Callable[[ServerReport], list[str]], ...] = (_draining, _storages)
+#: Each returns the reasons why not. A standby has one more: its lag. They must be cheap: anybody
+#: may ask as often as he likes.
+CHECKS: tuple[Callable[[StorageServer], list[str]], ...] = (_draining, _storages)
 
 
-def reasons_against(report: ServerReport) -> list[str]:
+def reasons_against(server: StorageServer) -> list[str]:
     """Return why the daemon should get no clients; nothing if it should."""
-    return [reason for check in CHECKS for reason in check(report)]
+    return [reason for check in CHECKS for reason in check(server)]

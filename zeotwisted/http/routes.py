@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zeotwisted.storageserver import ServerReport, StorageServer
+from zeotwisted.storageserver import StorageServer
 
 from .answers import Answer, plain
 from .door import Route
@@ -51,22 +51,22 @@ class Routes:
 
     async def ready(self, request: Any) -> Answer:
         """Answer whether clients can be served, and why not."""
-        reasons = reasons_against(self._server.report())
+        reasons = reasons_against(self._server)
         return plain(503, "\n".join(reasons)) if reasons else plain(200, "ready")
 
     async def metrics(self, request: Any) -> Answer:
         """Answer with the figures, for Prometheus."""
         self._visitors.check_host(request)
-        report = self._server.report()
-        visitor = await self._visitors.of(request, [each.name for each in report.storages])
+        visitor = await self._visitors.of(request, list(self._server.served))
         headers = request.requestHeaders.getRawHeaders(b"accept", [])
-        return self._exposition(report, visitor, b",".join(headers).decode("latin-1"))
+        return self._exposition(visitor, b",".join(headers).decode("latin-1"))
 
-    def _exposition(self, report: ServerReport, visitor: Visitor, accept: str) -> Answer:
+    def _exposition(self, visitor: Visitor, accept: str) -> Answer:
         key = visitor.seen, accept
         now = self._seconds()
         made, answer = self._metrics.get(key, (float("-inf"), None))
         if answer is None or now - made >= _FRESH:
+            report = self._server.report()
             body, content_type = exposition(report, visitor.seen, self._version, accept)
             answer = Answer(200, body, content_type)
             self._metrics.pop(key, None)

@@ -102,6 +102,9 @@ class Snapshots:
             self._made[key] = now, self._make(visitor, now)
         return self._made[key][1]
 
+    def _reasons(self, visitor: Visitor) -> list[str]:
+        return reasons_against(self._server) if visitor.everything else []
+
     def _make(self, visitor: Visitor, now: float) -> Snapshot:
         report = self._server.report()
         storages = [each for each in report.storages if each.name in visitor.seen]
@@ -111,7 +114,7 @@ class Snapshots:
             clients = [each for each in clients if each.storage_id in of_others]
         lines = self._lines.last() if visitor.everything else []
         return Snapshot(
-            _texts(report, storages, clients, visitor, self._version),
+            _texts(report, storages, clients, visitor, self._version, self._reasons(visitor)),
             {
                 "storages": [_storage(each) for each in storages],
                 "locks": [row for each in storages for row in _locks(each, of_others)],
@@ -128,8 +131,8 @@ def _texts(
     clients: Sequence[ConnectionReport],
     visitor: Visitor,
     version: str,
+    reasons: Sequence[str],
 ) -> dict[str, str]:
-    reasons = reasons_against(report) if visitor.everything else []
     problem = any(each.problem for each in storages)
     waiting = sum(len(each.lock.waiting) for each in storages)
     total = sum(each.connections for each in storages)
@@ -170,7 +173,8 @@ def _pack(report: StorageReport) -> str:
     running = max(0.0, wallclock.time() - packs.since)
     if packs.done is None:
         return f"looks for garbage, since {duration(running)}"
-    return f"{packs.done:.0%} copied, since {duration(running)}"
+    left = "" if packs.left is None else f", {duration(packs.left)} left"
+    return f"{packs.done:.0%} copied, since {duration(running)}{left}"
 
 
 def _locks(report: StorageReport, shown: frozenset[str]) -> list[Row]:

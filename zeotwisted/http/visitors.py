@@ -111,6 +111,8 @@ class Visitors:
             if not is_private:
                 raise Refused(403, "a password is not accepted without TLS")
             user, password = _credentials(request)
+            if self._passwords.is_busy:
+                raise Refused(503, "too many log in at the same time; come back later")
             if not await self._passwords.are_right(user, password, request.transport.host):
                 raise Refused(401, "wrong user name or password", asks=True)
             identity = identity.joined(Identity.of(f"user:{user}"))

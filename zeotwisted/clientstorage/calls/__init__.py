@@ -2,7 +2,7 @@
 
 `protocol` is the Twisted protocol. `outbox` sends frames in order. `calls` has the calls without an
 answer. A thread waits in a `waiter`. `leading` and `reading` let a thread that waits read from the
-socket itself.
+socket itself. `traffic` counts what goes over the connection.
 Rule: a message is processed completely before the next one, whichever thread reads it.
 """
 
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from .dropped import DroppedIterators
 from .protocol import ClientProtocol, Push
+from .traffic import Traffic
 from .waiter import Waiter
 
 __all__ = [
     "ClientProtocol",
     "DroppedIterators",
     "Push",
+    "Traffic",
     "Waiter",
 ]

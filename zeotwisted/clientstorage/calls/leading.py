@@ -22,6 +22,7 @@ from zeotwisted.transport import Silence
 
 from .calls import Calls
 from .reading import Reading
+from .traffic import Traffic
 from .waiter import Waiter
 
 __all__ = ["INTERRUPTED", "Leading"]
@@ -40,6 +41,7 @@ class Leading:
     :param hand_over: makes the reactor process events, and then call `Reading.end`.
     :param info: receives new facts about the storage.
     :param give_up: closes the connection.
+    :param traffic: counts what is read.
     :ivar turn: held while a thread processes what it has read. Without it, the connection could be
         lost and another one verified meanwhile, and the thread would store an old answer.
     :ivar dealing: the thread that processes an answer. It would deadlock if it waited for another.
@@ -54,10 +56,12 @@ class Leading:
         hand_over: Callable[[Reading, Iterable[Event]], object],
         info: Callable[[str, tuple[Any, ...]], object],
         give_up: Callable[[], object],
+        traffic: Traffic,
     ) -> None:
         self._session = session
         self._calls = calls
         self._reading = reading
+        self._traffic = traffic
         self._hand_over = hand_over
         self._info = info
         self._give_up = give_up
@@ -154,6 +158,7 @@ class Leading:
             if self.silence is not None:
                 self.silence.heard = True
             data = reading.receive()
+            self._traffic.bytes_received += len(data)
             answer = self._session.answer(data)
             if answer is not None:
                 # The fast path: the data is one answer and nothing else.

@@ -52,6 +52,7 @@ from .calls import Calls
 from .leading import INTERRUPTED, Leading
 from .outbox import Outbox
 from .reading import Reading, reading
+from .traffic import Traffic
 from .waiter import Answer, Waiter
 
 __all__ = ["ClientProtocol", "Push"]
@@ -82,6 +83,7 @@ class ClientProtocol(protocol.Protocol):
     :param push: receives the calls that the server makes.
     :param limit: the longest message to accept, in bytes.
     :param liveness_timeout: the longest silence of the server, in seconds; 0 for any.
+    :param traffic: counts what goes over the connection.
     :ivar ready: fires when the handshake is done; fails if the connection ends before that.
     :ivar lost: fires with the reason (an exception) when the connection has ended.
     :ivar read_only: whether the client has registered as a reader.
@@ -94,6 +96,7 @@ class ClientProtocol(protocol.Protocol):
         push: Push,
         limit: int = DEFAULT_LIMIT,
         liveness_timeout: float = 0.0,
+        traffic: Traffic | None = None,
     ) -> None:
         self.ready: Deferred[None] = Deferred()
         self.lost: Deferred[Exception] = Deferred()
@@ -104,6 +107,7 @@ class ClientProtocol(protocol.Protocol):
         self._push = push
         self._session = Session(ClientHandshake(), limit)
         self._call_from_thread = access.reactor.callFromThread
+        self._traffic = traffic or Traffic()
         self._ids = itertools.count(1)
         self._calls = Calls()
         # None if only the reactor reads.
@@ -181,6 +185,8 @@ class ClientProtocol(protocol.Protocol):
 
     def _send(self, id: int, answer: Deferred[Any] | Answer, frame: bytes) -> None:
         self._calls.expect(id, answer)
+        self._traffic.round_trips += 1
+        self._traffic.bytes_sent += len(frame)
         self._outbox.append(frame)
 
     def call_all(
@@ -196,7 +202,10 @@ class ClientProtocol(protocol.Protocol):
             for id, (_, args) in zip(ids, calls, strict=True)
         ]
         self._calls.expect_all(ids, [answer for answer, _ in calls])
-        self._outbox.append(b"".join(frames))
+        joined = b"".join(frames)
+        self._traffic.round_trips += len(calls)
+        self._traffic.bytes_sent += len(joined)
+        self._outbox.append(joined)
 
     def ask(self, waiter: Waiter, name: str, *args: Any, timeout: float = -1.0) -> Any:
         """Call the server; return the answer, or raise it if it is an exception.
@@ -276,6 +285,7 @@ class ClientProtocol(protocol.Protocol):
         frame = self._encode(self._session.oneway, name, *args)
         self._outbox.wait_for_room()
         self._calls.check_open()
+        self._traffic.bytes_sent += len(frame)
         self._outbox.append(frame, hold_back)
 
     def oneway_long(self, name: str, *args: Any) -> None:
@@ -286,6 +296,7 @@ class ClientProtocol(protocol.Protocol):
         pieces = self._encode(self._session.oneway_pieces, name, *args)
         self._outbox.wait_for_room()
         self._calls.check_open()
+        self._traffic.bytes_sent += sum(map(len, pieces))
         self._outbox.append_long(pieces)
 
     @staticmethod
@@ -378,10 +389,12 @@ class ClientProtocol(protocol.Protocol):
             self._hand_over,
             self._push,
             self._interrupted,
+            self._traffic,
         )
 
     def dataReceived(self, data: bytes) -> None:
         self._read_size.received(len(data))
+        self._traffic.bytes_received += len(data)
         if self._liveness is not None:
             self._liveness.silence.heard = True
         self._process(self._session.receive(data))

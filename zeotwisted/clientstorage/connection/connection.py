@@ -26,7 +26,7 @@ from zeotwisted.protocol import WireError
 from zeotwisted.reactor import ReactorAccess
 from zeotwisted.transport import HandshakeError
 
-from ..calls import ClientProtocol, Push
+from ..calls import ClientProtocol, Push, Traffic
 from ..records import Coherence
 from .address import Address, describe
 from .announcement import announce
@@ -35,7 +35,7 @@ from .outage import Outage
 from .search import NoServer, Rank, Search
 from .states import TRANSITIONS, USABLE, Input, State
 from .target import Target, Wanted
-from .verification import AnotherDatabase, ServerIsOlder, verify
+from .verification import AnotherDatabase, ServerIsOlder, Verified, verify
 
 __all__ = ["ClientConnection", "ConnectionOwner"]
 
@@ -109,6 +109,10 @@ class ClientConnection:
         self.ready: ClientProtocol | None = None
         #: Why there is no connection, if that is known.
         self.failure: Exception | None = None
+        #: What has gone over all connections.
+        self.traffic = Traffic()
+        #: How often the cache was brought up to date, by what became of it.
+        self.verifications = dict.fromkeys(Verified, 0)
         self._access = access
         self._reactor = access.reactor
         self._target = target
@@ -325,6 +329,7 @@ class ClientConnection:
             self._access,
             push,
             liveness_timeout=self._target.liveness_timeout,
+            traffic=self.traffic,
         )
         self._open[protocol] = None
         protocol.lost.addCallback(self._lost, protocol)
@@ -398,7 +403,13 @@ class ClientConnection:
                 # invalidations on the new connection, too.
                 await protocol.request("ping")
                 self._judge(candidate)
-            await verify(protocol, candidate.last_transaction(), self._coherence, self._name)
+            await verify(
+                protocol,
+                candidate.last_transaction(),
+                self._coherence,
+                self._name,
+                self._count_verified,
+            )
             candidate.deliver_to(self._pushed, self._coherence.last_transaction())
             info = await protocol.request("get_info")
             self._owner.notify_connected(protocol, info)
@@ -415,6 +426,9 @@ class ClientConnection:
                 self._search_again(self._pause(self._upgrades))
         else:
             self._to(Input.ESTABLISHED)
+
+    def _count_verified(self, outcome: Verified) -> None:
+        self.verifications[outcome] += 1
 
     async def _retire(self, protocol: ClientProtocol) -> None:
         """Wait for the answers on a connection that is replaced, then close it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -14,7 +15,7 @@ from zeotwisted.protocol import are_joined, methods, split
 
 from ..records import Coherence
 
-__all__ = ["AnotherDatabase", "ServerIsOlder", "verify"]
+__all__ = ["AnotherDatabase", "ServerIsOlder", "Verified", "verify"]
 
 _log = logging.getLogger("zeotwisted.client")
 
@@ -44,22 +45,45 @@ class AnotherDatabase(ClientStorageError):
         )
 
 
+class Verified(Enum):
+    """What became of the cache. The values are for reports."""
+
+    #: Nothing had changed.
+    CURRENT = "current"
+    #: The client was never connected before.
+    FIRST = "first"
+    #: The server told what had changed.
+    CHANGES = "changes"
+    #: The client was away for too long, and dropped its cache.
+    DROPPED = "dropped"
+    #: The server was older than the cache, which was set aside.
+    OLDER_SERVER = "older_server"
+
+
 class _Server(Protocol):
     def request(self, name: str, *args: Any) -> Deferred[Any]: ...
 
 
-async def verify(server: _Server, server_tid: bytes, coherence: Coherence, name: str) -> None:
+async def verify(
+    server: _Server,
+    server_tid: bytes,
+    coherence: Coherence,
+    name: str,
+    count: Callable[[Verified], object] = lambda outcome: None,
+) -> None:
     """Apply the invalidations that the client missed while there was no connection.
 
     Invalidations that arrive meanwhile are queued, see `candidate.Candidate`.
 
     :param server_tid: the server's last transaction.
     :param name: the name of the client in log lines.
+    :param count: called with the outcome.
     """
     known = coherence.last_transaction()
     if known == server_tid:
-        pass
+        count(Verified.CURRENT)
     elif known == z64:
+        count(Verified.FIRST)
         # The client was never connected, so its cache has nothing that could be out of date.
         coherence.replay(server_tid, ())
     elif known > server_tid:
@@ -71,15 +95,18 @@ async def verify(server: _Server, server_tid: bytes, coherence: Coherence, name:
             tid_repr(known),
         )
         coherence.set_aside(server_tid)
+        count(Verified.OLDER_SERVER)
     else:
         missed = await server.request("getInvalidations", known)
         if missed:
             tid, oids = _checked(missed)
             _log.info("%s: missed changes of %d objects", name, len(oids))
             coherence.replay(tid, oids)
+            count(Verified.CHANGES)
         else:
             _log.info("%s: was away for too long; everything that was cached is dropped", name)
             coherence.forget_all(server_tid)
+            count(Verified.DROPPED)
 
 
 def _checked(missed: Any) -> tuple[bytes, Sequence[bytes]]:

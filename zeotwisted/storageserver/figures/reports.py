@@ -118,8 +118,10 @@ class PackReport(NamedTuple):
     running: int
     #: When the one that runs began (seconds since the epoch); None if none runs.
     since: float | None
-    #: How much of the work is done, from 0 to 1; None if it is not known.
+    #: How much of the copying is done, from 0 to 1, and how long (seconds) the rest may take; None
+    #: if it has not begun, or is not known.
     done: float | None
+    left: float | None
     #: While it looks for garbage, before that: how much it has looked through; None if it is not
     #: known.
     searched: float | None = None

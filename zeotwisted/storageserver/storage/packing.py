@@ -52,6 +52,8 @@ class Packs:
         self.length = 0
         #: How far (bytes) it has looked for garbage in that file.
         self.searched = 0
+        #: When the copying began (seconds since the epoch).
+        self.copying_since = 0.0
         #: Whether those that run have to end; threads read it.
         self.interrupted = False
         # Why, for the error that they end with.
@@ -90,10 +92,13 @@ class Packs:
     def report(self) -> PackReport:
         """Return whether a pack runs, since when, and how much of it is done."""
         if not self.running:
-            return PackReport(0, None, None)
-        return PackReport(
-            self.running, self._since, self._part(self.copied), self._part(self.searched)
-        )
+            return PackReport(0, None, None, None)
+        searched = self._part(self.searched)
+        done = self._part(self.copied)
+        if not done:
+            return PackReport(self.running, self._since, None, None, searched)
+        left = (wallclock.time() - self.copying_since) * (1 - done) / done
+        return PackReport(self.running, self._since, done, max(0.0, left), searched)
 
     def _part(self, position: int) -> float | None:
         return min(1.0, position / self.length) if position else None
@@ -196,6 +201,8 @@ class _Packer(_Asking, FileStoragePacker):
             raise _Stopped
         # It looks up earlier records, too.
         if pos > packs.copied:
+            if not packs.copied:
+                packs.copying_since = wallclock.time()
             packs.copied = pos
         return FileStorageFormatter._read_data_header(self, pos, oid, _file)
 

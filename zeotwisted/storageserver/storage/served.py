@@ -474,6 +474,11 @@ class ServedStorage:
             last_transaction=self.last_transaction,
         )
 
+    @property
+    def problem(self) -> str:
+        """Why it cannot be used; empty if it can."""
+        return self.unusable or self.suspended
+
     def report(self) -> StorageReport:
         """Return the state of the storage, for monitoring."""
         last = self.last_transaction
@@ -484,7 +489,7 @@ class ServedStorage:
             stats=self.stats,
             connections=len(self._listeners),
             read_only=self.read_only,
-            problem=self.unusable or self.suspended,
+            problem=self.problem,
             size=sizes.get("size"),
             objects=sizes.get("length"),
             last_transaction=None if last == z64 else TimeStamp(last).timeTime(),
