@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 __all__ = ["Connection", "Counts", "Messages"]
@@ -192,6 +192,7 @@ class Relay:
         return {
             "connections": [asdict(connection.counts()) for connection in self._connections],
             "late": {
+                "mean": mean(late),
                 "median": median(late),
                 "p99": late[int(len(late) * 0.99)],
                 "most": late[-1],
