@@ -116,7 +116,7 @@ def test_each_direction_is_delayed(start: Start) -> None:
             client.sendall(_message(b"%d" % number))
             assert _read(stream) == b"%d" % number
             assert time.perf_counter() - begun >= 2 * _DELAY
-        assert line.report()["late"]["median"] < _DELAY / 4
+        assert line.report()["late"]["median"] < _DELAY
 
 
 def test_what_is_sent_in_a_row_is_under_way_together_and_in_order(start: Start) -> None:
