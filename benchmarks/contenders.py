@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CONTENDERS", "Contender", "Needs"]
+__all__ = ["CONTENDERS", "USUAL", "Contender", "Needs"]
 
 
 class Needs:
@@ -52,6 +52,8 @@ _BARE = frozenset(
 #: the others is a process for each client here.
 _RELATIONAL = frozenset({Needs.CACHE_FILE, Needs.THREADS, Needs.BLOBS, Needs.OWN_DAEMON})
 
+_NO_DAEMON = frozenset({Needs.OWN_DAEMON})
+
 #: Daemons over one PostgreSQL.
 _SCALED_OUT = frozenset({Needs.BLOBS})
 
@@ -60,8 +62,9 @@ CONTENDERS: dict[str, Contender] = {
     for contender in (
         Contender("zeo", client="zeo", daemon="zeo"),
         Contender("zeotwisted", client="zeotwisted", daemon="zeotwisted"),
-        Contender("zeotwisted-zeo", "zeotwisted", "zeo", frozenset({Needs.OWN_DAEMON})),
-        Contender("zeo-zeotwisted", "zeo", "zeotwisted", frozenset({Needs.OWN_DAEMON})),
+        Contender("zeotwisted-read-ahead", "zeotwisted-read-ahead", "zeotwisted", _NO_DAEMON),
+        Contender("zeotwisted-zeo", "zeotwisted", "zeo", _NO_DAEMON),
+        Contender("zeo-zeotwisted", "zeo", "zeotwisted", _NO_DAEMON),
         Contender("zeo-uvloop", client="zeo-uvloop", daemon="zeo-uvloop"),
         Contender("bare", "bare", "zeotwisted", _BARE),
         Contender("bare-zeo", "bare", "zeo", _BARE),
@@ -71,3 +74,6 @@ CONTENDERS: dict[str, Contender] = {
         Contender("zeotwisted-2-postgres", "zeotwisted", "postgres-2", _SCALED_OUT),
     )
 }
+
+#: Who takes part if nobody is named. Reading ahead shows in walks through a database only.
+USUAL = [name for name in CONTENDERS if name != "zeotwisted-read-ahead"]

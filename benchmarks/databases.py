@@ -14,6 +14,8 @@ from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 from ZODB.utils import p64, z64
 
+from .graphs import fill
+
 __all__ = ["BIG_SIZE", "MISSED", "SMALL_COUNT", "SMALL_SIZE", "Databases", "small_oids"]
 
 SMALL_COUNT = 20_000
@@ -83,7 +85,7 @@ def commit(storage: FileStorage, records: dict[bytes, bytes], serial: bytes = z6
     return tid
 
 
-# Bytes without structure will do: no measure unpickles a record.
+# Bytes without structure will do: what goes to the storages directly unpickles no record.
 
 
 def _fill_empty(path: Path) -> None:
@@ -139,4 +141,5 @@ _FILL: dict[str, Callable[[Path], None]] = {
     "later": _fill_later,
     "big": _fill_big,
     "trees": _fill_trees,
+    "objects": fill,
 }

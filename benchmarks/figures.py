@@ -9,14 +9,17 @@ __all__ = ["BASELINE", "UNITS", "Figure", "Goal", "at_least", "at_most"]
 #: The contender that ratios refer to unless a goal says otherwise.
 BASELINE = "zeo"
 
-#: What a value in seconds, in bytes, or in either per second is multiplied with to be shown.
+#: What a value in seconds, in bytes, or in either per second is multiplied with to be shown. What
+#: is only counted has no unit.
 UNITS = {
+    "": 1.0,
     "us": 1e6,
     "ms": 1e3,
     "s": 1.0,
     "/s": 1.0,
     "MB/s": 1e-6,
     "KiB": 1 / 1024,
+    "kB": 1e-3,
 }
 
 

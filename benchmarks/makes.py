@@ -76,7 +76,9 @@ def open_client(
         "cache": cache,
         "ssl": client_context(),
     }
-    return client_class(make)(address, **options)
+    if make == "zeotwisted-read-ahead":
+        options["read_ahead"] = True
+    return _client_class(make)(address, **options)
 
 
 def open_database(make: str, address: Any, cache_size: int) -> Any:
@@ -88,9 +90,9 @@ def open_database(make: str, address: Any, cache_size: int) -> Any:
     return DB(open_client(make, address, cache_size))
 
 
-def client_class(make: str) -> Any:
+def _client_class(make: str) -> Any:
     """Import a client, which takes its time, and return the class."""
-    if make == "zeotwisted":
+    if make in ("zeotwisted", "zeotwisted-read-ahead"):
         import zeotwisted
 
         return zeotwisted.ClientStorage

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TextIO
 
 from .chart import as_svg
-from .contenders import CONTENDERS
+from .contenders import CONTENDERS, USUAL
 from .databases import Databases
 from .makes import TLS, missing
 from .measures import Measure
 from .report import Series, as_json, as_table
 from .stage import RunFailed, Stage
 
-__all__ = ["main"]
+__all__ = ["main", "run_rounds"]
 
 
 def main(measures: Mapping[str, Measure], name: str, description: str | None) -> int:
@@ -41,7 +41,7 @@ def main(measures: Mapping[str, Measure], name: str, description: str | None) ->
         if not measures[measure].needs & CONTENDERS[contender].lacks
     ]
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-        _run_rounds(all_series, Path(folder), options)
+        run_rounds(all_series, Path(folder), options)
     absent = {name: reason for name, reason in reasons.items() if reason}
     report = as_json(all_series, vars(options), absent)
     print(as_table(report))
@@ -52,8 +52,16 @@ def main(measures: Mapping[str, Measure], name: str, description: str | None) ->
     return 1 if any(series.failure for series in all_series) else 0
 
 
-def _run_rounds(all_series: list[Series], folder: Path, options: argparse.Namespace) -> None:
-    """Let the contenders alternate in each measure, so that all of them meet the same weather."""
+def run_rounds(
+    all_series: list[Series],
+    folder: Path,
+    options: argparse.Namespace,
+    round_trip: float | None = None,
+) -> None:
+    """Let the contenders alternate in each measure, so that all of them meet the same weather.
+
+    :param round_trip: see `Stage`.
+    """
     databases = Databases(folder)
     progress = Progress(options.rounds * len(all_series), sys.stderr)
     for number in range(1, options.rounds + 1):
@@ -65,7 +73,13 @@ def _run_rounds(all_series: list[Series], folder: Path, options: argparse.Namesp
             progress.begin(f"round {number}/{options.rounds}: {measure.name} / {contender.name}")
             with tempfile.TemporaryDirectory(dir=folder) as run_folder:
                 stage = Stage(
-                    contender, Path(run_folder), databases, number, options.timeout, options.scale
+                    contender,
+                    Path(run_folder),
+                    databases,
+                    number,
+                    options.timeout,
+                    options.scale,
+                    round_trip,
                 )
                 try:
                     series.rounds.append(measure.play(stage))
@@ -133,9 +147,9 @@ def _parse_arguments(
         "--contenders",
         nargs="+",
         choices=list(CONTENDERS),
-        default=list(CONTENDERS),
+        default=USUAL,
         metavar="NAME",
-        help="default: all of " + ", ".join(CONTENDERS),
+        help="default: all of " + ", ".join(USUAL),
     )
     parser.add_argument(
         "--measures",

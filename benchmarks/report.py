@@ -21,7 +21,17 @@ from .figures import BASELINE, UNITS, Figure, Goal
 from .measures import Measure
 from .stage import Usage
 
-__all__ = ["OURS", "Series", "as_json", "as_table", "read"]
+__all__ = [
+    "OURS",
+    "Series",
+    "as_json",
+    "as_table",
+    "failures",
+    "number",
+    "ratio_text",
+    "read",
+    "table",
+]
 
 #: The contender that the goals are about.
 OURS = "zeotwisted"
@@ -33,7 +43,7 @@ _DISTRIBUTIONS = ("zeotwisted", "Twisted", "msgpack", "ZEO", "ZODB", "uvloop", "
 class Series:
     """What one contender achieved in one measure.
 
-    :ivar rounds: the values of the figures, for each round.
+    :ivar rounds: the values of the figures, for each round. One may be absent in all of them.
     :ivar failure: why there is nothing. One failed round spoils it.
     """
 
@@ -46,7 +56,8 @@ class Series:
     def values(self, figure: Figure) -> list[float]:
         if self.failure:
             return []
-        return [values[figure.name] * UNITS[figure.unit] for values in self.rounds]
+        unit = UNITS[figure.unit]
+        return [values[figure.name] * unit for values in self.rounds if figure.name in values]
 
 
 def _ratio(own: Sequence[float], other: Sequence[float], floor: Sequence[float]) -> float | None:
@@ -124,18 +135,19 @@ def read(paths: Iterable[str]) -> dict[str, Any]:
 
 
 def as_table(report: dict[str, Any]) -> str:
-    parts = [_figures_table(report["figures"]), _goals_table(report["figures"])]
-    failures: dict[tuple[str, str], list[str]] = {}
+    tables = [_figures_table(report["figures"]), _goals_table(report["figures"])]
+    return "\n\n".join(part for part in (*tables, *failures(report)) if part)
+
+
+def failures(report: dict[str, Any]) -> list[str]:
+    """Return a line for each reason why figures are not there."""
+    failed: dict[tuple[str, str], list[str]] = {}
     for figure in report["figures"]:
         if figure["failure"]:
             key = figure["contender"], figure["failure"]
-            failures.setdefault(key, []).append(figure["figure"])
-    parts.extend(
-        f"{name} failed in {', '.join(names)}: {reason}"
-        for (name, reason), names in failures.items()
-    )
-    parts.extend(f"{name} is absent: {reason}" for name, reason in report["absent"].items())
-    return "\n\n".join(part for part in parts if part)
+            failed.setdefault(key, []).append(figure["figure"])
+    lines = [f"{name} failed in {', '.join(names)}: {why}" for (name, why), names in failed.items()]
+    return lines + [f"{name} is absent: {reason}" for name, reason in report["absent"].items()]
 
 
 def _figures_table(figures: list[dict[str, Any]]) -> str:
@@ -145,14 +157,14 @@ def _figures_table(figures: list[dict[str, Any]]) -> str:
         values = figure["rounds"]
         if values:
             row += [
-                _number(figure["median"]),
-                f"{_number(min(values))}..{_number(max(values))}",
-                _ratio_text(figure["ratio"]),
+                number(figure["median"]),
+                f"{number(min(values))}..{number(max(values))}",
+                ratio_text(figure["ratio"]),
             ]
         else:
             row += ["failed", "", ""]
         rows.append(row)
-    return _table(["figure", "contender", "unit", "median", "min..max", "x ZEO"], rows, 3)
+    return table(["figure", "contender", "unit", "median", "min..max", "x ZEO"], rows, 3)
 
 
 def _goals_table(figures: list[dict[str, Any]]) -> str:
@@ -167,14 +179,14 @@ def _goals_table(figures: list[dict[str, Any]]) -> str:
                     figure["title"],
                     against,
                     f"{goal['kind']} {goal['limit']:.2f}",
-                    _ratio_text(goal["reached"]),
+                    ratio_text(goal["reached"]),
                     {True: "met", False: "MISSED", None: "unknown"}[goal["met"]],
                 ]
             )
-    return _table(["goal of zeotwisted", "x", "goal", "reached", ""], rows, 3) if rows else ""
+    return table(["goal of zeotwisted", "x", "goal", "reached", ""], rows, 3) if rows else ""
 
 
-def _table(header: list[str], rows: list[list[str]], left: int) -> str:
+def table(header: list[str], rows: list[list[str]], left: int) -> str:
     """Lay out words in the first `left` columns, and numbers in the others."""
     rows = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -189,11 +201,11 @@ def _table(header: list[str], rows: list[list[str]], left: int) -> str:
     return "\n".join(lines)
 
 
-def _ratio_text(ratio: float | None) -> str:
+def ratio_text(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 

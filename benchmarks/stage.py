@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +19,22 @@ from .contenders import Contender
 from .databases import Databases
 from .usage import cpu_time, most_memory
 
-__all__ = ["MIB", "Client", "Performance", "RunFailed", "Stage", "Usage", "command", "environment"]
+__all__ = [
+    "LANES",
+    "MIB",
+    "Client",
+    "Performance",
+    "RunFailed",
+    "Stage",
+    "Usage",
+    "command",
+    "environment",
+]
 
 MIB = 2**20
+
+#: How many groups of clients the relay can tell apart.
+LANES = 4
 
 _START_TIMEOUT = 30
 _STOP_TIMEOUT = 20
@@ -117,6 +131,7 @@ class Stage:
     :ivar seed: the round. All contenders get the same oids in a round.
     :ivar usage: the sum over all performances.
     :ivar scale: what counts of operations are multiplied with; tests make it small.
+    :ivar round_trip: seconds that a relay between clients and daemon adds; None: there is no relay.
     """
 
     contender: Contender
@@ -125,9 +140,12 @@ class Stage:
     seed: int
     timeout: float
     scale: float = 1.0
+    round_trip: float | None = None
     usage: Usage = field(default_factory=Usage)
     _daemon: _Process | None = None
-    _address: Any = None
+    _relay: _Process | None = None
+    #: Where clients connect to; with a relay, one for each of the lanes.
+    _addresses: list[Any] = field(default_factory=list)
 
     def count(self, number: int) -> int:
         """Return how many operations to do where a full run does `number`."""
@@ -140,19 +158,60 @@ class Stage:
         folder.mkdir(exist_ok=True)
         path = self.databases.copy(database, folder)
         if self.contender.daemon is None:
-            self._address = str(path)
+            self._addresses = [str(path)]
             yield
             return
         blob_dir = [str(folder / "blobs")] if blobs else []
         arguments = command("daemon", self.contender.daemon, str(path), *blob_dir)
         self._daemon = _Process("daemon", arguments, self.folder)
         try:
-            self._address = json.loads(self._daemon.read(_START_TIMEOUT))
-            yield
+            address = json.loads(self._daemon.read(_START_TIMEOUT))
+            with self._line(address):
+                yield
             self.usage.server_peak = max(self.usage.server_peak, most_memory(self._daemon.pid))
         finally:
             self._daemon.stop()
             self._daemon = None
+
+    @contextmanager
+    def _line(self, address: Any) -> Iterator[None]:
+        """Put a relay before the daemon at `address`, if there is a distance."""
+        if self.round_trip is None:
+            self._addresses = [address]
+            yield
+            return
+        host, port, *_ = address
+        arguments = command("relay", host, str(port), str(self.round_trip / 2), str(LANES))
+        self._relay = _Process("relay", arguments, self.folder)
+        try:
+            self._addresses = json.loads(self._relay.read(_START_TIMEOUT))
+            yield
+        finally:
+            self._relay.stop()
+            self._relay = None
+
+    def traffic(self, lane: int) -> Counter[str]:
+        """Return what has passed so far to and from the clients of a lane; see `relay.Counts`.
+
+        It is empty where there is no relay.
+        """
+        total: Counter[str] = Counter()
+        for connection in self._ask_relay().get("connections", ()):
+            if connection.pop("lane") == lane:
+                total.update(connection)
+        return total
+
+    def lateness(self) -> float | None:
+        """Return how many seconds after the time the relay has passed things on, on average."""
+        mean: float | None = self._ask_relay().get("late", {}).get("mean")
+        return mean
+
+    def _ask_relay(self) -> dict[str, Any]:
+        if self._relay is None:
+            return {}
+        self._relay.signal()
+        report: dict[str, Any] = json.loads(self._relay.read(_START_TIMEOUT))
+        return report
 
     @contextmanager
     def clients(self, *orders: dict[str, Any]) -> Iterator[list[Client]]:
@@ -174,13 +233,17 @@ class Stage:
         blob_dir: str | None = None,
         cache: str | None = None,
         connects_itself: bool = False,
+        lane: int = 0,
         **arguments: Any,
     ) -> dict[str, Any]:
-        """Return what a client is told: the function to call, and the storage to call it with."""
+        """Return what a client is told: the function to call, and the storage to call it with.
+
+        :param lane: which counters of the relay it goes by, if there is a relay: up to `LANES`.
+        """
         options = {"cache_size": cache_size, "blob_dir": blob_dir, "cache": cache}
         return {
             "make": self.contender.client,
-            "address": self._address,
+            "address": self._addresses[lane if self._relay else 0],
             "daemon": self._daemon and self._daemon.pid,
             "options": None if connects_itself else options,
             "module": part.__module__,
