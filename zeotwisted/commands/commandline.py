@@ -52,7 +52,8 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
     whole = _Parser(prog="zeotwisted", description="Tools for servers of zeotwisted.")
     whole.add_argument("--version", action="version", version=f"zeotwisted {__version__}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for name in names:
+    chosen = tuple(names)
+    for name in chosen:
         module: Any = import_module(f"{__package__}.{name}")
         command: Any = commands.add_parser(
             name,
@@ -61,6 +62,9 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
             **getattr(module, "PARSER", {}),
         )
         command.mistake = getattr(module, "MISTAKE", 1)
+        if len(chosen) == 1:
+            # It reports arguments that the sub-command does not know.
+            whole.mistake = command.mistake
         module.configure(command)
         command.set_defaults(run=module.run)
     return whole

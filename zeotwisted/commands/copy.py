@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
 from typing import Any
 
 from ZODB.utils import tid_repr, z64
@@ -15,7 +17,7 @@ from .errors import CommandError
 from .opening import name_of, opened
 from .progress import Progress
 from .shown import duration, size
-from .transfer import Count, check_beginning, copy_transactions, count, keeps_history
+from .transfer import Count, Stopped, check_beginning, copy_transactions, count, keeps_history
 
 __all__ = ["SUMMARY", "configure", "run"]
 
@@ -48,12 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.source == arguments.destination:
         raise CommandError("--from and --to are the same storage; name two")
     begun = time.monotonic()
-    with _failures(), opened(arguments.source) as source:
+    with _failures(), _interruptible() as stops, opened(arguments.source) as source:
         with opened(arguments.destination) as destination:
             last = source.lastTransaction()
             after = destination.lastTransaction()
             _check(source, destination, after, last)
-            copied = _copy(arguments, source, destination, after, last)
+            copied = _copy(arguments, source, destination, after, last, stops)
             has_history = keeps_history(destination)
         if copied.transactions and has_history and not arguments.no_count:
             # What is there is counted in a storage that is opened again.
@@ -76,12 +78,34 @@ def _failures() -> Iterator[None]:
         yield
     except CommandError:
         raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         raise CommandError("interrupted; the same command goes on") from None
     except Exception as error:
         # Storages of other packages may raise anything, such as errors of a database.
         what = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CommandError(f"the copy has failed: {what}; the same command goes on") from None
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl+C wait until no transaction is being finished; a second one does not wait.
+
+    A FileStorage closes itself if an exception comes in between.
+
+    :return: a function that returns whether there was one.
+    """
+    pressed = Event()
+
+    def press(*_: object) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _check(source: Any, destination: Any, after: bytes, last: bytes) -> None:
@@ -96,7 +120,12 @@ def _check(source: Any, destination: Any, after: bytes, last: bytes) -> None:
 
 
 def _copy(
-    arguments: argparse.Namespace, source: Any, destination: Any, after: bytes, last: bytes
+    arguments: argparse.Namespace,
+    source: Any,
+    destination: Any,
+    after: bytes,
+    last: bytes,
+    stops: Callable[[], bool],
 ) -> Count:
     if after == last:
         return Count(0, 0, 0)
@@ -107,7 +136,7 @@ def _copy(
             progress.clear()
             print(f"zeotwisted: {line}", file=sys.stderr)
 
-        return copy_transactions(source, destination, after, last, progress.update, warn)
+        return copy_transactions(source, destination, after, last, progress.update, warn, stops)
 
 
 def _compare(copied: Count, destination: Any, after: bytes, last: bytes) -> None:

@@ -14,7 +14,7 @@ from zeotwisted.config import ConfigurationError, parse_storages, resolve
 
 from .errors import CommandError
 
-__all__ = ["opened"]
+__all__ = ["name_of", "opened"]
 
 _SCHEMES = ("zeotwisted://", "zeo://")
 
@@ -30,7 +30,9 @@ def opened(text: str) -> Iterator[Any]:
         of a file with sections of storages, and ``#NAME`` behind it if there are several.
     :raises CommandError: it cannot be opened.
     """
-    logging.getLogger("zeotwisted").addHandler(logging.NullHandler())
+    # Warnings of storages, such as that there is no index yet, say nothing about the copy.
+    logging.basicConfig(level=logging.ERROR, format="zeotwisted: %(name)s: %(message)s")
+    logging.getLogger("zeotwisted").setLevel(logging.CRITICAL)
     with TemporaryDirectory(prefix="zeotwisted-") as folder:
         try:
             storage = _by_uri(text, folder) if text.startswith(_SCHEMES) else _by_section(text)

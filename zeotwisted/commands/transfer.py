@@ -21,7 +21,15 @@ from zeotwisted.clientstorage import ClientStorage
 
 from .errors import CommandError
 
-__all__ = ["Count", "Tell", "check_beginning", "copy_transactions", "count"]
+__all__ = [
+    "Count",
+    "Stopped",
+    "Tell",
+    "check_beginning",
+    "copy_transactions",
+    "count",
+    "keeps_history",
+]
 
 #: Is told how many bytes were copied.
 Tell = Callable[[int], object]
@@ -84,6 +92,10 @@ def _transactions(storage: Any, start: bytes | None, stop: bytes | None) -> Iter
     return iter(storage.iterator(start, stop))
 
 
+class Stopped(Exception):
+    """The copy was asked to stop."""
+
+
 def copy_transactions(
     source: Any,
     destination: Any,
@@ -91,10 +103,13 @@ def copy_transactions(
     last: bytes,
     tell: Tell,
     warn: Callable[[str], None],
+    stops: Callable[[], bool],
 ) -> Count:
     """Copy the transactions after the tid `after`, up to the tid `last`.
 
     :param warn: is called with a line about a blob that is missing in the source.
+    :param stops: returns whether to stop. A transaction that is being finished is finished first.
+    :raises Stopped: it has stopped.
     """
     start = None if after == z64 else p64(u64(after) + 1)
     transactions = records = blobs = size = 0
@@ -102,6 +117,8 @@ def copy_transactions(
         destination.tpc_begin(transaction, transaction.tid, transaction.status)
         try:
             for record in transaction:
+                if stops():
+                    raise Stopped
                 blobs += _copy(source, destination, transaction, record, warn)
                 records += 1
                 size += len(record.data or b"")
