@@ -33,7 +33,8 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "access": ("files", "protocol"),
     "postgresql": ("exceptions",),
     "http": ("access", "protocol", "storageserver", "transport"),
-    "commands": ("access", "config", "files", "postgresql", "version"),
+    "commands": ("access", "clientstorage", "config", "exceptions", "files", "postgresql")
+    + ("reactor", "version"),
     "__main__": ("commands",),
     "storageserver": (*_COMMON, "access", "postgresql"),
     "clientstorage": (*_COMMON, "access"),
@@ -68,6 +69,12 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "clientstorage.blobs": (*_COMMON, "clientstorage.calls"),
     "clientstorage.commit": (*_COMMON, "clientstorage.blobs", "clientstorage.calls")
     + ("clientstorage.connection", "clientstorage.records"),
+    "clientstorage.feed": (
+        *_COMMON,
+        "clientstorage.calls",
+        "clientstorage.commit",
+        "clientstorage.history",
+    ),
     "clientstorage.history": (*_COMMON, "clientstorage.calls", "clientstorage.commit")
     + ("clientstorage.connection",),
     "storageserver.arguments": ("access", "arguments", "protocol"),
