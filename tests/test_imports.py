@@ -36,6 +36,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "commands": ("access", "clientstorage", "config", "exceptions", "files", "postgresql")
     + ("reactor", "version"),
     "__main__": ("commands",),
+    "standby": ("clientstorage", "config", "exceptions", "files", "protocol", "storageserver"),
     "storageserver": (*_COMMON, "access", "postgresql"),
     "clientstorage": (*_COMMON, "access"),
     "config": ("access", "arguments", "clientstorage", "exceptions", "files", "protocol"),
@@ -49,6 +50,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "logs",
         "protocol",
         "reactor",
+        "standby",
         "storageserver",
         "transport",
     )

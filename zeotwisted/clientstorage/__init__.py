@@ -16,7 +16,7 @@ Both use these packages, each of which may import those before it:
 from __future__ import annotations
 
 from .database import open_database
-from .feed import ChangedRecord, ChangedTransaction, Changes
+from .feed import ChangedRecord, ChangedTransaction, Changes, anything, read_log
 from .native import StorageClient
 from .storage import ClientStorage
 
@@ -26,5 +26,7 @@ __all__ = [
     "Changes",
     "ClientStorage",
     "StorageClient",
+    "anything",
     "open_database",
+    "read_log",
 ]

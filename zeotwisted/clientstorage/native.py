@@ -20,7 +20,7 @@ from .blobs import BlobFiles
 from .cache import open_cache
 from .calls import ClientProtocol
 from .connection import ClientConnection, Target, Wanted, client_security, credentials_from
-from .feed import Changes
+from .feed import Changes, Check, no_check, nothing_unknown, packed_only
 from .history import READERS
 from .records import Coherence, load
 
@@ -37,7 +37,8 @@ _NOT_FOR_CALL = (
     | {
         name
         for name, call in SERVER_CALLS.items()
-        if call.opening or (call.role in WRITING and not name.startswith("new_oid"))
+        if call.opening
+        or (call.role in WRITING and not call.steers and not name.startswith("new_oid"))
     }
 )
 
@@ -144,9 +145,13 @@ class StorageClient:
         refuse this client. It fails with `ProtocolError` if the peer is not a ZEO server. The
         client tries again until `close` is called.
         """
-        self._connection.start()
+        self.start()
         self._connection.announce(self._wait_timeout)
         return self._connection.when_ready(self._wait_timeout, fail_fast=True).addCallback(_nothing)
+
+    def start(self) -> None:
+        """Begin to connect, and do not wait for it."""
+        self._connection.start()
 
     def is_connected(self) -> bool:
         """Return whether there is a connection."""
@@ -264,6 +269,7 @@ class StorageClient:
         *,
         once: bool = False,
         accept_gaps: bool = False,
+        check: Check = no_check,
     ) -> Changes:
         """Return every transaction after `since`, once, in order: an asynchronous iterator.
 
@@ -280,8 +286,11 @@ class StorageClient:
         :param accept_gaps: go on if a pack has removed the transaction at the position. Records, or
             whole transactions, may be missing then. Transactions that a pack has kept have
             `is_packed`.
+        :param check: a coroutine function that is called with each new connection, before it is
+            used. What it raises, the feed raises.
         """
-        return Changes(self, since, records, once, accept_gaps)
+        accept = packed_only if accept_gaps else nothing_unknown
+        return Changes(self, since, records, once, accept, check)
 
     # Invalidations.
 

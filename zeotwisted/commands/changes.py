@@ -7,15 +7,13 @@ import base64
 import json
 import os
 import sys
-from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from .clientoptions import add_client_options, client_arguments
 from .errors import CommandError
 
 if TYPE_CHECKING:
-    from zeotwisted.clientstorage import ChangedTransaction, StorageClient
+    from zeotwisted.clientstorage import ChangedTransaction
 
 __all__ = ["SUMMARY", "configure", "run"]
 
@@ -47,27 +45,21 @@ def run(arguments: argparse.Namespace) -> int:
     # Imported late: other commands need no Twisted.
     from ZODB.POSException import StorageError
 
-    from zeotwisted.clientstorage import StorageClient
     from zeotwisted.exceptions import NotInHistory
-    from zeotwisted.reactor import release, shared
 
     since = _tid(arguments.since)
     address, options = client_arguments(arguments)
     show = _print_json if arguments.json else _print_text
-    thread = shared()
-    reactor = thread.reactor
-    client: StorageClient | None = None
     try:
-        client = _wait(reactor, lambda: StorageClient(reactor, address, read_only=True, **options))
-        _wait(reactor, client.connect)
-        feed = client.changes(
-            since, arguments.records, once=arguments.once, accept_gaps=arguments.accept_gaps
-        )
-        # The next one is asked for when this one is printed, so that a slow reader of the output
-        # slows down the feed.
-        while (transaction := _wait(reactor, feed.next)) is not None:
-            show(transaction)
-            sys.stdout.flush()
+        with connected(address, read_only=True, **options) as client:
+            feed = client.changes(
+                since, arguments.records, once=arguments.once, accept_gaps=arguments.accept_gaps
+            )
+            # The next one is asked for when this one is printed, so that a slow reader of the
+            # output slows down the feed.
+            while (transaction := client.wait(feed.next)) is not None:
+                show(transaction)
+                sys.stdout.flush()
     except NotInHistory as error:
         remedy = "add --accept-gaps to go on" if error.packed else "begin without --since"
         raise CommandError(f"{arguments.address}: {error}; {remedy}") from None
@@ -77,10 +69,6 @@ def run(arguments: argparse.Namespace) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         raise CommandError(f"{arguments.address}: {error}") from None
-    finally:
-        if client is not None:
-            _wait(reactor, client.close)
-        release(thread)
     return 0
 
 
@@ -92,24 +80,6 @@ def _tid(text: str) -> bytes:
     if len(tid) != 8:
         raise CommandError(f"--since {text}: write the 16 hexadecimal digits of a transaction id")
     return tid
-
-
-def _wait(reactor: Any, function: Callable[[], Any]) -> Any:
-    """Call a function in the reactor's thread; wait for its result. Ctrl-C interrupts it."""
-    from twisted.internet.defer import Deferred
-
-    done: Future[Any] = Future()
-
-    async def result() -> Any:
-        made = function()
-        return await made if isinstance(made, Deferred) else made
-
-    def call() -> None:
-        called = Deferred.fromCoroutine(result())
-        called.addCallbacks(done.set_result, lambda failure: done.set_exception(failure.value))
-
-    reactor.callFromThread(call)
-    return done.result()
 
 
 def _time(tid: bytes) -> str:

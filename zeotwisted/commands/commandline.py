@@ -15,7 +15,7 @@ from .errors import CommandError
 __all__ = ["COMMANDS", "main"]
 
 #: The sub-commands, in the order of the help. Each is a module of this package.
-COMMANDS = ("certs", "changes", "health", "postgresql", "user")
+COMMANDS = ("certs", "changes", "health", "postgresql", "promote", "standby", "user")
 
 
 class _Parser(argparse.ArgumentParser):

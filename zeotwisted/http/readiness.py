@@ -19,8 +19,23 @@ def _storages(report: ServerReport) -> list[str]:
     return [f"storage {each.name}: {each.problem}" for each in report.storages if each.problem]
 
 
-#: Each returns the reasons why not. A standby has one more: its lag.
-CHECKS: tuple[Callable[[ServerReport], list[str]], ...] = (_draining, _storages)
+def _standbys(report: ServerReport) -> list[str]:
+    reasons = []
+    for each in report.storages:
+        standby = each.standby
+        if standby is None:
+            continue
+        if standby.problem:
+            reasons.append(f"storage {each.name}: {standby.problem}")
+        elif standby.lag > standby.most_lag:
+            reasons.append(
+                f"storage {each.name}: the standby is {standby.lag:.0f} seconds behind its primary"
+            )
+    return reasons
+
+
+#: Each returns the reasons why not.
+CHECKS: tuple[Callable[[ServerReport], list[str]], ...] = (_draining, _storages, _standbys)
 
 
 def reasons_against(report: ServerReport) -> list[str]:

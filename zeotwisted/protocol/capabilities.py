@@ -18,6 +18,7 @@ __all__ = [
     "GOODBYE",
     "MARK_AT_VOTE",
     "SHARED",
+    "STANDBY",
     "TID_AT_VOTE",
     "VOTE_WITHIN",
     "Capabilities",
@@ -38,6 +39,10 @@ MARK_AT_VOTE = "mark-at-vote"
 #: Other processes commit in the same database. So a server does not know of all commits that are
 #: under way.
 SHARED = "shared"
+
+#: There are the calls of standbys. Parameter of the server: ``synchronous``, whether commits wait
+#: for a standby that says what it has.
+STANDBY = "standby"
 
 #: The client proves its user name with a password. Parameters of the server: ``mechanisms``, a list
 #: of names; ``required``, whether clients without a user name are refused; ``realm``, a text.

@@ -75,6 +75,8 @@ class Call(NamedTuple):
     opening: bool = False
     #: Whether it ends the session. It may be made before the registration, and after it.
     last: bool = False
+    #: Whether it steers the server. A client that only reads may make it, whatever its role is.
+    steers: bool = False
     #: How many bytes the message may have. The message of a call that a server does later stays in
     #: its memory until then.
     longest: int = MAX_FRAME
@@ -196,6 +198,7 @@ _read = partial(_call, Role.READ)
 _write = partial(_call, Role.WRITE)
 _undo = partial(_call, Role.UNDO)
 _pack = partial(_call, Role.PACK)
+_follow = partial(_call, Role.FOLLOW)
 _administer = partial(_call, Role.ADMINISTER)
 #: A call of the server's. The client does not answer it.
 _push = partial(_call, Role.NONE, oneway=True)
@@ -225,6 +228,9 @@ SERVER_CALLS = _table(
     _any("set_client_label", text, oneway=True),
     # A pack is not a commit: ZEO's tools for packing register as readers.
     _short(_pack("pack", number, flag, required=1)),
+    # A standby and its primary.
+    _follow("standby_has", tid, oneway=True)._replace(version=b"6"),
+    _administer("promote")._replace(version=b"6", steers=True),
     # Records.
     _short(_read("loadBefore", oid, tid)),
     _short(_read("loadManyBefore", at_most_1000_oids, tid))._replace(

@@ -20,6 +20,7 @@ from zeotwisted.protocol import (
     GOODBYE,
     MARK_AT_VOTE,
     SHARED,
+    STANDBY,
     TID_AT_VOTE,
     VOTE_WITHIN,
     agreed,
@@ -44,6 +45,7 @@ _OFFERED: dict[str, dict[str, Any]] = {
     GOODBYE: {},
     MARK_AT_VOTE: {},
     SHARED: {},
+    STANDBY: {},
     TID_AT_VOTE: {},
     VOTE_WITHIN: {},
 }

@@ -8,8 +8,19 @@ Rule: a transaction is handed out complete or not at all.
 
 from __future__ import annotations
 
-from .changes import Changes, Source
-from .reading import read_log
+from .changes import Changes, Check, Source, no_check
+from .reading import anything, nothing_unknown, packed_only, read_log
 from .transactions import ChangedRecord, ChangedTransaction
 
-__all__ = ["ChangedRecord", "ChangedTransaction", "Changes", "Source", "read_log"]
+__all__ = [
+    "ChangedRecord",
+    "ChangedTransaction",
+    "Changes",
+    "Check",
+    "Source",
+    "anything",
+    "no_check",
+    "nothing_unknown",
+    "packed_only",
+    "read_log",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
 from ZODB.POSException import StorageError
@@ -11,10 +11,10 @@ from ZODB.POSException import StorageError
 from zeotwisted.exceptions import ClientDisconnected, NotInHistory
 
 from ..calls import ClientProtocol
-from .reading import read_log
+from .reading import Accept, nothing_unknown, read_log
 from .transactions import ChangedTransaction
 
-__all__ = ["Changes", "Source"]
+__all__ = ["Changes", "Check", "Source", "no_check"]
 
 
 class Source(Protocol):
@@ -40,10 +40,10 @@ class Source(Protocol):
 
 
 #: Called with each new connection before it is used; what it raises, the feed raises.
-Check = Callable[[ClientProtocol], Awaitable[None]]
+Check: TypeAlias = Callable[[ClientProtocol], Awaitable[None]]
 
 
-async def _no_check(protocol: ClientProtocol) -> None:
+async def no_check(protocol: ClientProtocol) -> None:
     """Accept every connection."""
 
 
@@ -57,7 +57,7 @@ class Changes:
     :param since: the tid after which to begin; eight zero bytes for the beginning.
     :param records: get the records, too.
     :param once: end at the last transaction instead of waiting for more.
-    :param accept_gaps: go on if a pack has removed the transaction at the position.
+    :param accept: whether to go on if the transaction at the position is not in the storage.
     :param check: see `Check`.
     :ivar position: the tid of the last transaction that was handed out. A later feed can begin
         there.
@@ -71,25 +71,31 @@ class Changes:
         since: bytes,
         records: bool = False,
         once: bool = False,
-        accept_gaps: bool = False,
-        check: Check = _no_check,
+        accept: Accept = nothing_unknown,
+        check: Check = no_check,
     ) -> None:
         self.position = since
         self._source = source
         self._records = records
         self._once = once
-        self._accept_gaps = accept_gaps
+        self._accept = accept
         self._check = check
         self._protocol: ClientProtocol | None = None
         # Up to where the log was read on this connection.
         self._reached = b""
         self._reading: AsyncIterator[ChangedTransaction] | None = None
         self._news: Deferred[None] | None = None
+        self._is_checked = False
         self._is_busy = False
         self._closed = False
         # The position at which reading has failed.
         self._failed_at: bytes | None = None
         source.addListener(self)
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether there is a connection that was checked."""
+        return self._is_checked and self._protocol is not None and self._protocol.is_open
 
     # The listener. It is called before the source knows of the transaction.
 
@@ -190,7 +196,9 @@ class Changes:
             self._lost()
             self._protocol = protocol
             protocol.lost.addBoth(self._disconnected)
+            self._is_checked = False
             await self._check(protocol)
+            self._is_checked = True
         self._stop = self._source.last_transaction()
         if self._stop < self.position:
             raise NotInHistory(self.position, False, self._stop)
@@ -198,9 +206,7 @@ class Changes:
             if not self._once:
                 await self._wait()
             return False
-        self._reading = read_log(
-            protocol, self.position, self._stop, self._records, self._accept_gaps
-        )
+        self._reading = read_log(protocol, self.position, self._stop, self._records, self._accept)
         return True
 
     def _wait(self) -> Deferred[None]:

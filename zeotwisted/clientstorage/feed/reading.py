@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeAlias
 
 from ZODB.blob import is_blob_record
 from ZODB.utils import z64
@@ -19,7 +19,26 @@ from zeotwisted.protocol import CHANGES, stored
 from ..calls import ClientProtocol
 from .transactions import ChangedTransaction, Collector
 
-__all__ = ["read_log"]
+__all__ = ["Accept", "anything", "nothing_unknown", "packed_only", "read_log"]
+
+#: Returns whether to go on if `since` is not in the storage. The argument says whether a pack may
+#: have removed it.
+Accept: TypeAlias = Callable[[bool], bool]
+
+
+def nothing_unknown(packed: bool) -> bool:
+    """Do not go on."""
+    return False
+
+
+def packed_only(packed: bool) -> bool:
+    """Go on if it may have been a pack."""
+    return packed
+
+
+def anything(packed: bool) -> bool:
+    """Go on."""
+    return True
 
 
 def read_log(
@@ -27,7 +46,7 @@ def read_log(
     since: bytes,
     stop: bytes,
     records: bool = False,
-    accept_gaps: bool = False,
+    accept: Accept = nothing_unknown,
 ) -> AsyncIterator[ChangedTransaction]:
     """Yield the transactions after `since` up to `stop`, oldest first.
 
@@ -35,15 +54,15 @@ def read_log(
 
     :param since: a tid; eight zero bytes for the beginning.
     :param records: get the records, too.
-    :param accept_gaps: go on if a pack has removed `since`.
+    :param accept: see `Accept`.
     :raises NotInHistory: `since` is not in the storage.
     """
     if CHANGES in protocol.capabilities:
-        return _in_batches(protocol, since, stop, records, accept_gaps)
-    return _one_by_one(protocol, since, stop, records, accept_gaps)
+        return _in_batches(protocol, since, stop, records, accept)
+    return _one_by_one(protocol, since, stop, records, accept)
 
 
-def _check(known: bool, since: bytes, first: Any, accept_gaps: bool) -> None:
+def _check(known: bool, since: bytes, first: Any, accept: Accept) -> None:
     """Raise `NotInHistory` if reading must not go on.
 
     :param first: tid and status of the first transaction after `since`; None if there is none.
@@ -51,12 +70,12 @@ def _check(known: bool, since: bytes, first: Any, accept_gaps: bool) -> None:
     if known:
         return
     packed = first is not None and first[1] in ("p", b"p")
-    if not (packed and accept_gaps):
+    if not accept(packed):
         raise NotInHistory(since, packed)
 
 
 async def _in_batches(
-    protocol: ClientProtocol, since: bytes, stop: bytes, records: bool, accept_gaps: bool
+    protocol: ClientProtocol, since: bytes, stop: bytes, records: bool, accept: Accept
 ) -> AsyncIterator[ChangedTransaction]:
     number: int | None = None
     transaction: Collector | None = None
@@ -64,7 +83,7 @@ async def _in_batches(
         known, number, items = _fields(
             "changes_start", 3, await protocol.request("changes_start", since, stop, records)
         )
-        _check(known, since, items[0] if items else None, accept_gaps)
+        _check(known, since, items[0] if items else None, accept)
         while True:
             for item in items:
                 if transaction is None:
@@ -100,7 +119,7 @@ def _forget(protocol: ClientProtocol, *numbers: int | None) -> None:
 
 
 async def _one_by_one(
-    protocol: ClientProtocol, since: bytes, stop: bytes, records: bool, accept_gaps: bool
+    protocol: ClientProtocol, since: bytes, stop: bytes, records: bool, accept: Accept
 ) -> AsyncIterator[ChangedTransaction]:
     """Do it with the calls that ZEO's servers have."""
     ask = protocol.request
@@ -110,7 +129,7 @@ async def _one_by_one(
         known = since == z64 or (item is not None and item[0] == since)
         if since != z64 and known:
             item = await ask("iterator_next", number)
-        _check(known, since, item, accept_gaps)
+        _check(known, since, item, accept)
         while item is not None:
             tid, status, user, description, extension = _fields("iterator_next", 5, item)
             stored_extension = extension if type(extension) is bytes else stored(extension)

@@ -8,19 +8,38 @@ Deferred or a coroutine of the result. Only the names in the table of that modul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 from ZODB.POSException import ReadOnlyError
 
 from zeotwisted.protocol import WRITING, Call
 
-from . import authentication, blobs, history, records, registration, transactions, wholestorage
+from . import (
+    authentication,
+    blobs,
+    history,
+    records,
+    registration,
+    standbys,
+    transactions,
+    wholestorage,
+)
 from .admission import refusal
 from .connection import ServerConnection
 
 __all__ = ["perform"]
 
-_MODULES = (registration, authentication, wholestorage, records, history, blobs, transactions)
+_MODULES: tuple[ModuleType, ...] = (
+    registration,
+    authentication,
+    wholestorage,
+    standbys,
+    records,
+    history,
+    blobs,
+    transactions,
+)
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     name.removeprefix("remote_"): function
@@ -38,6 +57,6 @@ def perform(client: ServerConnection, call: Call, args: tuple[Any, ...]) -> Any:
     """
     if call.role not in client.roles:
         raise refusal(client, call)
-    if client.read_only and call.role in WRITING:
+    if client.read_only and call.role in WRITING and not call.steers:
         raise ReadOnlyError()
     return _FUNCTIONS[call.name](client, *args)

@@ -14,6 +14,7 @@ from zeotwisted.protocol import (
     GOODBYE,
     MARK_AT_VOTE,
     SHARED,
+    STANDBY,
     TID_AT_VOTE,
     VOTE_WITHIN,
     Capabilities,
@@ -43,6 +44,8 @@ def remote_capabilities(
 def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dict[str, Any]:
     """Return what this server offers to a client of a storage, which may be unknown."""
     ours: dict[str, Any] = {CHANGES: {}, DROPPED: {}, GOODBYE: {}, VOTE_WITHIN: {}}
+    if served is not None and not served.engine.is_shared:
+        ours[STANDBY] = {"synchronous": served.followers.waits}
     if served is not None and served.tids is not None:
         ours[TID_AT_VOTE] = {}
     if served is not None and served.engine.marks:

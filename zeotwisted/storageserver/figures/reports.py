@@ -11,10 +11,12 @@ from .server import ServerFigures
 __all__ = [
     "ConnectionReport",
     "ConnectionState",
+    "FollowersReport",
     "LockReport",
     "PackReport",
     "QueueReport",
     "ServerReport",
+    "StandbyReport",
     "StorageReport",
     "TransactionReport",
     "Turn",
@@ -111,6 +113,32 @@ class PackReport(NamedTuple):
     done: float | None
 
 
+class StandbyReport(NamedTuple):
+    """A storage that follows another one."""
+
+    #: The addresses of the primary.
+    primary: str
+    #: What it does, in words.
+    state: str
+    #: Why it cannot follow; empty if it can.
+    problem: str
+    #: For how long (seconds) it has not had everything that the primary has, and how long is too
+    #: long.
+    lag: float
+    most_lag: float
+    #: The last transaction that it has, in hexadecimal digits.
+    last: str
+
+
+class FollowersReport(NamedTuple):
+    """The standbys that acknowledge what they have."""
+
+    connected: int
+    #: Whether commits are to wait for them, and whether they do.
+    wanted: bool
+    synchronous: bool
+
+
 class StorageReport(NamedTuple):
     """One storage that is served."""
 
@@ -131,6 +159,9 @@ class StorageReport(NamedTuple):
     lock: LockReport
     queue: QueueReport
     packs: PackReport
+    #: None if it follows no other storage.
+    standby: StandbyReport | None = None
+    followers: FollowersReport = FollowersReport(0, False, False)
 
 
 class ServerReport(NamedTuple):
