@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .clientoptions import add_client_options, client_arguments
+from .connected import connected
 from .errors import CommandError
 
 if TYPE_CHECKING:
