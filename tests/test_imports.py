@@ -35,8 +35,9 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "postgresql": ("exceptions",),
     "http": ("access", "protocol", "storageserver", "transport"),
     "commands": ("access", "clientstorage", "config", "exceptions", "files", "postgresql")
-    + ("protocol", "version"),
+    + ("protocol", "reactor", "version"),
     "__main__": ("commands",),
+    "standby": ("clientstorage", "config", "exceptions", "files", "protocol", "storageserver"),
     "storageserver": (*_COMMON, "access", "postgresql"),
     "clientstorage": (*_COMMON, "access"),
     "config": ("access", "arguments", "clientstorage", "exceptions", "files", "protocol"),
@@ -51,6 +52,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "postgresql",
         "protocol",
         "reactor",
+        "standby",
         "storageserver",
         "transport",
     )
@@ -71,6 +73,12 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "clientstorage.blobs": (*_COMMON, "clientstorage.calls"),
     "clientstorage.commit": (*_COMMON, "clientstorage.blobs", "clientstorage.calls")
     + ("clientstorage.connection", "clientstorage.records"),
+    "clientstorage.feed": (
+        *_COMMON,
+        "clientstorage.calls",
+        "clientstorage.commit",
+        "clientstorage.history",
+    ),
     "clientstorage.history": (*_COMMON, "clientstorage.calls", "clientstorage.commit")
     + ("clientstorage.connection",),
     "storageserver.arguments": ("access", "arguments", "protocol"),

@@ -26,6 +26,7 @@ from .server import (
     storage_section,
 )
 from .settings import Setting, server_settings
+from .standbys import StandbySettings
 from .tls import ContextError, is_encrypted
 from .tlsfiles import FileState, TLSFiles, file_states
 from .uri import resolve
@@ -41,6 +42,7 @@ __all__ = [
     "LogForm",
     "ServerConfig",
     "Setting",
+    "StandbySettings",
     "StorageOpener",
     "TLSFiles",
     "access_from_lines",

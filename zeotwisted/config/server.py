@@ -18,6 +18,7 @@ from .loglevels import parse_levels
 from .places import missing_places
 from .reactors import own_reactor
 from .settings import server_settings
+from .standbys import StandbyMistake, StandbySettings, standbys_from
 
 __all__ = [
     "ConfigurationError",
@@ -57,6 +58,7 @@ class ServerConfig:
     """The whole configuration of a server.
 
     :ivar listeners: where the server listens; at least one place.
+    :ivar standbys: the storages that follow those of other servers.
     :ivar http: where it answers requests of HTTP, or None.
     :ivar settings: the values of `settings.server_settings`, by their attributes.
     :ivar eventlog: a function that sets up logging, or None if no logging is configured.
@@ -80,6 +82,7 @@ class ServerConfig:
     log_json: bool = False
     log_levels: Mapping[str, str] = field(default_factory=lambda: parse_levels("info"))
     http: HTTPListener | None = None
+    standbys: tuple[StandbySettings, ...] = ()
 
 
 def read_server_config(path: StoragePath) -> ServerConfig:
@@ -144,6 +147,7 @@ def server_config(
     storages: tuple[StorageOpener, ...] = ()
     listeners: tuple[Listener, ...] = ()
     http: HTTPListener | None = None
+    standbys: tuple[StandbySettings, ...] = ()
     of_server = None
     access_of: Callable[[Any], Access | None] = _no_access
     try:
@@ -151,10 +155,13 @@ def server_config(
         access = AccessReader(zeo, {storage.name for storage in storages})
         of_server = access.of_server()
         access_of = access.of
+        standbys = standbys_from(zeo.standbys, {storage.name for storage in storages})
     except ConfigurationError as error:
         mistakes.append(error)
     except AccessMistake as mistake:
         mistakes.append(_placed(loader, mistake))
+    except StandbyMistake as mistake:
+        mistakes.append(loader.section_error(mistake.section, mistake.what, mistake.remedy))
     try:
         listeners = listeners_from(zeo, access_of)
         http = http_from(zeo, access_of)
@@ -188,6 +195,7 @@ def server_config(
         log_json=zeo.log_json,
         log_levels=zeo.log_level,
         http=http,
+        standbys=standbys,
     )
 
 

@@ -15,9 +15,16 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.logger import Logger
 
 from zeotwisted.access import Access
-from zeotwisted.config import HTTPListener, Listener, ServerConfig, StorageOpener
+from zeotwisted.config import (
+    HTTPListener,
+    Listener,
+    ServerConfig,
+    StandbySettings,
+    StorageOpener,
+)
 from zeotwisted.http import HTTPPlace, HTTPService, missing_package
 from zeotwisted.logs import EventLog, FileLog
+from zeotwisted.standby import CannotCopy, Standby
 from zeotwisted.storageserver import (
     ListeningError,
     NotServable,
@@ -50,6 +57,7 @@ class Daemon(MultiService):
     :param pid_filename: the file for the process id, or None.
     :param access: the roles of clients; by default, every client may do everything.
     :param http: where to answer requests of HTTP, and by which names; None: nowhere.
+    :param standbys: the storages that follow those of other servers.
     :ivar terminal: the terminal for the error of a failed start, if twistd runs in the background.
     """
 
@@ -64,6 +72,7 @@ class Daemon(MultiService):
         pid_filename: str | None = None,
         access: Access | None = None,
         http: tuple[Place, frozenset[str]] | None = None,
+        standbys: Sequence[StandbySettings] = (),
     ) -> None:
         super().__init__()
         self.terminal: Terminal | None = None
@@ -74,6 +83,7 @@ class Daemon(MultiService):
         self._pid_filename = pid_filename
         self._access = access
         self._http = http
+        self._standbys = standbys
         places = [*listen, *(http[:1] if http else ())]
         renewed = [each.endpoint for each in places if isinstance(each.endpoint, RenewedEndpoint)]
         self._renewal = Renewal(reactor, renewed)
@@ -136,11 +146,22 @@ class Daemon(MultiService):
             told.setServiceParent(self)
         try:
             super().privilegedStartService()
+            self._make_standbys()
             self._listen_for_http()
             self._write_pid()
         except (ListeningError, NotServable, StartError) as error:
             close_storages(storages)
             raise StartError(str(error)) from None
+
+    def _make_standbys(self) -> None:
+        """Make the standbys before a client can register, so that none writes their storages."""
+        assert self.server is not None
+        for settings in self._standbys:
+            served = self.server.served[settings.storage_id]
+            try:
+                Standby(self._reactor, served, settings).setServiceParent(self)
+            except CannotCopy as error:
+                raise StartError(f"zeo: standby {settings.storage_id}: {error}") from None
 
     def _listen_for_http(self) -> None:
         if self._http is None or self.server is None:
@@ -273,6 +294,7 @@ def configured_daemon(
         config.pid_filename,
         access=config.access,
         http=http or configured_http(reactor, config.http),
+        standbys=config.standbys,
     )
     daemon.without_effect = config.without_effect
     if config.eventlog is not None:

@@ -113,6 +113,22 @@ _GAUGES: Sequence[tuple[str, str, Callable[[StorageReport], float | None]]] = (
         "The memory of these records.",
         lambda each: each.cache.size,
     ),
+    (
+        "zeo_standby_lag_seconds",
+        "For how long the standby has not had everything that its primary has; 0 if it has.",
+        lambda each: None if each.standby is None else each.standby.lag,
+    ),
+    (
+        "zeo_standby_following",
+        "Whether the standby can follow its primary: 1, or 0 if it refuses to.",
+        lambda each: None if each.standby is None else float(not each.standby.problem),
+    ),
+    ("zeo_followers", "Standbys that acknowledge.", lambda each: each.followers.connected),
+    (
+        "zeo_commits_synchronous",
+        "Whether commits wait for a standby: 1, or 0. Without synchronous-standby there is none.",
+        lambda each: float(each.followers.synchronous) if each.followers.wanted else None,
+    ),
     ("zeo_packs_running", "Packs that run.", lambda each: each.packs.running),
     (
         "zeo_pack_start_timestamp_seconds",

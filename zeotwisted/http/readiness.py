@@ -23,9 +23,23 @@ def _storages(server: StorageServer) -> list[str]:
     ]
 
 
-#: Each returns the reasons why not. A standby has one more: its lag. They must be cheap: anybody
-#: may ask as often as he likes.
-CHECKS: tuple[Callable[[StorageServer], list[str]], ...] = (_draining, _storages)
+def _standbys(server: StorageServer) -> list[str]:
+    reasons = []
+    for name, served in server.served.items():
+        standby = None if served.standby is None else served.standby.report()
+        if standby is None:
+            continue
+        if standby.problem:
+            reasons.append(f"storage {name}: {standby.problem}")
+        elif standby.lag > standby.most_lag:
+            reasons.append(
+                f"storage {name}: the standby is {standby.lag:.0f} seconds behind its primary"
+            )
+    return reasons
+
+
+#: Each returns the reasons why not. They must be cheap: anybody may ask as often as he likes.
+CHECKS: tuple[Callable[[StorageServer], list[str]], ...] = (_draining, _storages, _standbys)
 
 
 def reasons_against(server: StorageServer) -> list[str]:

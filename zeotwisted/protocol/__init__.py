@@ -12,10 +12,12 @@ from __future__ import annotations
 from . import methods
 from .capabilities import (
     AUTHENTICATE,
+    CHANGES,
     DROPPED,
     GOODBYE,
     MARK_AT_VOTE,
     SHARED,
+    STANDBY,
     TID_AT_VOTE,
     VOTE_WITHIN,
     Capabilities,
@@ -48,6 +50,7 @@ from .session import (
 __all__ = [
     "ALL_ROLES",
     "AUTHENTICATE",
+    "CHANGES",
     "DEFAULT_LIMIT",
     "DROPPED",
     "EMPTY",
@@ -58,6 +61,7 @@ __all__ = [
     "MAX_FRAME",
     "SERVER_CALLS",
     "SHARED",
+    "STANDBY",
     "TID_AT_VOTE",
     "VOTE_WITHIN",
     "WRITING",

@@ -13,10 +13,12 @@ from typing import Any, TypeAlias
 
 __all__ = [
     "AUTHENTICATE",
+    "CHANGES",
     "DROPPED",
     "GOODBYE",
     "MARK_AT_VOTE",
     "SHARED",
+    "STANDBY",
     "TID_AT_VOTE",
     "VOTE_WITHIN",
     "Capabilities",
@@ -38,9 +40,17 @@ MARK_AT_VOTE = "mark-at-vote"
 #: under way.
 SHARED = "shared"
 
+#: There are the calls of standbys. Parameter of the server: ``synchronous``, whether commits wait
+#: for a standby that says what it has.
+STANDBY = "standby"
+
 #: The client proves its user name with a password. Parameters of the server: ``mechanisms``, a list
 #: of names; ``required``, whether clients without a user name are refused; ``realm``, a text.
 AUTHENTICATE = "authenticate"
+
+#: The server reads the log of transactions in batches, by the calls ``changes_start`` and
+#: ``changes_next``.
+CHANGES = "changes"
 
 #: A server that ends the connection of this client says why by the push ``dropped``, if it can.
 DROPPED = "dropped"

@@ -212,6 +212,7 @@ _read = partial(_call, Role.READ)
 _write = partial(_call, Role.WRITE)
 _undo = partial(_call, Role.UNDO)
 _pack = partial(_call, Role.PACK)
+_follow = partial(_call, Role.FOLLOW)
 _administer = partial(_call, Role.ADMINISTER)
 #: A call of the server's. The client does not answer it.
 _push = partial(_call, Role.NONE, oneway=True)
@@ -253,6 +254,9 @@ SERVER_CALLS = _table(
     _steers(_administer("server_clients")),
     _steers(_administer("server_locks")),
     _steers(_administer("disconnect_client", integer, reason)),
+    # A standby and its primary.
+    _follow("standby_has", tid, oneway=True)._replace(version=b"6"),
+    _steers(_administer("promote")),
     # Records.
     _short(_read("loadBefore", oid, tid)),
     _short(_read("loadManyBefore", at_most_1000_oids, tid))._replace(
@@ -272,6 +276,8 @@ SERVER_CALLS = _table(
     _short(_read("iterator_next", integer)),
     _short(_read("iterator_record_start", integer, tid)),
     _short(_read("iterator_record_next", integer)),
+    _short(_read("changes_start", tid, tid, flag))._replace(version=b"6"),
+    _short(_read("changes_next", integer))._replace(version=b"6"),
     _short(_read("iterator_gc", integers, oneway=True)._replace(values=_MANY), _SHORT_LIST),
     # New objects.
     _write("new_oid"),

@@ -25,6 +25,8 @@ class Role(Enum):
     UNDO = "undo"
     #: Pack the storage.
     PACK = "pack"
+    #: Follow the storage as a standby: read, and tell what the copy has.
+    FOLLOW = "follow"
     #: All of these, and copy the history of another storage (``restore``).
     ADMINISTER = "administer"
 
@@ -44,6 +46,7 @@ _INCLUDES: dict[Role, frozenset[Role]] = {
     Role.WRITE: frozenset({Role.READ}),
     # An undo is a transaction.
     Role.UNDO: frozenset({Role.READ, Role.WRITE}),
+    Role.FOLLOW: frozenset({Role.READ}),
     # A client that packs need not see the data.
     Role.PACK: frozenset(),
     Role.ADMINISTER: ALL_ROLES,

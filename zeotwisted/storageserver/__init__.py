@@ -14,10 +14,18 @@ from __future__ import annotations
 
 from .connections import peer_identity
 from .engine import NotServable, check_servable
-from .figures import ConnectionReport, Histogram, LockReport, ServerReport, StorageReport
+from .figures import (
+    ConnectionReport,
+    Histogram,
+    LockReport,
+    ServerReport,
+    StandbyReport,
+    StorageReport,
+)
 from .limits import raise_descriptors
 from .options import ServerOptions
 from .service import ListeningError, StorageServer
+from .storage import ServedStorage
 
 __all__ = [
     "ConnectionReport",
@@ -25,8 +33,10 @@ __all__ = [
     "ListeningError",
     "LockReport",
     "NotServable",
+    "ServedStorage",
     "ServerOptions",
     "ServerReport",
+    "StandbyReport",
     "StorageReport",
     "StorageServer",
     "check_servable",

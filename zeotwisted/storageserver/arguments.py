@@ -124,6 +124,7 @@ SERVER_OPTIONS: Table = {
     "protocol_limit": Rule(_version, "5 or 6"),
     "message_limit": Rule(_message_size, "a number of bytes below 2**32, such as 2**30"),
     "spool_dir": Rule(optional(existing_folder), "the path of a folder"),
+    "synchronous_standby": Rule(seconds, _SECONDS),
     "drain_timeout": Rule(seconds, _SECONDS),
     "pack_at_stop": Rule(_at_stop, "'interrupt' or 'wait'"),
     "register_timeout": Rule(_more_than_none, _SECONDS),

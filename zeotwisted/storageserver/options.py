@@ -51,6 +51,9 @@ class ServerOptions:
     #: The folder for transactions that are too long for the memory until the vote.
     #: None: the system's folder for temporary files.
     spool_dir: str | None = None
+    #: How long (seconds) a commit waits until a standby has written it. After that it is answered
+    #: all the same, and commits do not wait until a standby has everything. 0: never wait.
+    synchronous_standby: float = 0.0
     #: When the server stops: how long (seconds) it waits for transactions that have voted.
     drain_timeout: float = 5.0
     #: When the server stops: "interrupt" a pack that runs, or "wait" for it.

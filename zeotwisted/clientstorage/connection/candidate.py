@@ -15,10 +15,12 @@ from ZODB.utils import z64
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
 from zeotwisted.protocol import (
     AUTHENTICATE,
+    CHANGES,
     DROPPED,
     GOODBYE,
     MARK_AT_VOTE,
     SHARED,
+    STANDBY,
     TID_AT_VOTE,
     VOTE_WITHIN,
     agreed,
@@ -38,10 +40,12 @@ _REGISTER_TIMEOUT = 30.0
 
 #: What this end offers; see `zeotwisted.protocol.capabilities`.
 _OFFERED: dict[str, dict[str, Any]] = {
+    CHANGES: {},
     DROPPED: {},
     GOODBYE: {},
     MARK_AT_VOTE: {},
     SHARED: {},
+    STANDBY: {},
     TID_AT_VOTE: {},
     VOTE_WITHIN: {},
 }

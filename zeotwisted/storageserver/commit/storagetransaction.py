@@ -193,6 +193,10 @@ class StorageTransaction:
             sizes = {}
         return publications[-1].tid, sizes
 
+    def replicated(self, tid: bytes) -> Deferred[None] | None:
+        """Return a Deferred that fires when a standby has the transaction; see `Followers`."""
+        return self._served.followers.replicated(tid, self._changed)
+
     def publish(self) -> None:
         """Publish the transaction, and those before it, in the reactor's thread; send nothing.
 

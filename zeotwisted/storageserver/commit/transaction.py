@@ -327,6 +327,11 @@ class ServerTransaction:
             self._end()
             self._step.release()
             raise
+        # Nobody hears of the transaction before a standby has it: if this machine is lost now, the
+        # transaction is lost, or the standby has it.
+        replicated = self._in_storage.replicated(tid)
+        if replicated is not None:
+            await replicated
         self._in_storage.publish()
         self._served.stats.commits += 1
         return tid, sizes

@@ -8,6 +8,7 @@ Deferred or a coroutine of the result. Only the names in the table of that modul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 from ZODB.POSException import ReadOnlyError
@@ -21,6 +22,7 @@ from . import (
     packs,
     records,
     registration,
+    standbys,
     steering,
     transactions,
     wholestorage,
@@ -30,12 +32,13 @@ from .connection import ServerConnection
 
 __all__ = ["perform"]
 
-_MODULES = (
+_MODULES: tuple[ModuleType, ...] = (
     registration,
     authentication,
     wholestorage,
     packs,
     steering,
+    standbys,
     records,
     history,
     blobs,

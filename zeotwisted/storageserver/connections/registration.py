@@ -9,10 +9,12 @@ from ZODB.POSException import ReadOnlyError, StorageError, StorageTransactionErr
 
 from zeotwisted.protocol import (
     AUTHENTICATE,
+    CHANGES,
     DROPPED,
     GOODBYE,
     MARK_AT_VOTE,
     SHARED,
+    STANDBY,
     TID_AT_VOTE,
     VOTE_WITHIN,
     Capabilities,
@@ -41,7 +43,9 @@ def remote_capabilities(
 
 def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dict[str, Any]:
     """Return what this server offers to a client of a storage, which may be unknown."""
-    ours: dict[str, Any] = {DROPPED: {}, GOODBYE: {}, VOTE_WITHIN: {}}
+    ours: dict[str, Any] = {CHANGES: {}, DROPPED: {}, GOODBYE: {}, VOTE_WITHIN: {}}
+    if served is not None and not served.engine.is_shared:
+        ours[STANDBY] = {"synchronous": served.followers.waits}
     if served is not None and served.tids is not None:
         ours[TID_AT_VOTE] = {}
     if served is not None and served.engine.marks:

@@ -12,10 +12,12 @@ __all__ = [
     "CacheReport",
     "ConnectionReport",
     "ConnectionState",
+    "FollowersReport",
     "LockReport",
     "PackReport",
     "QueueReport",
     "ServerReport",
+    "StandbyReport",
     "StorageReport",
     "TransactionReport",
     "Turn",
@@ -127,6 +129,32 @@ class PackReport(NamedTuple):
     searched: float | None = None
 
 
+class StandbyReport(NamedTuple):
+    """A storage that follows another one."""
+
+    #: The addresses of the primary.
+    primary: str
+    #: What it does, in words.
+    state: str
+    #: Why it cannot follow; empty if it can.
+    problem: str
+    #: For how long (seconds) it has not had everything that the primary has, and how long is too
+    #: long.
+    lag: float
+    most_lag: float
+    #: The last transaction that it has, in hexadecimal digits.
+    last: str
+
+
+class FollowersReport(NamedTuple):
+    """The standbys that acknowledge what they have."""
+
+    connected: int
+    #: Whether commits are to wait for them, and whether they do.
+    wanted: bool
+    synchronous: bool
+
+
 class StorageReport(NamedTuple):
     """One storage that is served."""
 
@@ -148,6 +176,9 @@ class StorageReport(NamedTuple):
     queue: QueueReport
     cache: CacheReport
     packs: PackReport
+    #: None if it follows no other storage.
+    standby: StandbyReport | None = None
+    followers: FollowersReport = FollowersReport(0, False, False)
 
 
 class ServerReport(NamedTuple):

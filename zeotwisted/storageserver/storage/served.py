@@ -34,6 +34,7 @@ from .changes import (
     starts_anywhere,
 )
 from .commitlock import CommitLock
+from .followers import Followers
 from .invalidations import InvalidationQueue
 from .listener import Listener, Undecided
 from .loads import Loads, RecordsInThreads, answers_at_once
@@ -44,6 +45,7 @@ from .recordcache import RecordCache
 from .records import Records
 from .resolution import Resolver, install, leave_to_client
 from .sizes import KnownSizes
+from .standby import StandbyControl
 from .status import StorageStats
 from .temporary import ensure_temporary_folder
 from .threads import InThread, Threads
@@ -117,6 +119,15 @@ class ServedStorage:
         self.suspended = ""
         #: The commits in a shared storage that wait for their publication.
         self.own_commits: set[OwnCommit] = set()
+        #: Follows another storage, and writes this one; None if clients write it.
+        self.standby: StandbyControl | None = None
+        #: The standbys of this storage.
+        self.followers = Followers(
+            threads.clock,
+            storage_id,
+            0.0 if engine.is_shared else options.synchronous_standby,
+            lambda: self.last_transaction,
+        )
         #: Called with that reason.
         self.when_unusable: Callable[[str], object] = lambda reason: None
         #: The undecided transactions, by the tids that their clients received with the vote.
@@ -231,6 +242,7 @@ class ServedStorage:
     def unregister(self, listener: Listener) -> None:
         """Remove a client."""
         del self._listeners[listener]
+        self.followers.left(listener)
         self.records.leave(listener)
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -260,7 +272,7 @@ class ServedStorage:
         news = Broadcast("invalidateTransaction", tid, oids)
         # A listener may unregister in `tell`. If one fails, the others must still be notified.
         for listener in list(self._listeners):
-            if listener is not publication.origin:
+            if listener is not publication.origin and not self.followers.was_told(listener, tid):
                 self._told.append(listener)
                 self._attempt(listener, listener.tell, news)
 
@@ -295,6 +307,25 @@ class ServedStorage:
             self._log.failure("storage {id!r} cannot tell its last transaction", id=self.storage_id)
         for listener in list(self._listeners):
             listener.drop("the storage has lost track of changes; the client has to verify")
+
+    def follow(self, standby: StandbyControl) -> None:
+        """Let a standby write the storage, and let clients only read it."""
+        self.standby = standby
+        self.read_only = True
+
+    def lead(self) -> None:
+        """Let clients write the storage, which has followed another one."""
+        self.standby = None
+        self.read_only = self.options.read_only
+
+    def promote(self) -> Deferred[dict[str, Any]]:
+        """Make a standby a primary; see `StandbyControl`.
+
+        :raises ZODB.POSException.StorageError: it is none.
+        """
+        if self.standby is None:
+            raise StorageError(f"storage {self.storage_id!r} is no standby; it follows no other")
+        return self.standby.promote()
 
     def has_closed(self) -> bool:
         """Return whether the storage has closed itself; disconnect all clients if it has.
@@ -466,13 +497,19 @@ class ServedStorage:
 
     def status(self) -> dict[str, Any]:
         """Return the status of the storage, as ``ruok`` tells it."""
-        return self.stats.report(
+        status = self.stats.report(
             connections=len(self._listeners),
             lock_time=self.lock.locked_since,
             waiting=self.lock.waiting,
             timeout=self._timeout,
             last_transaction=self.last_transaction,
         )
+        # Tools for ZEO compare all that a status has.
+        if self.standby is not None:
+            status["standby"] = self.standby.report()._asdict()
+        if self.followers.waits:
+            status["followers"] = self.followers.report()._asdict()
+        return status
 
     @property
     def problem(self) -> str:
@@ -497,6 +534,8 @@ class ServedStorage:
             queue=self._invalidations.report(),
             cache=self.records.cache.report(),
             packs=self.packs.report(),
+            standby=None if self.standby is None else self.standby.report(),
+            followers=self.followers.report(),
         )
 
 

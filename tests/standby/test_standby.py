@@ -1,0 +1,270 @@
+"""A standby follows, is promoted, and refuses what is not its primary's history."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transaction
+import ZODB
+from ZODB.blob import Blob
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ReadOnlyError, StorageError
+from ZODB.serialize import referencesf
+
+import zeotwisted
+
+from .conftest import Node, command, contents
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def database(*nodes: Node, **options: Any) -> ZODB.DB:
+    cache = nodes[0].folder.parent / "cache"
+    addresses = [node.address for node in nodes]
+    return ZODB.DB(zeotwisted.client(addresses, blob_dir=str(cache), **options))
+
+
+def fill(db: ZODB.DB, count: int) -> None:
+    """Commit objects, blobs, undos and long records."""
+    for number in range(count):
+        with db.transaction(f"number {number}") as connection:
+            root = connection.root()
+            root[number] = type(root)({"data": random.randbytes(number * 1000)})
+            root["blob", number] = Blob(random.randbytes(number * 10_000))
+            transaction.get().setExtendedInfo("number", number)
+        if number % 5 == 4:
+            db.undo(db.undoLog(0, 1)[0]["id"])
+            transaction.commit()
+
+
+def test_it_has_everything(node: Callable[..., Node]) -> None:
+    primary = node("primary")
+    db = database(primary)
+    fill(db, 10)
+    standby = node("standby", primary.place)
+    fill(db, 10)
+    standby.wait_for(primary)
+    state = standby.wait(lambda status: status["standby"]["state"] == "has everything")["standby"]
+    assert (state["lag"], state["problem"], state["primary"]) == (0, "", primary.place)
+    # It is read meanwhile, and not written.
+    with pytest.raises(StorageError, match="refuses us"):
+        zeotwisted.client(standby.address, wait_timeout=600)
+    reader = database(standby, read_only=True)
+    with reader.transaction() as connection:
+        assert connection.root()[3]["data"] is not None
+        with connection.root()["blob", 3].open() as blob:
+            assert len(blob.read()) == 30_000
+    storage = reader.storage
+    with pytest.raises(ReadOnlyError):
+        storage.tpc_begin(transaction.get())
+    reader.close()
+    db.close()
+    primary.stop()
+    standby.stop()
+    assert contents(primary.path) == contents(standby.path)
+
+
+def test_readers_are_told_of_changes(node: Callable[..., Node]) -> None:
+    primary = node("primary")
+    standby = node("standby", primary.place)
+    db = database(primary)
+    reader = ZODB.DB(zeotwisted.client(standby.address, read_only=True))
+    connection = reader.open(transaction.TransactionManager())
+    for number in range(5):
+        with db.transaction() as writing:
+            writing.root()["number"] = number
+        standby.wait_for(primary)
+        # The news is on its way.
+        end = time.monotonic() + 10
+        while True:
+            connection.sync()
+            if connection.root().get("number") == number:
+                break
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    connection.close()
+    reader.close()
+    db.close()
+
+
+def test_killed_at_any_moment(node: Callable[..., Node]) -> None:
+    """What it has is always the beginning of what the primary has."""
+    primary = node("primary")
+    standby = node("standby", primary.place)
+    db = database(primary)
+    done = threading.Event()
+
+    def write() -> None:
+        while not done.is_set():
+            fill(db, 6)
+
+    copies = []
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for seed in range(6):
+            time.sleep(random.Random(seed).random())
+            standby.kill()
+            copy = standby.folder / f"copy{seed}.fs"
+            copy.write_bytes(standby.path.read_bytes())
+            copies.append(contents(copy, standby.folder / "blobs"))
+            standby.start()
+    finally:
+        done.set()
+        writer.join()
+    standby.wait_for(primary)
+    db.close()
+    primary.stop()
+    standby.stop()
+    everything = contents(primary.path)
+    assert contents(standby.path) == everything
+    assert all(everything[: len(copy)] == copy for copy in copies)
+    assert len({len(copy) for copy in copies}) > 1
+    assert not list((standby.folder / "blobs" / "tmp").glob("standby-*"))
+
+
+def test_promotion(node: Callable[..., Node]) -> None:
+    primary = node("primary")
+    standby = node("standby", primary.place)
+    db = database(primary, standby, read_only_fallback=True)
+    fill(db, 3)
+    standby.wait_for(primary)
+    code, output = command("promote", primary.place)
+    assert code == 1 and "is no standby; it follows no other" in output
+    primary.kill()
+    # Clients read at the standby.
+    connection = db.open()
+    connection.cacheMinimize()
+    assert connection.root()[1] is not None
+    connection.close()
+    last = standby.status()["last-transaction"]
+    code, output = command("promote", standby.place)
+    assert (code, last in output) == (0, True)
+    assert f"{standby.place} takes changes now" in output
+    assert "standby" not in standby.status()
+    # They write there without having been closed.
+    with db.transaction() as connection:
+        connection.root()["after"] = 1
+    assert standby.status()["commits"] == 1
+    # It stays promoted, even if its configuration says otherwise.
+    standby.stop()
+    standby.start()
+    with db.transaction() as connection:
+        connection.root()["after"] = 2
+    db.close()
+    assert f"was promoted and does not follow {primary.place}" in standby.stop()
+
+
+def test_new_objects_get_new_oids(node: Callable[..., Node]) -> None:
+    """Clients may hold oids that the lost primary gave them, and have not used them yet."""
+    primary = node("primary")
+    standby = node("standby", primary.place)
+    first = zeotwisted.client(primary.address)
+    given = {first.new_oid() for _ in range(150)}
+    command("promote", standby.place)
+    second = zeotwisted.client(standby.address)
+    assert given.isdisjoint({second.new_oid() for _ in range(300)})
+    first.close()
+    second.close()
+
+
+def test_it_refuses_another_database(node: Callable[..., Node]) -> None:
+    primary, other = node("primary"), node("other")
+    for each in (primary, other):
+        db = database(each)
+        fill(db, 2)
+        db.close()
+    other.stop()
+    other.primaries = [primary.place]
+    before = contents(other.path)
+    other.start()
+    state = other.wait(lambda status: status["standby"]["problem"])["standby"]
+    assert state["state"] == "refuses to follow"
+    assert "this storage has 3 transactions that the primary does not have" in state["problem"]
+    assert "move this storage away" in state["problem"]
+    other.stop()
+    assert contents(other.path) == before
+
+
+def test_an_old_primary_names_what_only_it_has(node: Callable[..., Node]) -> None:
+    primary = node("primary")
+    standby = node("standby", primary.place)
+    db = database(primary)
+    fill(db, 3)
+    standby.wait_for(primary)
+    standby.stop()
+    fill(db, 2)
+    db.close()
+    primary.kill()
+    shared = len(contents(standby.path))
+    lost = [each[0].hex() for each in contents(primary.path)[shared:]]
+    assert len(lost) == 2
+    standby.start()
+    code, output = command("promote", standby.place)
+    assert code == 0 and "what the primary committed after this transaction is not here" in output
+    primary.primaries = [standby.place]
+    primary.start()
+    problem = primary.wait(lambda status: status["standby"]["problem"])["standby"]["problem"]
+    assert f"{lost[0]}, {lost[1]};" in problem
+    assert Path(f"{primary.path}.diverged").read_text().split() == lost
+    primary.stop()
+    # With its own copy of the new primary, it follows.
+    for each in primary.folder.glob("Data.fs*"):
+        each.unlink()
+    primary.start()
+    primary.wait(lambda status: status["standby"]["state"] == "has everything")
+
+
+def test_a_primary_that_was_changed_behind_it(node: Callable[..., Node]) -> None:
+    """The same transaction ids, and another record."""
+    primary = node("primary")
+    db = database(primary)
+    fill(db, 2)
+    standby = node("standby", primary.place)
+    standby.wait_for(primary)
+    with db.transaction() as connection:
+        connection.root()["more"] = "xyzzy"
+    standby.wait_for(primary)
+    db.close()
+    standby.stop()
+    primary.stop()
+    data = primary.path.read_bytes()
+    assert data.count(b"xyzzy") == 1
+    primary.path.write_bytes(data.replace(b"xyzzy", b"plugh"))
+    primary.start()
+    standby.start()
+    problem = standby.wait(lambda status: status["standby"]["problem"])["standby"]["problem"]
+    assert "is another one at the primary" in problem
+
+
+def test_both_are_packed(node: Callable[..., Node]) -> None:
+    """A pack of the primary is none of the standby, which goes on, and packs by itself."""
+    primary = node("primary")
+    standby = node("standby", primary.place)
+    db = database(primary)
+    fill(db, 6)
+    standby.wait_for(primary)
+    db.pack()
+    fill(db, 3)
+    standby.wait_for(primary)
+    standby.stop()
+    storage = FileStorage(str(standby.path), blob_dir=str(standby.folder / "blobs"))
+    storage.pack(time.time(), referencesf)
+    storage.close()
+    standby.start()
+    fill(db, 1)
+    standby.wait_for(primary)
+    db.close()
+    primary.stop()
+    standby.stop()
+    theirs, ours = (
+        {record[0]: record[2] for each in contents(path) for record in each[5]}
+        for path in (primary.path, standby.path)
+    )
+    assert ours.items() <= theirs.items()

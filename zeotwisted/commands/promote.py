@@ -1,0 +1,38 @@
+"""``zeotwisted promote``: makes a standby the primary."""
+
+from __future__ import annotations
+
+import argparse
+
+from .clientoptions import add_client_options, client_arguments
+from .connected import connected
+from .errors import CommandError
+
+__all__ = ["SUMMARY", "configure", "run"]
+
+SUMMARY = "Make a standby the primary, so that clients can write to it"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_client_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Promote it; print what it has; return the exit code."""
+    from ZODB.POSException import StorageError
+
+    address, options = client_arguments(arguments)
+    try:
+        with connected(address, read_only=True, **options) as client:
+            note = client.call("promote")
+    except (StorageError, OSError, ValueError) as error:
+        raise CommandError(f"{arguments.address}: {error}") from None
+    print(f"{arguments.address} takes changes now; its last transaction is {note['last']}")
+    if not note["complete"]:
+        print(
+            "it was not connected to its primary, or was behind; what the primary committed after "
+            "this transaction is not here"
+        )
+    print("do not start the old primary again, but as a standby of this server")
+    return 0

@@ -1,0 +1,319 @@
+"""The life of a standby: it follows its primary, is promoted, or refuses to follow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from ZODB.POSException import POSKeyError, StorageError
+
+from zeotwisted.clientstorage import (
+    ChangedTransaction,
+    Changes,
+    StorageClient,
+    anything,
+    read_log,
+)
+from zeotwisted.config import StandbySettings
+from zeotwisted.exceptions import ClientDisconnected, NotInHistory
+from zeotwisted.files import remove_file
+from zeotwisted.protocol import STANDBY
+from zeotwisted.storageserver import ServedStorage, StandbyReport
+
+from .copy import CannotCopy, Copy
+from .history import Diverged, check_history
+from .marker import Marker
+
+__all__ = ["Standby"]
+
+#: How long (seconds) to wait after an error before the next attempt.
+_PAUSE = 5.0
+
+
+class State(Enum):
+    """What a standby does. The values are for people."""
+
+    WAITING = "waits for the primary"
+    COPYING = "copies what it lacks"
+    FOLLOWING = "has everything"
+    FAILING = "tries again after an error"
+    REFUSING = "refuses to follow"
+    PROMOTED = "is promoted"
+
+
+class Standby(Service):
+    """Follows a primary, and writes what it has into a served storage.
+
+    Clients may only read the storage meanwhile.
+
+    :param served: the storage.
+    :raises CannotCopy: the storage cannot be that of a standby.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, served: ServedStorage, settings: StandbySettings) -> None:
+        self._reactor = reactor
+        self._served = served
+        self._settings = settings
+        self._copy = Copy(served.storage)
+        self._marker = Marker(self._copy.path)
+        self._client: StorageClient | None = None
+        self._feed: Changes | None = None
+        self._acknowledges = False
+        self._state = State.WAITING
+        self._problem = ""
+        self._last = self._copy.last()
+        # When it had everything.
+        self._complete_at = reactor.seconds()
+        self._clock = LoopingCall(self._look)
+        self._clock.clock = reactor
+        self._stopping = False
+        self._pause: Deferred[None] | None = None
+        # Fires when nothing is written any more.
+        self._over: list[Deferred[None]] = []
+        self._is_running = False
+        if self._marker.is_set():
+            self._state = State.PROMOTED
+        else:
+            served.follow(self)
+
+    @property
+    def _primary(self) -> str:
+        return ", ".join(
+            each if isinstance(each, str) else "{}:{}".format(*each)
+            for each in self._settings.primary
+        )
+
+    # The service.
+
+    def startService(self) -> None:
+        """Begin to follow, unless the storage has been promoted."""
+        super().startService()
+        about = {"id": self._served.storage_id, "primary": self._primary}
+        if self._state is State.PROMOTED:
+            self._log.info(
+                "storage {id!r} was promoted and does not follow {primary}; remove {path} to make "
+                "it a standby again",
+                path=self._marker.path,
+                **about,
+            )
+            return
+        self._log.info("storage {id!r} is a standby of {primary}", **about)
+        self._copy.remove_leftovers()
+        self._clock.start(1.0)
+        self._is_running = True
+        Deferred.fromCoroutine(self._run()).addErrback(
+            lambda failure: self._log.failure("the standby has ended", failure)
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """Stop to follow; return a Deferred that fires when nothing is written any more."""
+        super().stopService()
+        return self._end()
+
+    def _end(self) -> Deferred[None]:
+        self._stopping = True
+        if self._clock.running:
+            self._clock.stop()
+        self._close()
+        if self._pause is not None:
+            self._pause.cancel()
+        over: Deferred[None] = Deferred()
+        if self._is_running:
+            self._over.append(over)
+        else:
+            over.callback(None)
+        return over
+
+    def _close(self) -> None:
+        feed, self._feed = self._feed, None
+        client, self._client = self._client, None
+        if feed is not None:
+            feed.close()
+        if client is not None:
+            client.close()
+
+    # See `storageserver.storage.standby.StandbyControl`.
+
+    def report(self) -> StandbyReport:
+        self._look()
+        lag = 0.0
+        if self._state is not State.FOLLOWING:
+            lag = self._reactor.seconds() - self._complete_at
+        return StandbyReport(
+            self._primary,
+            self._state.value,
+            self._problem,
+            lag,
+            self._settings.most_lag,
+            self._last.hex(),
+        )
+
+    def promote(self) -> Deferred[dict[str, Any]]:
+        return Deferred.fromCoroutine(self._promote())
+
+    async def _promote(self) -> dict[str, Any]:
+        if self._state is State.REFUSING:
+            self._log.warn("a standby that refuses to follow is promoted: {why}", why=self._problem)
+        had_everything = self._state is State.FOLLOWING
+        await self._end()
+        self._copy.skip_oids()
+        note = self._marker.set(self._copy.last())
+        self._state = State.PROMOTED
+        self._served.lead()
+        self._log.warn(
+            "storage {id!r} is promoted, and takes changes from now on; its last transaction is "
+            "{last}{rest}",
+            id=self._served.storage_id,
+            last=note["last"],
+            rest="" if had_everything else "; what the primary committed after it is not here",
+        )
+        return note | {"complete": had_everything}
+
+    def _look(self) -> None:
+        """Find out whether it has everything that the primary has told."""
+        if self._state not in (State.COPYING, State.FOLLOWING, State.WAITING):
+            return
+        client = self._client
+        if client is None or not client.is_connected() or self._feed is None:
+            self._state = State.WAITING
+        elif self._feed.is_checked and self._last >= client.lastTransaction():
+            self._state = State.FOLLOWING
+            self._complete_at = self._reactor.seconds()
+        else:
+            self._state = State.COPYING
+
+    # Following.
+
+    async def _run(self) -> None:
+        try:
+            while not self._stopping:
+                await self._attempt()
+                if self._state is State.REFUSING:
+                    return
+        finally:
+            self._is_running = False
+            over, self._over = self._over, []
+            for each in over:
+                each.callback(None)
+
+    async def _attempt(self) -> None:
+        """Follow until it fails."""
+        try:
+            await self._follow()
+        except (Diverged, NotInHistory, CannotCopy) as error:
+            self._refuse(error)
+        except Exception as error:
+            if self._stopping:
+                return
+            self._state = State.FAILING
+            self._problem = f"{type(error).__name__}: {error}"
+            if isinstance(error, (StorageError, OSError)):
+                self._log.error(
+                    "standby {id!r} cannot follow {primary}, and tries again: {problem}",
+                    id=self._served.storage_id,
+                    primary=self._primary,
+                    problem=self._problem,
+                )
+            else:
+                self._log.failure("standby {id!r} has failed", id=self._served.storage_id)
+            self._close()
+            await self._wait()
+            self._problem = ""
+            self._state = State.WAITING
+        finally:
+            self._close()
+
+    async def _wait(self) -> None:
+        if self._stopping:
+            return
+        self._pause = deferLater(self._reactor, _PAUSE)
+        with suppress(CancelledError):
+            await self._pause
+        self._pause = None
+
+    def _refuse(self, error: Exception) -> None:
+        self._state = State.REFUSING
+        self._problem = f"it does not follow {self._primary}: {error}"
+        self._log.critical("standby {id!r}: {why}", id=self._served.storage_id, why=self._problem)
+        only_here = getattr(error, "only_here", [])
+        if only_here:
+            path = os.path.abspath(self._copy.path) + ".diverged"
+            with open(path, "w") as file:
+                file.writelines(f"{tid.hex()}\n" for tid in only_here)
+            self._log.critical("{path} names them all", path=path)
+
+    async def _follow(self) -> None:
+        client = self._client = StorageClient(
+            self._reactor,
+            list(self._settings.primary),
+            read_only=True,
+            cache_size=2**20,
+            name=f"standby {self._served.storage_id}",
+            **self._settings.options,
+        )
+        client.start()
+        self._last = self._copy.last()
+        feed = self._feed = client.changes(self._last, records=True, check=self._check)
+        async for transaction in feed:
+            await self._write(client, transaction)
+            self._look()
+
+    async def _check(self, protocol: Any) -> None:
+        """Compare the histories; then tell the primary what is here."""
+
+        def read(start: bytes, stop: bytes, records: bool) -> AsyncIterator[ChangedTransaction]:
+            return read_log(protocol, start, stop, records, anything)
+
+        await check_history(self._copy, read, self._served.in_thread)
+        self._acknowledges = bool(protocol.capabilities.get(STANDBY, {}).get("synchronous"))
+        self._acknowledge()
+        self._log.info(
+            "standby {id!r} follows {primary} after transaction {last}",
+            id=self._served.storage_id,
+            primary=self._primary,
+            last=self._last.hex(),
+        )
+
+    def _acknowledge(self) -> None:
+        if self._acknowledges and self._client is not None:
+            # If the connection is lost, the next one begins with this.
+            sent = self._client.call("standby_has", self._last)
+            sent.addErrback(lambda failure: failure.trap(ClientDisconnected))
+
+    async def _write(self, client: StorageClient, transaction: ChangedTransaction) -> None:
+        blobs: dict[bytes, str] = {}
+        try:
+            for record in transaction.records or ():
+                if record.has_blob:
+                    await self._download(client, record.oid, transaction.tid, blobs)
+            await self._served.commit_in_thread(partial(self._copy.write, transaction, blobs))
+        finally:
+            for path in blobs.values():
+                remove_file(path)
+        self._last = transaction.tid
+        self._served.publications.add(transaction.tid, transaction.oids)
+        self._acknowledge()
+
+    async def _download(
+        self, client: StorageClient, oid: bytes, tid: bytes, blobs: dict[bytes, str]
+    ) -> None:
+        path = self._copy.blob_path(oid, tid)
+        try:
+            blobs[oid] = await client.loadBlob(oid, tid, path)
+        except POSKeyError:
+            self._log.warn(
+                "the record of a blob (object {oid}, transaction {tid}) is copied without the blob,"
+                " which is missing at the primary",
+                oid=oid.hex(),
+                tid=tid.hex(),
+            )
