@@ -26,7 +26,7 @@ def client_arguments(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]
         "storage": found.storage,
         "wait_timeout": found.timeout,
         "ssl": found.tls,
-        "server_hostname": found.server_name,
+        "ssl_server_hostname": found.server_name,
         "username": found.user,
         "password_file": found.password_file,
     }
