@@ -33,7 +33,9 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "access": ("files", "protocol"),
     "postgresql": ("exceptions",),
     "http": ("access", "protocol", "storageserver", "transport"),
-    "commands": ("access", "config", "files", "postgresql", "version"),
+    "backup": ("clientstorage", "exceptions"),
+    "commands": ("access", "backup", "clientstorage", "config", "exceptions", "files")
+    + ("postgresql", "version"),
     "__main__": ("commands",),
     "storageserver": (*_COMMON, "access", "postgresql"),
     "clientstorage": (*_COMMON, "access"),
