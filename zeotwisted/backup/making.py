@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import IO
 
 from .errors import BackupError, DamagedBackup, PackedMeanwhile
-from .identity import check_same
+from .identity import is_same
 from .manifest import Manifest
 from .names import INDEX, README, moment, piece_name, series_name
 from .outputs import StreamOutput
@@ -72,7 +72,12 @@ def _add_piece(
     try:
         if before is not None:
             last = before.pieces[-1].manifest
-            check_same(target.path, bytes.fromhex(last.last), last.landmarks, source)
+            if not is_same(target.path, last, source) and not full:
+                full = True
+                say(
+                    "the database was changed and packed since the backup before, so that it is "
+                    "backed up as a whole"
+                )
             if not full and source.last.hex() == last.last:
                 say(f"nothing is new since {moment(source.last)}")
                 return

@@ -15,6 +15,7 @@ from ZODB.utils import z64
 
 from .content import Content
 from .errors import BackupError, PackedMeanwhile
+from .identity import landmarks_of
 from .lookback import find_nothing
 from .manifest import Index, Manifest, Part
 from .names import BLOB_LIST, CHECKSUM, INDEX, MANIFEST, MISSING, blob_name, part_name
@@ -197,6 +198,7 @@ class PieceWriter:
 
     def _manifest(self, blob_list: str, missing: str) -> Manifest:
         start = self._start
+        last = self._last or start.tid
         return Manifest(
             series=start.series,
             piece=start.piece,
@@ -205,7 +207,7 @@ class PieceWriter:
             source=self._source.name,
             after=start.tid.hex() if start.tid != z64 else "",
             first=self._first.hex(),
-            last=(self._last or start.tid).hex(),
+            last=last.hex(),
             transactions=self._transactions,
             records=self._writer.records,
             packed_until=self._packed.hex(),
@@ -215,7 +217,7 @@ class PieceWriter:
             blob_list=blob_list,
             missing=len(self._missing),
             missing_list=missing,
-            landmarks=start.landmarks.all(),
+            landmarks=landmarks_of(self._writer.index, last, self._source) + start.landmarks.all(),
             index=self._write_index(),
         )
 
