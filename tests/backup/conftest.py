@@ -17,7 +17,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
+def command(capfd: pytest.CaptureFixture[str]) -> Run:
     """Run ``zeotwisted``; return its exit code, and what it printed and complained."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
