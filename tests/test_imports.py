@@ -35,7 +35,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "http": ("access", "protocol", "storageserver", "transport"),
     "backup": ("clientstorage", "exceptions"),
     "commands": ("access", "backup", "clientstorage", "config", "exceptions", "files")
-    + ("postgresql", "version"),
+    + ("postgresql", "reactor", "version"),
     "__main__": ("commands",),
     "storageserver": (*_COMMON, "access", "postgresql"),
     "clientstorage": (*_COMMON, "access"),
@@ -70,6 +70,12 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "clientstorage.blobs": (*_COMMON, "clientstorage.calls"),
     "clientstorage.commit": (*_COMMON, "clientstorage.blobs", "clientstorage.calls")
     + ("clientstorage.connection", "clientstorage.records"),
+    "clientstorage.feed": (
+        *_COMMON,
+        "clientstorage.calls",
+        "clientstorage.commit",
+        "clientstorage.history",
+    ),
     "clientstorage.history": (*_COMMON, "clientstorage.calls", "clientstorage.commit")
     + ("clientstorage.connection",),
     "storageserver.arguments": ("access", "arguments", "protocol"),

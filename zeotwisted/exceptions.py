@@ -19,6 +19,7 @@ __all__ = [
     "ClientDisconnected",
     "ClientStorageError",
     "CommitInDoubt",
+    "NotInHistory",
     "ProtocolError",
     "ServerException",
     "TransactionTimeout",
@@ -92,6 +93,32 @@ class CommitInDoubt(ClientStorageError):
         self.tid = tid
         self.user = user
         self.description = description
+
+
+class NotInHistory(ClientStorageError):
+    """A feed of changes cannot go on: the transaction at its position is not in the storage.
+
+    Either the server has another database, or one that was restored from an older backup, or a pack
+    has removed the transaction. If the indexes or copies that were made from the feed may be of
+    another database, make them again from the beginning.
+
+    :ivar tid: the transaction at the position of the feed.
+    :ivar packed: whether a pack may have removed it. The feed can go on with ``accept_gaps``.
+    """
+
+    def __init__(self, tid: bytes, packed: bool, last: bytes | None = None) -> None:
+        if packed:
+            why = "a pack has removed it, or this is another database"
+        elif last is not None:
+            why = (
+                f"its last transaction is {last.hex()}, so this is another database, or one "
+                "restored from an older backup"
+            )
+        else:
+            why = "this is another database, or one restored from a backup, or it was packed"
+        super().__init__(f"transaction {tid.hex()} is not in the storage: {why}")
+        self.tid = tid
+        self.packed = packed
 
 
 class TransactionTimeout(ClientStorageError, TransientError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zeotwisted.protocol import agreed
-from zeotwisted.protocol.capabilities import DROPPED, GOODBYE, TID_AT_VOTE, VOTE_WITHIN
+from zeotwisted.protocol.capabilities import CHANGES, DROPPED, GOODBYE, TID_AT_VOTE, VOTE_WITHIN
 from zeotwisted.protocol.codecs import CODECS
 from zeotwisted.protocol.framing import encode_frame
 
@@ -42,6 +42,7 @@ def test_server_ignores_what_it_does_not_know() -> None:
     client = Server().client(register=False)
     offered: dict[str, Any] = {"telepathy": {"range": 7}, TID_AT_VOTE: {"later": "parameter"}}
     assert client.ask("capabilities", "1", offered) == {
+        CHANGES: {},
         DROPPED: {},
         GOODBYE: {},
         TID_AT_VOTE: {},
@@ -70,6 +71,7 @@ def test_client_that_offers_nothing() -> None:
 def test_storage_that_the_server_does_not_have() -> None:
     client = Server().client(register=False)
     assert client.ask("capabilities", "another", {TID_AT_VOTE: {}}) == {
+        CHANGES: {},
         DROPPED: {},
         GOODBYE: {},
         VOTE_WITHIN: {},

@@ -151,6 +151,8 @@ ROLES = {
         "iterator_record_start",
         "iterator_record_next",
         "iterator_gc",
+        "changes_start",
+        "changes_next",
         "tpc_committed",
         "tpc_outcome",
     },

@@ -8,17 +8,19 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, succeed
 from ZODB.POSException import POSKeyError
-from ZODB.utils import maxtid
+from ZODB.utils import maxtid, z64
 
 from zeotwisted.arguments import checked
 from zeotwisted.exceptions import ClientStorageError
-from zeotwisted.protocol import SERVER_CALLS, WRITING, WireError
+from zeotwisted.protocol import SERVER_CALLS, WRITING
 from zeotwisted.reactor import OwnReactor
 
 from .arguments import STORAGE_CLIENT
+from .blobs import BlobFiles
 from .cache import open_cache
 from .calls import ClientProtocol
 from .connection import ClientConnection, Target, Wanted, client_security, credentials_from
+from .feed import Changes
 from .history import READERS
 from .records import Coherence, load
 
@@ -29,11 +31,18 @@ Revision = tuple[bytes, bytes, "bytes | None"]
 
 #: The calls that `StorageClient.call` refuses: they belong to the connection, change the storage,
 #: or would bypass the cache.
-_NOT_FOR_CALL = {"loadBefore", "loadManyBefore", "sendBlob", "tpc_outcome"} | {
-    name
-    for name, call in SERVER_CALLS.items()
-    if call.opening or (call.role in WRITING and not name.startswith("new_oid"))
-}
+_NOT_FOR_CALL = (
+    {"changes_next", "changes_start", "loadBefore", "loadManyBefore", "sendBlob"}
+    | {"tpc_outcome"}
+    | {
+        name
+        for name, call in SERVER_CALLS.items()
+        if call.opening or (call.role in WRITING and not name.startswith("new_oid"))
+    }
+)
+
+#: How long (seconds) a feed of changes waits for a connection: until the client is closed.
+_FOR_EVER = 1e9
 
 #: How many records `StorageClient.prefetch` asks for at a time.
 _PREFETCHED = 200
@@ -112,6 +121,8 @@ class StorageClient:
         #: What the server says about the storage. It is updated when the client connects, after
         #: its commits, and after a pack. ``call("get_info")`` returns current values.
         self.storage_info: dict[str, Any] = {}
+        self._reactor = reactor
+        self._blobs = BlobFiles()
         self._wait_timeout = valid.wait_timeout
         self._listeners: list[Listener] = []
         self._cache = open_cache(valid.cache, None, None, storage, valid.cache_size)
@@ -234,6 +245,44 @@ class StorageClient:
     def _load_if_there(self, oid: bytes, tid: bytes) -> Deferred[Any]:
         return self.loadBefore(oid, tid).addErrback(lambda failure: failure.trap(POSKeyError))
 
+    def loadBlob(self, oid: bytes, tid: bytes, path: str) -> Deferred[str]:
+        """Download a blob into a new file; return a Deferred of `path`.
+
+        It fails with `ZODB.POSException.POSKeyError` if the server has no such blob, and with
+        OSError if the file cannot be written, or is there already.
+
+        :param tid: that of the record.
+        """
+        return self._with_connection(lambda protocol: self._blobs.fetch(protocol, oid, tid, path))
+
+    # Changes.
+
+    def changes(
+        self,
+        since: bytes = z64,
+        records: bool = False,
+        *,
+        once: bool = False,
+        accept_gaps: bool = False,
+    ) -> Changes:
+        """Return every transaction after `since`, once, in order: an asynchronous iterator.
+
+        At the end it waits for more, until `close` of it or of the client is called. If the
+        connection is lost, it goes on with the next one. It reads a transaction when that is asked
+        for, and keeps about a megabyte in memory. Iterate with ``async for``, or call its `next`,
+        which returns a Deferred.
+
+        Iterating raises `NotInHistory` if `since` is not in the storage.
+
+        :param since: a tid; eight zero bytes for the beginning.
+        :param records: get the data of the objects, too.
+        :param once: end at the last transaction instead of waiting for more.
+        :param accept_gaps: go on if a pack has removed the transaction at the position. Records, or
+            whole transactions, may be missing then. Transactions that a pack has kept have
+            `is_packed`.
+        """
+        return Changes(self, since, records, once, accept_gaps)
+
     # Invalidations.
 
     def addListener(self, listener: Listener) -> None:
@@ -275,7 +324,22 @@ class StorageClient:
 
     def receive_blob(self, name: str, args: tuple[Any, ...]) -> None:
         """See `connection.ConnectionOwner`."""
-        raise WireError(f"the server sent {name}, which was not requested")
+        self._blobs.receive(name, *args)
+
+    # For `feed.Changes`.
+
+    def connected(self) -> Deferred[ClientProtocol]:
+        """See `feed.Source`."""
+        ready = self._connection.ready
+        return succeed(ready) if ready else self._connection.when_ready(_FOR_EVER)
+
+    def last_transaction(self) -> bytes:
+        """See `feed.Source`."""
+        return self._coherence.last_transaction()
+
+    def call_later(self, call: Callable[[], object]) -> object:
+        """See `feed.Source`."""
+        return self._reactor.callLater(0, call)
 
 
 def _request(protocol: ClientProtocol, name: str, args: tuple[Any, ...]) -> Deferred[Any]:

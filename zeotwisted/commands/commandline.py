@@ -15,7 +15,7 @@ from .errors import CommandError
 __all__ = ["COMMANDS", "main"]
 
 #: The sub-commands, in the order of the help. Each is a module of this package.
-COMMANDS = ("backup", "certs", "health", "postgresql", "restore", "user")
+COMMANDS = ("backup", "certs", "changes", "health", "postgresql", "restore", "user")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import CommandError
 
-__all__ = ["SUMMARY", "configure", "run"]
+__all__ = ["SUMMARY", "configure", "parse_address", "run", "tls_context"]
 
 SUMMARY = "Ask a server whether it serves; exit with 0 if it does"
 
@@ -45,10 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask; print one line; return the exit code."""
-    address = _parse(arguments.address)
+    address = parse_address(arguments.address)
     if not (math.isfinite(arguments.timeout) and arguments.timeout > 0):
         raise CommandError("--timeout: write a number of seconds above 0, such as 5")
-    context = _context(arguments)
+    context = tls_context(arguments)
     end = time.monotonic() + arguments.timeout
     try:
         status = _ask(address, context, end)
@@ -77,7 +77,11 @@ def _unhealthy(arguments: argparse.Namespace, reason: str) -> CommandError:
     return CommandError(f"{arguments.address}: {reason}")
 
 
-def _parse(text: str) -> tuple[str, int] | str:
+def parse_address(text: str) -> tuple[str, int] | str:
+    """Return the address that a text means.
+
+    :raises CommandError: it means none.
+    """
     if "/" in text:
         return text
     host, _, port = text.rpartition(":")
@@ -86,7 +90,11 @@ def _parse(text: str) -> tuple[str, int] | str:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def _context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
+def tls_context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
+    """Return the context for --ca, --certificate and --key; None without TLS.
+
+    :raises CommandError: a file cannot be used.
+    """
     if arguments.ca is None:
         if arguments.certificate is not None or arguments.key is not None:
             raise CommandError("--certificate and --key need --ca, the authority of the server")

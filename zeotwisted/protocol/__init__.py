@@ -12,6 +12,7 @@ from __future__ import annotations
 from . import methods
 from .capabilities import (
     AUTHENTICATE,
+    CHANGES,
     DROPPED,
     GOODBYE,
     MARK_AT_VOTE,
@@ -48,6 +49,7 @@ from .session import (
 __all__ = [
     "ALL_ROLES",
     "AUTHENTICATE",
+    "CHANGES",
     "DEFAULT_LIMIT",
     "DROPPED",
     "EMPTY",

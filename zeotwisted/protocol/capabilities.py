@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 __all__ = [
     "AUTHENTICATE",
+    "CHANGES",
     "DROPPED",
     "GOODBYE",
     "MARK_AT_VOTE",
@@ -41,6 +42,10 @@ SHARED = "shared"
 #: The client proves its user name with a password. Parameters of the server: ``mechanisms``, a list
 #: of names; ``required``, whether clients without a user name are refused; ``realm``, a text.
 AUTHENTICATE = "authenticate"
+
+#: The server reads the log of transactions in batches, by the calls ``changes_start`` and
+#: ``changes_next``.
+CHANGES = "changes"
 
 #: A server that ends the connection of this client says why by the push ``dropped``, if it can.
 DROPPED = "dropped"

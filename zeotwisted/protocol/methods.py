@@ -244,6 +244,8 @@ SERVER_CALLS = _table(
     _short(_read("iterator_next", integer)),
     _short(_read("iterator_record_start", integer, tid)),
     _short(_read("iterator_record_next", integer)),
+    _short(_read("changes_start", tid, tid, flag))._replace(version=b"6"),
+    _short(_read("changes_next", integer))._replace(version=b"6"),
     _short(_read("iterator_gc", integers, oneway=True)._replace(values=_MANY), _SHORT_LIST),
     # New objects.
     _write("new_oid"),

@@ -15,6 +15,7 @@ from ZODB.utils import z64
 from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
 from zeotwisted.protocol import (
     AUTHENTICATE,
+    CHANGES,
     DROPPED,
     GOODBYE,
     MARK_AT_VOTE,
@@ -38,6 +39,7 @@ _REGISTER_TIMEOUT = 30.0
 
 #: What this end offers; see `zeotwisted.protocol.capabilities`.
 _OFFERED: dict[str, dict[str, Any]] = {
+    CHANGES: {},
     DROPPED: {},
     GOODBYE: {},
     MARK_AT_VOTE: {},

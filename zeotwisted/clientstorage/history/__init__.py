@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .copying import copy_transactions, warn_of_missing_blob
 from .iterators import transactions
-from .logs import READERS, Entry, entries, history, undo_log
+from .logs import READERS, Entry, entries, history, loaded_extension, undo_log
 
 __all__ = [
     "READERS",
@@ -12,6 +12,7 @@ __all__ = [
     "copy_transactions",
     "entries",
     "history",
+    "loaded_extension",
     "transactions",
     "undo_log",
     "warn_of_missing_blob",

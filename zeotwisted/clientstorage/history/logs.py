@@ -16,7 +16,7 @@ from zeotwisted.protocol import Unreadable, described, plain, stored
 
 from ..commit import without_mark
 
-__all__ = ["READERS", "Entry", "entries", "history", "undo_log"]
+__all__ = ["READERS", "Entry", "entries", "history", "loaded_extension", "undo_log"]
 
 #: A storage's description of a revision or a transaction, and the stored extension.
 Entry: TypeAlias = "tuple[dict[str, Any], bytes]"
@@ -25,7 +25,7 @@ Entry: TypeAlias = "tuple[dict[str, Any], bytes]"
 _OWN_KEYS = {"id", "time", "tid", "serial", "user_name", "description", "size"}
 
 
-def _loaded(extension: bytes) -> dict[Any, Any]:
+def loaded_extension(extension: bytes) -> dict[Any, Any]:
     """Unpickle a stored extension. If a class is missing here, return descriptions of objects."""
     try:
         return dict(loads(extension)) if extension else {}
@@ -63,7 +63,7 @@ def history(result: Any, extended: bool) -> list[dict[Any, Any]]:
     if not extended:
         return [without_mark(entry) for entry in result]
     return [
-        {**without_mark(_loaded(extension)), **own}
+        {**without_mark(loaded_extension(extension)), **own}
         for own, extension in entries(result, "history", extended)
     ]
 
@@ -73,7 +73,7 @@ def undo_log(result: Any, extended: bool) -> list[dict[Any, Any]]:
     if not extended:
         return [without_mark(entry) for entry in result]
     return [
-        {**own, **without_mark(_loaded(extension))}
+        {**own, **without_mark(loaded_extension(extension))}
         for own, extension in entries(result, "undoLog", extended)
     ]
 
@@ -83,7 +83,7 @@ def _transaction(result: Any, extended: bool) -> Any:
         return None
     try:
         *own, extension = result
-        return (*own, without_mark(_loaded(extension) if extended else extension))
+        return (*own, without_mark(loaded_extension(extension) if extended else extension))
     except (TypeError, ValueError, AttributeError):
         raise UnrecognizedResult("iterator_next", result)
 

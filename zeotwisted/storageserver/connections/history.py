@@ -72,3 +72,15 @@ def remote_iterator_record_next(client: ServerConnection, iid: int) -> Any:
 
 def remote_iterator_gc(client: ServerConnection, iids: Sequence[int]) -> Any:
     return client.iteration.run(lambda iterators: iterators.forget(iids))
+
+
+def remote_changes_start(
+    client: ServerConnection, since: bytes, stop: bytes, with_data: bool | int | None
+) -> Any:
+    return client.iteration.run(
+        lambda iterators: iterators.start_changes(since, stop, bool(with_data))
+    )
+
+
+def remote_changes_next(client: ServerConnection, iid: int) -> Any:
+    return client.iteration.run(lambda iterators: iterators.next_changes(iid))
