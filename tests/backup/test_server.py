@@ -224,9 +224,9 @@ def test_the_server_dies(
     wanted = contents(database.file, database.blobs)
     before = sorted(target.rglob("*"))
     blob_dir = str(tmp_path / "client")
-    with closing(zeotwisted.DB(running.address, blob_dir=blob_dir)) as opened:
-        with opened.transaction() as connection:
-            connection.root().update(one=Blob(b"1"), two=Blob(b"2"), three=Blob(b"3"))
+    opened = zeotwisted.DB(running.address, blob_dir=blob_dir)
+    with closing(opened), opened.transaction() as connection:
+        connection.root().update(one=Blob(b"1"), two=Blob(b"2"), three=Blob(b"3"))
     with at_blob(monkeypatch, 2, running.process.kill):
         refused(command("backup", address, target), address, "lost", "again")
     assert sorted(target.rglob("*")) == before

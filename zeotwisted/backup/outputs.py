@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Protocol
 
-__all__ = ["FolderOutput", "Output", "StreamOutput", "sync_folder"]
+__all__ = ["FolderOutput", "Output", "StreamOutput", "sync_folder", "sync_tree"]
 
 #: A file of a stream is kept in memory up to this size, in bytes; then in a temporary file.
 _IN_MEMORY = 8 * 2**20
@@ -23,7 +23,7 @@ class Output(Protocol):
     def create(self, name: str) -> Any:
         """Return a context manager of a new file, which is open for writing.
 
-        The file is complete, and on the disk, when the context ends without an exception.
+        The file is complete when the context ends without an exception.
 
         :param name: the path in the piece, with slashes.
         """
@@ -38,8 +38,27 @@ def sync_folder(path: str) -> None:
         os.close(descriptor)
 
 
+def sync_tree(path: str) -> None:
+    """Wait until all files and names below a folder are on the disk.
+
+    It takes less time than to wait for each file when it is written.
+    """
+    for folder, _, names in os.walk(path, topdown=False, onerror=_fail):
+        for name in names:
+            descriptor = os.open(os.path.join(folder, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(folder)
+
+
+def _fail(error: OSError) -> None:
+    raise error
+
+
 class FolderOutput:
-    """Writes files into a folder.
+    """Writes files into a folder. `sync` waits until all of them are on the disk.
 
     :param path: the folder, which is there.
     """
@@ -59,8 +78,6 @@ class FolderOutput:
         self._make(os.path.dirname(path))
         with open(path, "xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
 
     def _make(self, folder: str) -> None:
         if folder not in self._folders:
@@ -69,9 +86,8 @@ class FolderOutput:
             self._folders.add(folder)
 
     def sync(self) -> None:
-        """Wait until all names are on the disk."""
-        for folder in sorted(self._folders, reverse=True):
-            sync_folder(folder)
+        """Wait until all of it is on the disk."""
+        sync_tree(self._path)
 
 
 class StreamOutput:

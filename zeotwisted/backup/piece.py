@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -226,11 +225,10 @@ class PieceWriter:
             return None
         path = self._folder.path(INDEX)
         self._writer.index.save(self._writer.position, path)
-        with open(path, "rb+") as file:
+        with open(path, "rb") as file:
             digest = sha256()
             while block := file.read(_BLOCK):
                 digest.update(block)
-            os.fsync(file.fileno())
         return Index(INDEX, digest.hexdigest())
 
 

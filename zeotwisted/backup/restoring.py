@@ -17,7 +17,7 @@ from .checking import ListedBlob, blob_list
 from .errors import BackupError, DamagedBackup
 from .manifest import Part
 from .names import UNFINISHED
-from .outputs import sync_folder
+from .outputs import sync_folder, sync_tree
 from .parts import REMEDY, decompressed
 from .records import MAGIC
 from .target import Piece, Series
@@ -61,6 +61,7 @@ def new_folder(path: str) -> Iterator[str]:
     unfinished = tempfile.mkdtemp(prefix=f"{UNFINISHED}{name}-", dir=parent)
     try:
         yield unfinished
+        sync_tree(unfinished)
         # A system's rename replaces an empty folder, and no other.
         os.rename(unfinished, path)
     except BaseException:
@@ -101,8 +102,6 @@ def write_database(series: Series, until: bytes | None, folder: str, report: Rep
                     report(done, transactions, done / whole)
             if cut is not None:
                 break
-        file.flush()
-        os.fsync(file.fileno())
         end = file.seek(0, os.SEEK_END)
     return Restored(pieces, cut, end)
 
@@ -131,18 +130,15 @@ class _Blobs:
         if self._helper is None:
             self._helper = FilesystemHelper(self._path, "bushy")
             self._helper.create()
-        self._helper.getPathForOID(blob.oid, create=True)
+        name = self._helper.getBlobFilename(blob.oid, blob.tid)
+        os.makedirs(os.path.dirname(name), exist_ok=True)
         digest, size = sha256(), 0
         try:
-            with open(blob.path, "rb") as source:
-                name = self._helper.getBlobFilename(blob.oid, blob.tid)
-                with open(name, "xb") as file:
-                    while block := source.read(_BLOCK):
-                        file.write(block)
-                        digest.update(block)
-                        size += len(block)
-                    file.flush()
-                    os.fsync(file.fileno())
+            with open(blob.path, "rb") as source, open(name, "xb") as file:
+                while block := source.read(_BLOCK):
+                    file.write(block)
+                    digest.update(block)
+                    size += len(block)
         except FileNotFoundError:
             raise DamagedBackup(f"{blob.path}: is missing; {REMEDY}") from None
         if digest.hexdigest() != blob.digest:

@@ -75,17 +75,18 @@ _TRIES = 50
 _PAUSE = 0.1
 
 
-def _transactions(storage: Any, after: bytes, last: bytes) -> Iterator[Any]:
-    if after >= last:
-        return iter(())
+def _patiently(begin: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """Return an iterator over transactions.
+
+    :param begin: makes it.
+    """
     for _ in range(_TRIES - 1):
         # A FileStorage's iterator looks at the end of the file to find its first transaction, and
         # fails if another one is being written there.
         with suppress(ValueError, AttributeError):
-            iterator: Iterator[Any] = storage.iterator(p64(u64(after) + 1), last)
-            return iterator
+            return begin()
         time.sleep(_PAUSE)
-    return iter(storage.iterator(p64(u64(after) + 1), last))
+    return begin()
 
 
 class ServerSource:
@@ -111,7 +112,7 @@ class ServerSource:
 
     def transactions(self, after: bytes) -> Iterator[Any]:
         """Return an iterator over the transactions after one, up to `last`."""
-        return _transactions(self._storage, after, self.last)
+        return _patiently(lambda: self._storage.read_log(after, self.last))
 
     def load_before(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes] | None:
         """Return data and tid of the revision before a transaction; None if there is none."""
@@ -175,7 +176,8 @@ class FileSource:
 
     def transactions(self, after: bytes) -> Iterator[Any]:
         """Return an iterator over the transactions after one, up to `last`."""
-        return _transactions(self._storage, after, self.last)
+        start = p64(u64(after) + 1)
+        return _patiently(lambda: self._storage.iterator(start, self.last))
 
     def load_before(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes] | None:
         """Return data and tid of the revision before a transaction; None if there is none."""

@@ -30,7 +30,7 @@ from zeotwisted.exceptions import ClientDisconnected
 from .backupsource import add_source, check_source, open_source, quiet
 from .errors import CommandError
 
-__all__ = ["SUMMARY", "configure", "failures", "run"]
+__all__ = ["SUMMARY", "configure", "failures", "run", "shown"]
 
 SUMMARY = "Back up a database with its blobs, or check and list backups"
 
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
             return _look(arguments, target)
         if target == "-":
             return _stream(arguments, source)
-        with _progress("backed up") as progress:
+        with shown("backed up") as progress:
             back_up(
                 partial(open_source, arguments, source),
                 Target(target),
@@ -134,7 +134,11 @@ def failures(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Progress]:
+def shown(what: str) -> Iterator[Progress]:
+    """Show how far something is; remove that from the terminal at the end.
+
+    :param what: was done, such as ``restored``.
+    """
     progress = Progress(what)
     try:
         yield progress
@@ -152,7 +156,7 @@ def _stream(arguments: argparse.Namespace, source: str | None) -> int:
         raise CommandError("standard output is a terminal; write it to a file or a pipe")
     if arguments.full or arguments.keep:
         raise CommandError("a stream is a full backup always; leave out --full and --keep")
-    with _progress("backed up") as progress:
+    with shown("backed up") as progress:
         stream_backup(
             partial(open_source, arguments, source),
             sys.stdout.buffer,
@@ -181,7 +185,7 @@ def _verify(target: Target) -> int:
             print(f"zeotwisted: {error}", file=sys.stderr)
             continue
         pieces += len(series.pieces)
-        with _progress(f"checked series {number}:") as progress:
+        with shown(f"checked series {number}:") as progress:
             for damage in damages(series, progress.update):
                 count += 1
                 _say(progress, sys.stderr, f"zeotwisted: {damage}")

@@ -8,7 +8,6 @@ import sys
 
 from zeotwisted.backup import (
     DATA,
-    Progress,
     moment,
     new_folder,
     opened,
@@ -17,7 +16,7 @@ from zeotwisted.backup import (
     write_database,
 )
 
-from .backup import failures
+from .backup import failures, shown
 from .backupsource import quiet
 
 __all__ = ["SUMMARY", "configure", "run"]
@@ -59,21 +58,16 @@ def run(arguments: argparse.Namespace) -> int:
     """
     quiet()
     near = os.path.dirname(os.path.abspath(arguments.destination))
-    with failures(arguments.destination), new_folder(arguments.destination) as folder:
-        with opened(arguments.backup, sys.stdin.buffer, near) as target:
-            series, until = selected(target, arguments.series, arguments.until)
-            progress = Progress("restored")
-            try:
-                restored = write_database(series, until, folder, progress.update)
-            finally:
-                progress.close()
-            progress = Progress("compared")
-            try:
-                count, last = read_back(folder, restored, until, progress.update)
-            finally:
-                progress.close()
-        # The names of all the folders for blobs.
-        os.sync()
+    with (
+        failures(arguments.destination),
+        new_folder(arguments.destination) as folder,
+        opened(arguments.backup, sys.stdin.buffer, near) as target,
+    ):
+        series, until = selected(target, arguments.series, arguments.until)
+        with shown("restored") as progress:
+            restored = write_database(series, until, folder, progress.update)
+        with shown("compared") as progress:
+            count, last = read_back(folder, restored, until, progress.update)
     where = os.path.join(arguments.destination, DATA)
     state = f"up to {moment(last)} ({last.hex()})" if last else "of an empty database"
     print(f"restored and compared {count} transactions {state}: {where}")
