@@ -34,8 +34,9 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "access": ("files", "protocol"),
     "postgresql": ("exceptions",),
     "http": ("access", "protocol", "storageserver", "transport"),
-    "commands": ("access", "clientstorage", "config", "exceptions", "files", "postgresql")
-    + ("protocol", "reactor", "version"),
+    "backup": ("clientstorage", "exceptions"),
+    "commands": ("access", "backup", "clientstorage", "config", "exceptions", "files")
+    + ("postgresql", "protocol", "reactor", "version"),
     "__main__": ("commands",),
     "standby": ("clientstorage", "config", "exceptions", "files", "protocol", "storageserver"),
     "storageserver": (*_COMMON, "access", "postgresql"),

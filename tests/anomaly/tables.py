@@ -6,13 +6,13 @@ import errno
 import itertools
 from collections.abc import Iterator
 
-from . import blobs, caches, certificates, commits, logfiles, spools, wholefiles
+from . import backups, blobs, caches, certificates, commits, logfiles, spools, wholefiles
 from .loops import Operation
 from .steps import BROKEN, FULL, GONE, KILLED, KILLED_IN_A_WRITE, SHORT, TORN, Fault
 
 __all__ = ["ALL_FAULTS", "ALL_KILLS", "FAULTS", "KILLS", "OPERATIONS"]
 
-_ROOMS = (commits, spools, caches, blobs, wholefiles, certificates, logfiles)
+_ROOMS = (commits, spools, caches, blobs, wholefiles, certificates, logfiles, backups)
 
 OPERATIONS: list[type[Operation]] = [
     getattr(room, name) for room in _ROOMS for name in room.__all__

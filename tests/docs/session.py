@@ -283,9 +283,11 @@ class Session:
             else:
                 self._start([tool, *rest])
         elif tool == "zeotwisted":
-            if rest[:1] == ["health"]:
+            if rest[:1] in (["health"], ["backup"]):
                 rest = [self._for_client(word) for word in rest]
             self._finish(self._popen([sys.executable, "-m", "zeotwisted", *rest]), command)
+        elif tool == "repozo":
+            self._finish(self._popen([str(SCRIPTS / tool), *rest]), command)
         elif tool == "pip":
             self._accepted(["-c", _PARSE_PIP, *rest], command)
             self._check_packages(rest)

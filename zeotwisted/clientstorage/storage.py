@@ -40,6 +40,7 @@ from .history import (
     copy_transactions,
     entries,
     history,
+    read_log,
     transactions,
     undo_log,
     warn_of_missing_blob,
@@ -590,6 +591,16 @@ class ClientStorage(ConflictResolvingStorage):
     def iterator(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[Any]:
         """Return an iterator over the transactions from tid `start` to tid `stop`."""
         return transactions(self._link, start, stop)
+
+    def read_log(self, since: bytes, stop: bytes) -> Iterator[Any]:
+        """Return an iterator over the transactions after `since` up to `stop`, as `iterator` does.
+
+        It is faster with zeotwisted's servers, and the records of a transaction can be read only
+        once, until the iterator moves on.
+
+        :param since: a tid; eight zero bytes for the beginning.
+        """
+        return read_log(self._link, since, stop)
 
     def copyTransactionsFrom(self, other: Any, verbose: int = 0) -> None:
         """Copy all transactions of another storage, with their blobs.

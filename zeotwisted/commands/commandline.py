@@ -28,6 +28,8 @@ COMMANDS = (
     "pack",
     "verify",
     "copy",
+    "backup",
+    "restore",
     "changes",
     "standby",
     "promote",

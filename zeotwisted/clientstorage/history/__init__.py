@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .batches import read_log
 from .copying import copy_transactions, warn_of_missing_blob
 from .iterators import transactions
 from .logs import READERS, Entry, entries, history, loaded_extension, undo_log
@@ -13,6 +14,7 @@ __all__ = [
     "entries",
     "history",
     "loaded_extension",
+    "read_log",
     "transactions",
     "undo_log",
     "warn_of_missing_blob",

@@ -1,0 +1,149 @@
+"""Restores a backup: writes all to a new folder, reads it back, and then gives it its name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import IO, Any, NamedTuple
+
+from ZODB.blob import FilesystemHelper
+from ZODB.FileStorage.format import TRANS_HDR_LEN, TxnHeaderFromString
+
+from .checking import ListedBlob, blob_list
+from .errors import BackupError, DamagedBackup
+from .manifest import Part
+from .names import UNFINISHED
+from .outputs import sync_folder, sync_tree
+from .parts import REMEDY, decompressed
+from .records import MAGIC
+from .target import Piece, Series
+
+__all__ = ["BLOBS", "DATA", "Restored", "new_folder", "write_database"]
+
+DATA = "Data.fs"
+BLOBS = "blobs"
+
+_BLOCK = 2**18
+
+#: Gets bytes and transactions that were done, and which part of all.
+Report = Callable[[int, int, float], Any]
+
+
+class Restored(NamedTuple):
+    """What was written.
+
+    :ivar pieces: those that were used, each with its parts that are there as a whole.
+    :ivar cut: the last part, if only some of its transactions are there; with its file.
+    :ivar end: the length of the ``Data.fs``, in bytes.
+    """
+
+    pieces: list[tuple[Piece, list[Part]]]
+    cut: tuple[str, Part] | None
+    end: int
+
+
+@contextmanager
+def new_folder(path: str) -> Iterator[str]:
+    """Make a folder that gets its name when the context ends without an exception.
+
+    :raises BackupError: there is something at the path.
+    """
+    path = os.path.abspath(path)
+    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+        raise BackupError(f"{path} is there already, and is not overwritten; choose another path")
+    parent, name = os.path.split(path)
+    if not os.path.isdir(parent):
+        raise BackupError(f"{parent} is not a folder; make it, or choose another path")
+    unfinished = tempfile.mkdtemp(prefix=f"{UNFINISHED}{name}-", dir=parent)
+    try:
+        yield unfinished
+        sync_tree(unfinished)
+        # A system's rename replaces an empty folder, and no other.
+        os.rename(unfinished, path)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    sync_folder(parent)
+
+
+def write_database(series: Series, until: bytes | None, folder: str, report: Report) -> Restored:
+    """Write the records and the blobs into a folder.
+
+    :param until: the last tid to write; None for all.
+    :raises DamagedBackup: a file of the backup is damaged.
+    """
+    whole = sum(piece.manifest.size for piece in series.pieces) or 1
+    done = transactions = 0
+    pieces: list[tuple[Piece, list[Part]]] = []
+    cut = None
+    blobs = _Blobs(os.path.join(folder, BLOBS))
+    with open(os.path.join(folder, DATA), "xb+") as file:
+        for piece in series.pieces:
+            parts: list[Part] = []
+            pieces.append((piece, parts))
+            for part in piece.manifest.parts:
+                path = piece.file(part.name)
+                for block in decompressed(path, part):
+                    file.write(block)
+                done, transactions = done + part.size, transactions + part.transactions
+                report(done, transactions, done / whole)
+                if until is not None and part.last > until.hex():
+                    cut = path, part
+                    file.truncate(_cut(file, part, until))
+                    break
+                parts.append(part)
+            for blob in blob_list(piece):
+                if until is None or blob.tid <= until:
+                    done += blobs.write(blob)
+                    report(done, transactions, done / whole)
+            if cut is not None:
+                break
+        end = file.seek(0, os.SEEK_END)
+    return Restored(pieces, cut, end)
+
+
+def _cut(file: IO[bytes], part: Part, until: bytes) -> int:
+    """Return the position of the first transaction of a part that is later."""
+    position = max(part.start, len(MAGIC))
+    while position < part.end:
+        file.seek(position)
+        header = TxnHeaderFromString(file.read(TRANS_HDR_LEN))
+        if header.tid > until:
+            break
+        position += header.tlen + 8
+    return position
+
+
+class _Blobs:
+    """The folder for blobs, in FileStorage's layout. It is made with the first one."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._helper: Any = None
+
+    def write(self, blob: ListedBlob) -> int:
+        """Copy a blob; return its size, in bytes."""
+        if self._helper is None:
+            self._helper = FilesystemHelper(self._path, "bushy")
+            self._helper.create()
+        name = self._helper.getBlobFilename(blob.oid, blob.tid)
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        digest, size = sha256(), 0
+        try:
+            with open(blob.path, "rb") as source, open(name, "xb") as file:
+                while block := source.read(_BLOCK):
+                    file.write(block)
+                    digest.update(block)
+                    size += len(block)
+        except FileNotFoundError:
+            raise DamagedBackup(f"{blob.path}: is missing; {REMEDY}") from None
+        if digest.hexdigest() != blob.digest:
+            raise DamagedBackup(
+                f"{blob.path}: is damaged, its SHA-256 is {digest.hexdigest()} and not "
+                f"{blob.digest}; {REMEDY}"
+            )
+        return size

@@ -1,0 +1,243 @@
+"""``zeotwisted backup``: makes, checks and lists backups. See `zeotwisted.backup`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from ZODB.POSException import POSError
+
+from zeotwisted.backup import (
+    BackupError,
+    Progress,
+    Series,
+    Target,
+    back_up,
+    damages,
+    moment,
+    opened,
+    readable,
+    stream_backup,
+)
+from zeotwisted.exceptions import ClientDisconnected
+
+from .backupsource import add_source, check_source, open_source, quiet
+from .errors import CommandError
+
+__all__ = ["SUMMARY", "configure", "failures", "run", "shown"]
+
+SUMMARY = "Back up a database with its blobs, or check and list backups"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.usage = (
+        "zeotwisted backup [options] SOURCE TARGET\n"
+        "       zeotwisted backup [options] --file Data.fs [--blobs FOLDER] TARGET\n"
+        "       zeotwisted backup --verify TARGET\n"
+        "       zeotwisted backup --list [--json] TARGET"
+    )
+    parser.add_argument(
+        "places",
+        nargs="+",
+        metavar="SOURCE TARGET",
+        help="SOURCE is a server: host:port, a port, or the path of a Unix socket. TARGET is a "
+        "folder; or - to write a full backup to standard output",
+    )
+    add_source(parser)
+    parser.add_argument(
+        "--full", action="store_true", help="back up all, not only what is new since the last time"
+    )
+    parser.add_argument(
+        "--keep",
+        type=_count,
+        metavar="N",
+        help="remove all but the newest N full backups, with those that follow them",
+    )
+    parser.add_argument(
+        "--allow-missing-blobs",
+        action="store_true",
+        help="go on if the database does not have a blob that it should have",
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="check all files of TARGET, and back up nothing"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="show what TARGET has, and back up nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="with --list: print JSON, for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what is asked; return the exit code.
+
+    :raises CommandError: it cannot be done, or a backup is damaged.
+    """
+    quiet()
+    check_source(arguments)
+    if arguments.json and not arguments.list:
+        raise CommandError("--json belongs to --list")
+    looks = arguments.verify or arguments.list
+    wanted = 1 if looks or arguments.file is not None else 2
+    if len(arguments.places) != wanted:
+        raise CommandError(
+            "write SOURCE and TARGET; with --file, --verify or --list, write TARGET only"
+        )
+    target = arguments.places[-1]
+    source = arguments.places[0] if wanted == 2 else None
+    with failures(target if source is None else f"{source} to {target}"):
+        if looks:
+            return _look(arguments, target)
+        if target == "-":
+            return _stream(arguments, source)
+        with shown("backed up") as progress:
+            back_up(
+                partial(open_source, arguments, source),
+                Target(target),
+                arguments.full,
+                arguments.keep,
+                arguments.allow_missing_blobs,
+                partial(_say, progress, sys.stdout),
+                progress.update,
+            )
+    return 0
+
+
+@contextmanager
+def failures(what: str) -> Iterator[None]:
+    """Raise what can go wrong as `CommandError`.
+
+    :param what: is named if an error has no name of a file.
+    """
+    try:
+        yield
+    except BackupError as error:
+        raise CommandError(str(error)) from None
+    except ClientDisconnected as error:
+        raise CommandError(
+            f"{what}: the connection to the server is lost ({error}); what was backed up before is "
+            "unchanged, run this again"
+        ) from None
+    except OSError as error:
+        raise CommandError(
+            f"{error.filename or what}: {error.strerror or error}; what was there before is "
+            "unchanged, mend this and run it again"
+        ) from None
+    except (POSError, ValueError) as error:
+        raise CommandError(f"{what}: {error or type(error).__name__}") from None
+
+
+@contextmanager
+def shown(what: str) -> Iterator[Progress]:
+    """Show how far something is; remove that from the terminal at the end.
+
+    :param what: was done, such as ``restored``.
+    """
+    progress = Progress(what)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _say(progress: Progress, stream: Any, line: str) -> None:
+    progress.close()
+    print(line, file=stream, flush=True)
+
+
+def _stream(arguments: argparse.Namespace, source: str | None) -> int:
+    if sys.stdout.isatty():
+        raise CommandError("standard output is a terminal; write it to a file or a pipe")
+    if arguments.full or arguments.keep:
+        raise CommandError("a stream is a full backup always; leave out --full and --keep")
+    with shown("backed up") as progress:
+        stream_backup(
+            partial(open_source, arguments, source),
+            sys.stdout.buffer,
+            arguments.allow_missing_blobs,
+            partial(_say, progress, sys.stderr),
+            progress.update,
+        )
+    return 0
+
+
+def _look(arguments: argparse.Namespace, path: str) -> int:
+    near = os.path.dirname(os.path.abspath(path)) if path != "-" else "."
+    with opened(path, sys.stdin.buffer, near) as target:
+        if arguments.list:
+            return _list(target, arguments.json)
+        return _verify(target)
+
+
+def _verify(target: Target) -> int:
+    count = pieces = 0
+    for number in target.numbers():
+        try:
+            series = target.series(number)
+        except BackupError as error:
+            count += 1
+            print(f"zeotwisted: {error}", file=sys.stderr)
+            continue
+        pieces += len(series.pieces)
+        with shown(f"checked series {number}:") as progress:
+            for damage in damages(series, progress.update):
+                count += 1
+                _say(progress, sys.stderr, f"zeotwisted: {damage}")
+    if count:
+        raise CommandError(f"{target.name} is damaged, see the {count} lines above")
+    print(f"{target.name} is right: {len(target.numbers())} series, {pieces} pieces")
+    return 0
+
+
+def _list(target: Target, as_json: bool) -> int:
+    series = [target.series(number) for number in target.numbers()]
+    if as_json:
+        print(json.dumps([_listed(each) for each in series], indent=1))
+        return 0
+    for each in series:
+        for entry in _listed(each):
+            size = readable(entry["bytes"])
+            print(
+                f"series {each.number}, piece {entry['piece']}, {entry['kind']}: up to "
+                f"{entry['time'] or 'nothing'} {entry['last']}, {entry['transactions']} "
+                f"transactions, {entry['blobs']} blobs, {size}"
+            )
+    return 0
+
+
+def _listed(series: Series) -> list[dict[str, Any]]:
+    entries = []
+    for piece in series.pieces:
+        manifest = piece.manifest
+        last = manifest.last if manifest.transactions else ""
+        entries.append(
+            {
+                "series": series.number,
+                "piece": manifest.piece,
+                "kind": "full" if manifest.is_full else "incremental",
+                "made": manifest.made,
+                "source": manifest.source,
+                "first": manifest.first,
+                "last": last,
+                "time": moment(bytes.fromhex(last)) if last else "",
+                "packed_until": manifest.packed_until,
+                "transactions": manifest.transactions,
+                "records": manifest.records,
+                "blobs": manifest.blobs,
+                "missing_blobs": manifest.missing,
+                "bytes": manifest.size,
+            }
+        )
+    return entries
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number above 0")
+    return int(text)
