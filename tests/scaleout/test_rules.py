@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from persistent.mapping import PersistentMapping
-from ZODB.utils import z64
+from transaction.interfaces import TransientError
+from ZODB.utils import u64, z64
 
 from tests.postgresql.relational import commit, open_relstorage, voted
 from tests.postgresql.server import PostgreSQLServer
@@ -108,3 +109,42 @@ def test_an_outcome_of_what_has_not_ended(
             tid = storage.tpc_finish(transaction)
             asking.join()
         assert answers == [tid]
+
+
+def test_a_clock_that_was_set_back(
+    tmp_path: Path, postgresql: PostgreSQLServer, application: Make
+) -> None:
+    """Without history, a tid may be lower than that of a transaction that a pack has removed."""
+    with cluster(tmp_path, postgresql, keep_history=False, daemons=1) as running:
+        one, other = (application(running.addresses) for _ in range(2))
+        one.set("value", 0)
+        one.set("box", PersistentMapping())
+        oid = one.connection.root()["box"]._p_oid
+        until(lambda: other.get("box") is not None)
+        # As if it had been committed an hour later.
+        running.execute(
+            "UPDATE object_state SET tid = tid + (60::bigint << 32) WHERE zoid = %s", u64(oid)
+        )
+        running.execute("NOTIFY zeotwisted")
+        late = u64(one.storage.lastTransaction())
+        until(lambda: u64(other.storage.lastTransaction()) > late)
+        running.execute("DELETE FROM object_state WHERE zoid = %s", u64(oid))
+        # What is committed now has a lower tid: at once, and when the daemon has noticed it.
+        one.set("value", 1)
+        until(lambda: sees(other, 1))
+        until(lambda: "the clock of the database was set back" in running.logs)
+        with closing(open_relstorage(running.dsn, False)) as storage:
+            data, serial = storage.load(z64)
+            commit(storage, {z64: (serial, data)})
+            last = storage.lastTransaction()
+        until(lambda: other.storage.lastTransaction() == last)
+        until(lambda: sees(other, 1))
+        assert other.connection.root()._p_serial == last
+
+
+def sees(client: Application, value: int) -> bool:
+    """Return whether it sees a value; not while it connects again."""
+    try:
+        return bool(client.get("value") == value)
+    except TransientError:
+        return False

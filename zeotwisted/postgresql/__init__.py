@@ -22,7 +22,7 @@ from .errors import (
 from .listener import Listener
 from .loads import RecordLoads
 from .marks import NO_TID, forget_old, mark_transaction, new_mark, outcome, write
-from .news import Change, changes, has_tid, last_tid
+from .news import Change, changes, has_tid, is_set_back, last_tid
 from .notices import Notice
 from .opened import OpenedConnections
 from .relational import data_source, make_careful
@@ -58,6 +58,7 @@ __all__ = [
     "forget_old",
     "has_tid",
     "install",
+    "is_set_back",
     "last_tid",
     "make_careful",
     "mark_transaction",

@@ -11,7 +11,7 @@ from .schema import Database
 if TYPE_CHECKING:
     from psycopg import Connection
 
-__all__ = ["Change", "changes", "has_tid", "last_tid"]
+__all__ = ["Change", "changes", "has_tid", "is_set_back", "last_tid"]
 
 #: A change with more objects than that is not worth to be told: clients look at each of them.
 LIMIT = 1_000_000
@@ -72,6 +72,12 @@ _HAS = {
 _HAS_MARK = "EXISTS (SELECT FROM zeotwisted_commit WHERE tid = %(tid)s)"
 
 
+# RelStorage takes the clock's tid, unless the last object has a later one.
+_SET_BACK = """
+SELECT make_current_tid() <= %(tid)s AND NOT EXISTS (SELECT FROM object_state WHERE tid >= %(tid)s)
+"""
+
+
 def changes(
     connection: Connection[Any], database: Database, after: bytes, limit: int = LIMIT
 ) -> list[Change] | None:
@@ -130,6 +136,22 @@ def last_tid(connection: Connection[Any], database: Database) -> bytes:
         row = cursor.execute(_LAST[database.keep_history], prepare=False).fetchone()
     tid: bytes | None = row[0] if row else None
     return tid or _NONE
+
+
+def is_set_back(connection: Connection[Any], database: Database, tid: bytes) -> bool:
+    """Return whether the next transaction may get a lower tid than one that there was.
+
+    Without history, this is so if all that the last transactions have stored is removed, and the
+    clock of the server was set back to a time before them.
+
+    :param tid: 8 bytes, the highest tid that there was.
+    :raises Unreachable: the connection is lost.
+    """
+    if database.keep_history:
+        return False
+    with lost_connection():
+        row = connection.execute(_SET_BACK, {"tid": int.from_bytes(tid, "big")}).fetchone()
+    return bool(row and row[0])
 
 
 def has_tid(connection: Connection[Any], database: Database, tid: bytes) -> bool:

@@ -74,6 +74,9 @@ class Notified:
         self._instances.published = self._last
         self._notices: deque[postgresql.Notice] = deque()
         self._cleaned = monotonic()
+        # The highest tid that was told, also of transactions that have changed nothing.
+        self._highest = self._last
+        self._checked = monotonic()
         self._misses_marks = False
 
     def _listen(self) -> postgresql.Listener | Asking:
@@ -133,6 +136,7 @@ class Notified:
     def _ask(self) -> list[Batch]:
         # Before the question: what is finished now is in its answer.
         finished = self._commits.all_finished()
+        self._check_clock(finished)
         changes = postgresql.changes(self._connection, self.database, self._last)
         if changes is None:
             self._last = postgresql.last_tid(self._connection, self.database)
@@ -144,12 +148,30 @@ class Notified:
         if batches:
             self._last = self._instances.published = max(self._last, batches[-1].tid)
         told = {tid for batch in batches for tid in batch.own}
+        self._highest = max(self._highest, self._last, *told)
         for mark, (tid, own) in finished.items():
             # Its mark has no tid: it has changed nothing, or the trigger is not there any more.
             if self._commits.pop(mark) is not None and tid not in told:
-                batches.append(Batch(tid, (), {tid: own}))
+                batches.append(Batch(tid, own.oids, {tid: own}))
+                self._highest = max(self._highest, tid)
                 self._warn_of_trigger(own)
         return batches
+
+    def _check_clock(self, finished: dict[bytes, tuple[bytes, OwnCommit]]) -> None:
+        """Check that what is committed from now on gets a higher tid than all that was told.
+
+        :raises LostTrack: it may get a lower one, and some may have got it already.
+        """
+        if monotonic() - self._checked < _HEARTBEAT:
+            return
+        self._checked = monotonic()
+        if postgresql.is_set_back(self._connection, self.database, self._highest):
+            self._last = postgresql.last_tid(self._connection, self.database)
+            self._highest = self._instances.published = self._last
+            raise LostTrack(
+                "the clock of the database was set back, and its last transactions are removed",
+                self._popped(finished),
+            )
 
     def _batch(self, change: postgresql.Change) -> Batch:
         own: dict[bytes, OwnCommit] = {}
@@ -211,7 +233,7 @@ class Notified:
             self._last == z64 or postgresql.has_tid(self._connection, self.database, self._last)
         ):
             return
-        self._last = self._instances.published = last
+        self._last = self._highest = self._instances.published = last
         raise LostTrack("this is another database now, or one that was promoted or restored", {})
 
     def interrupt(self) -> None:
