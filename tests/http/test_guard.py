@@ -11,6 +11,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 import zeotwisted
 from tests.clientstorage.support import wait_until
@@ -163,6 +164,55 @@ def test_nonsense_is_no_request(nonsense: bytes) -> None:
         sock.shutdown(socket.SHUT_WR)
         assert b"200 OK" not in all_of(sock)
         assert site.get("/live")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /\xff\xfe HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /disconnect?client=%ff&client=1&token HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /?%s HTTP/1.1\r\nhost: localhost\r\n\r\n" % (b"a=1&" * 3000),
+        b"GET http://evil.example/ HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET * HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET / HTTP/0.9\r\n\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/9.9\r\nhost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: \xff\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: [::1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nauthorization: \xff\r\n\r\n",
+        b"POST /disconnect HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
+        b"POST /disconnect HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: x\r\n\r\n",
+        b"POST /disconnect HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n"
+        b"content-type: multipart/form-data\r\n\r\nabc",
+        b"POST /disconnect HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n"
+        b"content-type: multipart/form-data; boundary=x\r\n\r\nabc",
+        b"POST /disconnect HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n"
+        b"content-type: application/x-www-form-urlencoded\r\n\r\n\xff=\xff",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+def test_nonsense_gets_a_proper_answer(request_: bytes) -> None:
+    failures: list[str] = []
+
+    def observe(event: Any) -> None:
+        if event["log_level"] >= LogLevel.error:
+            failures.append(formatEvent(event))
+
+    with web() as site, site.connect() as sock:
+        globalLogPublisher.addObserver(observe)
+        try:
+            sock.sendall(request_)
+            sock.shutdown(socket.SHUT_WR)
+            try:
+                answer = all_of(sock)
+            except ConnectionResetError:
+                answer = b""
+            assert site.get("/live")[0] == 200
+        finally:
+            globalLogPublisher.removeObserver(observe)
+    assert not answer or answer[9:12] in (b"200", b"400", b"403", b"404", b"405", b"421", b"501")
+    assert failures == []
 
 
 def test_several_requests_at_once_are_answered_once() -> None:

@@ -113,6 +113,42 @@ def test_only_the_storages_that_a_visitor_may_read() -> None:
         assert '"open"' in body and "secret" not in body
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=nonsense",
+        "application/openmetrics-text; version=1.0.99999999999999999999",
+        "application/openmetrics-text;q=0.5;escaping=nonsense,text/plain;version=x;q=0.1",
+        "text/plain; version=nonsense",
+        "image/png",
+        "",
+        "," * 1000,
+        "\x00",
+    ],
+)
+def test_nonsense_in_the_header(accept: str) -> None:
+    with web() as site:
+        status, headers, body = site.get("/metrics", accept=accept)
+        assert status in (200, 400)
+        kind = headers.get("content-type", "")
+        assert "nonsense" not in kind and "999" not in kind
+        if status == 200:
+            parse = openmetrics if "openmetrics" in kind else plain
+            assert values(body, parse)
+
+
+def test_a_new_header_does_not_make_new_work() -> None:
+    with web() as site:
+
+        def accepted(number: int) -> float:
+            zeotwisted.client(site.served.address).close()
+            body = site.get("/metrics", accept=f"text/plain;version=1.0.{number}")[2]
+            return values(body)["zeo_connections_accepted_total", ()]
+
+        found = [accepted(number) for number in range(10)]
+        assert len(set(found)) < len(found)
+
+
 def test_what_is_not_known_is_left_out() -> None:
     with web() as site:
         found = values(site.get("/metrics")[2])

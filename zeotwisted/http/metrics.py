@@ -17,7 +17,9 @@ from prometheus_client.exposition import choose_encoder
 
 from zeotwisted.storageserver import Histogram, ServerReport, StorageReport
 
-__all__ = ["Figures", "exposition"]
+__all__ = ["Figures", "chosen_format", "exposition"]
+
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 #: Counters of storages: name, help, and where the value is.
 _COUNTERS: Sequence[tuple[str, str, Callable[[StorageReport], float]]] = (
@@ -280,12 +282,24 @@ def _add(family: HistogramMetricFamily, labels: Sequence[str], histogram: Histog
     family.add_metric(labels, buckets, sum_value=histogram.sum)
 
 
+def chosen_format(accept: str) -> str:
+    """Return which of two formats to use, as a header Accept.
+
+    A visitor's own header is not used: `prometheus_client` would fail at versions that are none,
+    and there would be any number of answers to keep.
+
+    :param accept: the visitor's header.
+    """
+    kinds = {each.partition(";")[0].strip() for each in accept.split(",")}
+    return _OPENMETRICS if _OPENMETRICS.partition(";")[0] in kinds else ""
+
+
 def exposition(
     report: ServerReport, seen: Collection[str], version: str, accept: str
 ) -> tuple[bytes, str]:
     """Return the metrics, and their content type.
 
-    :param accept: the header Accept of the request.
+    :param accept: see `chosen_format`.
     """
     registry = CollectorRegistry(auto_describe=False)
     figures: Any = Figures(report, seen, version)

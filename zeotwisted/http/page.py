@@ -138,6 +138,7 @@ def _figure(plot: Plot) -> str:
         f'<figure data-plot="{plot.key}"><figcaption>{title} '
         f"<strong data-now>{escape(plot.now)}</strong></figcaption>"
         f'<div class="plot"><span class="top" data-top>{escape(plot.top)}</span>'
+        f'<span class="bottom">{escape(plot.bottom)}</span>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="{title}, over the last five minutes">'
         f'<path class="grid" d="M0 .5H{WIDTH}M0 {HEIGHT / 2}H{WIDTH}M0 {HEIGHT - 0.5}H{WIDTH}"/>'

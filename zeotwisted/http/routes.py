@@ -9,7 +9,7 @@ from zeotwisted.storageserver import StorageServer
 
 from .answers import Answer, plain
 from .door import Route
-from .metrics import exposition
+from .metrics import chosen_format, exposition
 from .readiness import reasons_against
 from .visitors import Visitor, Visitors
 
@@ -59,7 +59,8 @@ class Routes:
         self._visitors.check_host(request)
         visitor = await self._visitors.of(request, list(self._server.served))
         headers = request.requestHeaders.getRawHeaders(b"accept", [])
-        return self._exposition(visitor, b",".join(headers).decode("latin-1"))
+        accept = chosen_format(b",".join(headers).decode("latin-1"))
+        return self._exposition(visitor, accept)
 
     def _exposition(self, visitor: Visitor, accept: str) -> Answer:
         key = visitor.seen, accept

@@ -66,7 +66,7 @@ class Snapshot(NamedTuple):
         return {
             "texts": self.texts,
             "tables": self.tables,
-            "plots": {plot.key: plot[2:] for plot in self.plots},
+            "plots": {plot.key: plot[2:5] for plot in self.plots},
         }
 
 
