@@ -81,7 +81,9 @@ def test_zodbconvert(
         f"<postgresql>\ndsn {dsn}\n</postgresql>\n</relstorage>\n"
     )
     running.stop()
-    (folder / "a.conf").write_text("<filestorage>\npath a.fs\nblob-dir a.fs.blobs\n</filestorage>\n")
+    (folder / "a.conf").write_text(
+        "<filestorage>\npath a.fs\nblob-dir a.fs.blobs\n</filestorage>\n"
+    )
     result = command("copy", "--from", "a.conf", "--to", "pg.conf")
     assert result.code == 0 and "has all up to transaction" in result.output, result
     with closing(FileStorage(str(folder / "a.fs"), read_only=True)) as storage:
