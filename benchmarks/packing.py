@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=50_000)
     parser.add_argument("--revisions", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0, help="of loads without a pack")
-    parser.add_argument("--makes", default="zeotwisted,ZEO", help="the daemons to measure")
+    parser.add_argument("--makes", default="zeotwisted,zeo", help="the daemons to measure")
     arguments = parser.parse_args()
     for make in arguments.makes.split(","):
         with tempfile.TemporaryDirectory() as folder:
