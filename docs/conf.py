@@ -19,7 +19,7 @@ author = "The zeotwisted developers"
 release = version = __version__
 copyright = author
 
-extensions = ["sphinx.ext.autodoc", "settings"]
+extensions = ["sphinx.ext.autodoc", "commands", "settings"]
 exclude_patterns = ["_ext"]
 default_role = "code"
 nitpicky = False

@@ -176,7 +176,7 @@ def option_lines() -> Iterator[str]:
         yield ""
 
 
-class _Generated(SphinxDirective):
+class Generated(SphinxDirective):
     """Shows lines that are generated."""
 
     def lines(self) -> Iterator[str]:
@@ -190,14 +190,14 @@ class _Generated(SphinxDirective):
         return node.children
 
 
-class ZeoOptions(_Generated):
+class ZeoOptions(Generated):
     """See the module."""
 
     def lines(self) -> Iterator[str]:
         return option_lines()
 
 
-class ZConfigSection(_Generated):
+class ZConfigSection(Generated):
     """See the module."""
 
     required_arguments = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -103,5 +104,5 @@ def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_help_names_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
     text = parser().format_help()
-    assert [name for name in COMMANDS if f"    {name} " not in text] == []
+    assert [name for name in COMMANDS if not re.search(rf"(?m)^    {name}\b", text)] == []
     assert capsys.readouterr().out == ""

@@ -48,6 +48,9 @@ _LISTENING = re.compile(
 #: Commands that are run as they are.
 _TOOLS = {"chmod", "mkdir", "openssl", "printf", "sed"}
 
+#: Commands of ``zeotwisted`` that connect to a daemon.
+_CONNECT = {"check", "clients", "health", "locks", "pack", "ping", "status", "verify"}
+
 #: Runs a module until its command line is parsed.
 _PARSE = """\
 import argparse, runpy, sys
@@ -283,7 +286,10 @@ class Session:
             else:
                 self._start([tool, *rest])
         elif tool == "zeotwisted":
-            if rest[:1] in (["health"], ["backup"]):
+            if rest[:1] == ["serve"]:
+                self._start([tool, *rest])
+                return
+            if rest[:1] and rest[0] in _CONNECT:
                 rest = [self._for_client(word) for word in rest]
             self._finish(self._popen([sys.executable, "-m", "zeotwisted", *rest]), command)
         elif tool == "repozo":

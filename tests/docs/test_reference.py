@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from zeotwisted.commands import main
+from zeotwisted.commands.commandline import COMMANDS
 from zeotwisted.tap import Options
 
 from .pages import ROOT
@@ -59,6 +61,22 @@ def test_every_key_is_listed(site: Path) -> None:
     }
     assert len(keys) > 40
     assert [key for key in keys if not re.search(rf"\b{key}\b", text)] == []
+
+
+def test_every_command_is_listed(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = plain(site / "reference" / "commands.html")
+    # argparse breaks lines at dashes.
+    monkeypatch.setenv("COLUMNS", "1000")
+    for name in COMMANDS:
+        if name == "serve":
+            # Its options are those of ``twistd zeo``.
+            continue
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        options = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
+        assert [option for option in {name, *options} if option not in text] == [], name
 
 
 @pytest.mark.parametrize(

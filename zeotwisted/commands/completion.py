@@ -139,8 +139,12 @@ def _fish(levels: list[_Level]) -> Iterator[str]:
 
 
 def _condition(level: _Level) -> str:
-    seen = "; and ".join(f"__fish_seen_subcommand_from {word}" for word in level.path)
-    return _single(seen or "__fish_use_subcommand")
+    if not level.path:
+        return _single("__fish_use_subcommand")
+    conditions = [f"__fish_seen_subcommand_from {word}" for word in level.path]
+    if level.words:
+        conditions.append(f"not __fish_seen_subcommand_from {' '.join(level.words)}")
+    return _single("; and ".join(conditions))
 
 
 def _single(text: str) -> str:

@@ -27,6 +27,8 @@ class Connected(Protocol):
 
     #: The name of the client in log lines.
     label: str
+    #: What `Clients.connected` has returned; 0 if the connection is refused.
+    number: int
 
     def say_goodbye(self, reason: str) -> None:
         """Tell the client that the server is about to stop."""
@@ -128,9 +130,9 @@ class Clients:
     def find(self, number: int) -> tuple[Connected, ConnectionReport] | None:
         """Return the connection with a number, and its report; None if it is gone."""
         for connection in self._connections:
-            report = connection.report()
-            if report is not None and report.number == number:
-                return connection, report
+            if connection.number == number:
+                report = connection.report()
+                return None if report is None else (connection, report)
         return None
 
     def refused(self, connection: Connected) -> None:

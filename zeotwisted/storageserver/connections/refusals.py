@@ -54,6 +54,7 @@ class Refusal(Protocol):
         self._partings = partings
         self._reason = reason
         self.label = host
+        self.number = 0
 
     def connectionMade(self) -> None:
         assert self.transport is not None
