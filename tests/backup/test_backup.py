@@ -6,14 +6,15 @@ import gzip
 import json
 import os
 import shutil
-import time
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.serialize import referencesf
+from ZODB.TimeStamp import TimeStamp
 from ZODB.utils import p64, u64, z64
 
 from zeotwisted.backup import parts, piece
@@ -109,11 +110,12 @@ def test_a_time_can_be_restored(
     command: Run, database: Database, target: Path, tmp_path: Path
 ) -> None:
     last = database.last()
-    now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 1))
-    time.sleep(1.1)
     database.change()
+    after = next(tid for tid in database.tids() if tid > last)
+    seconds = (TimeStamp(last).timeTime() + TimeStamp(after).timeTime()) / 2
+    between = datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
     backed_up(command, database, target)
-    for number, text in enumerate((now, now + "Z", now + "+00:00")):
+    for number, text in enumerate((between, between + "Z", between + "+00:00")):
         found = restored(command, target, tmp_path / str(number), "--until", text)
         assert found == contents(database.file, database.blobs, last)
     refused(
