@@ -6,17 +6,18 @@ import gzip
 import json
 import os
 import shutil
-import time
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.serialize import referencesf
+from ZODB.TimeStamp import TimeStamp
 from ZODB.utils import p64, u64, z64
 
-from zeotwisted.backup import parts, piece
+from zeotwisted.backup import parts, piece, source
 
 from .conftest import Run, refused
 from .databases import Database, contents
@@ -109,11 +110,12 @@ def test_a_time_can_be_restored(
     command: Run, database: Database, target: Path, tmp_path: Path
 ) -> None:
     last = database.last()
-    now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 1))
-    time.sleep(1.1)
     database.change()
+    after = next(tid for tid in database.tids() if tid > last)
+    seconds = (TimeStamp(last).timeTime() + TimeStamp(after).timeTime()) / 2
+    between = datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
     backed_up(command, database, target)
-    for number, text in enumerate((now, now + "Z", now + "+00:00")):
+    for number, text in enumerate((between, between + "Z", between + "+00:00")):
         found = restored(command, target, tmp_path / str(number), "--until", text)
         assert found == contents(database.file, database.blobs, last)
     refused(
@@ -435,6 +437,40 @@ def test_a_stream_does_not_leave_its_folder(command: Run, tmp_path: Path) -> Non
 
 
 # Damage.
+
+
+def test_a_damaged_database_is_not_backed_up_in_part(
+    command: Run,
+    database: Database,
+    target: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wherever a byte of its structure is changed, it is said, or the backup is the same."""
+    backed_up(command, database, tmp_path / "good")
+    file = Path(database.file)
+    content = file.read_bytes()
+    refusals = 0
+    # Nobody writes there meanwhile.
+    monkeypatch.setattr(source, "_PAUSE", 0)
+    for position in range(len(content) // 3, len(content), 97):
+        changed = bytearray(content)
+        changed[position] ^= 0x55
+        file.write_bytes(changed)
+        code, _, complaint = command("backup", *database.arguments, target)
+        if code:
+            refusals += 1
+            assert complaint.count("\n") == 1 and "Traceback" not in complaint, complaint
+            assert command("backup", "--list", target)[0] == 1
+        else:
+            listed = [
+                json.loads(command("backup", "--list", "--json", each)[1])[0][0]
+                for each in (target, tmp_path / "good")
+            ]
+            for name in ("transactions", "records"):
+                assert listed[0][name] == listed[1][name], position
+            shutil.rmtree(target)
+    assert refusals
 
 
 def test_a_flipped_bit_in_any_file_is_noticed(

@@ -21,7 +21,7 @@ from .names import BLOB_LIST, CHECKSUM, INDEX, MANIFEST, MISSING, blob_name, par
 from .outputs import FolderOutput, Output
 from .parts import PART_SIZE, PartWriter
 from .records import MAGIC, TransactionWriter
-from .source import Source, may_be_blob
+from .source import Source, damaged, may_be_blob
 from .start import Start
 from .target import checksum_line
 
@@ -110,14 +110,18 @@ class PieceWriter:
             if self._folder is not None:
                 self._start.lookback.add(self._folder.path(part.name), part)
             position = part.end
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """Check that all was read: FileStorage's iterator ends without an error at damage."""
+        last = self._last or self._start.tid
+        if last < self._source.last and self._source.has(self._source.last):
+            raise damaged(self._source.name, f"after transaction {last.hex()}")
 
     def _write_transaction(self, transaction: Any, blob_list: _Listed) -> None:
         tid = transaction.tid
         if tid <= (self._last or self._start.tid):
-            raise BackupError(
-                f"{self._source.name}: transaction {tid.hex()} comes after a later one; check the "
-                "database with fsrefs and fstest of ZODB"
-            )
+            raise damaged(self._source.name, f"at transaction {tid.hex()}, which is out of order")
         extension = getattr(transaction, "stored_extension", None)
         if not isinstance(extension, bytes):
             extension = transaction.extension_bytes

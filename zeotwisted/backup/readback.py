@@ -122,7 +122,8 @@ class _Reader:
         self._index.update(positions)
         self._count += 1
         self._last = transaction.tid
-        self._report(transaction._tend, self._count, transaction._tend / self._restored.end)
+        done = max(positions.values(), default=0)
+        self._report(done, self._count, done / self._restored.end)
 
     def _check_blob(self, record: Any) -> None:
         listed = self._next_blob

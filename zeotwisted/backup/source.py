@@ -19,7 +19,7 @@ from zeotwisted.clientstorage import ClientStorage
 
 from .errors import BackupError
 
-__all__ = ["FileSource", "ServerSource", "Source", "may_be_blob"]
+__all__ = ["FileSource", "ServerSource", "Source", "damaged", "may_be_blob"]
 
 
 def may_be_blob(data: bytes | None) -> bool:
@@ -28,6 +28,14 @@ def may_be_blob(data: bytes | None) -> bool:
     A record that a wrapper has compressed or encrypted begins with a dot, and may be a blob's.
     """
     return bool(data) and (is_blob_record(data) or data[:1] == b".")  # type: ignore[index]
+
+
+def damaged(name: str, where: str) -> BackupError:
+    """Return an exception: the database itself is damaged."""
+    return BackupError(
+        f"{name} is damaged {where}, so that it cannot be backed up; copy the file, and look for "
+        "what can be saved with ZODB's fstest and fsrecover"
+    )
 
 
 class Source(Protocol):
@@ -58,6 +66,9 @@ class Source(Protocol):
     def is_packed_away(self, oid: bytes, tid: bytes) -> bool:
         """Return whether a revision that was there is gone: the database was packed meanwhile."""
 
+    def has(self, tid: bytes) -> bool:
+        """Return whether a transaction is there, and not packed away."""
+
     def close(self) -> None:
         """Close it."""
 
@@ -78,15 +89,27 @@ _PAUSE = 0.1
 def _patiently(begin: Callable[[], Iterator[Any]]) -> Iterator[Any]:
     """Return an iterator over transactions.
 
+    A FileStorage's iterator looks at the end of the file to find its first transaction, and fails
+    if another one is being written there. So it is tried again.
+
     :param begin: makes it.
+    :raises BackupError: it fails for too long.
     """
-    for _ in range(_TRIES - 1):
-        # A FileStorage's iterator looks at the end of the file to find its first transaction, and
-        # fails if another one is being written there.
-        with suppress(ValueError, AttributeError):
+    for tried in range(_TRIES):
+        if tried:
+            time.sleep(_PAUSE)
+        try:
             return begin()
-        time.sleep(_PAUSE)
-    return begin()
+        except (ValueError, AttributeError) as error:
+            reason = error
+    raise BackupError(
+        f"the end of the database cannot be read ({reason}); check it with ZODB's fstest, on a copy"
+    )
+
+
+def _has(storage: Any, tid: bytes) -> bool:
+    found = next(_patiently(lambda: storage.iterator(tid, tid)), None)
+    return found is not None and found.tid == tid
 
 
 class ServerSource:
@@ -141,12 +164,36 @@ class ServerSource:
             return True
         return False
 
+    def has(self, tid: bytes) -> bool:
+        """Return whether a transaction is there, and not packed away."""
+        return _has(self._storage, tid)
+
     def close(self) -> None:
         """Close the connection, and remove the folder for blobs."""
         try:
             self._storage.close()
         finally:
             shutil.rmtree(self._blobs, ignore_errors=True)
+
+
+class _Whole:
+    """A transaction of a FileStorage, whose records are all read.
+
+    FileStorage's iterator ends without an error at a record that is damaged.
+    """
+
+    def __init__(self, transaction: Any, path: str) -> None:
+        self._transaction = transaction
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transaction, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        records = iter(self._transaction)
+        yield from records
+        if records._pos != self._transaction._tend:
+            raise damaged(self._path, f"in transaction {self._transaction.tid.hex()}")
 
 
 class FileSource:
@@ -177,7 +224,8 @@ class FileSource:
     def transactions(self, after: bytes) -> Iterator[Any]:
         """Return an iterator over the transactions after one, up to `last`."""
         start = p64(u64(after) + 1)
-        return _patiently(lambda: self._storage.iterator(start, self.last))
+        iterator = _patiently(lambda: self._storage.iterator(start, self.last))
+        return (_Whole(each, self._path) for each in iterator)
 
     def load_before(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes] | None:
         """Return data and tid of the revision before a transaction; None if there is none."""
@@ -202,6 +250,10 @@ class FileSource:
         except FileNotFoundError:
             # Between the two renames of a pack.
             return True
+
+    def has(self, tid: bytes) -> bool:
+        """Return whether a transaction is there, and not packed away."""
+        return _has(self._storage, tid)
 
     def close(self) -> None:
         """Close the file."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from ZODB.FileStorage.format import CorruptedError
 from ZODB.POSException import POSError
 
 from zeotwisted.backup import (
@@ -128,6 +129,11 @@ def failures(what: str) -> Iterator[None]:
         raise CommandError(
             f"{error.filename or what}: {error.strerror or error}; what was there before is "
             "unchanged, mend this and run it again"
+        ) from None
+    except CorruptedError as error:
+        raise CommandError(
+            f"{what}: the database is damaged ({error}); copy its file, and look for what can be "
+            "saved with ZODB's fstest and fsrecover"
         ) from None
     except (POSError, ValueError) as error:
         raise CommandError(f"{what}: {error or type(error).__name__}") from None
