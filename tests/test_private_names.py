@@ -30,6 +30,7 @@ OTHERS = {
     "_read_txn_header": "ZODB: likewise",
     "_dsn": "RelStorage: the data source, to which limits for lost machines are added",
     "_tpc_phase": "RelStorage: the SQL transaction that a commit is in, to write its mark there",
+    "_asdict": "a method of named tuples, which is public in spite of its name",
     "_replace": "a method of named tuples, which is public in spite of its name",
 }
 

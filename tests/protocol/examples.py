@@ -23,6 +23,8 @@ EXTENSIONS = {
     "changes_next",
     "changes_start",
     "ping",
+    "promote",
+    "standby_has",
     "loadManyBefore",
     "restoreBlobEnd",
     "server_limits",
@@ -95,6 +97,8 @@ EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
     "tpc_committed": [(TID,)],
     "tpc_outcome": [(TID, OID), (TID, None)],
     "server_limits": [()],
+    "promote": [()],
+    "standby_has": [(TID,)],
 }
 
 #: What a server of version 6 says.
@@ -118,6 +122,7 @@ ONEWAY = {
     "storeBlobEnd",
     "storeBlobShared",
     "restoreBlobEnd",
+    "standby_has",
 }
 
 PUSHES: dict[str, tuple[Any, ...]] = {

@@ -174,7 +174,8 @@ ROLES = {
     },
     Role.UNDO: {"undoa"},
     Role.PACK: {"pack"},
-    Role.ADMINISTER: {"restorea", "restoreBlobEnd"},
+    Role.FOLLOW: {"standby_has"},
+    Role.ADMINISTER: {"restorea", "restoreBlobEnd", "promote"},
 }
 
 
@@ -195,6 +196,7 @@ def test_roles_include_others() -> None:
     assert expanded(()) == {Role.NONE}
     assert expanded({Role.READ}) == {Role.NONE, Role.READ}
     assert expanded({Role.PACK}) == {Role.NONE, Role.PACK}
+    assert expanded({Role.FOLLOW}) == {Role.NONE, Role.READ, Role.FOLLOW}
     assert expanded({Role.WRITE}) == {Role.NONE, Role.READ, Role.WRITE}
     assert expanded({Role.UNDO}) == {Role.NONE, Role.READ, Role.WRITE, Role.UNDO}
     assert expanded({Role.ADMINISTER}) == ALL_ROLES == set(Role)
