@@ -29,7 +29,6 @@ OTHERS = {
     "_tend": "ZODB: where a transaction ends, to notice records that are damaged",
     "_read_data_header": "ZODB: likewise",
     "_read_txn_header": "ZODB: likewise",
-    "_tend": "ZODB: where a transaction ends in the file of a FileStorage",
     "_dsn": "RelStorage: the data source, to which limits for lost machines are added",
     "_tpc_phase": "RelStorage: the SQL transaction that a commit is in, to write its mark there",
     "_actions": "argparse: the arguments of a parser, for completion and the page of commands",

@@ -49,7 +49,7 @@ _LISTENING = re.compile(
 _TOOLS = {"chmod", "mkdir", "openssl", "printf", "sed"}
 
 #: Commands of ``zeotwisted`` that connect to a daemon.
-_CONNECT = {"check", "clients", "health", "locks", "pack", "ping", "status", "verify"}
+_CONNECT = {"backup", "check", "clients", "health", "locks", "pack", "ping", "status", "verify"}
 
 #: Runs a module until its command line is parsed.
 _PARSE = """\

@@ -23,6 +23,8 @@ EXTENSIONS = {
     "changes_next",
     "changes_start",
     "ping",
+    "promote",
+    "standby_has",
     "loadManyBefore",
     "restoreBlobEnd",
     "server_limits",
@@ -107,6 +109,8 @@ EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
     "server_clients": [()],
     "server_locks": [()],
     "disconnect_client": [(17, "it has held the lock for too long"), (0, "")],
+    "promote": [()],
+    "standby_has": [(TID,)],
 }
 
 #: What a server of version 6 says.
@@ -130,6 +134,7 @@ ONEWAY = {
     "storeBlobEnd",
     "storeBlobShared",
     "restoreBlobEnd",
+    "standby_has",
 }
 
 PUSHES: dict[str, tuple[Any, ...]] = {

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from zeotwisted.protocol import agreed
-from zeotwisted.protocol.capabilities import CHANGES, DROPPED, GOODBYE, TID_AT_VOTE, VOTE_WITHIN
+from zeotwisted.protocol.capabilities import (
+    CHANGES,
+    DROPPED,
+    GOODBYE,
+    STANDBY,
+    TID_AT_VOTE,
+    VOTE_WITHIN,
+)
 from zeotwisted.protocol.codecs import CODECS
 from zeotwisted.protocol.framing import encode_frame
 
@@ -45,6 +52,7 @@ def test_server_ignores_what_it_does_not_know() -> None:
         CHANGES: {},
         DROPPED: {},
         GOODBYE: {},
+        STANDBY: {"synchronous": False},
         TID_AT_VOTE: {},
         VOTE_WITHIN: {},
     }

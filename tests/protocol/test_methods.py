@@ -176,12 +176,14 @@ ROLES = {
     },
     Role.UNDO: {"undoa"},
     Role.PACK: {"pack", "pack_room", "cancel_pack"},
+    Role.FOLLOW: {"standby_has"},
     Role.ADMINISTER: {
         "restorea",
         "restoreBlobEnd",
         "server_clients",
         "server_locks",
         "disconnect_client",
+        "promote",
     },
 }
 
@@ -209,6 +211,7 @@ def test_roles_include_others() -> None:
     assert expanded(()) == {Role.NONE}
     assert expanded({Role.READ}) == {Role.NONE, Role.READ}
     assert expanded({Role.PACK}) == {Role.NONE, Role.PACK}
+    assert expanded({Role.FOLLOW}) == {Role.NONE, Role.READ, Role.FOLLOW}
     assert expanded({Role.WRITE}) == {Role.NONE, Role.READ, Role.WRITE}
     assert expanded({Role.UNDO}) == {Role.NONE, Role.READ, Role.WRITE, Role.UNDO}
     assert expanded({Role.ADMINISTER}) == ALL_ROLES == set(Role)
