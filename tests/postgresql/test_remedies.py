@@ -14,7 +14,7 @@ from tests.postgresql.relational import open_relstorage
 from tests.postgresql.server import PostgreSQLServer
 from zeotwisted.daemon.opening import StartError, open_storages
 from zeotwisted.daemon.reactorwatch import ReactorWatch
-from zeotwisted.postgresql import connect, install
+from zeotwisted.postgresql import connect, explain, install
 from zeotwisted.storageserver import NotServable
 from zeotwisted.storageserver.engine import choose_engine
 
@@ -98,6 +98,15 @@ def test_a_role_without_rights(
             connection.execute("DROP OWNED BY idle")
     assert "permission denied for" in text
     assert "use the role that owns the tables; or GRANT ALL" in text
+
+
+@pytest.mark.parametrize(
+    "reason", ["fe_sendauth: no password supplied", "password authentication failed"]
+)
+def test_a_password(reason: str) -> None:
+    text = f'connection to server at "127.0.0.1", port 5432 failed: {reason}\n'
+    explained = explain(Exception(text))
+    assert explained is not None and "~/.pgpass" in explained and "\n" not in explained
 
 
 def test_no_server(postgresql: PostgreSQLServer) -> None:

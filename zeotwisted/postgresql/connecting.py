@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .errors import DriverMissing, Unreachable
+from .remedies import remedy
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -111,10 +112,8 @@ def connect(dsn: str, limit: float | None = None) -> Connection[Any]:
         )
         connection.execute(_BY_INDEX)
     except psycopg.Error as error:
-        raise Unreachable(
-            f"cannot connect to PostgreSQL: {one_line(error)}; check the data source, and whether "
-            "the server runs"
-        ) from None
+        found = remedy(str(error)) or "check the data source, and whether the server runs"
+        raise Unreachable(f"cannot connect to PostgreSQL: {one_line(error)}; {found}") from None
     return connection
 
 

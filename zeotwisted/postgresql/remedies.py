@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["explain"]
+__all__ = ["explain", "remedy"]
 
 #: The first pattern that is found in the text of an error decides.
 _REMEDIES = (
@@ -29,16 +29,23 @@ _REMEDIES = (
         "write keep-history true, as this database keeps history",
     ),
     (
+        "no password supplied|password authentication failed",
+        "write the role's password into ~/.pgpass of the user that the daemon runs as",
+    ),
+    (
         "^connection to server|^could not translate host",
         "check the data source, and whether the server runs",
     ),
 )
 
 
+def remedy(text: str) -> str | None:
+    """Return what to do about an error with this text; None if it is none of these errors."""
+    return next((found for pattern, found in _REMEDIES if re.search(pattern, text)), None)
+
+
 def explain(error: BaseException) -> str | None:
     """Return the first line of an error, and a remedy; None if it is none of these errors."""
     text = str(error)
-    for pattern, remedy in _REMEDIES:
-        if re.search(pattern, text):
-            return f"{text.splitlines()[0].rstrip('.')}; {remedy}"
-    return None
+    found = remedy(text)
+    return None if found is None else f"{text.splitlines()[0].rstrip('.')}; {found}"
