@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +18,13 @@ from ZODB.blob import Blob
 from ZODB.FileStorage import FileStorage
 
 from tests.daemon.conftest import SCRIPTS, TIMEOUT, daemon, environment, folder, run
+from zeotwisted.commands import main
 
 __all__ = ["daemon", "folder", "run"]
+
+
+#: Commands that change what belongs to the whole process: its reactor, signals and logs.
+_ALONE = {"copy", "serve"}
 
 
 class Result(NamedTuple):
@@ -53,7 +61,20 @@ class Commands:
 
     def __call__(self, *arguments: str) -> Result:
         """Run ``zeotwisted``; there is never a traceback."""
-        return ended(self.start(*arguments))
+        if arguments[0] in _ALONE:
+            return ended(self.start(*arguments))
+        # A process of its own would take a second for each of hundreds of commands.
+        output, errors = StringIO(), StringIO()
+        before = os.getcwd()
+        os.chdir(self._options["cwd"])
+        try:
+            with redirect_stdout(output), redirect_stderr(errors):
+                code = main(arguments)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        finally:
+            os.chdir(before)
+        return Result(code, output.getvalue(), errors.getvalue())
 
     def fails(self, *arguments: str) -> str:
         """Run ``zeotwisted``, which has to fail; return its only line of errors."""

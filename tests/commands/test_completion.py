@@ -44,6 +44,7 @@ def test_bash(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         "zeotwisted st": {"status"},
         "zeotwisted pack --ti": {"--timeout", "--time-of-day"},
         "zeotwisted pack 8100 --canc": {"--cancel"},
+        "zeotwisted pack --pro": {"--progress"},
         "zeotwisted user ": {"add", "remove", "list", "--help"},
         "zeotwisted user add --p": {"--password-file"},
         "zeotwisted completion ": {"bash", "fish", "zsh", "--help"},

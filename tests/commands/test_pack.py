@@ -15,7 +15,7 @@ import zeotwisted
 from tests.clientstorage.support import wait_until
 from tests.daemon.conftest import ANYWHERE, TIMEOUT, Running, opened, wait_for
 from zeotwisted.commands import CommandError
-from zeotwisted.commands.pack import _check_idle, _check_space, _pack_time
+from zeotwisted.commands.pack import _check_idle, _check_space, _pack_time, _phase
 
 from .conftest import Commands, ended, fill, place
 
@@ -125,6 +125,10 @@ def test_cancel(slow: Running, command: Commands, folder: Path) -> None:
     pack = command.start("pack", address)
     wait_for(slow, "begins")
     assert "a pack runs already, since 2" in command.fails("pack", address)
+    told = command("pack", address, "--progress").output
+    assert told.startswith(f"{address}, storage 1: a pack runs since 2")
+    assert "looking for garbage, " in told and told.endswith(" % read\n")
+    assert "not allowed with" in command.fails("pack", address, "--progress", "--cancel")
     cancelled = command("pack", address, "--cancel")
     assert cancelled.output == f"{address}, storage 1: 1 packs have to end\n"
     (folder / "go-on").touch()
@@ -133,6 +137,7 @@ def test_cancel(slow: Running, command: Commands, folder: Path) -> None:
     assert "is interrupted, because it was cancelled; the storage is as before" in result.errors
     assert (folder / "Data.fs").read_bytes() == before
     assert command("pack", address, "--cancel").output.endswith("no pack runs\n")
+    assert command("pack", address, "--progress").output.endswith("no pack runs\n")
     assert command("pack", address).code == 0
 
 
@@ -188,6 +193,13 @@ def test_pack_times(days: float, time_of_day: str | None, until: float) -> None:
 def test_pack_times_that_are_none(days: float, time_of_day: str | None) -> None:
     with pytest.raises(CommandError, match=r"^--(days|time-of-day): "):
         _pack_time(days, time_of_day, NOON)
+
+
+def test_how_far_a_pack_is() -> None:
+    assert _phase({"done": None, "searched": None}, 0) == "looking for garbage"
+    assert _phase({"done": None, "searched": 0.25}, 0) == "looking for garbage, 25 % read"
+    assert _phase({"done": 0.25, "searched": 1.0}, 0) == "copying, 25 %"
+    assert _phase({"done": 0.25, "searched": 1.0}, 20) == "copying, 25 %, 1:00 left"
 
 
 class Steered:

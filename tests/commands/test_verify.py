@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import signal
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -54,11 +55,11 @@ def store(path: Path, records: dict[int, bytes]) -> None:
 FAULTS = {
     0: record(p64(1), p64(2), p64(3)),
     1: record(p64(7)),
-    2: b"\x80\x03this is no pickle",
+    2: b"\x80\x03this is no \x1b pickle",
     3: record(p64(1), p64(0)),
     # Nothing refers to these.
     8: record(p64(9)),
-    10: record(p64(8), p64(1)),
+    10: b".z" + zlib.compress(record(p64(8), p64(1))),
 }
 
 

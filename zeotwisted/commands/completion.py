@@ -10,6 +10,8 @@ import argparse
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .commandline import parser
+
 __all__ = ["SUMMARY", "configure", "run"]
 
 SUMMARY = "Print a script with which a shell completes commands and options"
@@ -37,19 +39,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the script; return the exit code."""
-    from .commandline import parser
-
     print("\n".join(_SCRIPTS[arguments.shell](list(_levels(parser(), ())))))
     return 0
 
 
-def _levels(parser: argparse.ArgumentParser, path: tuple[str, ...]) -> Iterator[_Level]:
+def _levels(command: argparse.ArgumentParser, path: tuple[str, ...]) -> Iterator[_Level]:
     words: dict[str, str] = {}
     options: dict[str, str] = {}
     paths: set[str] = set()
     below: dict[str, argparse.ArgumentParser] = {}
     # argparse has no public list of its arguments; its help is made from this one.
-    for action in parser._actions:
+    for action in command._actions:
         for option in action.option_strings:
             if option.startswith("--"):
                 options[option] = _plain(action.help)

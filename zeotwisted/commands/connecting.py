@@ -42,11 +42,14 @@ def connected(target: Target, **options: Any) -> Iterator[ClientStorage]:
         "username": target.user,
         "password_file": target.password_file,
     }
-    with (
-        failures(target.text),
-        closing(ClientStorage(target.address, target.storage, **chosen | options)) as client,
-    ):
-        yield client
+    with failures(target.text):
+        try:
+            client = ClientStorage(target.address, target.storage, **chosen | options)
+        except ValueError as error:
+            # An argument cannot work.
+            raise CommandError(f"{target.text}: {error}") from None
+        with closing(client):
+            yield client
 
 
 def _knock(target: Target) -> None:
@@ -85,5 +88,5 @@ def failures(text: str) -> Iterator[None]:
             f"{text}: {error or 'it can only be read'}; use a server that accepts changes, or an "
             "account that may make them"
         ) from None
-    except (POSError, OSError, ValueError) as error:
+    except (POSError, OSError) as error:
         raise CommandError(f"{text}: {error or type(error).__name__}") from None

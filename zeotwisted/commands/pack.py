@@ -52,8 +52,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="pack even if the server's disk might become full",
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--cancel", action="store_true", help="do not pack; end the packs that run there"
+    )
+    instead.add_argument(
+        "--progress", action="store_true", help="do not pack; tell how far the pack is that runs"
     )
 
 
@@ -70,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             if arguments.cancel:
                 _cancel(where)
+            elif arguments.progress:
+                _tell(where)
             else:
                 _pack(where, until, not arguments.no_space_check)
         except CommandError as error:
@@ -111,6 +117,28 @@ def _cancel(where: Target) -> None:
     with connected(where) as client:
         count = client.steer("cancel_pack")
     print(f"{_name(where)}: " + (f"{count} packs have to end" if count else "no pack runs"))
+
+
+def _tell(where: Target) -> None:
+    with connected(where) as client:
+        state = client.steer("pack_progress")
+    if not state["running"]:
+        print(f"{_name(where)}: no pack runs")
+        return
+    print(f"{_name(where)}: a pack runs since {when(state['since'])}, {_phase(state, 0.0)}")
+
+
+def _phase(state: dict[str, Any], seconds: float) -> str:
+    """Return how far a pack is.
+
+    :param seconds: for how long it has copied; 0 if that is not known.
+    """
+    done, searched = state["done"], state["searched"]
+    if done is None:
+        looked = "" if searched is None else f", {100 * searched:.0f} % read"
+        return f"looking for garbage{looked}"
+    left = f", {duration(seconds * (1 - done) / done)} left" if seconds and done else ""
+    return f"copying, {100 * done:.0f} %{left}"
 
 
 def _pack(where: Target, until: float, checks_space: bool) -> None:
@@ -200,16 +228,9 @@ def _notes(client: ClientStorage, progress: Progress) -> Iterator[None]:
             state = None
         if state is None:
             progress.update(0)
-        elif state["done"] is None:
-            looked = "" if state["searched"] is None else f", {100 * state['searched']:.0f} % read"
-            progress.update(0, f"looking for garbage{looked}")
         else:
             now = time.monotonic()
-            copying_since = now if copying_since is None else copying_since
-            progress.update(0, _copying(state["done"], now - copying_since))
+            if copying_since is None and state["done"] is not None:
+                copying_since = now
+            progress.update(0, _phase(state, 0.0 if copying_since is None else now - copying_since))
         yield
-
-
-def _copying(done: float, seconds: float) -> str:
-    left = f", {duration(seconds * (1 - done) / done)} left" if seconds and done else ""
-    return f"copying, {100 * done:.0f} %{left}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ZODB.TimeStamp import TimeStamp
 
-__all__ = ["duration", "size", "table", "time_of", "when"]
+__all__ = ["duration", "printable", "size", "table", "time_of", "when"]
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
@@ -42,7 +42,7 @@ def time_of(tid: bytes) -> float:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table as text; numbers are at the right of their columns."""
-    texts = [list(head), *([_printable(each) for each in row] for row in rows)]
+    texts = [list(head), *([printable(each) for each in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     right = [
         bool(rows) and all(isinstance(row[at], int) for row in rows) for at in range(len(head))
@@ -56,6 +56,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def _printable(value: object) -> str:
-    # What clients call themselves may move a terminal's cursor.
+def printable(value: object) -> str:
+    """Return a text without what could move a terminal's cursor, as a name of a client's may."""
     return "".join(char if char.isprintable() else "?" for char in str(value))

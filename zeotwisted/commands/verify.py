@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -23,7 +24,7 @@ from zeotwisted.exceptions import ClientDisconnected, ServerException
 
 from .connecting import connected
 from .progress import Progress
-from .shown import time_of, when
+from .shown import printable, time_of, when
 from .target import add_connection, add_json, add_login, target
 
 __all__ = ["SUMMARY", "configure", "run"]
@@ -67,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         def report(oid: bytes, what: str) -> None:
             nonlocal faults
             faults += 1
+            what = printable(what)
             progress.clear()
             if arguments.json:
                 print(json.dumps({"oid": oid.hex(), "fault": what}), flush=True)
@@ -81,9 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
                 check.others()
             except Unsupported as error:
                 progress.clear()
-                print(
-                    f"zeotwisted: {error}; only what the root leads to is verified", file=sys.stderr
-                )
+                print(f"zeotwisted: {error}", file=sys.stderr)
         count = check.count
     if arguments.json:
         print(json.dumps({"records": count, "faults": faults, "transaction": last.hex()}))
@@ -98,6 +98,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _shown(oid: bytes) -> str:
     return f"object 0x{u64(oid):016x}"
+
+
+def _uncompressed(data: bytes) -> bytes:
+    """Return a record as it was before zc.zlibstorage, which clients may use, has compressed it."""
+    return zlib.decompress(data[2:]) if data.startswith(b".z") else data
 
 
 class _Verification:
@@ -146,7 +151,10 @@ class _Verification:
             try:
                 oid, tid, _, next_oid = self._client.record_iternext(next_oid)
             except ServerException as error:
-                raise Unsupported("the storage cannot tell which records it has") from error
+                raise Unsupported(
+                    "the storage cannot tell which records it has; only what the root leads to is "
+                    "verified"
+                ) from error
             # What was changed meanwhile may be new.
             if tid <= self._last:
                 yield oid
@@ -184,7 +192,7 @@ class _Verification:
 
     def _follow(self, oid: bytes, data: bytes) -> None:
         try:
-            references = referencesf(data)
+            references = referencesf(_uncompressed(data))
         except Exception as error:
             # The data may be anything, and so may the error of whoever reads it.
             self._report(oid, f"its record cannot be read: {type(error).__name__}: {error}")
