@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import logging
 import os
 import shutil
 from typing import Any
@@ -19,6 +21,7 @@ from zeotwisted.backup import (
     back_up,
     damages,
     new_folder,
+    outputs,
     read_back,
     selected,
     write_database,
@@ -70,10 +73,14 @@ class BacksUp(Operation):
             lasting -= {os.path.join(backup, name) for name in (".lock", "README.txt")}
             assert not lasting, "a power failure would lose a part of the backup"
 
+    def start(self) -> None:
+        # The order of the steps has to be the same each time.
+        outputs.THREADS = 1
+
     def back_up(self) -> None:
         """Back up what is in the folder."""
         back_up(
-            lambda folder: FileSource(self.path("source", "Data.fs"), self.path("source", "blobs")),
+            lambda folder: self._source(),
             Target(self.path("backup")),
             self.full,
             self.keep,
@@ -82,7 +89,18 @@ class BacksUp(Operation):
             _nothing,
         )
 
+    def _source(self) -> FileSource:
+        # The record of an error would keep the file of a FileStorage that could not be opened.
+        log = logging.getLogger("ZODB.FileStorage")
+        log.disabled = True
+        try:
+            return FileSource(self.path("source", "Data.fs"), self.path("source", "blobs"))
+        finally:
+            log.disabled = False
+
     def mended(self, journal: Journal) -> None:
+        # A FileStorage that could not be opened leaves its file to the collector.
+        gc.collect()
         self._check(journal)
 
     def restarted(self, journal: Journal) -> None:
@@ -191,6 +209,7 @@ class Restores(AddsPiece):
             journal.note("done", True)
 
     def mended(self, journal: Journal) -> None:
+        gc.collect()
         self._check_new(journal)
 
     def restarted(self, journal: Journal) -> None:

@@ -228,7 +228,7 @@ def test_the_server_dies(
     with closing(opened), opened.transaction() as connection:
         connection.root().update(one=Blob(b"1"), two=Blob(b"2"), three=Blob(b"3"))
     with at_blob(monkeypatch, 2, running.process.kill):
-        refused(command("backup", address, target), address, "lost", "again")
+        refused(command("backup", address, target), address, "no connection", "again")
     assert sorted(target.rglob("*")) == before
     assert restored(command, target, tmp_path / "before") == wanted
     refused(command("backup", address, target), "Connection refused")

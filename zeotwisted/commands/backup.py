@@ -122,7 +122,7 @@ def failures(what: str) -> Iterator[None]:
         raise CommandError(str(error)) from None
     except ClientDisconnected as error:
         raise CommandError(
-            f"{what}: the connection to the server is lost ({error}); what was backed up before is "
+            f"{what}: no connection to the server ({error}); what was backed up before is "
             "unchanged, run this again"
         ) from None
     except OSError as error:
