@@ -26,7 +26,9 @@ def _standbys(report: ServerReport) -> list[str]:
         if standby is None:
             continue
         if standby.problem:
-            reasons.append(f"storage {each.name}: {standby.problem}")
+            reasons.append(
+                f"storage {each.name}: the standby cannot follow its primary: {standby.problem}"
+            )
         elif standby.lag > standby.most_lag:
             reasons.append(
                 f"storage {each.name}: the standby is {standby.lag:.0f} seconds behind its primary"
