@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+
+from zeotwisted.storageserver import StandbyReport
 
 from .support import web
 
@@ -32,6 +36,38 @@ def test_not_ready_while_a_storage_cannot_be_used() -> None:
         assert site.get("/ready")[0] == 200
         site.served.ask(served.give_up, "the disk is broken")
         assert site.get("/ready")[2] == "storage 1: the disk is broken\n"
+
+
+class Follower:
+    """Stands for a standby that writes the storage."""
+
+    def __init__(self, lag: float, problem: str = "") -> None:
+        self._lag = lag
+        self._problem = problem
+
+    def report(self) -> StandbyReport:
+        return StandbyReport("zeo1:8100", "copies", self._problem, self._lag, 60.0, "0" * 16)
+
+    def promote(self) -> Any:
+        raise NotImplementedError
+
+
+def test_a_standby_is_ready_if_it_is_not_far_behind() -> None:
+    with web() as site:
+        (served,) = site.served.server.served.values()
+        for follower, expected in (
+            (Follower(0.5), "ready\n"),
+            (Follower(75.0), "storage 1: the standby is 75 seconds behind its primary\n"),
+            (
+                Follower(0.0, "other history"),
+                "storage 1: the standby cannot follow its primary: other history\n",
+            ),
+        ):
+            site.served.ask(served.follow, follower)
+            status, _, body = site.get("/ready")
+            assert (status, body) == (200 if body == "ready\n" else 503, expected)
+        site.served.ask(served.lead)
+        assert site.get("/ready")[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -77,20 +77,15 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         """Return what ``ruok`` tells of its storage."""
-        with socket.create_connection(self.address, TIMEOUT) as sock, sock.makefile("rb") as file:
-            file.read(*struct.unpack(">I", file.read(4)))
-            sock.sendall(struct.pack(">I", 4) + b"ruok")
-            answer = json.loads(file.read(*struct.unpack(">I", file.read(4))))
-        status: dict[str, Any] = answer["1"]
-        return status
+        return status(self.address)
 
     def wait(self, condition: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         """Wait until its status meets a condition; it announces nothing."""
         end = time.monotonic() + SOON
-        while not condition(status := self.status()):
-            assert time.monotonic() < end, status
+        while not condition(found := self.status()):
+            assert time.monotonic() < end, found
             time.sleep(0.01)
-        return status
+        return found
 
     def wait_for(self, other: Node) -> None:
         """Wait until it has all that another one has."""
@@ -110,6 +105,19 @@ def command(*arguments: str) -> tuple[int, str]:
         check=False,
     )
     return result.returncode, result.stdout
+
+
+def status(address: Any) -> dict[str, Any]:
+    """Return what ``ruok`` tells of storage 1."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with socket.socket(family) as sock, sock.makefile("rb") as file:
+        sock.settimeout(TIMEOUT)
+        sock.connect(address)
+        file.read(*struct.unpack(">I", file.read(4)))
+        sock.sendall(struct.pack(">I", 4) + b"ruok")
+        answer = json.loads(file.read(*struct.unpack(">I", file.read(4))))
+    found: dict[str, Any] = answer["1"]
+    return found
 
 
 Transactions = list[tuple[Any, ...]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -18,8 +19,9 @@ from ZODB.POSException import ReadOnlyError, StorageError
 from ZODB.serialize import referencesf
 
 import zeotwisted
+from tests.daemon.conftest import SCRIPTS, Running
 
-from .conftest import Node, command, contents
+from .conftest import Node, command, contents, status
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -74,6 +76,8 @@ def test_readers_are_told_of_changes(node: Callable[..., Node]) -> None:
     primary = node("primary")
     standby = node("standby", primary.place)
     db = database(primary)
+    # It has the root then.
+    standby.wait_for(primary)
     reader = ZODB.DB(zeotwisted.client(standby.address, read_only=True))
     connection = reader.open(transaction.TransactionManager())
     for number in range(5):
@@ -148,10 +152,13 @@ def test_promotion(node: Callable[..., Node]) -> None:
     assert (code, last in output) == (0, True)
     assert f"{standby.place} takes changes now" in output
     assert "standby" not in standby.status()
-    # They write there without having been closed.
-    with db.transaction() as connection:
-        connection.root()["after"] = 1
+    # They write there without having been closed, and their cache is as it was.
+    for attempt in transaction.manager.attempts(3):
+        with attempt:
+            connection = db.open()
+            connection.root()["after"] = 1
     assert standby.status()["commits"] == 1
+    connection.close()
     # It stays promoted, even if its configuration says otherwise.
     standby.stop()
     standby.start()
@@ -268,3 +275,34 @@ def test_both_are_packed(node: Callable[..., Node]) -> None:
         for path in (primary.path, standby.path)
     )
     assert ours.items() <= theirs.items()
+
+
+def test_the_command(node: Callable[..., Node], tmp_path: Path) -> None:
+    primary = node("primary")
+    db = database(primary)
+    fill(db, 2)
+    last = db.storage.lastTransaction().hex()
+    db.close()
+    folder = tmp_path / "standby"
+    folder.mkdir()
+    run = [str(SCRIPTS / "zeotwisted"), "standby", primary.place, "--listen", f"{folder}/socket"]
+    running = Running(run, folder, 1)
+    end = time.monotonic() + 20
+    while f'"last": "{last}"' not in (said := json.dumps(status(running.address))):
+        assert time.monotonic() < end, said
+        time.sleep(0.01)
+    code, output = command("promote", f"{folder}/socket")
+    assert code == 0 and last in output
+    assert running.stop() == 0
+    assert "Traceback" not in running.output
+    assert contents(folder / "Data.fs") == contents(primary.path)
+
+
+def test_mistakes_of_the_command(tmp_path: Path) -> None:
+    for arguments, message in (
+        (("nonsense",), "nonsense: write host:port"),
+        (("8100", "--file", f"{tmp_path}/none/Data.fs"), "create the directory"),
+        (("8100", "--user", "me"), "--user needs --password-file"),
+    ):
+        code, output = command("standby", *arguments)
+        assert code == 1 and message in output and len(output.splitlines()) == 1

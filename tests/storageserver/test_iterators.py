@@ -9,7 +9,9 @@ import pytest
 import transaction
 import ZODB
 from ZODB.FileStorage import FileStorage
+from ZODB.utils import maxtid, p64, u64, z64
 
+from zeotwisted.storageserver.connections import batches
 from zeotwisted.storageserver.connections.iterators import Iterators
 from zeotwisted.storageserver.limits import IteratorCount, LimitReached
 
@@ -128,3 +130,63 @@ def test_the_one_that_was_used_longest_ago_goes(
     with pytest.raises(LimitReached, match="iterator-limit"):
         iterators.next(unused)
     iterators.close()
+
+
+def test_batches_are_parked_and_go_on(
+    storage: FileStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also within a transaction, and after another one has used the file."""
+    monkeypatch.setattr(batches, "_MOST_ITEMS", 7)
+    expected = [(t.tid, [(r.oid, r.data) for r in t]) for t in storage.iterator()]
+    iterators = Iterators(storage)
+    before = descriptors()
+    found: list[tuple[bytes, list[tuple[bytes, bytes]]]] = []
+    known, iid, items = iterators.start_changes(z64, maxtid, True)
+    assert known
+    while True:
+        for item in filter(None, items):
+            if len(item) == 5:
+                found.append((item[0], []))
+            else:
+                found[-1][1].append((item[0], item[2]))
+        iterators.park()
+        assert descriptors() <= before
+        if iid is None:
+            break
+        same, items = iterators.next_changes(iid)
+        assert same in (iid, None)
+        iid = same
+    assert found == expected
+    assert iterators.count.kept == 0
+
+
+def test_batches_begin_after_a_transaction(storage: FileStorage) -> None:
+    tids = [t.tid for t in storage.iterator()]
+    iterators = Iterators(storage)
+    for since, stop, expected in (
+        (tids[-3], tids[-1], (True, tids[-2:])),
+        (tids[-1], tids[-1], (True, [])),
+        (p64(u64(tids[-2]) + 1), tids[-1], (False, tids[-1:])),
+        (tids[0], tids[1], (True, [tids[1]])),
+        (p64(u64(tids[-1]) + 1), maxtid, (False, [])),
+    ):
+        known, iid, items = iterators.start_changes(since, stop, False)
+        assert iid is None
+        assert (known, [item[0] for item in items if item and len(item) == 5]) == expected
+
+
+def test_numbers_of_other_kinds(storage: FileStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "_MOST_ITEMS", 7)
+    iterators = Iterators(storage)
+    log = iterators.start(None, None)
+    _, number, _ = iterators.start_changes(z64, maxtid, True)
+    assert number is not None
+    for call, wrong in (
+        (iterators.next_changes, log),
+        (iterators.next, number),
+        (iterators.next_record, number),
+        (iterators.next_changes, 999),
+        (lambda iid: iterators.start_records(iid, z64), number),
+    ):
+        with pytest.raises(KeyError):
+            call(wrong)

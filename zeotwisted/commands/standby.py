@@ -50,9 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
         parse_server_config(text)
     except ConfigurationError as error:
         raise CommandError(str(error)) from None
-    folder = os.path.dirname(os.path.abspath(arguments.file))
-    if not os.path.isdir(folder):
-        raise CommandError(f"{arguments.file}: the folder {folder} does not exist; create it")
     # The daemon reads it at its start. The file has no name that could be left over.
     with tempfile.TemporaryFile() as file:
         file.write(text.encode())

@@ -30,7 +30,7 @@ def _standbys(server: StorageServer) -> list[str]:
         if standby is None:
             continue
         if standby.problem:
-            reasons.append(f"storage {name}: {standby.problem}")
+            reasons.append(f"storage {name}: the standby cannot follow: {standby.problem}")
         elif standby.lag > standby.most_lag:
             reasons.append(
                 f"storage {name}: the standby is {standby.lag:.0f} seconds behind its primary"

@@ -13,6 +13,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from ZODB.POSException import POSKeyError, StorageError
 
 from zeotwisted.clientstorage import (
@@ -24,7 +25,7 @@ from zeotwisted.clientstorage import (
 )
 from zeotwisted.config import StandbySettings
 from zeotwisted.exceptions import ClientDisconnected, NotInHistory
-from zeotwisted.files import remove_file
+from zeotwisted.files import remove_file, replace_file
 from zeotwisted.protocol import STANDBY
 from zeotwisted.storageserver import ServedStorage, StandbyReport
 
@@ -71,6 +72,8 @@ class Standby(Service):
         self._acknowledges = False
         self._state = State.WAITING
         self._problem = ""
+        # The problem that the log has last told.
+        self._told = ""
         self._last = self._copy.last()
         # When it had everything.
         self._complete_at = reactor.seconds()
@@ -111,8 +114,14 @@ class Standby(Service):
         self._copy.remove_leftovers()
         self._clock.start(1.0)
         self._is_running = True
-        Deferred.fromCoroutine(self._run()).addErrback(
-            lambda failure: self._log.failure("the standby has ended", failure)
+        Deferred.fromCoroutine(self._run()).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure(
+            "standby {id!r} cannot follow {primary} any more",
+            failure,
+            id=self._served.storage_id,
+            primary=self._primary,
         )
 
     def stopService(self) -> Deferred[None]:
@@ -217,7 +226,9 @@ class Standby(Service):
                 return
             self._state = State.FAILING
             self._problem = f"{type(error).__name__}: {error}"
-            if isinstance(error, (StorageError, OSError)):
+            if self._problem == self._told:
+                pass
+            elif isinstance(error, (StorageError, OSError)):
                 self._log.error(
                     "standby {id!r} cannot follow {primary}, and tries again: {problem}",
                     id=self._served.storage_id,
@@ -225,7 +236,12 @@ class Standby(Service):
                     problem=self._problem,
                 )
             else:
-                self._log.failure("standby {id!r} has failed", id=self._served.storage_id)
+                self._log.failure(
+                    "standby {id!r} cannot follow {primary}, and tries again: an internal error",
+                    id=self._served.storage_id,
+                    primary=self._primary,
+                )
+            self._told = self._problem
             self._close()
             await self._wait()
             self._problem = ""
@@ -243,14 +259,18 @@ class Standby(Service):
 
     def _refuse(self, error: Exception) -> None:
         self._state = State.REFUSING
-        self._problem = f"it does not follow {self._primary}: {error}"
-        self._log.critical("standby {id!r}: {why}", id=self._served.storage_id, why=self._problem)
+        self._problem = str(error)
         only_here = getattr(error, "only_here", [])
         if only_here:
             path = os.path.abspath(self._copy.path) + ".diverged"
-            with open(path, "w") as file:
-                file.writelines(f"{tid.hex()}\n" for tid in only_here)
-            self._log.critical("{path} names them all", path=path)
+            self._problem += f"; {path} names them all"
+            replace_file(path, b"".join(b"%b\n" % tid.hex().encode() for tid in only_here), 0o644)
+        self._log.critical(
+            "standby {id!r} does not follow {primary}: {why}",
+            id=self._served.storage_id,
+            primary=self._primary,
+            why=self._problem,
+        )
 
     async def _follow(self) -> None:
         client = self._client = StorageClient(
@@ -277,6 +297,7 @@ class Standby(Service):
         await check_history(self._copy, read, self._served.in_thread)
         self._acknowledges = bool(protocol.capabilities.get(STANDBY, {}).get("synchronous"))
         self._acknowledge()
+        self._told = ""
         self._log.info(
             "standby {id!r} follows {primary} after transaction {last}",
             id=self._served.storage_id,

@@ -62,6 +62,7 @@ class ServerConnection:
     :ivar identity: who the client is; known when it registers.
     :ivar roles: what the client may do. Before the registration it has only `Role.NONE`.
     :ivar read_only: whether the client may not write.
+    :ivar wants_to_write: whether it may not because the storage is read-only now.
     :ivar registered: the storage that the client has registered for, or None.
     :ivar iteration: the client's iterators over transactions; set by the registration.
     :ivar slow: a lock, so that one client uses one thread at a time for its slow calls.
@@ -97,6 +98,7 @@ class ServerConnection:
         self.is_labelled = False
         self.capabilities: Capabilities = {}
         self.read_only = False
+        self.wants_to_write = False
         self.registered: ServedStorage | None = None
         self.downloads = Turns()
         self.transaction: ServerTransaction | None = None

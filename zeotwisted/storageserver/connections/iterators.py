@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+from ZODB.POSException import StorageError
+
 from ..limits import IteratorCount, LimitReached
 from ..storage import stored_extension
 from .batches import Batches
@@ -97,7 +99,11 @@ class Iterators:
 
         Return whether `since` is in the storage, the number of the iterator, and the first batch.
         The number is None if this was all.
+
+        :raises ZODB.POSException.StorageError: the storage has no iterators.
         """
+        if getattr(self._storage, "iterator", None) is None:
+            raise StorageError("this storage does not keep the log of its transactions")
         batches = Batches(self._storage, since, stop, with_data)
         number, items = self.next_changes(self._add(batches))
         return batches.known, number, items

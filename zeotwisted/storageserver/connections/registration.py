@@ -83,6 +83,7 @@ def remote_register(client: ServerConnection, storage_id: str, read_only: bool |
         )
     if served.read_only and not read_only:
         refusals[Refusal.READ_ONLY] += 1
+        client.wants_to_write = True
         raise ReadOnlyError(f"storage {storage_id!r} is served read-only")
     if not read_only:
         check_may_write(client, roles, storage_id)

@@ -35,6 +35,10 @@ class Listener(Protocol):
         """Return whether to write one more log line of this kind about the client."""
 
     @property
+    def wants_to_write(self) -> bool:
+        """Whether it reads only because the storage is read-only now."""
+
+    @property
     def takes_timeouts(self) -> bool:
         """Whether it understands `TransactionTimeout` as the answer to its next call.
 

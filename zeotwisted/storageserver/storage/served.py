@@ -314,9 +314,15 @@ class ServedStorage:
         self.read_only = True
 
     def lead(self) -> None:
-        """Let clients write the storage, which has followed another one."""
+        """Let clients write the storage, which has followed another one.
+
+        Those that want to write are disconnected, so that they register again at once.
+        """
         self.standby = None
         self.read_only = self.options.read_only
+        for listener in list(self._listeners):
+            if listener.wants_to_write:
+                listener.drop("the storage takes changes from now on, and the client may write")
 
     def promote(self) -> Deferred[dict[str, Any]]:
         """Make a standby a primary; see `StandbyControl`.
