@@ -218,8 +218,8 @@ MUTANTS = [
     Mutant(
         "5: registration answers from what was published",
         "storageserver/storage/served.py",
-        "        self._listeners[listener] = None\n        return self.last_transaction",
-        "        self._listeners[listener] = None\n        return self.storage.lastTransaction()",
+        "        self._audience.add(listener)\n        return self.last_transaction",
+        "        self._audience.add(listener)\n        return self.storage.lastTransaction()",
         SERVER + "test_nothing_is_told_that_has_not_been_published",
     ),
     Mutant(
@@ -239,8 +239,8 @@ MUTANTS = [
     Mutant(
         "5: news of earlier commits comes before the answer to a later one",
         "storageserver/storage/served.py",
-        "                self._attempt(listener, listener.tell, news)\n",
-        "                self._clock.callLater(0, self._attempt, listener, listener.tell, news)\n",
+        "        self._audience.tell(news, ",
+        "        self.clock.callLater(0, self._audience.tell, news, ",
         SERVER + "test_answer_to_a_commit_comes_after_the_news_of_all_commits_before_it",
     ),
     Mutant(
@@ -308,16 +308,14 @@ MUTANTS = [
     ),
     Mutant(
         "6: the fan-out goes over a snapshot",
-        "storageserver/storage/served.py",
-        "        for listener in list(self._listeners):\n"
-        "            if listener is not publication.origin:",
-        "        for listener in self._listeners:\n"
-        "            if listener is not publication.origin:",
+        "storageserver/storage/audience.py",
+        "        for listener in list(self._listeners):\n            if not but(listener):",
+        "        for listener in self._listeners:\n            if not but(listener):",
         SERVER + "test_client_that_leaves_during_the_fan_out_hides_nobody",
     ),
     Mutant(
         "6: one client's failure never stops the fan-out",
-        "storageserver/storage/served.py",
+        "storageserver/storage/audience.py",
         '            listener.drop("it could not be told of a commit")\n',
         "            raise\n",
         SERVER + "test_one_clients_failure_does_not_keep_the_news_from_the_others",
@@ -325,8 +323,8 @@ MUTANTS = [
     Mutant(
         "6: the committer gets no invalidation of its own",
         "storageserver/storage/served.py",
-        "if listener is not publication.origin:",
-        "if True:",
+        "lambda each: each is publication.origin or was_told(each, tid)",
+        "lambda each: was_told(each, tid)",
         SERVER + "test_created_objects_are_part_of_the_news_and_the_committer_gets_none",
     ),
     Mutant(

@@ -30,7 +30,9 @@ def _standbys(server: StorageServer) -> list[str]:
         if standby is None:
             continue
         if standby.problem:
-            reasons.append(f"storage {name}: the standby cannot follow: {standby.problem}")
+            reasons.append(
+                f"storage {name}: the standby cannot follow its primary: {standby.problem}"
+            )
         elif standby.lag > standby.most_lag:
             reasons.append(
                 f"storage {name}: the standby is {standby.lag:.0f} seconds behind its primary"

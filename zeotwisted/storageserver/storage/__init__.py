@@ -1,7 +1,7 @@
 """One served storage, and what all its clients share.
 
-`served` uses all other modules. A transaction gets the `commitlock`, runs in the `committhread`,
-and has a transaction id from `tids`. `publications` notifies the clients of it. `invalidations`
+`served` uses all other modules; the clients are its `audience`. A transaction gets the
+`commitlock`, runs in the `committhread`, and has a transaction id from `tids`. `publications` notifies the clients of it. `invalidations`
 keeps the oids of the last transactions; `changes` reads older ones from the storage. `resolution`
 resolves conflicts with the `allowedclasses`, and `recordscan` looks at records before.
 `packing` has the packs. `records` loads records: from the `recordcache`, or with `loads`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time as wallclock
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -26,6 +25,7 @@ from ..limits import Limits
 from ..options import ServerOptions
 from ..turns import FairTurns
 from .allowedclasses import EVERYTHING, AllowedClasses, default_classes
+from .audience import Audience
 from .changes import (
     LONGEST_AT_START,
     last_changes,
@@ -40,6 +40,7 @@ from .listener import Listener, Undecided
 from .loads import Loads, RecordsInThreads, answers_at_once
 from .outside import Database, SharedNews
 from .packing import Packs
+from .packtime import pack_time
 from .publications import Publication, Publications
 from .recordcache import RecordCache
 from .records import Records
@@ -108,6 +109,9 @@ class ServedStorage:
         self.in_thread = threads.in_thread
         self.stats = StorageStats()
         self.lock = CommitLock(threads.clock, storage_id, self._timeout, engine.votes)
+        self._audience = Audience()
+        #: Sends what the clients have been told; see `Audience.send`.
+        self.send_news = self._audience.send
         self.publications = Publications(self._publish, self.send_news, threads.call_from_thread)
         #: Makes the tids of transactions; None if the storage has to make them.
         self.tids = None if engine.is_shared or not takes_tids(storage) else TidClock()
@@ -150,10 +154,6 @@ class ServedStorage:
         self.clock = threads.clock
         self._sizes = KnownSizes(self.sizes, self.call, threads.clock)
         self._refreshing: set[Deferred[None]] = set()
-        # In the order of registration. A dict, because a list would be slow to remove from.
-        self._listeners: dict[Listener, None] = {}
-        # The listeners with queued broadcasts that are not sent yet.
-        self._told: list[Listener] = []
         with contextlib.suppress(OSError):
             # Read the folder's permissions now. Another process may remove the folder later, and it
             # is then created with these permissions.
@@ -221,7 +221,7 @@ class ServedStorage:
 
     def register(self, listener: Listener) -> bytes:
         """Add a client; return the last tid. The client is notified of every later transaction."""
-        self._listeners[listener] = None
+        self._audience.add(listener)
         return self.last_transaction
 
     def up_to_date(self) -> Deferred[None]:
@@ -241,7 +241,7 @@ class ServedStorage:
 
     def unregister(self, listener: Listener) -> None:
         """Remove a client."""
-        del self._listeners[listener]
+        self._audience.remove(listener)
         self.followers.left(listener)
         self.records.leave(listener)
 
@@ -270,28 +270,8 @@ class ServedStorage:
             self._invalidations.append(tid, oids)
         self.records.changed(tid, oids)
         news = Broadcast("invalidateTransaction", tid, oids)
-        # A listener may unregister in `tell`. If one fails, the others must still be notified.
-        for listener in list(self._listeners):
-            if listener is not publication.origin and not self.followers.was_told(listener, tid):
-                self._told.append(listener)
-                self._attempt(listener, listener.tell, news)
-
-    def send_news(self) -> None:
-        """Send the queued broadcasts to the listeners.
-
-        Answers are sent before invalidations. To send an invalidation to all clients takes longer
-        than the commit, and it wakes their processes, which compete for the processor.
-        """
-        told, self._told = self._told, []
-        for listener in told:
-            self._attempt(listener, listener.send)
-
-    def _attempt(self, listener: Listener, tell: Callable[..., None], *args: Any) -> None:
-        try:
-            tell(*args)
-        except Exception:
-            self._log.failure("({label}) cannot be told of a commit", label=listener.label)
-            listener.drop("it could not be told of a commit")
+        was_told = self.followers.was_told
+        self._audience.tell(news, lambda each: each is publication.origin or was_told(each, tid))
 
     def lost_track(self) -> None:
         """Disconnect all clients, because the storage does not know which objects have changed.
@@ -305,8 +285,7 @@ class ServedStorage:
             self._invalidations = self._known_invalidations(0)
         except Exception:
             self._log.failure("storage {id!r} cannot tell its last transaction", id=self.storage_id)
-        for listener in list(self._listeners):
-            listener.drop("the storage has lost track of changes; the client has to verify")
+        self._audience.drop("the storage has lost track of changes; the client has to verify")
 
     def follow(self, standby: StandbyControl) -> None:
         """Let a standby write the storage, and let clients only read it."""
@@ -320,9 +299,10 @@ class ServedStorage:
         """
         self.standby = None
         self.read_only = self.options.read_only
-        for listener in list(self._listeners):
-            if listener.wants_to_write:
-                listener.drop("the storage takes changes from now on, and the client may write")
+        self._audience.drop(
+            "the storage takes changes from now on, and the client may write",
+            lambda each: each.wants_to_write,
+        )
 
     def promote(self) -> Deferred[dict[str, Any]]:
         """Make a standby a primary; see `StandbyControl`.
@@ -356,8 +336,7 @@ class ServedStorage:
             id=self.storage_id,
             reason=brief(reason),
         )
-        for listener in list(self._listeners):
-            listener.drop("the storage cannot be used any more")
+        self._audience.drop("the storage cannot be used any more")
         self.when_unusable(reason)
 
     def suspend(self, reason: str) -> None:
@@ -372,8 +351,7 @@ class ServedStorage:
             id=self.storage_id,
             reason=brief(reason),
         )
-        for listener in list(self._listeners):
-            listener.drop("the server has lost its database")
+        self._audience.drop("the server has lost its database")
         for own in list(self.own_commits):
             own.failed(Failure(DatabaseFailed(reason)))
         refreshing, self._refreshing = self._refreshing, set()
@@ -442,40 +420,20 @@ class ServedStorage:
         return self.answers_at_once and not self.packs.running
 
     def pack_time(self, time: float, skew: float) -> float:
-        """Return the time up to which to pack. It is not in the future.
-
-        :param time: the pack time of the client, in seconds since 1970.
-        :param skew: how many seconds `time` may be in the future.
-        :raises ZODB.POSException.StorageError: `time` is later than that, negative, or NaN.
-        """
-        # If the clock was set back, the last transaction may be later than the clock.
-        now = max(wallclock.time(), TimeStamp(self.last_transaction).timeTime())
-        # This form also rejects NaN: every comparison with it is false.
-        if not time >= 0:
-            raise StorageError(f"pack time {time!r} is not a number of seconds since 1970")
-        if time > now + skew:
-            raise StorageError(
-                f"pack time {_shown(time)} is in the future: it is {_shown(now)} at the server; "
-                "pass seconds since 1970, and compare the clocks of the hosts"
-            )
-        return min(time, now)
+        """Return the time up to which to pack; see the function `pack_time`."""
+        return pack_time(time, skew, self.last_transaction)
 
     async def pack(self, time: float) -> None:
         """Pack, in a thread; then send the new size of the storage to all clients."""
         await self.packs.run(self.in_thread, time)
         # The pack may have removed objects.
         self.records.cache.forget()
-        self._broadcast_sizes()
+        self._audience.tell(Broadcast("info", self.sizes()))
+        self._audience.send()
 
     def sizes(self) -> dict[str, Any]:
         """Return the part of `info` that commits and packs change. Call this in any thread."""
         return {"length": len(self.storage), "size": self.storage.getSize()}
-
-    def _broadcast_sizes(self) -> None:
-        news = Broadcast("info", self.sizes())
-        for listener in list(self._listeners):
-            listener.tell(news)
-            listener.send()
 
     def info(self) -> dict[str, Any]:
         """Return the facts about the storage that a client needs before it can use it."""
@@ -499,12 +457,12 @@ class ServedStorage:
     @property
     def connections(self) -> int:
         """How many clients have registered for it."""
-        return len(self._listeners)
+        return len(self._audience)
 
     def status(self) -> dict[str, Any]:
         """Return the status of the storage, as ``ruok`` tells it."""
         status = self.stats.report(
-            connections=len(self._listeners),
+            connections=len(self._audience),
             lock_time=self.lock.locked_since,
             waiting=self.lock.waiting,
             timeout=self._timeout,
@@ -530,7 +488,7 @@ class ServedStorage:
             name=self.storage_id,
             title=self.storage.getName(),
             stats=self.stats,
-            connections=len(self._listeners),
+            connections=len(self._audience),
             read_only=self.read_only,
             problem=self.problem,
             size=sizes.get("size"),
@@ -548,10 +506,3 @@ class ServedStorage:
 def _may_use_all_classes(options: ServerOptions) -> bool:
     classes = options.conflict_classes
     return classes is not None and EVERYTHING in classes
-
-
-def _shown(time: float) -> str:
-    try:
-        return wallclock.strftime("%Y-%m-%d %H:%M:%S UTC", wallclock.gmtime(time))
-    except (OverflowError, OSError, ValueError):
-        return f"{time:g}" if type(time) is float else "after all calendars"
