@@ -1,11 +1,12 @@
 """One served storage, and what all its clients share.
 
 `served` uses all other modules; the clients are its `audience`. A transaction gets the
-`commitlock`, runs in the `committhread`, and has a transaction id from `tids`. `publications` notifies the clients of it. `invalidations`
-keeps the oids of the last transactions; `changes` reads older ones from the storage. `resolution`
-resolves conflicts with the `allowedclasses`, and `recordscan` looks at records before.
-`packing` has the packs. `records` loads records: from the `recordcache`, or with `loads`.
-`status` has the counts for reports, and `sizes` asks for sizes without waiting.
+`commitlock`, runs in the `committhread`, and has a transaction id from `tids`. `publications`
+notifies the clients of it. `invalidations` keeps the oids of the last transactions; `changes` reads
+older ones from the storage. `resolution` resolves conflicts with the `allowedclasses`, and
+`recordscan` looks at records before. `packing` has the packs, `packtime` what clients may ask for.
+`records` loads records: from the `recordcache`, or with `loads`. `status` has the counts for
+reports, and `sizes` asks for sizes without waiting.
 Rule: the clients are notified of every commit through `publications`, in order. This is true of a
 client's commit and of one from outside.
 """
