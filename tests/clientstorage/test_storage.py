@@ -267,6 +267,7 @@ CALLS: dict[str, Any] = {
     "undoInfo": lambda storage: storage.undoInfo(),
     "server_status": lambda storage: storage.server_status(),
     "server_limits": lambda storage: storage.server_limits(),
+    "steer": lambda storage: storage.steer("server_clients"),
     "tpc_begin": lambda storage: storage.tpc_begin(TransactionMetaData()),
     "copyTransactionsFrom": lambda storage: storage.copyTransactionsFrom(storage),
     "sortKey": lambda storage: storage.sortKey(),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,6 +127,17 @@ def test_others_may_not(name: str, args: tuple[Any, ...]) -> None:
         assert one.ask("ping") is None
 
 
+@pytest.mark.parametrize("name", ["pack", "get_info", "nonsense", "register"])
+def test_a_client_steers_by_calls_for_operators_only(name: str) -> None:
+    with (
+        serving({"1": MappingStorage()}) as served,
+        closing(zeotwisted.client(served.address, read_only=True)) as client,
+    ):
+        assert client.steer("server_clients")["total"] == 1
+        with pytest.raises(ValueError, match="is not a call for operators"):
+            client.steer(name)
+
+
 class Slow(FileStorage):
     """Its packs look for garbage until they may go on."""
 
@@ -181,6 +194,17 @@ def test_a_pack_is_cancelled_and_the_next_one_is_not(tmp_path: Path) -> None:
         assert one.ask("cancel_pack") == 0
         client.pack()
         assert path.stat().st_size < len(before)
+
+
+def test_a_pack_removes_the_copy_that_the_last_one_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=3, f_frsize=1000))
+    storage = FileStorage(str(tmp_path / "Data.fs"))
+    with serving({"1": storage}) as served, closing(operator(served)) as one:
+        assert one.ask("pack_room") == (4, 3000)
+        (tmp_path / "Data.fs.old").write_bytes(b"x" * 50)
+        assert one.ask("pack_room") == (4, 3050)
 
 
 def test_a_storage_without_a_file_has_no_room() -> None:

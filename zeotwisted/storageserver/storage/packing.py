@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time as wallclock
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -112,7 +113,11 @@ class Packs:
             if isinstance(each, FileStorage):
                 path = os.path.abspath(each.getName())
                 disk = os.statvfs(os.path.dirname(path))
-                return os.path.getsize(path), disk.f_bavail * disk.f_frsize
+                free = disk.f_bavail * disk.f_frsize
+                with suppress(FileNotFoundError):
+                    # It removes the copy that the last pack has left before it writes.
+                    free += os.path.getsize(f"{path}.old")
+                return os.path.getsize(path), free
         return None
 
     def interrupt(self) -> None:
