@@ -322,9 +322,7 @@ class ServedStorage:
         self.read_only = self.options.read_only
         for listener in list(self._listeners):
             if listener.wants_to_write:
-                listener.drop(
-                    "the storage takes changes from now on, and the client may write"
-                )
+                listener.drop("the storage takes changes from now on, and the client may write")
 
     def promote(self) -> Deferred[dict[str, Any]]:
         """Make a standby a primary; see `StandbyControl`.
