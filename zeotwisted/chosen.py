@@ -18,6 +18,7 @@ from .config import (
     LogForm,
     ServerConfig,
     StorageOpener,
+    described,
     effective_settings,
     host_names,
     log_form,
@@ -133,6 +134,10 @@ def shown(options: Choice, form: LogForm) -> list[str]:
         lines.append(f"http {options['http']}  # {options.source('http')}")
     elif config is not None and config.http is not None:
         lines.append(f"http {config.http.listener.description}  # {options['conf']}")
+    if config is not None:
+        for standby in config.standbys:
+            primary = ", ".join(map(described, standby.primary))
+            lines.append(f"standby {standby.storage_id} of {primary}  # {options['conf']}")
     source = "options and defaults" if config is None else options["conf"]
     storages = chosen_storages(options) if config is None else config.storages
     lines += [f"storage {each.name}  # {source}" for each in storages]

@@ -27,13 +27,19 @@ class Node:
 
     :param primaries: the addresses that it follows, if it is a standby.
     :param settings: more lines for the section <zeo>.
+    :param keys: more lines for the section <standby>.
     """
 
     def __init__(
-        self, folder: Path, primaries: list[str] | None = None, settings: str = ""
+        self,
+        folder: Path,
+        primaries: list[str] | None = None,
+        settings: str = "",
+        keys: str = "",
     ) -> None:
         self.folder = folder
         self.settings = settings
+        self.keys = keys
         self.primaries = primaries or []
         self.port = 0
         self.running: Running | None = None
@@ -54,7 +60,7 @@ class Node:
 
     def start(self) -> None:
         standby = "".join(f"primary {each}\n" for each in self.primaries)
-        section = f"<standby>\n{standby}</standby>\n" if standby else ""
+        section = f"<standby>\n{standby}{self.keys}</standby>\n" if standby else ""
         (self.folder / "zeo.conf").write_text(
             f"<zeo>\naddress {self.place}\n{self.settings}\n{section}</zeo>\n"
             "<filestorage 1>\npath Data.fs\nblob-dir blobs\n</filestorage>\n"
@@ -93,11 +99,12 @@ class Node:
         self.wait(lambda status: status["last-transaction"] == last)
 
 
-def command(*arguments: str) -> tuple[int, str]:
+def command(*arguments: str, cwd: Path | None = None) -> tuple[int, str]:
     """Run ``zeotwisted``; return the exit code and what it printed."""
     result = subprocess.run(
         [str(SCRIPTS / "zeotwisted"), *arguments],
         env=environment(),
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -159,8 +166,8 @@ def node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
     """Start a node in a folder; at the end they stop, without a traceback in a log."""
     nodes: list[Node] = []
 
-    def make(name: str, *primaries: str, settings: str = "") -> Node:
-        made = Node(tmp_path / name, list(primaries), settings)
+    def make(name: str, *primaries: str, settings: str = "", keys: str = "") -> Node:
+        made = Node(tmp_path / name, list(primaries), settings, keys)
         nodes.append(made)
         return made
 

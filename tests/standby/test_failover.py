@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 import transaction
@@ -16,7 +16,7 @@ from ZODB.POSException import ReadOnlyError
 
 import zeotwisted
 
-from .conftest import TIMEOUT, Node, command, contents
+from .conftest import TIMEOUT, Node, command, contents, status
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -170,7 +170,41 @@ def test_who_may_follow_and_promote(node: Callable[..., Node]) -> None:
     assert code == 1 and "administer" in output, output
 
 
-def test_the_primary_is_zeos(node: Callable[..., Node], tmp_path: Any) -> None:
+def test_tls_and_an_account(node: Callable[..., Node], tmp_path: Path) -> None:
+    """The standby proves who it is, and commits wait for it."""
+    password = tmp_path / "password"
+    password.write_text("a long password")
+    made = [
+        command("certs", "127.0.0.1", "--client", "standby", cwd=tmp_path),
+        command("user", "add", "standby", "--password-file", str(password), cwd=tmp_path),
+    ]
+    assert [code for code, _ in made] == [0, 0], made
+    ssl = f"certificate {tmp_path}/server.pem\nkey {tmp_path}/server.key\n"
+    primary = node(
+        "primary",
+        settings=f"{SYNCHRONOUS}\naccounts {tmp_path}/accounts\n"
+        "<access>\nwrite unix-group:nobody\nfollow user:standby\n</access>\n"
+        f"<ssl>\n{ssl}authenticate {tmp_path}/authority.pem\n</ssl>\n"
+        "<listen>\naddress ./socket\n<access>\nadminister everybody\n</access>\n</listen>\n",
+    )
+    socket = str(primary.folder / "socket")
+    ssl = f"certificate {tmp_path}/standby.pem\nkey {tmp_path}/standby.key\n"
+    standby = node(
+        "standby",
+        primary.place,
+        keys=f"username standby\npassword-file {password}\n"
+        f"<ssl>\n{ssl}authenticate {tmp_path}/authority.pem\n</ssl>\n",
+    )
+    standby.wait(lambda status: status["standby"]["state"] == "has everything")
+    wait_until(lambda: bool(status(socket)["followers"]["synchronous"]))
+    db = ZODB.DB(zeotwisted.client(socket))
+    with db.transaction() as connection:
+        connection.root()["secret"] = 1
+    assert standby.status()["last-transaction"] == status(socket)["last-transaction"]
+    db.close()
+
+
+def test_the_primary_is_zeos(node: Callable[..., Node], tmp_path: Path) -> None:
     """Its transactions and blobs come by version 5, which knows no acknowledgements."""
     pytest.importorskip("ZEO")
     from tests.clientstorage.support import Server

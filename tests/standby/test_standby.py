@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from ZODB.POSException import ReadOnlyError, StorageError
 from ZODB.serialize import referencesf
 
 import zeotwisted
-from tests.daemon.conftest import SCRIPTS, Running
+from tests.daemon.conftest import SCRIPTS, Running, environment, wait_for
 
 from .conftest import Node, command, contents, status
 
@@ -306,3 +307,52 @@ def test_mistakes_of_the_command(tmp_path: Path) -> None:
     ):
         code, output = command("standby", *arguments)
         assert code == 1 and message in output and len(output.splitlines()) == 1
+
+
+def test_mistakes_of_the_configuration(node: Callable[..., Node], tmp_path: Path) -> None:
+    primary = node("primary")
+    for keys, section, message in (
+        ("", "<mappingstorage 1>\n</mappingstorage>", "zeo: standby 1: a standby needs a <files"),
+        ("password-file ./none", "", "zeo: standby 1: a password is of no use without username"),
+    ):
+        conf = tmp_path / "zeo.conf"
+        conf.write_text(
+            f"<zeo>\naddress 127.0.0.1:0\n<standby>\nprimary {primary.place}\n{keys}\n</standby>\n"
+            f"</zeo>\n{section or '<filestorage 1>'}\n"
+            + ("" if section else "path Data.fs\n</filestorage>\n")
+        )
+        run = [str(SCRIPTS / "twist"), "zeo", "-C", str(conf)]
+        result = subprocess.run(
+            run, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=20
+        )
+        assert result.returncode == 1
+        assert message in result.stderr and "Traceback" not in result.stderr + result.stdout
+
+
+def test_it_needs_a_folder_for_blobs(node: Callable[..., Node], tmp_path: Path) -> None:
+    primary = node("primary")
+    db = database(primary)
+    fill(db, 2)
+    db.close()
+    conf = tmp_path / "zeo.conf"
+    conf.write_text(
+        f"<zeo>\naddress 127.0.0.1:0\n<standby>\nprimary {primary.place}\n</standby>\n</zeo>\n"
+        "<filestorage 1>\npath Data.fs\n</filestorage>\n"
+    )
+    running = Running([str(SCRIPTS / "twist"), "zeo", "-C", str(conf)], tmp_path, 1)
+    wait_for(running, "add blob-dir")
+    assert running.stop() == 0
+    assert "Traceback" not in running.output
+    # It has what was before the first blob.
+    found = contents(tmp_path / "Data.fs")
+    assert found == contents(primary.path)[: len(found)]
+
+
+def test_show_config(tmp_path: Path) -> None:
+    (tmp_path / "zeo.conf").write_text(
+        "<zeo>\naddress 127.0.0.1:0\n<standby>\nprimary zeo1:8100\n</standby>\n</zeo>\n"
+        "<filestorage 1>\npath Data.fs\n</filestorage>\n"
+    )
+    run = [str(SCRIPTS / "twist"), "zeo", "-C", "zeo.conf", "--show-config"]
+    shown = subprocess.run(run, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert "standby 1 of zeo1:8100  # zeo.conf" in shown.stdout.splitlines()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .access import ROLES_BY_DEFAULT, access_from_lines
 from .datatypes import host_names
 from .effective import EffectiveSetting, effective_settings, variable
-from .listeners import HTTPListener, Listener
+from .listeners import HTTPListener, Listener, described
 from .logform import LogForm, log_form
 from .mistakes import check_server_config
 from .places import (
@@ -48,6 +48,7 @@ __all__ = [
     "access_from_lines",
     "address_problem",
     "check_server_config",
+    "described",
     "effective_settings",
     "file_states",
     "host_names",

@@ -24,7 +24,7 @@ from zeotwisted.config import (
 )
 from zeotwisted.http import HTTPPlace, HTTPService, missing_package
 from zeotwisted.logs import EventLog, FileLog
-from zeotwisted.standby import CannotCopy, Standby
+from zeotwisted.standby import Standby
 from zeotwisted.storageserver import (
     ListeningError,
     NotServable,
@@ -160,7 +160,7 @@ class Daemon(MultiService):
             served = self.server.served[settings.storage_id]
             try:
                 Standby(self._reactor, served, settings).setServiceParent(self)
-            except CannotCopy as error:
+            except ValueError as error:
                 raise StartError(f"zeo: standby {settings.storage_id}: {error}") from None
 
     def _listen_for_http(self) -> None:

@@ -57,6 +57,7 @@ class Standby(Service):
 
     :param served: the storage.
     :raises CannotCopy: the storage cannot be that of a standby.
+    :raises ValueError: a setting can never work.
     """
 
     _log = Logger()
@@ -84,6 +85,8 @@ class Standby(Service):
         # Fires when nothing is written any more.
         self._over: list[Deferred[None]] = []
         self._is_running = False
+        # Find mistakes in the settings now.
+        self._make_client().close()
         if self._marker.is_set():
             self._state = State.PROMOTED
         else:
@@ -272,8 +275,8 @@ class Standby(Service):
             why=self._problem,
         )
 
-    async def _follow(self) -> None:
-        client = self._client = StorageClient(
+    def _make_client(self) -> StorageClient:
+        return StorageClient(
             self._reactor,
             list(self._settings.primary),
             read_only=True,
@@ -281,6 +284,9 @@ class Standby(Service):
             name=f"standby {self._served.storage_id}",
             **self._settings.options,
         )
+
+    async def _follow(self) -> None:
+        client = self._client = self._make_client()
         client.start()
         self._last = self._copy.last()
         feed = self._feed = client.changes(self._last, records=True, check=self._check)
