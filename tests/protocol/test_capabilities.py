@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from zeotwisted.protocol import agreed
-from zeotwisted.protocol.capabilities import DROPPED, GOODBYE, TID_AT_VOTE, VOTE_WITHIN
+from zeotwisted.protocol.capabilities import (
+    DROPPED,
+    GOODBYE,
+    OPERATORS,
+    TID_AT_VOTE,
+    VOTE_WITHIN,
+)
 from zeotwisted.protocol.codecs import CODECS
 from zeotwisted.protocol.framing import encode_frame
 
@@ -44,6 +50,7 @@ def test_server_ignores_what_it_does_not_know() -> None:
     assert client.ask("capabilities", "1", offered) == {
         DROPPED: {},
         GOODBYE: {},
+        OPERATORS: {},
         TID_AT_VOTE: {},
         VOTE_WITHIN: {},
     }
@@ -72,6 +79,7 @@ def test_storage_that_the_server_does_not_have() -> None:
     assert client.ask("capabilities", "another", {TID_AT_VOTE: {}}) == {
         DROPPED: {},
         GOODBYE: {},
+        OPERATORS: {},
         VOTE_WITHIN: {},
     }
 

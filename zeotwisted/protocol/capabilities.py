@@ -16,6 +16,7 @@ __all__ = [
     "DROPPED",
     "GOODBYE",
     "MARK_AT_VOTE",
+    "OPERATORS",
     "SHARED",
     "TID_AT_VOTE",
     "VOTE_WITHIN",
@@ -47,6 +48,9 @@ DROPPED = "dropped"
 
 #: A server that stops says so by the push ``goodbye``, before it ends the connection.
 GOODBYE = "goodbye"
+
+#: There are the calls by which operators look at a server and steer it: `Call.steers`.
+OPERATORS = "operators"
 
 #: The client can limit how long its vote waits for the commit lock, by the call ``vote_within``.
 VOTE_WITHIN = "vote-within"

@@ -12,6 +12,7 @@ from zeotwisted.protocol import (
     DROPPED,
     GOODBYE,
     MARK_AT_VOTE,
+    OPERATORS,
     SHARED,
     TID_AT_VOTE,
     VOTE_WITHIN,
@@ -41,7 +42,7 @@ def remote_capabilities(
 
 def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dict[str, Any]:
     """Return what this server offers to a client of a storage, which may be unknown."""
-    ours: dict[str, Any] = {DROPPED: {}, GOODBYE: {}, VOTE_WITHIN: {}}
+    ours: dict[str, Any] = {DROPPED: {}, GOODBYE: {}, OPERATORS: {}, VOTE_WITHIN: {}}
     if served is not None and served.tids is not None:
         ours[TID_AT_VOTE] = {}
     if served is not None and served.engine.marks:
