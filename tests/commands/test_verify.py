@@ -85,10 +85,13 @@ def test_faults(daemon: Daemon, command: Commands, folder: Path) -> None:
     assert (lines[-1]["records"], lines[-1]["faults"]) == (6, 3)
 
 
+@pytest.mark.parametrize("more", [False, True])
 def test_a_record_that_is_damaged_on_the_disk(
-    daemon: Daemon, command: Commands, folder: Path
+    daemon: Daemon, command: Commands, folder: Path, more: bool
 ) -> None:
-    store(folder / "Data.fs", {0: record(p64(1)), 1: record() + b"needle"})
+    records = {0: record(p64(1)), 1: record() + b"needle"}
+    # What is behind it, and is garbage, is verified, too.
+    store(folder / "Data.fs", records | {5: record(p64(6))} if more else records)
     running = daemon(*ANYWHERE, "--file", "Data.fs")
     content = (folder / "Data.fs").read_bytes()
     at = content.index(p64(1), content.index(b"needle") - 200)
@@ -99,6 +102,7 @@ def test_a_record_that_is_damaged_on_the_disk(
     result = command("verify", place(running.address))
     assert result.code == 1
     assert "object 0x0000000000000001: it cannot be loaded: " in result.output
+    assert ("object 0x0000000000000006: there is no record of it" in result.output) is more
 
 
 def test_no_faults(daemon: Daemon, command: Commands, folder: Path) -> None:

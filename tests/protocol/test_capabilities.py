@@ -9,6 +9,7 @@ from zeotwisted.protocol.capabilities import (
     CHANGES,
     DROPPED,
     GOODBYE,
+    OPERATORS,
     STANDBY,
     TID_AT_VOTE,
     VOTE_WITHIN,
@@ -52,6 +53,7 @@ def test_server_ignores_what_it_does_not_know() -> None:
         CHANGES: {},
         DROPPED: {},
         GOODBYE: {},
+        OPERATORS: {},
         STANDBY: {"synchronous": False},
         TID_AT_VOTE: {},
         VOTE_WITHIN: {},
@@ -82,6 +84,7 @@ def test_storage_that_the_server_does_not_have() -> None:
         CHANGES: {},
         DROPPED: {},
         GOODBYE: {},
+        OPERATORS: {},
         VOTE_WITHIN: {},
     }
 

@@ -145,6 +145,7 @@ ROLES = {
         "getTid",
         "history",
         "record_iternext",
+        "record_oids",
         "sendBlob",
         "undoLog",
         "undoInfo",

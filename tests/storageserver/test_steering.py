@@ -11,16 +11,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import StorageError
-from ZODB.utils import p64
+from ZODB.utils import p64, u64, z64
 
 import zeotwisted
 from tests.clientstorage.support import wait_until
 from zeotwisted.access import EVERYBODY, Access
-from zeotwisted.exceptions import AccessDenied
-from zeotwisted.protocol import Role
+from zeotwisted.exceptions import AccessDenied, ServerException
+from zeotwisted.protocol import Role, split
 
 from .conftest import RawClient
 from .served import Served, serving
@@ -210,3 +211,51 @@ def test_a_pack_removes_the_copy_that_the_last_one_has_left(
 def test_a_storage_without_a_file_has_no_room() -> None:
     with serving({"1": MappingStorage()}) as served, closing(operator(served)) as one:
         assert one.ask("pack_room") is None
+
+
+def test_oids_of_all_records(tmp_path: Path) -> None:
+    """Many at a time, up to one that cannot be read."""
+
+    class Damaged(FileStorage):
+        def record_iternext(self, next: bytes | None = None) -> Any:
+            found = super().record_iternext(next)
+            if found[0] == p64(1500):
+                raise StorageError("damaged")
+            return found
+
+    storage = Damaged(str(tmp_path / "Data.fs"))
+    transaction = TransactionMetaData()
+    storage.tpc_begin(transaction)
+    for number in range(2500):
+        storage.store(p64(number), z64, b"record", "", transaction)
+    storage.tpc_vote(transaction)
+    tid = storage.tpc_finish(transaction)
+    with serving({"1": storage}) as served, closing(operator(served)) as one:
+
+        def oids(following: bytes | None) -> tuple[list[int], bytes | None]:
+            found, tids, following = one.ask("record_oids", following)
+            assert set(split(tids)) == {tid} and len(tids) == len(found) <= 8000
+            return [u64(oid) for oid in split(found)], following
+
+        everything: list[int] = []
+        following: bytes | None = None
+        while following != p64(1500):
+            some, following = oids(following)
+            everything += some
+        assert everything == list(range(1500))
+        with pytest.raises(StorageError, match="damaged"):
+            one.ask("record_oids", following)
+        following = p64(1501)
+        while following is not None:
+            some, following = oids(following)
+            everything += some
+        assert everything == [*range(1500), *range(1501, 2500)]
+
+
+def test_oids_of_a_storage_that_cannot_tell() -> None:
+    with (
+        serving({"1": MappingStorage()}) as served,
+        closing(operator(served)) as one,
+        pytest.raises(ServerException, match="record_iternext"),
+    ):
+        one.ask("record_oids")

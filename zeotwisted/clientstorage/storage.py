@@ -53,9 +53,6 @@ _log = logging.getLogger("zeotwisted.client")
 
 MB = 1024 * 1024
 
-#: Stands for the result of a call that the server does not have.
-_MISSING = object()
-
 _NOT_YET = {
     "_client_factory": "another implementation of the connection",
 }
@@ -347,14 +344,11 @@ class ClientStorage(ConflictResolvingStorage):
 
         :raises AccessDenied: this client does not have the role for it.
         :raises ValueError: there is no such call.
-        :raises ZODB.POSException.Unsupported: the server is one of ZEO's.
+        :raises ZODB.POSException.Unsupported: the server is one of ZEO's, or too old.
         """
         if name not in SERVER_CALLS or not SERVER_CALLS[name].steers:
             raise ValueError(f"{name!r} is not a call for operators")
-        result = self._link.call_extended(name, _MISSING, None, *args)
-        if result is _MISSING:
-            raise Unsupported("the server is one of ZEO's; only servers of zeotwisted can do that")
-        return result
+        return self._link.steer(name, *args)
 
     # The database above.
 

@@ -1,7 +1,7 @@
 """``zeotwisted verify``: loads every record of a storage, and looks for what records refer to.
 
-First it follows the references from the root, and loads many records at a time. Then it asks for
-the records that nothing refers to, one after another, if the server can tell them. All of it is the
+First it follows the references from the root, and loads many records at a time. Then it asks which
+records there are, and loads those that nothing has led to, if the server can tell. All of it is the
 state at one transaction. It keeps sixteen bytes for each object in memory.
 """
 
@@ -20,7 +20,8 @@ from ZODB.serialize import referencesf
 from ZODB.utils import p64, tid_repr, u64, z64
 
 from zeotwisted.clientstorage import ClientStorage
-from zeotwisted.exceptions import ClientDisconnected, ServerException
+from zeotwisted.exceptions import AccessDenied, ClientDisconnected
+from zeotwisted.protocol import split
 
 from .connecting import connected
 from .progress import Progress
@@ -36,6 +37,9 @@ _BATCH = 1000
 
 #: The client's cache has to hold a batch (bytes).
 _CACHE = 256 * 1024 * 1024
+
+#: How many records in succession may be damaged so that the storage cannot go on behind them.
+_MOST_FAILURES = 1000
 
 #: The highest oid that a set of signed numbers can hold.
 _HIGHEST = 2**63 - 1
@@ -146,20 +150,43 @@ class _Verification:
         self._load_all()
 
     def _all_oids(self) -> Iterator[bytes]:
-        next_oid: bytes | None = None
+        following: bytes | None = None
+        failures = 0
         while True:
             try:
-                oid, tid, _, next_oid = self._client.record_iternext(next_oid)
-            except ServerException as error:
-                raise Unsupported(
-                    "the storage cannot tell which records it has; only what the root leads to is "
-                    "verified"
-                ) from error
-            # What was changed meanwhile may be new.
-            if tid <= self._last:
-                yield oid
-            if next_oid is None:
+                oids, tids, following = self._some_oids(following)
+            except (AccessDenied, ClientDisconnected):
+                raise
+            except POSError as error:
+                if failures and error.args[:1] == ("builtins.ValueError",):
+                    # Behind an object that could not be read, there is none.
+                    return
+                failures += 1
+                if following is None or len(following) != 8 or failures > _MOST_FAILURES:
+                    raise Unsupported(
+                        "the storage cannot tell which records it has; only what the root leads to "
+                        "is verified"
+                    ) from error
+                # It is an oid. Go on behind that object, and have it reported when it is loaded.
+                yield following
+                following = p64(u64(following) + 1)
+                continue
+            failures = 0
+            for oid, tid in zip(oids, tids, strict=True):
+                # What was changed meanwhile may be new.
+                if tid <= self._last:
+                    yield oid
+            if following is None:
                 return
+
+    def _some_oids(self, following: bytes | None) -> tuple[list[bytes], list[bytes], bytes | None]:
+        """Return some oids, the tids of their current records, and how to go on."""
+        try:
+            oids, tids, following = self._client.steer("record_oids", following)
+        except Unsupported:
+            oid, tid, _, following = self._client.record_iternext(following)
+            return [oid], [tid], following
+        return split(oids), split(tids), following
 
     def _load_all(self) -> None:
         while self._waiting:
@@ -178,7 +205,7 @@ class _Verification:
             found = self._client.loadBefore(oid, self._before)
         except POSKeyError:
             found = None
-        except ClientDisconnected:
+        except (AccessDenied, ClientDisconnected):
             raise
         except POSError as error:
             self._report(oid, f"it cannot be loaded: {error or type(error).__name__}")

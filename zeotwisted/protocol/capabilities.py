@@ -17,6 +17,7 @@ __all__ = [
     "DROPPED",
     "GOODBYE",
     "MARK_AT_VOTE",
+    "OPERATORS",
     "SHARED",
     "STANDBY",
     "TID_AT_VOTE",
@@ -57,6 +58,9 @@ DROPPED = "dropped"
 
 #: A server that stops says so by the push ``goodbye``, before it ends the connection.
 GOODBYE = "goodbye"
+
+#: There are the calls by which operators look at a server and steer it: `Call.steers`.
+OPERATORS = "operators"
 
 #: The client can limit how long its vote waits for the commit lock, by the call ``vote_within``.
 VOTE_WITHIN = "vote-within"

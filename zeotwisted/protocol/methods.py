@@ -250,6 +250,7 @@ SERVER_CALLS = _table(
     _steers(_any("pack_progress")),
     _steers(_pack("pack_room")),
     _steers(_pack("cancel_pack")),
+    _steers(_read("record_oids", data_or_none, required=0)),
     # Who else uses the storage.
     _steers(_administer("server_clients")),
     _steers(_administer("server_locks")),

@@ -22,6 +22,7 @@ from zeotwisted.protocol import (
     DEFAULT_LIMIT,
     EXTENDED,
     MARK_AT_VOTE,
+    OPERATORS,
     SHARED,
     TID_AT_VOTE,
     VOTE_WITHIN,
@@ -158,6 +159,11 @@ class ClientProtocol(protocol.Protocol):
     def limits_votes(self) -> bool:
         """Whether a vote can say how long it waits for the commit lock."""
         return VOTE_WITHIN in self.capabilities
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether the server has the calls for operators."""
+        return OPERATORS in self.capabilities
 
     @property
     def is_open(self) -> bool:

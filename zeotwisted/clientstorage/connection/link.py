@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ZODB.POSException import POSError
+from ZODB.POSException import POSError, Unsupported
 
 from zeotwisted.exceptions import ClientDisconnected
 from zeotwisted.reactor import OwnReactor, release, shared
@@ -120,10 +120,22 @@ class Link:
         """Call the server; wait for the connection, and for the result."""
         return self.protocol(timeout).ask(Waiter(), name, *args)
 
-    def call_extended(self, name: str, otherwise: Any, timeout: float | None, *args: Any) -> Any:
+    def call_extended(self, name: str, otherwise: Any, timeout: float | None) -> Any:
         """Make a call of version 6; return `otherwise` if the server speaks version 5."""
         protocol = self.protocol(timeout)
-        return protocol.ask(Waiter(), name, *args) if protocol.is_extended else otherwise
+        return protocol.ask(Waiter(), name) if protocol.is_extended else otherwise
+
+    def steer(self, name: str, *args: Any) -> Any:
+        """Make a call for operators.
+
+        :raises ZODB.POSException.Unsupported: the server does not have them.
+        """
+        protocol = self.protocol()
+        if not protocol.is_steered:
+            raise Unsupported(
+                "the server is one of ZEO's, or too old; only servers of zeotwisted can do that"
+            )
+        return protocol.ask(Waiter(), name, *args)
 
     def call_versioned(self, name: str, *args: Any) -> tuple[Any, bool]:
         """Return the result of a call, and whether it has the format of version 6."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from .connection import ServerConnection
+
+#: The limits for one answer with oids: how many, and for how long (seconds) to look for them.
+_MOST = 1000
+_LONGEST = 0.05
 
 
 def remote_loadBefore(client: ServerConnection, oid: bytes, tid: bytes) -> Any:
@@ -36,6 +41,29 @@ def remote_loadSerial(client: ServerConnection, oid: bytes, serial: bytes) -> An
 
 def remote_getTid(client: ServerConnection, oid: bytes) -> Any:
     return client.served.call(client.storage.getTid, oid)
+
+
+def remote_record_oids(client: ServerConnection, next: bytes | None = None) -> Any:
+    return client.in_thread(_record_oids, client.storage, next)
+
+
+def _record_oids(storage: Any, next: bytes | None) -> tuple[bytes, bytes, bytes | None]:
+    oids: list[bytes] = []
+    tids: list[bytes] = []
+    end = monotonic() + _LONGEST
+    while len(oids) < _MOST:
+        try:
+            oid, tid, _, next = storage.record_iternext(next)
+        except Exception:
+            if not oids:
+                raise
+            # The next call raises it again.
+            break
+        oids.append(oid)
+        tids.append(tid)
+        if next is None or monotonic() > end:
+            break
+    return b"".join(oids), b"".join(tids), next
 
 
 def remote_record_iternext(client: ServerConnection, next: bytes | None = None) -> Any:

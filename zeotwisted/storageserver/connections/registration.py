@@ -13,6 +13,7 @@ from zeotwisted.protocol import (
     DROPPED,
     GOODBYE,
     MARK_AT_VOTE,
+    OPERATORS,
     SHARED,
     STANDBY,
     TID_AT_VOTE,
@@ -43,7 +44,7 @@ def remote_capabilities(
 
 def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dict[str, Any]:
     """Return what this server offers to a client of a storage, which may be unknown."""
-    ours: dict[str, Any] = {CHANGES: {}, DROPPED: {}, GOODBYE: {}, VOTE_WITHIN: {}}
+    ours: dict[str, Any] = {CHANGES: {}, DROPPED: {}, GOODBYE: {}, OPERATORS: {}, VOTE_WITHIN: {}}
     if served is not None and not served.engine.is_shared:
         ours[STANDBY] = {"synchronous": served.followers.waits}
     if served is not None and served.tids is not None:
