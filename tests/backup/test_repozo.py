@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+from tests.clientstorage.support import wait_until
 from tests.daemon.conftest import SCRIPTS, daemon, folder, run
 
 from .databases import Database, contents
 from .test_server import Daemon, Writers, served
 
 __all__ = ["daemon", "folder", "run"]
+
+
+def back_up(database: Database, repository: Path) -> None:
+    """Back up under a name of its own: repozo names files by the second."""
+    last = max((each.stat().st_mtime for each in repository.iterdir()), default=0.0)
+    wait_until("the next second", lambda: int(time.time()) > int(last))
+    repozo("--backup", "--gzip", "--repository", repository, "--file", database.file)
 
 
 def repozo(*arguments: object) -> None:
@@ -27,9 +36,9 @@ def test_repozo_works_beside_the_daemon(daemon: Daemon, database: Database, tmp_
     with Writers(running.address, tmp_path) as writers:
         for _ in range(3):
             writers.wait()
-            repozo("--backup", "--gzip", "--repository", repository, "--file", database.file)
+            back_up(database, repository)
     assert running.stop() == 0
-    repozo("--backup", "--gzip", "--repository", repository, "--file", database.file)
+    back_up(database, repository)
     assert len([*repository.glob("*.deltafsz")]) == 3
     recovered = tmp_path / "recovered.fs"
     repozo("--recover", "--repository", repository, "--output", recovered)

@@ -41,7 +41,7 @@ def test_bash(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "authority.pem").touch()
     for line, words in {
         "zeotwisted ": {*COMMANDS, "--help", "--version"},
-        "zeotwisted st": {"status"},
+        "zeotwisted sta": {"standby", "status"},
         "zeotwisted pack --ti": {"--timeout", "--time-of-day"},
         "zeotwisted pack 8100 --canc": {"--cancel"},
         "zeotwisted pack --pro": {"--progress"},

@@ -6,8 +6,9 @@ import io
 
 import pytest
 
+from zeotwisted.backup import readable
 from zeotwisted.commands.progress import Progress
-from zeotwisted.commands.shown import duration, size, table
+from zeotwisted.commands.shown import duration, table
 
 
 class Terminal(io.StringIO):
@@ -46,7 +47,7 @@ def test_on_a_terminal() -> None:
 
 def test_in_a_log() -> None:
     stream, clock = io.StringIO(), Time()
-    with Progress("copying", "", 2048, size, stream=stream, clock=clock) as progress:
+    with Progress("copying", "", 2048, readable, stream=stream, clock=clock) as progress:
         for _ in range(130):
             clock.now += 1
             progress.update(1024, "a note")
@@ -84,7 +85,7 @@ def test_durations(seconds: float, text: str) -> None:
     + [(2**60, "1048576.0 TB")],
 )
 def test_sizes(count: int, text: str) -> None:
-    assert size(count) == text
+    assert readable(count) == text
 
 
 def test_tables() -> None:

@@ -20,10 +20,10 @@ from .checking import damages
 from .errors import BackupError, DamagedBackup
 from .making import back_up, stream_backup
 from .names import moment
-from .progress import Progress, readable
 from .readback import read_back
 from .restoring import BLOBS, DATA, new_folder, write_database
 from .selecting import selected
+from .sizes import readable
 from .source import FileSource, ServerSource, Source
 from .target import Piece, Series, Target
 from .unpacking import opened
@@ -35,7 +35,6 @@ __all__ = [
     "DamagedBackup",
     "FileSource",
     "Piece",
-    "Progress",
     "Series",
     "ServerSource",
     "Source",

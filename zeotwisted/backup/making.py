@@ -13,7 +13,7 @@ from .manifest import Manifest
 from .names import INDEX, README, moment, piece_name, series_name
 from .outputs import StreamOutput
 from .piece import PieceWriter, Report
-from .progress import readable
+from .sizes import readable
 from .source import Source
 from .start import after, at_nothing
 from .target import Series, Target, readme

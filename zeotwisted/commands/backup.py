@@ -9,14 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 from ZODB.FileStorage.format import CorruptedError
 from ZODB.POSException import POSError
 
 from zeotwisted.backup import (
     BackupError,
-    Progress,
     Series,
     Target,
     back_up,
@@ -28,10 +27,12 @@ from zeotwisted.backup import (
 )
 from zeotwisted.exceptions import ClientDisconnected
 
-from .backupsource import add_source, check_source, open_source, quiet
+from .backupsource import add_source, check_source, open_source
+from .connecting import quiet
 from .errors import CommandError
+from .progress import Progress
 
-__all__ = ["SUMMARY", "configure", "failures", "run", "shown"]
+__all__ = ["SUMMARY", "Shown", "configure", "failures", "run"]
 
 SUMMARY = "Back up a database with its blobs, or check and list backups"
 
@@ -81,7 +82,6 @@ def run(arguments: argparse.Namespace) -> int:
     :raises CommandError: it cannot be done, or a backup is damaged.
     """
     quiet()
-    check_source(arguments)
     if arguments.json and not arguments.list:
         raise CommandError("--json belongs to --list")
     looks = arguments.verify or arguments.list
@@ -92,19 +92,20 @@ def run(arguments: argparse.Namespace) -> int:
         )
     target = arguments.places[-1]
     source = arguments.places[0] if wanted == 2 else None
+    check_source(arguments, source)
     with failures(target if source is None else f"{source} to {target}"):
         if looks:
             return _look(arguments, target)
         if target == "-":
             return _stream(arguments, source)
-        with shown("backed up") as progress:
+        with Shown("backing up") as progress:
             back_up(
                 partial(open_source, arguments, source),
                 Target(target),
                 arguments.full,
                 arguments.keep,
                 arguments.allow_missing_blobs,
-                partial(_say, progress, sys.stdout),
+                partial(progress.say, sys.stdout),
                 progress.update,
             )
     return 0
@@ -139,22 +140,35 @@ def failures(what: str) -> Iterator[None]:
         raise CommandError(f"{what}: {error or type(error).__name__}") from None
 
 
-@contextmanager
-def shown(what: str) -> Iterator[Progress]:
-    """Show how far something is; remove that from the terminal at the end.
+class Shown:
+    """The progress of an operation on a backup; use it in a ``with`` statement.
 
-    :param what: was done, such as ``restored``.
+    :param what: is being done, such as ``restoring``.
     """
-    progress = Progress(what)
-    try:
-        yield progress
-    finally:
-        progress.close()
 
+    def __init__(self, what: str) -> None:
+        self._progress = Progress(what, "", None, readable)
 
-def _say(progress: Progress, stream: Any, line: str) -> None:
-    progress.close()
-    print(line, file=stream, flush=True)
+    def __enter__(self) -> Shown:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.clear()
+
+    def update(self, size: int, count: int, fraction: float | None) -> None:
+        """Show how far it is.
+
+        :param size: how many bytes were done.
+        :param count: how many transactions.
+        :param fraction: which part of all was done, from 0 to 1; None if that is not known.
+        """
+        self._progress.total = size / fraction if fraction else None
+        self._progress.update(size, f"{count} transactions")
+
+    def say(self, stream: TextIO, line: str) -> None:
+        """Print a line."""
+        self._progress.clear()
+        print(line, file=stream, flush=True)
 
 
 def _stream(arguments: argparse.Namespace, source: str | None) -> int:
@@ -162,12 +176,12 @@ def _stream(arguments: argparse.Namespace, source: str | None) -> int:
         raise CommandError("standard output is a terminal; write it to a file or a pipe")
     if arguments.full or arguments.keep:
         raise CommandError("a stream is a full backup always; leave out --full and --keep")
-    with shown("backed up") as progress:
+    with Shown("backing up") as progress:
         stream_backup(
             partial(open_source, arguments, source),
             sys.stdout.buffer,
             arguments.allow_missing_blobs,
-            partial(_say, progress, sys.stderr),
+            partial(progress.say, sys.stderr),
             progress.update,
         )
     return 0
@@ -191,10 +205,10 @@ def _verify(target: Target) -> int:
             print(f"zeotwisted: {error}", file=sys.stderr)
             continue
         pieces += len(series.pieces)
-        with shown(f"checked series {number}:") as progress:
+        with Shown(f"checking series {number}") as progress:
             for damage in damages(series, progress.update):
                 count += 1
-                _say(progress, sys.stderr, f"zeotwisted: {damage}")
+                progress.say(sys.stderr, f"zeotwisted: {damage}")
     if count:
         raise CommandError(f"{target.name} is damaged, see the {count} lines above")
     print(f"{target.name} is right: {len(target.numbers())} series, {pieces} pieces")

@@ -6,8 +6,10 @@ import argparse
 import json
 from typing import Any
 
+from zeotwisted.backup import readable
+
 from .connecting import connected
-from .shown import duration, size, table
+from .shown import duration, table
 from .target import add_connection, add_json, add_login, target
 
 __all__ = ["SUMMARY", "configure", "run"]
@@ -39,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _row(client: dict[str, Any]) -> tuple[object, ...]:
     transaction = client["transaction"]
-    queued = size(client["queued"])
+    queued = readable(client["queued"])
     if client["queued"] and client["lag"] >= 1:
         queued += f", for {duration(client['lag'])}"
     return (
@@ -57,4 +59,6 @@ def _row(client: dict[str, Any]) -> tuple[object, ...]:
 def _described(transaction: dict[str, Any]) -> str:
     words = f" {transaction['user']} {transaction['description']}".rstrip()
     age, objects = duration(transaction["age"]), transaction["objects"]
-    return f"{transaction['phase']}, {age}, {objects} objects, {size(transaction['size'])}{words}"
+    return (
+        f"{transaction['phase']}, {age}, {objects} objects, {readable(transaction['size'])}{words}"
+    )

@@ -16,7 +16,7 @@ from zeotwisted.exceptions import AccessDenied
 from .errors import CommandError
 from .target import Target
 
-__all__ = ["connected", "failures"]
+__all__ = ["client_options", "connected", "failures", "knock", "quiet"]
 
 #: What clients call themselves, for the server's log.
 _LABEL = "zeotwisted command"
@@ -29,19 +29,9 @@ def connected(target: Target, **options: Any) -> Iterator[ClientStorage]:
     :param options: further arguments of the client.
     :raises CommandError: there is no connection, or a call in the ``with`` statement fails.
     """
-    # The errors that users have to see are raised; the client also logs them.
-    logging.getLogger("zeotwisted").addHandler(logging.NullHandler())
-    _knock(target)
-    reads_only = not options.get("read_only_fallback")
-    chosen: dict[str, Any] = {
-        "read_only": reads_only,
-        "wait_timeout": target.timeout,
-        "client_label": _LABEL,
-        "ssl": target.tls,
-        "ssl_server_hostname": target.server_name,
-        "username": target.user,
-        "password_file": target.password_file,
-    }
+    quiet()
+    knock(target)
+    chosen = client_options(target) | {"read_only": not options.get("read_only_fallback")}
     with failures(target.text):
         try:
             client = ClientStorage(target.address, target.storage, **chosen | options)
@@ -52,7 +42,25 @@ def connected(target: Target, **options: Any) -> Iterator[ClientStorage]:
             yield client
 
 
-def _knock(target: Target) -> None:
+def quiet() -> None:
+    """Keep log lines from the terminal: errors that users have to see are raised, too."""
+    for name in ("zeotwisted", "ZODB", "zodb", "txn"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+
+
+def client_options(target: Target) -> dict[str, Any]:
+    """Return the arguments of a client, besides the address and the storage."""
+    return {
+        "wait_timeout": target.timeout,
+        "client_label": _LABEL,
+        "ssl": target.tls,
+        "ssl_server_hostname": target.server_name,
+        "username": target.user,
+        "password_file": target.password_file,
+    }
+
+
+def knock(target: Target) -> None:
     """Find out at once that nobody listens there; a client tries again for some time."""
     address = target.address
     try:

@@ -13,10 +13,12 @@ from typing import Any
 
 from ZODB.utils import tid_repr, z64
 
+from zeotwisted.backup import readable
+
 from .errors import CommandError
 from .opening import name_of, opened
 from .progress import Progress
-from .shown import duration, size
+from .shown import duration
 from .transfer import Count, Stopped, check_beginning, copy_transactions, count, keeps_history
 
 __all__ = ["SUMMARY", "configure", "run"]
@@ -130,7 +132,7 @@ def _copy(
     if after == last:
         return Count(0, 0, 0)
     left = max(1, source.getSize() - (destination.getSize() if after != z64 else 0))
-    with Progress(f"copying to {name_of(arguments.destination)}", "", left, size) as progress:
+    with Progress(f"copying to {name_of(arguments.destination)}", "", left, readable) as progress:
 
         def warn(line: str) -> None:
             progress.clear()

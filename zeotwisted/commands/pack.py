@@ -13,12 +13,13 @@ from typing import Any
 
 from ZODB.POSException import Unsupported
 
+from zeotwisted.backup import readable
 from zeotwisted.clientstorage import ClientStorage
 
 from .connecting import connected
 from .errors import CommandError
 from .progress import Progress
-from .shown import duration, size, when
+from .shown import duration, when
 from .target import Target, add_connection, add_login, target
 
 __all__ = ["SUMMARY", "configure", "run"]
@@ -155,8 +156,8 @@ def _pack(where: Target, until: float, checks_space: bool) -> None:
         took = time.monotonic() - begun
         after = client.getSize()
     print(
-        f"{name}: packed up to {when(until)} in {duration(took)}; {size(before)} before, "
-        f"{size(after)} now",
+        f"{name}: packed up to {when(until)} in {duration(took)}; {readable(before)} before, "
+        f"{readable(after)} now",
         flush=True,
     )
 
@@ -174,8 +175,8 @@ def _check_space(client: ClientStorage, name: str) -> None:
     room = _asked(client, "pack_room")
     if room is not None and room[0] > room[1]:
         raise CommandError(
-            f"{name}: a pack may write {size(room[0])} before it removes the old file, and the "
-            f"server's disk has {size(room[1])} free; free some, or use --no-space-check"
+            f"{name}: a pack may write {readable(room[0])} before it removes the old file, and the "
+            f"server's disk has {readable(room[1])} free; free some, or use --no-space-check"
         )
 
 

@@ -16,8 +16,8 @@ from zeotwisted.backup import (
     write_database,
 )
 
-from .backup import failures, shown
-from .backupsource import quiet
+from .backup import Shown, failures
+from .connecting import quiet
 
 __all__ = ["SUMMARY", "configure", "run"]
 
@@ -64,9 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
         opened(arguments.backup, sys.stdin.buffer, near) as target,
     ):
         series, until = selected(target, arguments.series, arguments.until)
-        with shown("restored") as progress:
+        with Shown("restoring") as progress:
             restored = write_database(series, until, folder, progress.update)
-        with shown("compared") as progress:
+        with Shown("comparing") as progress:
             count, last = read_back(folder, restored, until, progress.update)
     where = os.path.join(arguments.destination, DATA)
     state = f"up to {moment(last)} ({last.hex()})" if last else "of an empty database"

@@ -1,4 +1,4 @@
-"""Sizes, durations and tables for people."""
+"""Durations, times and tables for people."""
 
 from __future__ import annotations
 
@@ -7,18 +7,7 @@ from collections.abc import Sequence
 
 from ZODB.TimeStamp import TimeStamp
 
-__all__ = ["duration", "printable", "size", "table", "time_of", "when"]
-
-_UNITS = ("bytes", "KB", "MB", "GB", "TB")
-
-
-def size(count: float) -> str:
-    """Return a number of bytes for people, such as ``3.2 GB``."""
-    amount, unit = float(count), 0
-    while amount >= 1024 and unit < len(_UNITS) - 1:
-        amount /= 1024
-        unit += 1
-    return f"{amount:.0f} {_UNITS[unit]}" if not unit else f"{amount:.1f} {_UNITS[unit]}"
+__all__ = ["duration", "printable", "table", "time_of", "when"]
 
 
 def duration(seconds: float) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "add_connection",
     "add_json",
     "add_login",
+    "add_way",
     "context",
     "parse_address",
     "target",
@@ -58,6 +59,11 @@ def add_connection(parser: argparse.ArgumentParser, several: bool = False) -> No
         nargs="+" if several else None,
         help="host:port, a port, or the path of a Unix socket",
     )
+    add_way(parser)
+
+
+def add_way(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a connection, without the address."""
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
