@@ -152,6 +152,27 @@ def test_invalidations_during_verification_are_applied_after_it(
     assert client.cached(OID_A) is None and client.cached(OID_B) is None
 
 
+def test_what_is_a_part_of_the_verification_is_told_once(
+    client: Client, server: PuppetServer
+) -> None:
+    """A server of ZEO may send an invalidation after the answer that it is a part of."""
+    server = reconnect(client, server)
+    server.deliver(server.answer(server.next("register"), T2))
+    verify = server.next("getInvalidations")
+    client.database.heard.clear()
+    server.deliver(
+        server.answer(verify, (T2, [OID_A, OID_B])),
+        server.says("invalidateTransaction", T1, [OID_A]),
+        server.says("invalidateTransaction", T2, [OID_B]),
+        server.says("invalidateTransaction", T3, [OID_A]),
+    )
+    assert client.database.heard == [(T2, {OID_A, OID_B}), (T3, {OID_A})]
+    assert client.storage.lastTransaction() == T3
+    # From now on, nothing is skipped.
+    server.deliver(server.says("invalidateTransaction", T2, [OID_B]))
+    assert client.database.heard[2:] == [(T2, {OID_B})]
+
+
 def test_invalidation_behind_the_registration_is_not_lost(client: Client) -> None:
     server = client.accept()
     server.deliver(

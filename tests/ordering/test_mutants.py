@@ -111,7 +111,7 @@ MUTANTS = [
         "3: invalidations wait for the end of verification",
         "clientstorage/connection/connection.py",
         "            await verify(",
-        "            candidate.deliver_to(self._pushed, b'')\n            await verify(",
+        "            candidate.deliver_to(self._pushed, b'', b'')\n            await verify(",
         CLIENT + "test_invalidations_during_verification_are_applied_after_it",
     ),
     Mutant(

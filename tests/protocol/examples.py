@@ -136,7 +136,6 @@ ONEWAY = {
     "storeBlobEnd",
     "storeBlobShared",
     "restoreBlobEnd",
-    "standby_has",
 }
 
 PUSHES: dict[str, tuple[Any, ...]] = {

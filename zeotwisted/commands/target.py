@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import ssl
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -128,6 +129,11 @@ def target(
     user = getattr(arguments, "user", None)
     if password_file is not None and user is None:
         raise CommandError("--password-file needs --user, the account of this client")
+    if user is not None and password_file is None and not os.environ.get("ZEO_PASSWORD"):
+        raise CommandError(
+            f"--user needs --password-file, the file with the password of {user}; or the variable "
+            "ZEO_PASSWORD"
+        )
     tls = context(arguments)
     where = parse_address(text)
     if arguments.server_name is not None and tls is None:

@@ -256,7 +256,7 @@ SERVER_CALLS = _table(
     _steers(_administer("server_locks")),
     _steers(_administer("disconnect_client", integer, reason)),
     # A standby and its primary.
-    _follow("standby_has", tid, oneway=True)._replace(version=b"6"),
+    _short(_follow("standby_has", tid))._replace(version=b"6"),
     _steers(_administer("promote")),
     # Records.
     _short(_read("loadBefore", oid, tid)),

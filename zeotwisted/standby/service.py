@@ -24,7 +24,7 @@ from zeotwisted.clientstorage import (
     read_log,
 )
 from zeotwisted.config import StandbySettings
-from zeotwisted.exceptions import ClientDisconnected, NotInHistory
+from zeotwisted.exceptions import AccessDenied, ClientDisconnected, NotInHistory
 from zeotwisted.files import remove_file, replace_file
 from zeotwisted.protocol import STANDBY
 from zeotwisted.storageserver import ServedStorage, StandbyReport
@@ -313,9 +313,21 @@ class Standby(Service):
 
     def _acknowledge(self) -> None:
         if self._acknowledges and self._client is not None:
-            # If the connection is lost, the next one begins with this.
             sent = self._client.call("standby_has", self._last)
-            sent.addErrback(lambda failure: failure.trap(ClientDisconnected))
+            sent.addErrback(self._not_acknowledged)
+
+    def _not_acknowledged(self, failure: Failure) -> None:
+        if failure.check(AccessDenied) is not None:
+            self._acknowledges = False
+            self._log.warn(
+                "the commits at {primary} do not wait for standby {id!r}: {error}",
+                primary=self._primary,
+                id=self._served.storage_id,
+                error=failure.value,
+            )
+            return
+        # The next connection begins with it.
+        failure.trap(ClientDisconnected)
 
     async def _write(self, client: StorageClient, transaction: ChangedTransaction) -> None:
         blobs: dict[bytes, str] = {}

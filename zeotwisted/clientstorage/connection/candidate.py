@@ -82,16 +82,28 @@ class Candidate:
         told = [args[0] for name, args in self._held if name == "invalidateTransaction"]
         return max([self.tid, *told])
 
-    def deliver_to(self, receive: Push, after: bytes) -> None:
+    def deliver_to(self, receive: Push, known: bytes, verified: bytes) -> None:
         """Pass the queued calls, and all later ones, to `receive`.
 
-        :param after: skip queued invalidations up to this tid; the client has applied them.
+        Queued invalidations up to `verified` are skipped: the client has applied them. A server of
+        ZEO may also send some of them after the answer that they are a part of.
+
+        :param known: the client's last transaction before the verification.
+        :param verified: its last transaction after it.
         """
         held, self._held = self._held, []
-        self._receive = receive
+
+        def receive_later(name: str, args: tuple[Any, ...]) -> None:
+            if name == "invalidateTransaction":
+                if known < args[0] <= verified:
+                    return
+                self._receive = receive
+            receive(name, args)
+
+        self._receive = receive_later
         for name, args in held:
-            if name != "invalidateTransaction" or args[0] > after:
-                receive(name, args)
+            if name != "invalidateTransaction" or args[0] > verified:
+                self._receive(name, args)
 
     def exchange_capabilities(self, storage_id: str, authenticates: bool) -> Deferred[None]:
         """Send what this end can do; the Deferred fires when the server has answered.

@@ -403,6 +403,7 @@ class ClientConnection:
                 # invalidations on the new connection, too.
                 await protocol.request("ping")
                 self._judge(candidate)
+            known = self._coherence.last_transaction()
             await verify(
                 protocol,
                 candidate.last_transaction(),
@@ -410,7 +411,7 @@ class ClientConnection:
                 self._name,
                 self._count_verified,
             )
-            candidate.deliver_to(self._pushed, self._coherence.last_transaction())
+            candidate.deliver_to(self._pushed, known, self._coherence.last_transaction())
             info = await protocol.request("get_info")
             self._owner.notify_connected(protocol, info)
         except Exception as error:
