@@ -58,10 +58,10 @@ def note_verification() -> None:
     """Let connections have a `verify_result` with ZEO's words."""
     verify = connection.verify
 
-    async def noting(server: Any, server_tid: bytes, coherence: Any, name: str) -> None:
+    async def noting(server: Any, server_tid: bytes, coherence: Any, *args: Any) -> None:
         known = coherence.last_transaction()
         with mock.patch.object(coherence, "forget_all", wraps=coherence.forget_all) as forget_all:
-            await verify(server, server_tid, coherence, name)
+            await verify(server, server_tid, coherence, *args)
         if known == z64:
             server.verify_result = "empty cache"
         elif known == server_tid:
