@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
-from ZODB.POSException import Unsupported
+from ZODB.POSException import POSError, Unsupported
 
 from zeotwisted.backup import readable
 from zeotwisted.clientstorage import ClientStorage
@@ -224,7 +224,7 @@ def _notes(client: ClientStorage, progress: Progress) -> Iterator[None]:
     while True:
         try:
             state = _asked(client, "pack_progress")
-        except Exception:
+        except POSError:
             # The connection is lost, which the pack itself reports.
             state = None
         if state is None:

@@ -229,22 +229,9 @@ class Standby(Service):
                 return
             self._state = State.FAILING
             self._problem = f"{type(error).__name__}: {error}"
-            if self._problem == self._told:
-                pass
-            elif isinstance(error, (StorageError, OSError)):
-                self._log.error(
-                    "standby {id!r} cannot follow {primary}, and tries again: {problem}",
-                    id=self._served.storage_id,
-                    primary=self._primary,
-                    problem=self._problem,
-                )
-            else:
-                self._log.failure(
-                    "standby {id!r} cannot follow {primary}, and tries again: an internal error",
-                    id=self._served.storage_id,
-                    primary=self._primary,
-                )
-            self._told = self._problem
+            if self._problem != self._told:
+                self._told = self._problem
+                self._tell(error)
             self._close()
             await self._wait()
             self._problem = ""
@@ -310,6 +297,21 @@ class Standby(Service):
             primary=self._primary,
             last=self._last.hex(),
         )
+
+    def _tell(self, error: Exception) -> None:
+        if isinstance(error, (StorageError, OSError)):
+            self._log.error(
+                "standby {id!r} cannot follow {primary}, and tries again: {problem}",
+                id=self._served.storage_id,
+                primary=self._primary,
+                problem=self._problem,
+            )
+        else:
+            self._log.failure(
+                "standby {id!r} cannot follow {primary}, and tries again: an internal error",
+                id=self._served.storage_id,
+                primary=self._primary,
+            )
 
     def _acknowledge(self) -> None:
         if self._acknowledges and self._client is not None:
