@@ -166,7 +166,8 @@ def test_promotion(node: Callable[..., Node]) -> None:
     with db.transaction() as connection:
         connection.root()["after"] = 2
     db.close()
-    assert f"was promoted and does not follow {primary.place}" in standby.stop()
+    assert standby.running is not None
+    wait_for(standby.running, f"was promoted and does not follow {primary.place}")
 
 
 def test_new_objects_get_new_oids(node: Callable[..., Node]) -> None:
