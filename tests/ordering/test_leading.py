@@ -208,17 +208,6 @@ def _until_leading(storage: ClientStorage, leading: bool = True) -> None:
     raise AssertionError("nobody leads" if leading else "somebody leads for ever")
 
 
-def _until_following(storage: ClientStorage) -> None:
-    """Wait until one thread waits for another one, which reads."""
-    leading = storage._link.ready._leading  # type: ignore[union-attr]
-    pause = threading.Event()
-    for _ in range(1000):
-        if leading._followers:
-            return
-        pause.wait(0.005)
-    raise AssertionError("nobody follows")
-
-
 def _pieces(data: bytes) -> list[tuple[bytes, ...]]:
     return [(data,), *((data[:cut], data[cut:]) for cut in range(1, len(data), 7))]
 
@@ -456,7 +445,7 @@ def test_the_end_of_the_connection_ends_the_wait(
     second = Call(storage.loadBefore, OID_B, LATEST)
     wire.call("loadBefore")
     # The reactor may have been reading just before. Now it is certain that a thread is.
-    _until_following(storage)
+    _until_following(storage, 1)
     if how == "closed":
         wire.hang_up()
     elif how == "cut off":
