@@ -12,6 +12,8 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
+from zeotwisted.transport import bottom
+
 __all__ = ["Guard", "Guarded"]
 
 #: How many connections there may be, and how many of them from one host.
@@ -83,7 +85,7 @@ class Guarded(ProtocolWrapper):
         transport.abortConnection()
 
     def answering(self) -> None:
-        """The request is complete."""
+        """The request is complete: from now on, the answer has to be taken in time."""
         self.has_request = True
         self._wait(_DELIVERY)
 
@@ -111,6 +113,10 @@ class _Refused(Protocol):
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
+        if bottom(transport) is not transport:
+            # The answer would wait for the handshake, which may never come.
+            transport.abortConnection()
+            return
         transport.write(_NO_ROOM)
         transport.loseConnection()
 
