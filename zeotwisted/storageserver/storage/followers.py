@@ -57,7 +57,13 @@ class Followers:
         return FollowersReport(len(self._has), self.waits, self._is_synchronous)
 
     def acknowledged(self, listener: Listener, tid: bytes) -> None:
-        """A standby has everything up to `tid`, on its disk."""
+        """A standby has everything up to `tid`, on its disk.
+
+        :raises ValueError: there is no such transaction yet.
+        """
+        newest = self._last() if self._waiting is None else max(self._last(), self._waiting[0])
+        if tid > newest:
+            raise ValueError(f"storage {self._storage_id!r} has no transaction {tid.hex()} yet")
         self._has[listener] = tid
         if self.waits and not self._is_synchronous and tid >= self._last():
             self._is_synchronous = True
@@ -72,6 +78,7 @@ class Followers:
 
     def left(self, listener: Listener) -> None:
         """A client is gone."""
+        self._told_to.discard(listener)
         if self._has.pop(listener, None) is not None and not self._has:
             self._give_up("the standby is gone")
 
