@@ -57,6 +57,26 @@ def test_not_interrupted(storage: Any, tmp_path: Path) -> None:
     assert (tmp_path / "Data.fs").stat().st_size < before
 
 
+def test_one_at_a_time(storage: Any) -> None:
+    """Thousands would wait in the daemon's memory, and take turns with all slow calls."""
+    server = Server(storage)
+    server.slow.immediate = False
+    client, other = server.client(), server.client()
+    pack = client.send("pack", time.time(), True)
+    for waits in (True, False, False):
+        again = other.send("pack", time.time(), waits)
+        ((_, id, error),) = other.received()
+        assert (id, type(error)) == (again, StorageError)
+        assert str(error).startswith("storage '1' is being packed already, since 2")
+    assert server.served.packs.report().running == 1
+    server.slow.work()
+    assert client.received()[0][1:] == (pack, None)
+    assert other.send("pack", time.time(), False) and other.received()[0][2] is None
+    assert server.served.packs.report().running == 1
+    server.slow.work()
+    assert server.served.packs.report().running == 0
+
+
 class Countdown:
     """Does something before a record is read whose number was given."""
 

@@ -26,6 +26,8 @@ _STOCK_SKEW = 86400.0
 
 def remote_pack(client: ServerConnection, time: float, wait: bool | int | None = True) -> Any:
     _check_may_pack(client)
+    # The client is told that even if it does not wait for the end of its pack.
+    client.served.packs.check_idle()
     packed = Deferred.fromCoroutine(_pack(client, client.served.pack_time(time, _patience(client))))
     if wait:
         return packed
