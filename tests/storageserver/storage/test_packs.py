@@ -11,7 +11,7 @@ import pytest
 import transaction
 import ZODB
 from persistent.mapping import PersistentMapping
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from ZODB.blob import Blob
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
@@ -75,6 +75,19 @@ def test_one_at_a_time(storage: Any) -> None:
     assert server.served.packs.report().running == 1
     server.slow.work()
     assert server.served.packs.report().running == 0
+
+
+def test_a_cancelled_pack_that_nobody_waits_for(storage: Any) -> None:
+    server = Server(storage)
+    server.slow.immediate = False
+    client = server.client()
+    client.send("pack", time.time(), False)
+    with capturedLogs() as events:
+        client.ask("cancel_pack")
+        server.slow.work()
+    said = [formatEvent(event) for event in events if event["log_level"] >= LogLevel.warn]
+    assert len(said) == 1 and "is interrupted, because it was cancelled" in said[0]
+    assert not any("log_failure" in event for event in events), "no traceback"
 
 
 class Countdown:
