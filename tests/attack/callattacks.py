@@ -24,6 +24,9 @@ _VALUES: tuple[Any, ...] = (
     *(b"x" * 60_000, "x" * 201, [], [z64], [1], {"a": 1}, (None,)),
 )
 
+#: How those call themselves who disconnect each other.
+_ATTACKER = "attacker"
+
 #: The calls of version 6, and those that some role is needed for.
 _CALLS = [
     call
@@ -131,17 +134,20 @@ def deaf_operators(address: Address, scale: float) -> Iterator[None]:
 
 
 def disconnections(address: Address, scale: float) -> Iterator[None]:
-    """Operators that disconnect those that are not there, and themselves."""
+    """Operators that disconnect those that are not there, each other, and themselves."""
+    wrong = (0, -1, 2**62, 10**9)
     while True:
-        for client in registered(address, many(scale, 5)):
-            wrong: tuple[Any, ...] = (0, -1, 2**62, 10**9)
-            _ask(client, *(("disconnect_client", number, "x" * 200) for number in wrong))
+        clients = registered(address, many(scale, 5))
+        for client in clients:
+            send(client, client.session.oneway("set_client_label", _ATTACKER))
+        for client in clients:
+            client.socket.settimeout(5)
             with suppress(*ENDED):
-                client.socket.settimeout(5)
+                for number in wrong:
+                    client.ask("disconnect_client", number, "x" * 200)
                 for other in client.ask("server_clients")["clients"]:
-                    # Those of this attack have no label.
-                    if not other["label"]:
-                        _ask(client, ("disconnect_client", other["number"], "\n\x1b[2J"))
+                    if other["label"] == _ATTACKER:
+                        client.ask("disconnect_client", other["number"], "\n\x1b[2J")
             client.close()
         yield
 
