@@ -56,6 +56,14 @@ class Followers:
         """Return the state, for monitoring."""
         return FollowersReport(len(self._has), self.waits, self._is_synchronous)
 
+    def last_shown(self) -> bytes | None:
+        """Return the last transaction that clients may see; None: they may see all.
+
+        What waits for a standby may be lost with this machine: nobody is to act on it. That holds
+        for the standbys, too, which read the log.
+        """
+        return self._last() if self._is_synchronous else None
+
     def acknowledged(self, listener: Listener, tid: bytes) -> None:
         """A standby has everything up to `tid`, on its disk.
 
