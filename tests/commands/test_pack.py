@@ -15,7 +15,8 @@ import zeotwisted
 from tests.clientstorage.support import wait_until
 from tests.daemon.conftest import ANYWHERE, TIMEOUT, Running, opened, wait_for
 from zeotwisted.commands import CommandError
-from zeotwisted.commands.pack import _check_idle, _check_space, _pack_time, _phase
+from zeotwisted.commands.pack import _check_idle, _check_space, _pack_time
+from zeotwisted.commands.shown import pack_phase
 
 from .conftest import Commands, ended, fill, place
 
@@ -196,10 +197,11 @@ def test_pack_times_that_are_none(days: float, time_of_day: str | None) -> None:
 
 
 def test_how_far_a_pack_is() -> None:
-    assert _phase({"done": None, "searched": None}, 0) == "looking for garbage"
-    assert _phase({"done": None, "searched": 0.25}, 0) == "looking for garbage, 25 % read"
-    assert _phase({"done": 0.25, "searched": 1.0}, 0) == "copying, 25 %"
-    assert _phase({"done": 0.25, "searched": 1.0}, 20) == "copying, 25 %, 1:00 left"
+    assert pack_phase({"done": None, "searched": None}, 0) == "looking for garbage"
+    assert pack_phase({"done": None, "searched": 0.25}, 0) == "looking for garbage, 25 % read"
+    assert pack_phase({"done": 0.25, "searched": 1.0}, 0) == "copying, 25 %"
+    assert pack_phase({"done": 0.25, "searched": 1.0, "left": 5.0}) == "copying, 25 %, 5.00 s left"
+    assert pack_phase({"done": 0.25, "searched": 1.0}, 20) == "copying, 25 %, 1:00 left"
 
 
 class Steered:
