@@ -15,6 +15,7 @@ from ZODB.POSException import POSError, Unsupported
 
 from zeotwisted.backup import readable
 from zeotwisted.clientstorage import ClientStorage
+from zeotwisted.exceptions import ClientDisconnected
 
 from .connecting import connected
 from .errors import CommandError
@@ -28,6 +29,9 @@ SUMMARY = "Pack storages: remove old revisions, and objects that nothing refers 
 
 #: How often (seconds) the server is asked how far it is.
 _OFTEN = 0.5
+
+#: How often to try to cancel a pack after an interrupt.
+_ATTEMPTS = 5
 
 _TIME_OF_DAY = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?")
 
@@ -195,7 +199,7 @@ def _run(client: ClientStorage, until: float, progress: Progress) -> None:
         while not ended.wait(_OFTEN):
             next(notes)
     except KeyboardInterrupt:
-        _asked(client, "cancel_pack")
+        _cancel_own(client)
         ended.wait()
         raise CommandError(
             "interrupted; the pack was cancelled, if the server can do that"
@@ -203,6 +207,21 @@ def _run(client: ClientStorage, until: float, progress: Progress) -> None:
     thread.join()
     if errors:
         raise errors[0]
+
+
+def _cancel_own(client: ClientStorage) -> None:
+    """Cancel the pack, after an interrupt.
+
+    The interrupt may have come while this thread read from the connection, which it ends. The
+    client connects again.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            _asked(client, "cancel_pack")
+            return
+        except ClientDisconnected:
+            if attempt == _ATTEMPTS:
+                raise
 
 
 def _notes(client: ClientStorage, progress: Progress) -> Iterator[None]:
