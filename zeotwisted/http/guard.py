@@ -12,6 +12,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
+from zeotwisted.storageserver import neighbourhood
 from zeotwisted.transport import bottom
 
 __all__ = ["Guard", "Guarded"]
@@ -48,7 +49,10 @@ _NO_ROOM = _answer(b"503 Service Unavailable", b"too many visitors; come back la
 
 
 class Guarded(ProtocolWrapper):
-    """One connection."""
+    """One connection.
+
+    :ivar host: the host of the visitor, or the network of its IPv6 address; empty at a Unix socket.
+    """
 
     host: str = ""
 
@@ -149,7 +153,7 @@ class Guard(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         self._slow_down()
-        host = getattr(addr, "host", None) or ""
+        host = neighbourhood(getattr(addr, "host", None) or "")
         if not self._has_room(host):
             return _Refused()
         wrapped = self._site.buildProtocol(addr)
