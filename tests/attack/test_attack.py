@@ -22,7 +22,6 @@ REACHED = {
     "iterators": {"iterator-files"},
     "many_operations": {"operation-limit"},
     "transactions_in_memory": {"spool-memory"},
-    "feed_ranges": {"iterator-files"},
 }
 
 #: The attacks that hold connections for a while, though no limit of clients' is reached.
@@ -30,7 +29,7 @@ HOLDING = {"silent_visitors", "deaf_viewers", "viewers", "deaf_operators", "lyin
 
 #: The size of an attack, where the smallest one does not reach a limit.
 SCALES = {"idle_connections": 0.3, "idle_sessions": 0.3, "half_messages": 0.5, "iterators": 0.3}
-SCALES |= {"many_operations": 3.0, "transactions_in_memory": 0.3, "feed_ranges": 0.5}
+SCALES |= {"many_operations": 3.0, "transactions_in_memory": 0.3}
 
 
 @pytest.fixture(scope="module")
