@@ -100,6 +100,11 @@ def add_login(parser: argparse.ArgumentParser, several: bool = False) -> None:
         if several
         else "the name of the storage at the server [default: 1]",
     )
+    add_account(parser)
+
+
+def add_account(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments for a client with an account."""
     parser.add_argument("--user", metavar="NAME", help="the account of this client, if it has one")
     parser.add_argument(
         "--password-file",

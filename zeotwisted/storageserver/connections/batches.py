@@ -14,7 +14,8 @@ from .positions import Records, Transactions
 
 __all__ = ["Batches"]
 
-#: A batch ends when it has this many items, or this many bytes of records.
+#: A batch ends when it has this many items, or this many bytes of records and of what transactions
+#: say about themselves.
 _MOST_ITEMS = 1000
 _MOST_BYTES = 2**20
 
@@ -51,8 +52,11 @@ class Batches:
         size = 0
         while len(items) < _MOST_ITEMS and size < _MOST_BYTES:
             if self._records is None:
-                if not self._begin(items):
+                about = self._begin()
+                if about is None:
                     return items, False
+                items.append(about)
+                size += sum(map(len, about))
                 continue
             record = self._records.next()
             if record is None:
@@ -65,21 +69,19 @@ class Batches:
                 size += len(record.data or b"")
         return items, True
 
-    def _begin(self, items: list[Any]) -> bool:
+    def _begin(self) -> tuple[bytes, Any, Any, Any, bytes] | None:
+        """Begin the next transaction; return its item, or None if there is none."""
         transaction, self._next = self._next, None
         if transaction is None:
-            return False
-        items.append(
-            (
-                transaction.tid,
-                transaction.status,
-                transaction.user,
-                transaction.description,
-                stored_extension(transaction),
-            )
-        )
+            return None
         self._records = Records(self._storage, transaction.tid, self._transactions)
-        return True
+        return (
+            transaction.tid,
+            transaction.status,
+            transaction.user,
+            transaction.description,
+            stored_extension(transaction),
+        )
 
     def _item(self, record: Any) -> tuple[bytes, bytes | None, bytes | None, bool]:
         if not self._with_data:

@@ -19,6 +19,7 @@ from .committhread import CommitThread
 from .listener import Listener
 from .loads import MOST_LOADS, load_many_before
 from .metadata import stored_extension
+from .packing import PackInterrupted
 from .publications import Publication
 from .recordscan import names_its_class_plainly
 from .resolution import LeftToClient
@@ -35,6 +36,7 @@ __all__ = [
     "InThread",
     "LeftToClient",
     "Listener",
+    "PackInterrupted",
     "Publication",
     "ServedStorage",
     "StorageStats",

@@ -141,6 +141,7 @@ class ServedStorage:
             storage,
             RecordCache(options.record_cache_bytes),
             None if answers_at_once(storage) else self._make_loads(threads),
+            self.followers.last_shown,
         )
         # Lets a few slow calls of clients run at a time. A thread that computes slows down the
         # reactor's thread; a thread that waits for a slow storage does not.
