@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +15,8 @@ import zeotwisted
 from tests.clientstorage.support import wait_until
 from tests.daemon.conftest import ANYWHERE, TIMEOUT, Running, opened, wait_for
 from zeotwisted.commands import CommandError
-from zeotwisted.commands.pack import _check_idle, _check_space, _pack_time, _run
-from zeotwisted.commands.progress import Progress
+from zeotwisted.commands.pack import _check_idle, _check_space, _pack_time
 from zeotwisted.commands.shown import pack_phase
-from zeotwisted.exceptions import ClientDisconnected
 
 from .conftest import Commands, ended, fill, place
 
@@ -217,35 +214,6 @@ class Steered:
         if isinstance(self._answer, Exception):
             raise self._answer
         return self._answer
-
-
-class Interrupted:
-    """A client of a server that packs. Ctrl-C comes while it waits for an answer, which ends its
-    connection.
-    """
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self._cancelled = threading.Event()
-
-    def steer(self, name: str) -> Any:
-        self.asked.append(name)
-        if name == "pack_progress":
-            raise KeyboardInterrupt
-        if len(self.asked) < 4:
-            raise ClientDisconnected("connection lost")
-        self._cancelled.set()
-        return 1
-
-    def pack(self, until: float) -> None:
-        assert self._cancelled.wait(TIMEOUT)
-
-
-def test_an_interrupt_that_ends_the_connection_cancels_the_pack() -> None:
-    client: Any = Interrupted()
-    with pytest.raises(CommandError, match="the pack was cancelled"), Progress("", "") as progress:
-        _run(client, 0.0, progress)
-    assert client.asked == ["pack_progress", *["cancel_pack"] * 3]
 
 
 def test_room() -> None:

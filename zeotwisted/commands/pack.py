@@ -15,10 +15,10 @@ from ZODB.POSException import POSError, Unsupported
 
 from zeotwisted.backup import readable
 from zeotwisted.clientstorage import ClientStorage
-from zeotwisted.exceptions import ClientDisconnected
 
 from .connecting import connected
 from .errors import CommandError
+from .interrupts import interruptible
 from .progress import Progress
 from .shown import duration, pack_phase, when
 from .target import Target, add_connection, add_login, target
@@ -29,9 +29,6 @@ SUMMARY = "Pack storages: remove old revisions, and objects that nothing refers 
 
 #: How often (seconds) the server is asked how far it is.
 _OFTEN = 0.5
-
-#: How often to try to cancel a pack after an interrupt.
-_ATTEMPTS = 5
 
 _TIME_OF_DAY = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?")
 
@@ -193,35 +190,20 @@ def _run(client: ClientStorage, until: float, progress: Progress) -> None:
             ended.set()
 
     thread = Thread(target=work, name="pack", daemon=True)
-    thread.start()
-    try:
+    with interruptible() as stops:
+        thread.start()
         notes = _notes(client, progress)
-        while not ended.wait(_OFTEN):
+        while not (stops() or ended.wait(_OFTEN)):
             next(notes)
-    except KeyboardInterrupt:
-        _cancel_own(client)
-        ended.wait()
-        raise CommandError(
-            "interrupted; the pack was cancelled, if the server can do that"
-        ) from None
-    thread.join()
+        while not ended.is_set():
+            # More than once: the thread may not have asked for the pack yet.
+            if _asked(client, "cancel_pack") is None:
+                raise CommandError("interrupted; a server of ZEO goes on with the pack")
+            ended.wait(_OFTEN)
+    if errors and stops():
+        raise CommandError("interrupted; the pack was cancelled")
     if errors:
         raise errors[0]
-
-
-def _cancel_own(client: ClientStorage) -> None:
-    """Cancel the pack, after an interrupt.
-
-    The interrupt may have come while this thread read from the connection, which it ends. The
-    client connects again.
-    """
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            _asked(client, "cancel_pack")
-            return
-        except ClientDisconnected:
-            if attempt == _ATTEMPTS:
-                raise
 
 
 def _notes(client: ClientStorage, progress: Progress) -> Iterator[None]:
