@@ -43,11 +43,11 @@ def check_source(arguments: argparse.Namespace, address: str | None) -> None:
     target(arguments, address)
 
 
-def open_source(arguments: argparse.Namespace, address: str | None, folder: str | None) -> Source:
+def open_source(arguments: argparse.Namespace, address: str | None, folder: str) -> Source:
     """Open what is backed up.
 
     :param address: that of the server; None for a file.
-    :param folder: where it may keep files for a moment; None for the system's folder.
+    :param folder: where it may keep files for a moment.
     :raises CommandError: it cannot be opened.
     """
     if address is None:
