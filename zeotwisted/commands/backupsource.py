@@ -56,6 +56,7 @@ def open_source(arguments: argparse.Namespace, address: str | None, folder: str)
     knock(server)
 
     def open_client(**options: Any) -> ClientStorage:
-        return ClientStorage(server.address, server.storage, **client_options(server) | options)
+        given = client_options(server) | {"client_label": "zeotwisted backup"} | options
+        return ClientStorage(server.address, server.storage, **given)
 
     return ServerSource(f"storage {server.storage} of {address}", open_client, folder)

@@ -42,6 +42,7 @@ from .outside import Database, SharedNews
 from .packing import Packs
 from .packtime import pack_time
 from .publications import Publication, Publications
+from .readers import Readers
 from .recordcache import RecordCache
 from .records import Records
 from .resolution import Resolver, install, leave_to_client
@@ -150,6 +151,7 @@ class ServedStorage:
         self._crowd = FairTurns(most // 2)
         #: The packs, which the server interrupts when it stops.
         self.packs = Packs(storage_id, storage)
+        self.readers = Readers(threads.clock.seconds)
         #: The reactor, for timers.
         self.clock = threads.clock
         self._sizes = KnownSizes(self.sizes, self.call, threads.clock)
@@ -500,6 +502,7 @@ class ServedStorage:
             packs=self.packs.report(),
             standby=None if self.standby is None else self.standby.report(),
             followers=self.followers.report(),
+            readers=self.readers.report(),
         )
 
 
