@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ..limits import NONE
-from ..storage import Reader, ServedStorage
+from ..storage import ServedStorage
 from ..turns import Turns
 from .iterators import Iterators
 
@@ -25,19 +25,22 @@ class Iteration:
 
     :param served: the storage.
     :param turns: the lock for the client's slow calls.
-    :param reader: the client.
     """
 
     _log = Logger()
 
-    def __init__(self, served: ServedStorage, turns: Turns, reader: Reader) -> None:
+    def __init__(self, served: ServedStorage, turns: Turns) -> None:
         self._served = served
-        self._reader = reader
         self._turns = turns
         self._iterators = Iterators(served.storage)
         self._counted = NONE
         self._timer: IDelayedCall | None = None
         self._closed = False
+
+    @property
+    def reading(self) -> tuple[int, float] | None:
+        """See `Iterators`."""
+        return self._iterators.reading
 
     def run(self, call: Callable[[Iterators], Any]) -> Deferred[Any]:
         """Run a function of the iterators in a thread; return a Deferred of its result.
@@ -65,11 +68,6 @@ class Iteration:
         count = self._iterators.count
         self._served.limits.iterators.changed(self._counted, count)
         self._counted = count
-        reading = self._iterators.reading
-        if reading is None:
-            self._served.readers.ends(self._reader)
-        else:
-            self._served.readers.reads(self._reader, *reading)
 
     def _set_timer(self) -> None:
         if self._closed or not self._counted.opened:

@@ -105,7 +105,7 @@ def _registered(
     client.roles = roles
     client.read_only = read_only or served.read_only
     client.registered = served
-    client.iteration = Iteration(served, client.slow, client)
+    client.iteration = Iteration(served, client.slow)
     client.peer.registered()
     _log.debug("({label}) uses storage {id!r}", label=client.label, id=served.storage_id)
     return served.register(client)

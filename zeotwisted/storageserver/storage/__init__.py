@@ -20,7 +20,6 @@ from .listener import Listener
 from .loads import MOST_LOADS, load_many_before
 from .metadata import stored_extension
 from .publications import Publication
-from .readers import Reader
 from .recordscan import names_its_class_plainly
 from .resolution import LeftToClient
 from .served import ServedStorage
@@ -37,7 +36,6 @@ __all__ = [
     "LeftToClient",
     "Listener",
     "Publication",
-    "Reader",
     "ServedStorage",
     "StorageStats",
     "Threads",

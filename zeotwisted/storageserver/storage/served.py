@@ -245,6 +245,7 @@ class ServedStorage:
         """Remove a client."""
         self._audience.remove(listener)
         self.followers.left(listener)
+        self.readers.ends(listener)
         self.records.leave(listener)
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
