@@ -98,11 +98,11 @@ def test_what_is_not_ours_stays(command: Run, made: Path, place: Path) -> None:
     precious = place / "precious"
     precious.mkdir()
     (precious / "file").write_text("precious")
-    for name in (".unfinished-work", ".unfinished-restore-abcdefgh", ".unfinished-new-12345678"):
+    for name in (".unfinished-work", ".unfinished-zeotwisted-abcdefgh", ".unfinished-new-12345678"):
         (place / name).mkdir()
         (place / name / "file").write_text("precious")
-    (place / ".unfinished-restore-linklink").symlink_to(precious)
-    (place / ".unfinished-restore-filefile").write_text("precious")
+    (place / ".unfinished-zeotwisted-linklink").symlink_to(precious)
+    (place / ".unfinished-zeotwisted-filefile").write_text("precious")
     before = unfinished(place)
     with new_folder(str(place / "first")) as folder:
         Path(folder, "file").write_text("being written")

@@ -28,6 +28,7 @@ from .sizes import readable
 from .source import FileSource, ServerSource, Source
 from .target import Piece, Series, Target
 from .unpacking import opened
+from .workplace import workplace
 
 __all__ = [
     "BLOBS",
@@ -49,5 +50,6 @@ __all__ = [
     "readable",
     "selected",
     "stream_backup",
+    "workplace",
     "write_database",
 ]

@@ -1,4 +1,4 @@
-"""Folders for what is not complete. If the process is killed, the next one removes its folder.
+"""Folders for what is of use for a moment only. If a process is killed, the next one removes its.
 
 A file in the folder is locked as long as its process lives. Only folders that have this file, and
 whose file nobody has locked, are removed.
@@ -20,7 +20,7 @@ from .names import UNFINISHED
 
 __all__ = ["workplace"]
 
-_PREFIX = f"{UNFINISHED}restore-"
+_PREFIX = f"{UNFINISHED}zeotwisted-"
 #: What `tempfile` puts behind the prefix.
 _NAME = re.compile(re.escape(_PREFIX) + "[a-z0-9_]{8}")
 _LOCK = ".zeotwisted-lock"
@@ -90,9 +90,12 @@ def _remove_if_left(folder: str) -> None:
 def _remove(folder: str) -> None:
     """Remove a folder. What cannot be removed now can be later, as the lock goes last."""
     with suppress(OSError):
-        for name in os.listdir(folder):
-            if name != _LOCK:
-                shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                elif entry.name != _LOCK:
+                    os.remove(entry.path)
         if os.listdir(folder) == [_LOCK]:
             os.remove(os.path.join(folder, _LOCK))
         os.rmdir(folder)
