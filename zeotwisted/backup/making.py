@@ -18,7 +18,7 @@ from .sizes import readable
 from .source import Source
 from .start import after, at_nothing
 from .target import Series, Target, readme
-from .workplace import workplace
+from .workplaces import workplace
 
 __all__ = ["OpenSource", "back_up", "stream_backup"]
 

@@ -18,7 +18,7 @@ from .outputs import sync_folder, sync_tree
 from .parts import REMEDY, decompressed
 from .records import MAGIC
 from .target import Piece, Series
-from .workplace import workplace
+from .workplaces import workplace
 
 __all__ = ["BLOBS", "DATA", "Restored", "new_folder", "write_database"]
 

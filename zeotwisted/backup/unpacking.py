@@ -12,7 +12,7 @@ from typing import IO
 from .errors import BackupError, DamagedBackup
 from .names import MEMBER
 from .target import Target
-from .workplace import workplace
+from .workplaces import workplace
 
 __all__ = ["opened"]
 

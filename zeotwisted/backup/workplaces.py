@@ -63,6 +63,7 @@ def _made(parent: str) -> tuple[str, SimpleLockFile]:
 
 
 def _remove_left(parent: str) -> None:
+    # What cannot be removed takes room, and is no reason to fail.
     with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             if _NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
