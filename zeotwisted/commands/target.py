@@ -17,6 +17,7 @@ __all__ = [
     "add_connection",
     "add_json",
     "add_login",
+    "add_tls",
     "add_way",
     "context",
     "parse_address",
@@ -72,6 +73,11 @@ def add_way(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         help="how long to wait for the server [default: 10]",
     )
+    add_tls(parser)
+
+
+def add_tls(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments for TLS."""
     parser.add_argument(
         "--ca", metavar="PATH", help="use TLS; the certificates of the authority, or of the server"
     )

@@ -30,7 +30,7 @@ __all__ = ["CLIENTS", "Link", "Row", "Snapshot", "Snapshots"]
 #: How many clients are shown.
 CLIENTS = 200
 
-#: How many of those that wait for a commit lock are shown.
+#: How many of those that wait for a commit lock, or read the log, are shown.
 _WAITING = 20
 
 #: How long (seconds) a snapshot is given to others who want the same.
@@ -118,6 +118,7 @@ class Snapshots:
             {
                 "storages": [_storage(each) for each in storages],
                 "locks": [row for each in storages for row in _locks(each, of_others)],
+                "readers": [row for each in storages for row in _readers(each, of_others)],
                 "clients": [_client(each) for each in clients],
                 "warnings": [_warning(each) for each in lines],
             },
@@ -189,6 +190,19 @@ def _locks(report: StorageReport, shown: frozenset[str]) -> list[Row]:
     more = len(lock.waiting) - _WAITING
     if more > 0:
         rows.append((f"{report.name} more", [report.name, "wait", f"{more} more", ""]))
+    return rows
+
+
+def _readers(report: StorageReport, shown: frozenset[str]) -> list[Row]:
+    rows: list[Row] = []
+    for reader in report.readers[:_WAITING]:
+        left = "" if reader.left is None else f", {duration(reader.left)} left"
+        who = reader.client if report.name in shown else "a client"
+        cells = [report.name, who, f"{reader.done:.0%}{left}", duration(reader.seconds)]
+        rows.append((f"{report.name} {reader.number}", cells))
+    more = len(report.readers) - _WAITING
+    if more > 0:
+        rows.append((f"{report.name} more", [report.name, f"{more} more", "", ""]))
     return rows
 
 
