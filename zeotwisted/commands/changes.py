@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +64,6 @@ def run(arguments: argparse.Namespace) -> int:
         remedy = "add --accept-gaps to go on" if error.packed else "begin without --since"
         raise CommandError(f"{arguments.address}: {error}; {remedy}") from None
     except (StorageError, OSError, ValueError) as error:
-        if isinstance(error, BrokenPipeError):
-            # Python flushes the output once more at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
         raise CommandError(f"{arguments.address}: {error}") from None
     return 0
 
