@@ -197,6 +197,14 @@ def test_it_refuses_another_database(node: Callable[..., Node]) -> None:
     assert state["state"] == "refuses to follow"
     assert "this storage has 3 transactions that the primary does not have" in state["problem"]
     assert "move this storage away" in state["problem"]
+    code, output = command("check", other.place)
+    assert code == 2
+    assert output.startswith(
+        f"ZEO CRITICAL - storage 1: the standby cannot follow {primary.place}: this storage has 3 "
+    )
+    assert len(output.partition(" / ")[0]) < 1000 and output.count("\n") == 1
+    code, output = command("status", other.place)
+    assert code == 0 and f"  standby of {primary.place}: refuses to follow, " in output
     other.stop()
     assert contents(other.path) == before
 

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+from .copies import copy_lines
 from .errors import CommandError
 from .ruok import asked
 from .shown import duration, time_of, when
@@ -112,6 +113,7 @@ def _lines(
         f"{state.get('active_txns')} in a transaction; since {state.get('start')}",
         f"  last transaction: {age}",
         f"  commit lock: {_lock(state)}",
+        *(f"  {line}" for line in copy_lines(state)),
         f"  {', '.join(counters)}",
     ]
 

@@ -154,7 +154,7 @@ def _storage(report: StorageReport) -> Row:
     stats, last = report.stats, report.last_transaction
     return report.name, [
         report.name,
-        report.problem or ("read-only" if report.read_only else "open"),
+        _state(report),
         NOTHING if report.size is None else amount(report.size),
         NOTHING if report.objects is None else count(report.objects),
         NOTHING if last is None else f"{duration(max(0.0, wallclock.time() - last))} ago",
@@ -164,6 +164,19 @@ def _storage(report: StorageReport) -> Row:
         f"{count(stats.conflicts_resolved)} / {count(stats.conflicts)}",
         _pack(report),
     ]
+
+
+def _state(report: StorageReport) -> str:
+    if report.problem:
+        return report.problem
+    standby, followers = report.standby, report.followers
+    if standby is not None:
+        behind = f", {duration(standby.lag)} behind" if standby.lag else ""
+        return f"standby of {standby.primary}: {standby.state}{behind}"
+    state = "read-only" if report.read_only else "open"
+    if followers.wanted and not followers.synchronous:
+        state += "; commits do not wait for a standby"
+    return state
 
 
 def _pack(report: StorageReport) -> str:
