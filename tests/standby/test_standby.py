@@ -63,6 +63,8 @@ def test_it_has_everything(node: Callable[..., Node]) -> None:
         assert connection.root()[3]["data"] is not None
         with connection.root()["blob", 3].open() as blob:
             assert len(blob.read()) == 30_000
+    code, output = command("clients", primary.place)
+    assert code == 0 and output.count("  standby  ") == 1
     storage = reader.storage
     with pytest.raises(ReadOnlyError):
         storage.tpc_begin(transaction.get())

@@ -8,9 +8,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .clientoptions import add_client_options, client_arguments
 from .connected import connected
 from .errors import CommandError
+from .target import add_connection, add_login, target
 
 if TYPE_CHECKING:
     from zeotwisted.clientstorage import ChangedTransaction
@@ -22,7 +22,8 @@ SUMMARY = "Print every transaction of a storage, once, in order, and wait for mo
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    add_client_options(parser)
+    add_connection(parser)
+    add_login(parser)
     parser.add_argument(
         "--since",
         metavar="TID",
@@ -48,10 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
     from zeotwisted.exceptions import NotInHistory
 
     since = _tid(arguments.since)
-    address, options = client_arguments(arguments)
+    where = target(arguments)
     show = _print_json if arguments.json else _print_text
     try:
-        with connected(address, read_only=True, **options) as client:
+        with connected(where) as client:
             feed = client.changes(
                 since, arguments.records, once=arguments.once, accept_gaps=arguments.accept_gaps
             )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from .clientoptions import add_client_options, client_arguments
 from .connected import connected
 from .errors import CommandError
+from .target import add_connection, add_login, target
 
 __all__ = ["SUMMARY", "configure", "run"]
 
@@ -15,16 +15,17 @@ SUMMARY = "Make a standby the primary, so that clients can write to it"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    add_client_options(parser)
+    add_connection(parser)
+    add_login(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Promote it; print what it has; return the exit code."""
     from ZODB.POSException import StorageError
 
-    address, options = client_arguments(arguments)
+    where = target(arguments)
     try:
-        with connected(address, read_only=True, **options) as client:
+        with connected(where) as client:
             note = client.call("promote")
     except (StorageError, OSError, ValueError) as error:
         raise CommandError(f"{arguments.address}: {error}") from None

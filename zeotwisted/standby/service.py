@@ -269,6 +269,7 @@ class Standby(Service):
             read_only=True,
             cache_size=2**20,
             name=f"standby {self._served.storage_id}",
+            client_label="standby",
             **self._settings.options,
         )
 
