@@ -211,6 +211,8 @@ def _client(report: ConnectionReport) -> Row:
     queued = amount(report.queued)
     if report.lag:
         queued += f", takes nothing since {duration(report.lag)}"
+    elif report.silent:
+        queued += f", does not answer since {duration(report.silent)}"
     return str(report.number), [
         report.label or NOTHING,
         report.user or NOTHING,
