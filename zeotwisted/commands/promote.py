@@ -6,6 +6,7 @@ import argparse
 
 from .connected import connected
 from .errors import CommandError
+from .shown import printable
 from .target import add_connection, add_login, target
 
 __all__ = ["SUMMARY", "configure", "run"]
@@ -30,7 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
     except (StorageError, OSError, ValueError) as error:
         raise CommandError(f"{arguments.address}: {error}") from None
     print(f"{arguments.address} takes changes now; its last transaction is {note['last']}")
-    if not note["complete"]:
+    if note["complete"]:
+        print("it had everything, and its primary was there: stop that, or clients write to both")
+    elif note.get("refused"):
+        print(f"it refused to follow its primary: {printable(note['refused'])}")
+    else:
         print(
             "it was not connected to its primary, or was behind; what the primary committed after "
             "this transaction is not here"
