@@ -186,6 +186,8 @@ def _pack(report: StorageReport) -> str:
     running = max(0.0, wallclock.time() - packs.since)
     if packs.done is None:
         return f"looks for garbage, since {duration(running)}"
+    if packs.done == 1:
+        return f"copied; puts it in place, and removes blobs, since {duration(running)}"
     left = "" if packs.left is None else f", {duration(packs.left)} left"
     return f"{packs.done:.0%} copied, since {duration(running)}{left}"
 
