@@ -133,7 +133,7 @@ def test_cancel(slow: Running, command: Commands, folder: Path) -> None:
     assert "looking for garbage, " in told and told.endswith(" % read\n")
     assert "not allowed with" in command.fails("pack", address, "--progress", "--cancel")
     cancelled = command("pack", address, "--cancel")
-    assert cancelled.output == f"{address}, storage 1: 1 packs have to end\n"
+    assert cancelled.output.startswith(f"{address}, storage 1: the pack was told to end; ")
     (folder / "go-on").touch()
     result = ended(pack)
     assert result.code == 1
@@ -199,6 +199,9 @@ def test_pack_times_that_are_none(days: float, time_of_day: str | None) -> None:
 
 
 def test_how_far_a_pack_is() -> None:
+    assert pack_phase({"done": 1.0, "searched": 1.0}, 9) == (
+        "everything is copied; puts it in place, and removes blobs"
+    )
     assert pack_phase({"done": None, "searched": None}, 0) == "looking for garbage"
     assert pack_phase({"done": None, "searched": 0.25}, 0) == "looking for garbage, 25 % read"
     assert pack_phase({"done": 0.25, "searched": 1.0}, 0) == "copying, 25 %"

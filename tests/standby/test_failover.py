@@ -132,12 +132,21 @@ def test_commits_go_on_without_the_standby(node: Callable[..., Node]) -> None:
         connection.root()["alone"] = 1
     followers = primary.status()["followers"]
     assert followers == {"connected": 0, "wanted": True, "synchronous": False}
+    code, output = command("check", primary.place)
+    assert code == 1
+    assert "ZEO WARNING - storage 1: commits do not wait for a standby; 0 are conn" in output
+    assert (
+        "  standbys: 0 connected; commits do not wait now for one"
+        in (command("status", primary.place)[1])
+    )
     standby.start()
     synchronous(primary)
     with db.transaction() as connection:
         connection.root()["together"] = 1
     # It has it when the commit is answered.
     assert standby.status()["last-transaction"] == primary.status()["last-transaction"]
+    assert command("check", primary.place)[0] == 0
+    assert "  standbys: 1 connected; commits wait for one" in command("status", primary.place)[1]
     db.close()
     assert "do not wait for a standby any more, because the standby is gone" in primary.stop()
 

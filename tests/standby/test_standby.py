@@ -66,6 +66,8 @@ def test_it_has_everything(node: Callable[..., Node]) -> None:
         assert connection.root()[3]["data"] is not None
         with connection.root()["blob", 3].open() as blob:
             assert len(blob.read()) == 30_000
+    code, output = command("clients", primary.place)
+    assert code == 0 and output.count("  standby  ") == 1
     storage = reader.storage
     with pytest.raises(ReadOnlyError):
         storage.tpc_begin(transaction.get())
@@ -155,6 +157,7 @@ def test_promotion(node: Callable[..., Node]) -> None:
     code, output = command("promote", standby.place)
     assert (code, last in output) == (0, True)
     assert f"{standby.place} takes changes now" in output
+    assert "it was not connected to its primary" in output
     assert "standby" not in standby.status()
     # They write there without having been closed, and their cache is as it was.
     for attempt in transaction.manager.attempts(3):
@@ -179,7 +182,9 @@ def test_new_objects_get_new_oids(node: Callable[..., Node]) -> None:
     standby = node("standby", primary.place)
     first = zeotwisted.client(primary.address)
     given = {first.new_oid() for _ in range(150)}
-    command("promote", standby.place)
+    standby.wait(lambda status: status["standby"]["state"] == "has everything")
+    code, output = command("promote", standby.place)
+    assert code == 0 and "its primary was there: stop that, or clients write to both" in output
     second = zeotwisted.client(standby.address)
     assert given.isdisjoint({second.new_oid() for _ in range(300)})
     first.close()
@@ -200,8 +205,21 @@ def test_it_refuses_another_database(node: Callable[..., Node]) -> None:
     assert state["state"] == "refuses to follow"
     assert "this storage has 3 transactions that the primary does not have" in state["problem"]
     assert "move this storage away" in state["problem"]
+    code, output = command("check", other.place)
+    assert code == 2
+    assert output.startswith(
+        f"ZEO CRITICAL - storage 1: the standby cannot follow {primary.place}: this storage has 3 "
+    )
+    assert len(output.partition(" / ")[0]) < 1000 and output.count("\n") == 1
+    code, output = command("status", other.place)
+    assert code == 0 and f"  standby of {primary.place}: refuses to follow, " in output
     other.stop()
     assert contents(other.path) == before
+    # Its history may be the right one: that is the operator's choice, who is told.
+    other.start()
+    other.wait(lambda status: status["standby"]["problem"])
+    code, output = command("promote", other.place)
+    assert code == 0 and "it refused to follow its primary: this storage has 3 tran" in output
 
 
 def test_an_old_primary_names_what_only_it_has(node: Callable[..., Node]) -> None:

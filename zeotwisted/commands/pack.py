@@ -117,8 +117,16 @@ def _name(where: Target) -> str:
 
 def _cancel(where: Target) -> None:
     with connected(where) as client:
+        # One that has copied everything puts the new file in place, and goes on to its end.
+        has_copied = client.steer("pack_progress")["done"] == 1
         count = client.steer("cancel_pack")
-    print(f"{_name(where)}: " + (f"{count} packs have to end" if count else "no pack runs"))
+    if not count:
+        told = "no pack runs"
+    elif has_copied:
+        told = "the pack has copied everything; if the new file is in place, it goes on to its end"
+    else:
+        told = "the pack was told to end; its own command says whether it did"
+    print(f"{_name(where)}: {told}")
 
 
 def _tell(where: Target) -> None:

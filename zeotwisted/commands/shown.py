@@ -40,6 +40,8 @@ def pack_phase(state: dict[str, Any], seconds: float = 0.0) -> str:
     if done is None:
         looked = "" if searched is None else f", {100 * searched:.0f} % read"
         return f"looking for garbage{looked}"
+    if done == 1:
+        return "everything is copied; puts it in place, and removes blobs"
     left = seconds * (1 - done) / done if seconds and done else state.get("left")
     return f"copying, {100 * done:.0f} %" + ("" if left is None else f", {duration(left)} left")
 

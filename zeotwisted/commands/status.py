@@ -12,6 +12,7 @@ import textwrap
 import time
 from typing import Any, NamedTuple
 
+from .copies import copy_lines
 from .errors import CommandError
 from .live import Seen, Watcher, cut, lines
 from .ruok import asked
@@ -154,6 +155,7 @@ def _lines(
         f"{state.get('active_txns')} in a transaction; since {state.get('start')}",
         f"  last transaction: {age}",
         f"  commit lock: {_lock(state)}",
+        *(f"  {line}" for line in copy_lines(state)),
         *_wrapped(counters, width),
     ]
 

@@ -205,9 +205,10 @@ def context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
             # An empty password: without one, OpenSSL would ask for it at the terminal.
             made.load_cert_chain(path, arguments.key, password="")
     except ssl.SSLError:
-        raise CommandError(
-            f"{path} cannot be used; write a file in PEM format, with an unencrypted key"
-        ) from None
+        remedy = "write a file in PEM format"
+        if path != arguments.ca:
+            remedy += ", with an unencrypted key in it, or in the file of --key"
+        raise CommandError(f"{path} cannot be used; {remedy}") from None
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}; correct the path") from None
     return made

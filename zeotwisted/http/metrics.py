@@ -238,10 +238,14 @@ class Figures:
         yield versions
         for name, text, value in (
             ("zeo_connections_unregistered", "Connections that have not.", report.unregistered),
-            ("zeo_slow_clients", "Clients that do not take what they are sent.", report.slow),
+            (
+                "zeo_slow_clients",
+                "Clients that do not take what they are sent, or do not answer.",
+                report.slow,
+            ),
             (
                 "zeo_slow_client_lag_seconds",
-                "How long the slowest of them has taken nothing; 0 if there is none.",
+                "How long the slowest of them has taken or answered nothing; 0: there is none.",
                 report.lag,
             ),
         ):

@@ -155,7 +155,7 @@ def _storage(report: StorageReport) -> Row:
     stats, last = report.stats, report.last_transaction
     return report.name, [
         report.name,
-        report.problem or ("read-only" if report.read_only else "open"),
+        _state(report),
         NOTHING if report.size is None else amount(report.size),
         NOTHING if report.objects is None else count(report.objects),
         NOTHING if last is None else f"{duration(max(0.0, wallclock.time() - last))} ago",
@@ -167,6 +167,19 @@ def _storage(report: StorageReport) -> Row:
     ]
 
 
+def _state(report: StorageReport) -> str:
+    if report.problem:
+        return report.problem
+    standby, followers = report.standby, report.followers
+    if standby is not None:
+        behind = f", {duration(standby.lag)} behind" if standby.lag else ""
+        return f"standby of {standby.primary}: {standby.state}{behind}"
+    state = "read-only" if report.read_only else "open"
+    if followers.wanted and not followers.synchronous:
+        state += "; commits do not wait for a standby"
+    return state
+
+
 def _pack(report: StorageReport) -> str:
     packs = report.packs
     if packs.since is None:
@@ -174,6 +187,8 @@ def _pack(report: StorageReport) -> str:
     running = max(0.0, wallclock.time() - packs.since)
     if packs.done is None:
         return f"looks for garbage, since {duration(running)}"
+    if packs.done == 1:
+        return f"copied; puts it in place, and removes blobs, since {duration(running)}"
     left = "" if packs.left is None else f", {duration(packs.left)} left"
     return f"{packs.done:.0%} copied, since {duration(running)}{left}"
 
@@ -212,6 +227,8 @@ def _client(report: ConnectionReport) -> Row:
     queued = amount(report.queued)
     if report.lag:
         queued += f", takes nothing since {duration(report.lag)}"
+    elif report.silent:
+        queued += f", does not answer since {duration(report.silent)}"
     return str(report.number), [
         report.label or NOTHING,
         report.user or NOTHING,

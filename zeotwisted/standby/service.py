@@ -189,8 +189,11 @@ class Standby(Service):
         return Deferred.fromCoroutine(self._promote())
 
     async def _promote(self) -> dict[str, Any]:
-        if self._state is State.REFUSING:
-            self._log.warn("a standby that refuses to follow is promoted: {why}", why=self._problem)
+        # The connection may have been lost since the clock ticked.
+        self._look()
+        refused = self._problem if self._state is State.REFUSING else ""
+        if refused:
+            self._log.warn("a standby that refuses to follow is promoted: {why}", why=refused)
         had_everything = self._state is State.FOLLOWING
         await self._end()
         self._copy.skip_oids()
@@ -204,7 +207,7 @@ class Standby(Service):
             last=note["last"],
             rest="" if had_everything else "; what the primary committed after it is not here",
         )
-        return note | {"complete": had_everything}
+        return note | {"complete": had_everything, "refused": refused}
 
     def _look(self) -> None:
         """Find out whether it has everything that the primary has told."""
@@ -298,6 +301,7 @@ class Standby(Service):
             read_only=True,
             cache_size=2**20,
             name=f"standby {self._served.storage_id}",
+            client_label="standby",
             **self._settings.options,
         )
 

@@ -47,6 +47,8 @@ class ConnectionState(NamedTuple):
     #: How many bytes wait for it, and since when it takes none (seconds; 0: it does).
     queued: int
     lag: float
+    #: How long (seconds) it has been silent although it was asked for an answer; 0: it answers.
+    silent: float
     in_transaction: bool
 
 
@@ -73,6 +75,8 @@ class ConnectionReport(NamedTuple):
     #: How many bytes wait for it, and since when it takes none (seconds; 0: it does).
     queued: int
     lag: float
+    #: How long (seconds) it has been silent although it was asked for an answer; 0: it answers.
+    silent: float
     #: How many of its calls are under way.
     under_way: int
     transaction: TransactionReport | None
