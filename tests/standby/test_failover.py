@@ -180,7 +180,7 @@ def test_who_may_follow_and_promote(node: Callable[..., Node]) -> None:
     code, output = command("promote", standby.place)
     assert code == 1 and "administer" in output, output
     log = standby.stop()
-    assert log.count("do not wait for standby '1': ") == 1 and "the role follow" in log
+    assert log.count("do not wait for standby '1': ") == 1 and "the role follow" in log, log
 
 
 def test_tls_and_an_account(node: Callable[..., Node], tmp_path: Path) -> None:
