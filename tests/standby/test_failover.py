@@ -179,6 +179,8 @@ def test_who_may_follow_and_promote(node: Callable[..., Node]) -> None:
     assert primary.status()["followers"]["connected"] == 0
     code, output = command("promote", standby.place)
     assert code == 1 and "administer" in output, output
+    assert standby.running is not None
+    wait_for(standby.running, "do not wait for standby")
     log = standby.stop()
     assert log.count("do not wait for standby '1': ") == 1 and "the role follow" in log, log
 
