@@ -163,7 +163,7 @@ class ClientStorage(ConflictResolvingStorage):
         reactor: Any = None,
         liveness_timeout: float | None = 60.0,
         refuse_older_server: bool = False,
-        read_ahead: bool = False,
+        read_ahead: bool | str = False,
         password_file: str | None = None,
         commit_lock_timeout: float | None = None,
     ) -> None:
@@ -231,7 +231,10 @@ class ClientStorage(ConflictResolvingStorage):
             self._link.protocol,
             lambda: self._link.ready is not None,
             self._reads_ahead,
+            self._cache_size,
         )
+        #: The records that came ahead of need and were not used yet.
+        self._unused = self._reader.unused
         self._committing = Committing(
             self._link,
             self._coherence,
@@ -477,6 +480,8 @@ class ClientStorage(ConflictResolvingStorage):
         """
         cached = self._coherence.load_before(oid, tid)
         if cached is not None:
+            if oid in self._unused:
+                self._reader.note_use(oid)
             return cached
         self._figures.loads += 1
         return self._reader.fetch(oid, tid)

@@ -47,6 +47,23 @@ class Records:
         self.cache.loaded(oid, revision)
         return revision
 
+    def find(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, None] | None:
+        """Return the current revision of an object if it is before `tid`, without waiting for it.
+
+        None if there is none, if it is a later one, or if that takes too long to find out.
+        No invalidation of a later transaction can be sent before it, if it is sent at once.
+        """
+        revision = self.cache.load_before(oid, tid)
+        if revision is None and self.loads is None:
+            try:
+                revision = self._load(oid, tid)
+            except Exception:
+                # Nobody has asked for it. Whoever does is told of the error.
+                return None
+        if revision is None or revision[2] is not None:
+            return None
+        return revision[0], revision[1], None
+
     def load_many_before(self, client: object, oids: Sequence[bytes], tid: bytes) -> Any:
         """Return the results for the first few of `oids`, or a coroutine of them.
 

@@ -23,6 +23,7 @@ from ..figures import StorageReport
 from ..floods import brief
 from ..limits import Limits
 from ..options import ServerOptions
+from ..speculation import Speculation
 from ..turns import FairTurns
 from .allowedclasses import EVERYTHING, AllowedClasses, default_classes
 from .audience import Audience
@@ -142,6 +143,8 @@ class ServedStorage:
             RecordCache(options.record_cache_bytes),
             None if answers_at_once(storage) else self._make_loads(threads),
         )
+        #: Guesses what clients ask for next.
+        self.speculation = Speculation(self.records.find)
         # Lets a few slow calls of clients run at a time. A thread that computes slows down the
         # reactor's thread; a thread that waits for a slow storage does not.
         most = _FEW_SLOW_CALLS if self.answers_at_once else _MANY_SLOW_CALLS
@@ -244,6 +247,7 @@ class ServedStorage:
         self._audience.remove(listener)
         self.followers.left(listener)
         self.records.leave(listener)
+        self.speculation.leave(listener)
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function of the storage that is fast if the storage is in this process.

@@ -1,0 +1,150 @@
+"""Loads records, and keeps what their answers bring besides."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any, Protocol
+
+from zeotwisted.exceptions import UnrecognizedResult
+from zeotwisted.protocol import LOAD_AHEAD, Ahead, unpack_ahead
+
+from ..calls import ClientProtocol, Waiter
+from .worth import Plan, Worth
+
+__all__ = ["AheadLoads"]
+
+#: How many records are remembered that have come and were not used yet.
+_MOST = 4096
+
+#: How many uses a thread tells the server of at a time.
+_TOLD = 500
+
+#: How long (bytes) the records of an answer may be.
+_LONGEST = 2**24
+
+#: How many threads are told apart.
+_THREADS = 32
+
+
+class Coherence(Protocol):
+    """The part of `records.Coherence` that this package uses."""
+
+    def loaded_ahead(self, records: Sequence[Ahead]) -> None:
+        """Store current revisions that nobody has asked for, in the order of the wire."""
+
+
+class AheadLoads:
+    """Loads that may bring more records. All methods may be called in any thread.
+
+    :param cache_size: how many bytes the cache may have.
+    :ivar unused: the records that have come and were not used yet, with their share of the bytes.
+    :ivar records: how many records have come that were not asked for.
+    :ivar used: how many of them were used.
+    """
+
+    def __init__(self, coherence: Coherence, cache_size: int) -> None:
+        self.unused: dict[bytes, float] = {}
+        self.records = self.used = 0
+        self._coherence = coherence
+        self._worth = Worth(cache_size)
+        self._uses = _Uses()
+
+    @staticmethod
+    def understands(protocol: ClientProtocol) -> bool:
+        """Return whether the server has this call."""
+        return LOAD_AHEAD in protocol.capabilities
+
+    def note_use(self, oid: bytes) -> None:
+        """Note that a record of `unused` was found in the cache."""
+        size = self.unused.pop(oid, None)
+        if size is None:
+            # Another thread was faster.
+            return
+        self.used += 1
+        self._worth.used(size)
+        self._uses.oids.append(oid)
+
+    def load(
+        self,
+        protocol: ClientProtocol,
+        oid: bytes,
+        tid: bytes,
+        keep: Callable[[Any], Any],
+    ) -> tuple[bytes, bytes, bytes | None] | None:
+        """Do what a call of ``loadBefore`` does.
+
+        :param keep: puts the record into the cache, and returns it.
+        """
+        # If it came ahead, the cache has dropped it.
+        self.unused.pop(oid, None)
+        plan = self._worth.plan()
+        begin = perf_counter()
+        if plan is None:
+            revision = protocol.load(Waiter(keep), oid, tid)
+        else:
+            revision = self._load(protocol, oid, tid, keep, plan)
+        self._worth.measured(perf_counter() - begin)
+        return revision
+
+    def _load(
+        self,
+        protocol: ClientProtocol,
+        oid: bytes,
+        tid: bytes,
+        keep: Callable[[Any], Any],
+        plan: Plan,
+    ) -> Any:
+        def came(answer: Any) -> Any:
+            if type(answer) is not tuple or len(answer) != 2 or type(answer[1]) is not bytes:
+                raise UnrecognizedResult("loadAhead", answer)
+            revision, packed = answer
+            keep(revision)
+            wanted = 0 if revision is None else len(revision[0])
+            self._keep(packed, wanted)
+            return revision
+
+        uses = self._uses
+        told = b"".join(uses.oids[-_TOLD:])
+        uses.oids.clear()
+        return protocol.ask(
+            Waiter(came),
+            "loadAhead",
+            oid,
+            tid,
+            plan.records,
+            plan.size,
+            plan.least,
+            told,
+            uses.thread,
+        )
+
+    def _keep(self, packed: bytes, wanted: int) -> None:
+        try:
+            records = unpack_ahead(packed, _LONGEST)
+        except ValueError as error:
+            raise UnrecognizedResult("loadAhead", str(error)) from error
+        self._worth.came(len(records), len(packed), wanted)
+        if not records:
+            return
+        self._coherence.loaded_ahead(records)
+        self.records += len(records)
+        unused = self.unused
+        each = len(packed) / sum(len(data) + 20 for _, _, data in records)
+        for oid, _, data in records:
+            unused[oid] = each * (len(data) + 20)
+        while len(unused) > _MOST:
+            # The oldest one. Another thread may be doing the same.
+            unused.pop(next(iter(unused)), None)
+
+
+class _Uses(threading.local):
+    """What a thread has used since it told the server.
+
+    :ivar thread: a number for it.
+    """
+
+    def __init__(self) -> None:
+        self.oids: list[bytes] = []
+        self.thread = threading.get_native_id() % _THREADS

@@ -1,0 +1,155 @@
+"""The way of one client through the database: what it has used, and which references it follows."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from .rates import Rates
+from .references import FEW, Kind, References
+
+__all__ = ["Node", "Trail"]
+
+#: How many references are remembered, of the records that were used last; and how many records that
+#: were sent and not used yet.
+_RECENT = 2048
+_UNUSED = 512
+
+#: How many references may be skipped between two that are followed in order.
+_GAP = 2
+
+#: A run is not counted any further.
+_LONG_RUN = 3
+
+
+class Node:
+    """A record, where it was found, and how its references were followed.
+
+    :ivar references: what it refers to; None if it refers to nothing.
+    :ivar parent: the record in which it was found, if that is known, and where in it.
+    """
+
+    __slots__ = ("last", "parent", "place", "references", "run")
+
+    def __init__(self, references: References | None, parent: Node | None, place: int) -> None:
+        self.references = references
+        self.parent = parent
+        self.place = place
+        # The last one of many references of a kind that was followed, and how many were followed in
+        # order up to it.
+        self.last = -1
+        self.run = 0
+
+
+class Found(NamedTuple):
+    """Where a record was found: a record that refers to it, and the place there."""
+
+    parent: Node | None
+    place: int
+
+
+_NOWHERE = Found(None, 0)
+
+
+class Trail:
+    """What one client has used, and what it was sent and may still use.
+
+    :ivar rates: what is learned from it.
+    """
+
+    def __init__(self, rates: Rates) -> None:
+        self.rates = rates
+        # Those with references. The ones that were used last, or followed, are last.
+        self._recent: OrderedDict[Node, None] = OrderedDict()
+        # The last one of them that refers to an object.
+        self._referring: dict[bytes, Node] = {}
+        self._unused: OrderedDict[bytes, Node] = OrderedDict()
+
+    def guessed(self, oid: bytes, node: Node) -> None:
+        """Note that the client is sent a record that it has not asked for."""
+        self._unused[oid] = node
+        if len(self._unused) > _UNUSED:
+            self._unused.popitem(last=False)
+
+    def unused(self, oid: bytes) -> Node | None:
+        """Return the record that the client was sent and has not used; None if there is none."""
+        return self._unused.get(oid)
+
+    def used(self, oid: bytes) -> None:
+        """Note that the client has used a record that it had not asked for."""
+        node = self._unused.pop(oid, None)
+        if node is not None:
+            self._follow(node.parent, node.place)
+            self.remember(node)
+
+    def wanted(self, oid: bytes) -> Found:
+        """Note that the client asks for a record; return where it has found it."""
+        node = self._unused.pop(oid, None)
+        found = self._find(oid) if node is None else Found(node.parent, node.place)
+        self._follow(*found)
+        return found
+
+    def _find(self, oid: bytes) -> Found:
+        node = self._referring.get(oid)
+        if node is None or node.references is None:
+            return _NOWHERE
+        return Found(node, node.references.oids.index(oid))
+
+    def remember(self, node: Node) -> None:
+        """Note that the client has a record in use, and may follow its references."""
+        references = node.references
+        if references is None:
+            return
+        for kind in dict.fromkeys(references.kinds):
+            self.rates.chance(kind)
+        self._recent[node] = None
+        self._referring.update(dict.fromkeys(references.oids, node))
+        while len(self._referring) > _RECENT and len(self._recent) > 1:
+            self._forget(self._recent.popitem(last=False)[0])
+
+    def _forget(self, node: Node) -> None:
+        assert node.references is not None
+        for oid in node.references.oids:
+            if self._referring.get(oid) is node:
+                del self._referring[oid]
+        # Those that were found in it do not keep the way to it in memory.
+        node.parent = None
+
+    def _follow(self, node: Node | None, place: int) -> None:
+        """Note that a reference is followed."""
+        if node is None or node.references is None:
+            return
+        if node in self._recent:
+            self._recent.move_to_end(node)
+        kinds = node.references.kinds
+        kind = kinds[place]
+        if kind[2] < FEW:
+            self.rates.came_true(kind)
+            return
+        self.rates.came_true(kind, 1 / kinds.count(kind))
+        step = place - node.last
+        if node.run and 0 < step <= 1 + _GAP:
+            self.rates.came_true(_going_on(kind, node.run))
+            node.run = min(node.run + 1, _LONG_RUN)
+        else:
+            node.run = 1
+        self.rates.chance(_going_on(kind, node.run))
+        node.last = place
+
+    def probability(self, node: Node, place: int) -> float:
+        """Return how probable it is that a reference of a record in use is followed."""
+        assert node.references is not None
+        kind = node.references.kinds[place]
+        rate = self.rates.rate(kind)
+        steps = place - node.last
+        if kind[2] < FEW or not node.run or steps <= 0:
+            return rate
+        # The references behind the last one are followed as long as the run goes on.
+        run = self.rates.rate(_going_on(kind, node.run))
+        if steps > 1:
+            run *= self.rates.rate(_going_on(kind, _LONG_RUN)) ** (steps - 1)
+        return max(rate, run)
+
+
+def _going_on(kind: Kind, run: int) -> tuple[Kind, int]:
+    return kind, run
