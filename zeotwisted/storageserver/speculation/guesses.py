@@ -11,7 +11,7 @@ from .allowance import Allowance
 from .rates import Rates
 from .references import references
 from .sent import Sent
-from .successors import CERTAIN, Successors
+from .successors import Successors
 from .trail import Node, Trail
 
 __all__ = ["Find", "Guesses", "Wish"]
@@ -176,13 +176,15 @@ class _Guess:
 
     def _follow_successors(self, oid: bytes, least: float) -> bool:
         guesses = self._guesses
-        rates = [guesses._rates.rate(_successor(count)) for count in range(CERTAIN + 1)]
+        rates: dict[int, float] = {}
         probability = 1.0
         for _ in range(_FARTHEST):
             known = guesses._successors.after(oid)
             if known is None:
                 break
             oid, count = known
+            if count not in rates:
+                rates[count] = guesses._rates.rate(_successor(count))
             probability *= rates[count]
             if probability < least:
                 break
@@ -195,26 +197,19 @@ class _Guess:
 
         :return: whether there is room for more.
         """
-        stack = [(node, place, 1.0)]
-        probability_of = self._trail.probability
+        trail = self._trail
+        stack = [(node, trail.probable(node, place, 1.0, least))]
         while stack:
-            node, place, probable = stack.pop()
-            references = node.references
-            if references is None:
-                continue
-            oids = references.oids
-            for here in range(place + 1, len(oids)):
-                probability = probable * probability_of(node, here)
-                if probability < least:
-                    continue
-                oid = oids[here]
+            node, places = stack.pop()
+            for here, probability in places:
+                assert node.references is not None
+                oid = node.references.oids[here]
                 if not self._take(oid, node, here):
                     return False
-                child = self._trail.unused(oid)
+                child = trail.unused(oid)
                 if child is not None and child.references is not None and len(stack) < _DEEPEST:
-                    if here + 1 < len(oids):
-                        stack.append((node, here, probable))
-                    stack.append((child, -1, probability))
+                    stack.append((node, places))
+                    stack.append((child, trail.probable(child, -1, probability, least)))
                     break
         return True
 

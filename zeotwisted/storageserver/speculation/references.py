@@ -31,7 +31,7 @@ _CLASS = rb"c([^\n]{1,100}\n[^\n]{1,100})\n(?:q(.)|r(.{4}))?"
 _references = re.compile(
     rb"[CU]\x08(.{8})" + _NOTE + rb"(?:Q|(?:" + _CLASS + rb"|h(.)|j(.{4}))\x86" + _NOTE + rb"Q)",
     re.DOTALL,
-).finditer
+).findall
 
 #: The beginning of a record, which names its class.
 _own_class = re.compile(rb"(?:\x80.)?\(?" + _CLASS, re.DOTALL).match
@@ -42,45 +42,41 @@ class References(NamedTuple):
 
     oids: tuple[bytes, ...]
     kinds: tuple[Kind, ...]
+    #: The different ones of `kinds`.
+    distinct: tuple[Kind, ...]
 
 
 def references(data: bytes) -> References | None:
     """Return the references of a record; None if there are none."""
     if len(data) > _LONGEST:
         data = data[:_LONGEST]
-    found = list(zip(_references(data), range(_MOST), strict=False))
+    found = _references(data)
     if not found:
         return None
-    own = _own_class(data)
-    own_name = b""
     # The classes by their numbers in the memo of the pickle.
     memo: dict[bytes, bytes] = {}
+    own = _own_class(data)
+    own_name = b""
     if own is not None:
         own_name = own[1]
-        _remember(memo, own[1], own[2], own[3])
+        memo[own[2] or (own[3] or b"").rstrip(b"\0")] = own_name
     oids: dict[bytes, bytes] = {}
     counts: dict[bytes, int] = {}
-    for match, _ in found:
-        oid, name, short, long, get, long_get = match.groups()
-        if name is not None:
-            _remember(memo, name, short, long)
+    for oid, name, short, long, get, long_get in found[:_MOST]:
+        if name:
+            memo[short or long.rstrip(b"\0")] = name
         else:
-            number = get or (long_get and long_get.rstrip(b"\0"))
-            name = memo.get(number, b"") if number is not None else b""
+            name = memo.get(get or long_get.rstrip(b"\0"), b"")
         if oid not in oids:
             oids[oid] = name
             counts[name] = counts.get(name, 0) + 1
-    return References(tuple(oids), _kinds(own_name, oids, counts))
-
-
-def _remember(memo: dict[bytes, bytes], name: bytes, short: bytes, long: bytes) -> None:
-    if short is not None:
-        memo[short] = name
-    elif long is not None:
-        memo[long.rstrip(b"\0")] = name
+    kinds = _kinds(own_name, oids, counts)
+    return References(tuple(oids), kinds, tuple(dict.fromkeys(kinds)))
 
 
 def _kinds(own: bytes, oids: dict[bytes, bytes], counts: dict[bytes, int]) -> tuple[Kind, ...]:
+    if len(counts) == 1 and len(oids) > FEW:
+        return ((own, next(iter(counts)), FEW),) * len(oids)
     many = {name: (own, name, FEW) for name, count in counts.items() if count > FEW}
     places = dict.fromkeys(counts, 0)
     kinds = []

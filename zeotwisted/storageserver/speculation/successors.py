@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from array import array
 
-__all__ = ["CERTAIN", "Successors"]
+__all__ = ["Successors"]
 
 #: How many objects are remembered. Each takes 17 bytes.
 _SLOTS = 2**16
 
 #: How often a successor counts at most.
-CERTAIN = 3
+_CERTAIN = 3
 
 _number = int.from_bytes
 
 
 class Successors:
-    """The successor of each object, and how often it was that in a row, up to `CERTAIN`.
+    """The successor of each object, and how often it was that in a row, up to three times.
 
     As in a processor's table of branches, one exception does not replace what was often seen.
     """
@@ -46,7 +46,7 @@ class Successors:
         slot = (number ^ number >> 16) & (_SLOTS - 1)
         count = self._counts[slot]
         if self._oids[slot] == number and self._nexts[slot] == successor:
-            self._counts[slot] = min(count + 1, CERTAIN)
+            self._counts[slot] = min(count + 1, _CERTAIN)
         elif count > 1:
             self._counts[slot] = count - 1
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from .rates import Rates
@@ -100,7 +101,7 @@ class Trail:
         references = node.references
         if references is None:
             return
-        for kind in dict.fromkeys(references.kinds):
+        for kind in references.distinct:
             self.rates.chance(kind)
         self._recent[node] = None
         self._referring.update(dict.fromkeys(references.oids, node))
@@ -136,19 +137,35 @@ class Trail:
         self.rates.chance(_going_on(kind, node.run))
         node.last = place
 
-    def probability(self, node: Node, place: int) -> float:
-        """Return how probable it is that a reference of a record in use is followed."""
-        assert node.references is not None
-        kind = node.references.kinds[place]
-        rate = self.rates.rate(kind)
-        steps = place - node.last
-        if kind[2] < FEW or not node.run or steps <= 0:
-            return rate
-        # The references behind the last one are followed as long as the run goes on.
-        run = self.rates.rate(_going_on(kind, node.run))
-        if steps > 1:
-            run *= self.rates.rate(_going_on(kind, _LONG_RUN)) ** (steps - 1)
-        return max(rate, run)
+    def probable(
+        self, node: Node, after: int, probability: float, least: float
+    ) -> Iterator[tuple[int, float]]:
+        """Return the places of the references that are followed with a probability of `least`.
+
+        :param after: look at the places behind this one.
+        :param probability: how probable it is that the record is used.
+        :return: the places in their order, each with its probability.
+        """
+        references = node.references
+        if references is None:
+            return
+        rates = {kind: probability * self.rates.rate(kind) for kind in references.distinct}
+        going_on = 0.0
+        if node.run:
+            # The references behind the last one are followed as long as the run goes on.
+            running = references.kinds[node.last]
+            going_on = probability * self.rates.rate(_going_on(running, node.run))
+            step = self.rates.rate(_going_on(running, _LONG_RUN))
+        if max(going_on, *rates.values(), 0.0) < least:
+            return
+        for place in range(after + 1, len(references.kinds)):
+            kind = references.kinds[place]
+            rate = rates[kind]
+            if going_on >= least and place > node.last and kind is running:
+                rate = max(rate, going_on)
+                going_on *= step
+            if rate >= least:
+                yield place, rate
 
 
 def _going_on(kind: Kind, run: int) -> tuple[Kind, int]:
