@@ -106,19 +106,10 @@ class AheadLoads:
             return revision
 
         uses = self._uses
-        told = b"".join(uses.oids[-_TOLD:])
+        used = b"".join(uses.oids[-_TOLD:])
         uses.oids.clear()
-        return protocol.ask(
-            Waiter(came),
-            "loadAhead",
-            oid,
-            tid,
-            plan.records,
-            plan.size,
-            plan.least,
-            told,
-            uses.thread,
-        )
+        arguments = (oid, tid, plan.records, plan.size, plan.least, used, uses.thread)
+        return protocol.ask(Waiter(came), "loadAhead", *arguments)
 
     def _keep(self, packed: bytes, wanted: int) -> None:
         try:

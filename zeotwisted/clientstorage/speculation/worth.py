@@ -14,7 +14,7 @@ __all__ = ["Plan", "Worth"]
 _NEAR = 150e-6
 
 #: What a record takes at both ends together. It was measured; see ``docs/performance.rst``.
-_COST = 25e-6
+_COST = 35e-6
 
 #: How many records to ask for at first, and at most.
 _FIRST = 16
@@ -82,7 +82,7 @@ class Worth:
 
     def plan(self) -> Plan | None:
         """Return what to ask for; None to load the record alone."""
-        if self.round_trip < _NEAR:
+        if not self.round_trip or self.round_trip < _NEAR:
             return None
         if self._rests:
             self._rests -= 1

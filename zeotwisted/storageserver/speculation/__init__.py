@@ -6,13 +6,14 @@ behind it where it was found. The client says with each ``loadAhead`` how many r
 answer may bring, how probable their use has to be, and which of those that earlier answers brought
 it has used since. It knows what a round trip costs; the daemon knows what the records say.
 
-`speculation` has what the clients of a storage share, and a `guesses` for each client. That follows
-the client through the database: which records it has used, which of their references it has
-followed (`trail`), and what it was sent (`sent`). `references` finds references without loading
-anything. `rates` has learned how often references of each kind are followed: a kind is the class of
-the record, the class of what it refers to, and the place. What a client does is learned for this
-client; all others begin with it. `successors` remembers which record was used after which one, so
-that what one process does can be foreseen for the next one. `allowance` limits the time.
+`speculation` has what the clients of a storage share (`common`), and a `guesses` for each client.
+That follows the client through the database: which records it has used, which of their references
+it has followed (`trail`), and what it was sent (`sent`). A `guess` collects the records for one
+answer. `references` finds references without loading anything. `rates` has learned how often
+references of each kind are followed: a kind is the class of the record, the class of what it refers
+to, and the place. What a client does is learned for this client; all others begin with it.
+`successors` remembers which record was used after which one, so that what one process does can be
+foreseen for the next one. `changes` knows what has changed lately, and `allowance` limits the time.
 
 The guesses are made depth first, in the order of the references, from the record that is wanted:
 first what was used after it before, then what it refers to, then what follows it in the record in
@@ -33,6 +34,7 @@ Nobody but `connections.ahead` and the storage, which makes it, knows of this pa
 
 from __future__ import annotations
 
+from .allowance import Allowance
 from .speculation import Speculation
 
-__all__ = ["Speculation"]
+__all__ = ["Allowance", "Speculation"]

@@ -29,7 +29,7 @@ _NOTE = rb"(?:q.|r.{4})?"
 _CLASS = rb"c([^\n]{1,100}\n[^\n]{1,100})\n(?:q(.)|r(.{4}))?"
 
 _references = re.compile(
-    rb"[CU]\x08(.{8})" + _NOTE + rb"(?:Q|(?:" + _CLASS + rb"|h(.)|j(.{4}))\x86" + _NOTE + rb"Q)",
+    rb"[CU]\x08(.{8})" + _NOTE + rb"(?:Q|(?:" + _CLASS + rb"|h(.)|j(.{4})|N)\x86" + _NOTE + rb"Q)",
     re.DOTALL,
 ).findall
 

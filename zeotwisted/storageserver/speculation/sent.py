@@ -30,23 +30,19 @@ class Sent:
         self._mask = size - 1
         self._count = 0
 
-    def __contains__(self, revision: tuple[bytes, bytes]) -> bool:
-        """Return whether the client was sent a revision: an oid, and its serial."""
-        oid, serial = revision
-        number = _number(oid, "big")
+    def add(self, oid: bytes, serial: bytes) -> bool:
+        """Note that the client is sent a revision; return whether that is new."""
+        number, start = _number(oid, "big"), _number(serial, "big")
         slot = (number ^ number >> 14) & self._mask
-        return self._oids[slot] == number and self._serials[slot] == _number(serial, "big")
-
-    def add(self, oid: bytes, serial: bytes) -> None:
-        """Note that the client is sent a revision."""
-        number = _number(oid, "big")
-        slot = (number ^ number >> 14) & self._mask
+        if self._oids[slot] == number and self._serials[slot] == start:
+            return False
         if not self._serials[slot]:
             self._count += 1
         self._oids[slot] = number
-        self._serials[slot] = _number(serial, "big")
+        self._serials[slot] = start
         if 2 * self._count > self._mask < _MOST - 1:
             self._grow()
+        return True
 
     def _grow(self) -> None:
         oids, serials = self._oids, self._serials

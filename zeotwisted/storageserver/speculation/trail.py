@@ -27,13 +27,17 @@ class Node:
     """A record, where it was found, and how its references were followed.
 
     :ivar references: what it refers to; None if it refers to nothing.
+    :ivar since: when it was sent, see `changes`.
     :ivar parent: the record in which it was found, if that is known, and where in it.
     """
 
-    __slots__ = ("last", "parent", "place", "references", "run")
+    __slots__ = ("last", "parent", "place", "references", "run", "since")
 
-    def __init__(self, references: References | None, parent: Node | None, place: int) -> None:
+    def __init__(
+        self, references: References | None, parent: Node | None, place: int, since: int
+    ) -> None:
         self.references = references
+        self.since = since
         self.parent = parent
         self.place = place
         # The last one of many references of a kind that was followed, and how many were followed in

@@ -273,6 +273,7 @@ class ServedStorage:
         if tid > self.last_transaction:
             self._invalidations.append(tid, oids)
         self.records.changed(tid, oids)
+        self.speculation.changed(oids)
         news = Broadcast("invalidateTransaction", tid, oids)
         was_told = self.followers.was_told
         self._audience.tell(news, lambda each: each is publication.origin or was_told(each, tid))
