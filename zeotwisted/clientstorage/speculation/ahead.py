@@ -24,6 +24,9 @@ _TOLD = 500
 #: How long (bytes) the records of an answer may be.
 _LONGEST = 2**24
 
+#: How many bytes an answer has besides the data of a record.
+_HEAD = 40
+
 #: How many threads are told apart.
 _THREADS = 32
 
@@ -39,7 +42,7 @@ class AheadLoads:
     """Loads that may bring more records. All methods may be called in any thread.
 
     :param cache_size: how many bytes the cache may have.
-    :ivar unused: the records that have come and were not used yet, with their share of the bytes.
+    :ivar unused: the records that have come and were not used yet, and what their use is worth.
     :ivar records: how many records have come that were not asked for.
     :ivar used: how many of them were used.
     """
@@ -58,12 +61,12 @@ class AheadLoads:
 
     def note_use(self, oid: bytes) -> None:
         """Note that a record of `unused` was found in the cache."""
-        size = self.unused.pop(oid, None)
-        if size is None:
+        credit = self.unused.pop(oid, None)
+        if credit is None:
             # Another thread was faster.
             return
         self.used += 1
-        self._worth.used(size)
+        self._worth.used(credit)
         self._uses.oids.append(oid)
 
     def load(
@@ -122,9 +125,11 @@ class AheadLoads:
         self._coherence.loaded_ahead(records)
         self.records += len(records)
         unused = self.unused
-        each = len(packed) / sum(len(data) + 20 for _, _, data in records)
+        credit = self._worth.credit
+        share = len(packed) / sum(len(data) + _HEAD for _, _, data in records)
         for oid, _, data in records:
-            unused[oid] = each * (len(data) + 20)
+            size = len(data) + _HEAD
+            unused[oid] = credit(size, share * size)
         while len(unused) > _MOST:
             # The oldest one. Another thread may be doing the same.
             unused.pop(next(iter(unused)), None)

@@ -26,6 +26,9 @@ _WASTE = 0.7
 _TRIAL = 32 * 1024
 _SAVED = 128 * 1024
 
+#: How many times as much as it takes a record has to bring.
+_GAIN = 1.25
+
 #: What is rather used than not is always worth its bytes.
 _LIKELY = 0.5
 
@@ -91,12 +94,13 @@ class Worth:
         if self._waits:
             self._waits -= 1
             return Plan(0, 0, 1000)
-        size = int(min(self._bank, self._size))
-        fill = min(self._bank / _TRIAL, 1.0)
-        least = min(_COST * 2 / self.round_trip, 1.0)
+        size = int(min(self._bank / 2, self._size))
+        fill = max(0.0, min(self._bank / _TRIAL, 1.0))
+        least = min(_COST * _GAIN / self.round_trip, 1.0)
         if least < _LIKELY:
             # The fewer bytes may come in vain, the more of them have to be used.
-            least += (1 - fill) * (_LIKELY - least)
+            least **= fill
+            least *= _LIKELY ** (1 - fill)
         return Plan(int(self._records), max(size, 0), int(1000 * least))
 
     def _adapt(self) -> None:
@@ -137,10 +141,19 @@ class Worth:
             self._barren = _BARREN * 3 // 4
             self._rests = _REST
 
-    def used(self, size: float) -> None:
+    def used(self, credit: float) -> None:
         """Note that a record is used that has come ahead.
 
-        :param size: how many of the packed bytes were its own.
+        :param credit: see `credit`.
         """
         self._gained += self.round_trip
-        self._bank = min(self._bank + (1 + _WASTE) * size, _SAVED)
+        self._bank = min(self._bank + credit, _SAVED)
+
+    @staticmethod
+    def credit(size: int, packed: float) -> float:
+        """Return how many bytes more may come in vain when a record is used.
+
+        :param size: how long it is, which is what it would have taken alone.
+        :param packed: how many of the packed bytes were its own.
+        """
+        return packed + _WASTE * size

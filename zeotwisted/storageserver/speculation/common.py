@@ -10,7 +10,7 @@ from .changes import Changes
 from .rates import Rates
 from .successors import Successors
 
-__all__ = ["Common", "Find", "successor_kind"]
+__all__ = ["Common", "Find", "successor_kind", "successor_rate"]
 
 #: Returns the current revision of an object if it is before a tid: the data, the serial, None. None
 #: if there is none, or if it takes too long to find out.
@@ -35,3 +35,14 @@ class Common(NamedTuple):
 def successor_kind(count: int) -> tuple[str, int]:
     """Return the kind, for `Rates`, of what was so many times used after something."""
     return "successor", count
+
+
+def successor_rate(rates: Rates, count: int) -> float:
+    """Return how probable it is that this comes true again.
+
+    What has come true more often is at least as probable as what has come true once.
+    """
+    rate = 0.5
+    for each in range(1, count + 1):
+        rate = rates.rate(successor_kind(each), rate)
+    return rate

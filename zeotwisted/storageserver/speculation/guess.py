@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from zeotwisted.protocol import Ahead
 
-from .common import Common, successor_kind
+from .common import Common, successor_rate
 from .rates import Rates
 from .references import references
 from .sent import Sent
@@ -14,8 +14,10 @@ from .trail import Node, Trail
 
 __all__ = ["Guess", "Wish"]
 
-#: What is more probable than this is sent first.
+#: What is more probable than this is sent first, and then what is more probable than a part of it,
+#: and so on.
 _PROBABLE = 0.5
+_STEP = 0.3
 
 #: How many successors are looked at, also of what the client has.
 _FARTHEST = 400
@@ -68,9 +70,9 @@ class Guess:
 
     def make(self, oid: bytes, node: Node) -> list[Ahead]:
         """Return what comes probably after a record that is not remembered yet."""
-        least = self._wish.least
-        if self._collect(oid, node, max(_PROBABLE, least)) and least < _PROBABLE:
-            self._collect(oid, node, least)
+        least = max(_PROBABLE, self._wish.least)
+        while self._collect(oid, node, least) and least > self._wish.least:
+            least = max(least * _STEP, self._wish.least)
         return self._ahead
 
     def _collect(self, oid: bytes, node: Node, least: float) -> bool:
@@ -95,7 +97,7 @@ class Guess:
                 break
             oid, count = known
             if count not in rates:
-                rates[count] = self._rates.rate(successor_kind(count))
+                rates[count] = successor_rate(self._rates, count)
             probability *= rates[count]
             if probability < least:
                 break

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 __all__ = ["Rates"]
 
-#: What is taken for the rate of a kind of which nothing is known.
+#: What is usually taken for the rate of a kind of which nothing is known.
 _UNKNOWN = 0.5
 
 #: How many times what others have seen counts for a client.
@@ -30,9 +30,12 @@ class Rates:
         # For each kind: how many came true, and out of how many.
         self._counts: dict[Hashable, list[float]] = {}
 
-    def rate(self, kind: Hashable) -> float:
-        """Return how probable it is that a chance of this kind comes true, from 0 to 1."""
-        shared = _UNKNOWN if self._others is None else self._others.rate(kind)
+    def rate(self, kind: Hashable, unknown: float = _UNKNOWN) -> float:
+        """Return how probable it is that a chance of this kind comes true, from 0 to 1.
+
+        :param unknown: what to return if nothing is known of the kind.
+        """
+        shared = unknown if self._others is None else self._others.rate(kind, unknown)
         counts = self._counts.get(kind)
         if counts is None:
             return shared
