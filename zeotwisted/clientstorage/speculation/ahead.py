@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ __all__ = ["AheadLoads"]
 #: How many records are remembered that have come and were not used yet.
 _MOST = 4096
 
-#: How many uses a thread tells the server of at a time.
+#: How many of its last uses a thread tells the server at a time.
 _TOLD = 500
 
 #: How long (bytes) the records of an answer may be.
@@ -67,7 +68,7 @@ class AheadLoads:
             return
         self.used += 1
         self._worth.used(credit)
-        self._uses.oids.append(oid)
+        self._uses.note(oid)
 
     def load(
         self,
@@ -86,6 +87,8 @@ class AheadLoads:
         begin = perf_counter()
         if plan is None:
             revision = protocol.load(Waiter(keep), oid, tid)
+            # The server learns of it with the next load that asks for more.
+            self._uses.note(oid)
         else:
             revision = self._load(protocol, oid, tid, keep, plan)
         self._worth.measured(perf_counter() - begin)
@@ -109,7 +112,7 @@ class AheadLoads:
             return revision
 
         uses = self._uses
-        used = b"".join(uses.oids[-_TOLD:])
+        used = b"".join(uses.oids)
         uses.oids.clear()
         arguments = (oid, tid, plan.records, plan.size, plan.least, used, uses.thread)
         return protocol.ask(Waiter(came), "loadAhead", *arguments)
@@ -142,5 +145,6 @@ class _Uses(threading.local):
     """
 
     def __init__(self) -> None:
-        self.oids: list[bytes] = []
+        self.oids: deque[bytes] = deque(maxlen=_TOLD)
         self.thread = threading.get_native_id() % _THREADS
+        self.note = self.oids.append

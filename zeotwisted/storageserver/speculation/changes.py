@@ -11,7 +11,8 @@ _MOST = 10_000
 
 
 class Changes:
-    """The objects that transactions have changed, and when. To note one costs nothing per client.
+    """The objects that transactions have changed, and when. It costs the same for any number of
+    clients.
 
     :ivar now: the number of the last transaction.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import NamedTuple
 
 from zeotwisted.protocol import Ahead
@@ -14,16 +15,16 @@ from .trail import Node, Trail
 
 __all__ = ["Guess", "Wish"]
 
-#: What is more probable than this is sent first, and then what is more probable than a part of it,
-#: and so on.
+#: What is at least so probable is sent first, in the order in which it was found. Then what is at
+#: least so many times as probable, and so on.
 _PROBABLE = 0.5
 _STEP = 0.3
 
-#: How many successors are looked at, also of what the client has.
-_FARTHEST = 400
+#: How many records are looked at around the one in which the wanted one was found.
+_OUTWARD = 16
 
-#: How many records within records are followed.
-_DEEPEST = 64
+#: After so many records in a row that the client has, no more are looked for.
+_FRUITLESS = 100
 
 
 class Wish(NamedTuple):
@@ -35,6 +36,20 @@ class Wish(NamedTuple):
     size: int
     #: How probable the use of each has to be, from 0 to 1.
     least: float
+
+
+class _Rest(NamedTuple):
+    """References of a record that are about as probable: places and probabilities, last first."""
+
+    node: Node
+    places: list[tuple[int, float]]
+
+
+class _Successor(NamedTuple):
+    """An object whose successor is wanted, and how probable it is that it is used."""
+
+    oid: bytes
+    probability: float
 
 
 class Guess:
@@ -67,82 +82,112 @@ class Guess:
         self._room = room
         self._until = until
         self._ahead: list[Ahead] = []
+        self._fruitless = 0
+        self._successor_rates: dict[int, float] = {}
+        self._reference_rates: dict[Hashable, float] = {}
+        self._thresholds = [max(_PROBABLE, wish.least)]
+        while self._thresholds[-1] > wish.least:
+            self._thresholds.append(max(self._thresholds[-1] * _STEP, wish.least))
+        # What is still to be looked at, for each threshold. The next one is last.
+        self._stacks: list[list[_Rest | _Successor]] = [[] for _ in self._thresholds]
 
     def make(self, oid: bytes, node: Node) -> list[Ahead]:
         """Return what comes probably after a record that is not remembered yet."""
-        least = max(_PROBABLE, self._wish.least)
-        while self._collect(oid, node, least) and least > self._wish.least:
-            least = max(least * _STEP, self._wish.least)
+        around = []
+        outer = node
+        for _ in range(_OUTWARD):
+            if outer.parent is None:
+                break
+            around.append((outer.parent, outer.place))
+            outer = outer.parent
+        for parent, place in reversed(around):
+            self._look_at(parent, place, 1.0)
+        self._look_at(node, -1, 1.0)
+        self._look_behind(oid, 1.0)
+        while self._go_on():
+            pass
         return self._ahead
 
-    def _collect(self, oid: bytes, node: Node, least: float) -> bool:
-        """Take what is at least so probable; return whether there is room for more."""
-        if not self._follow_successors(oid, least) or not self._descend(node, -1, least):
+    def _go_on(self) -> bool:
+        """Look at one more record; return whether there is room for more."""
+        for stack in self._stacks:
+            if stack:
+                break
+        else:
             return False
-        around = node
-        for _ in range(_DEEPEST):
-            if around.parent is None:
-                break
-            if not self._descend(around.parent, around.place, least):
+        next = stack.pop()
+        if isinstance(next, _Successor):
+            if not self._take(next.oid, None, 0):
                 return False
-            around = around.parent
+            self._look_behind(next.oid, next.probability)
+            return True
+        node, places = next
+        place, probability = places.pop()
+        if places:
+            stack.append(next)
+        assert node.references is not None
+        oid = node.references.oids[place]
+        if not self._take(oid, node, place):
+            return False
+        child = self._trail.unused(oid)
+        if child is None or child.references is None:
+            # There is nothing more to be found there.
+            node.done |= 1 << place
+        else:
+            self._look_at(child, -1, probability)
         return True
 
-    def _follow_successors(self, oid: bytes, least: float) -> bool:
-        rates: dict[int, float] = {}
-        probability = 1.0
-        for _ in range(_FARTHEST):
-            known = self._common.successors.after(oid)
-            if known is None:
-                break
-            oid, count = known
-            if count not in rates:
-                rates[count] = successor_rate(self._rates, count)
-            probability *= rates[count]
-            if probability < least:
-                break
-            if not self._take(oid, None, 0):
-                return False
-        return True
+    def _look_at(self, node: Node, after: int, probability: float) -> None:
+        """Put what a record refers to behind a place on the stacks.
 
-    def _descend(self, node: Node, place: int, least: float) -> bool:
-        """Take what a record refers to behind a place, and what that refers to, and so on.
-
-        :return: whether there is room for more.
+        :param probability: how probable the use of the record is.
         """
-        trail = self._trail
-        stack = [(node, trail.probable(node, place, 1.0, least))]
-        while stack:
-            node, places = stack.pop()
-            for here, probability in places:
-                assert node.references is not None
-                oid = node.references.oids[here]
-                if not self._take(oid, node, here):
-                    return False
-                child = trail.unused(oid)
-                if child is not None and child.references is not None and len(stack) < _DEEPEST:
-                    stack.append((node, places))
-                    stack.append((child, trail.probable(child, -1, probability, least)))
-                    break
-        return True
+        found: list[list[tuple[int, float]]] = [[] for _ in self._stacks]
+        least = self._wish.least
+        rates = self._reference_rates
+        for place, each in self._trail.probable(node, after, probability, least, rates):
+            found[self._level(each)].append((place, each))
+        for places, stack in zip(found, self._stacks, strict=True):
+            if places:
+                places.reverse()
+                stack.append(_Rest(node, places))
+
+    def _look_behind(self, oid: bytes, probability: float) -> None:
+        """Put what was used after an object on the stacks."""
+        known = self._common.successors.after(oid)
+        if known is None:
+            return
+        successor, count = known
+        rate = self._successor_rates.get(count)
+        if rate is None:
+            rate = self._successor_rates[count] = successor_rate(self._rates, count)
+        probability *= rate
+        if probability >= self._wish.least:
+            self._stacks[self._level(probability)].append(_Successor(successor, probability))
+
+    def _level(self, probability: float) -> int:
+        level = 0
+        while probability < self._thresholds[level]:
+            level += 1
+        return level
 
     def _take(self, oid: bytes, parent: Node | None, place: int) -> bool:
         """Take a record if it is not at the client; return whether there is room for more."""
         common = self._common
-        node = self._trail.unused(oid)
-        if node is not None and not common.changes.is_changed(oid, node.since):
-            return True
+        self._fruitless += 1
+        if self._sent.has(oid, common.changes):
+            return self._fruitless < _FRUITLESS
         if common.allowance.seconds() > self._until:
             return False
         revision = common.find(oid, self._tid)
         if revision is None:
-            return True
+            return self._fruitless < _FRUITLESS
         data, serial, _ = revision
         if len(data) > self._room:
             return False
-        if not self._sent.add(oid, serial):
-            return True
         self._room -= len(data)
-        self._trail.guessed(oid, Node(references(data), parent, place, common.changes.now))
+        self._fruitless = 0
+        self._sent.add(oid, common.changes.now)
+        self._trail.guessed(oid, Node(references(data), parent, place))
         self._ahead.append((oid, serial, data))
         return len(self._ahead) < self._wish.records

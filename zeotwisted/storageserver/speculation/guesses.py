@@ -41,7 +41,7 @@ class Guesses:
         self._last: dict[int, bytes] = {}
 
     def used(self, oids: bytes, thread: int) -> None:
-        """Note that a thread has used records that it had not asked for.
+        """Note that a thread has used records that were sent before, or that it has loaded alone.
 
         :param oids: joined, in the order of the use.
         """
@@ -78,11 +78,11 @@ class Guesses:
         self._after(oid, thread)
         if type(revision) is not tuple:
             return []
-        data, serial, end = revision
+        data, _, end = revision
         if end is None:
-            self._note_sent(oid, serial)
+            self._note_sent(oid)
         common = self._common
-        node = Node(references(data), found.parent, found.place, common.changes.now)
+        node = Node(references(data), found.parent, found.place)
         ahead: list[Ahead] = []
         until = common.allowance.begin() if wish.records and wish.size else 0.0
         if until:
@@ -94,12 +94,14 @@ class Guesses:
         self._trail.remember(node)
         return ahead
 
-    def _note_sent(self, oid: bytes, serial: bytes) -> None:
-        if not self._sent.add(oid, serial):
+    def _note_sent(self, oid: bytes) -> None:
+        changes = self._common.changes
+        if self._sent.has(oid, changes):
             self._dropped += 1
             if self._dropped >= _DROPPED:
                 self._dropped = 0
                 self._sent.clear()
+        self._sent.add(oid, changes.now)
 
     def packed(self, before: int, after: int) -> None:
         """Note how long (bytes) records were before they were packed, and after it."""

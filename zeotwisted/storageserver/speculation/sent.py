@@ -1,8 +1,10 @@
-"""Remembers which revisions a client was sent."""
+"""Remembers which records a client was sent."""
 
 from __future__ import annotations
 
 from array import array
+
+from .changes import Changes
 
 __all__ = ["Sent"]
 
@@ -14,11 +16,11 @@ _number = int.from_bytes
 
 
 class Sent:
-    """The last revisions that a client was sent: a table in which each object has one slot.
+    """The last records that a client was sent: a table in which each object has one slot.
 
     An object takes the slot of another one, which is forgotten and may be sent again. So the table
     takes no more than 256 KiB. A set of all oids would grow with the database, and would have to
-    be told of every change; here the serial shows that a revision is another one.
+    be told of every change, for each client; here, `Changes` knows them for all clients.
     """
 
     def __init__(self) -> None:
@@ -26,33 +28,42 @@ class Sent:
 
     def _make(self, size: int) -> None:
         self._oids = array("Q", bytes(8 * size))
-        self._serials = array("Q", bytes(8 * size))
+        # When it was sent, and one more; 0 for an empty slot.
+        self._times = array("Q", bytes(8 * size))
         self._mask = size - 1
         self._count = 0
 
-    def add(self, oid: bytes, serial: bytes) -> bool:
-        """Note that the client is sent a revision; return whether that is new."""
-        number, start = _number(oid, "big"), _number(serial, "big")
+    def has(self, oid: bytes, changes: Changes) -> bool:
+        """Return whether the client was sent the current revision of an object."""
+        number = _number(oid, "big")
         slot = (number ^ number >> 14) & self._mask
-        if self._oids[slot] == number and self._serials[slot] == start:
+        time = self._times[slot]
+        if not time or self._oids[slot] != number:
             return False
-        if not self._serials[slot]:
-            self._count += 1
+        return not changes.is_changed(oid, time - 1)
+
+    def add(self, oid: bytes, now: int) -> None:
+        """Note that the client is sent the current revision of an object.
+
+        :param now: see `Changes`.
+        """
+        number = _number(oid, "big")
+        slot = (number ^ number >> 14) & self._mask
+        self._count += not self._times[slot]
         self._oids[slot] = number
-        self._serials[slot] = start
+        self._times[slot] = now + 1
         if 2 * self._count > self._mask < _MOST - 1:
             self._grow()
-        return True
 
     def _grow(self) -> None:
-        oids, serials = self._oids, self._serials
+        oids, times = self._oids, self._times
         self._make(4 * len(oids))
-        for number, serial in zip(oids, serials, strict=True):
-            if serial:
+        for number, time in zip(oids, times, strict=True):
+            if time:
                 slot = (number ^ number >> 14) & self._mask
-                self._count += not self._serials[slot]
+                self._count += not self._times[slot]
                 self._oids[slot] = number
-                self._serials[slot] = serial
+                self._times[slot] = time
 
     def clear(self) -> None:
         """Forget all: the client does not keep what it is sent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Hashable
 from typing import NamedTuple
 
 from .rates import Rates
@@ -27,17 +27,15 @@ class Node:
     """A record, where it was found, and how its references were followed.
 
     :ivar references: what it refers to; None if it refers to nothing.
-    :ivar since: when it was sent, see `changes`.
+    :ivar done: the places, as bits, of references to records that the client has.
     :ivar parent: the record in which it was found, if that is known, and where in it.
     """
 
-    __slots__ = ("last", "parent", "place", "references", "run", "since")
+    __slots__ = ("done", "last", "parent", "place", "references", "run")
 
-    def __init__(
-        self, references: References | None, parent: Node | None, place: int, since: int
-    ) -> None:
+    def __init__(self, references: References | None, parent: Node | None, place: int) -> None:
         self.references = references
-        self.since = since
+        self.done = 0
         self.parent = parent
         self.place = place
         # The last one of many references of a kind that was followed, and how many were followed in
@@ -81,9 +79,11 @@ class Trail:
         return self._unused.get(oid)
 
     def used(self, oid: bytes) -> None:
-        """Note that the client has used a record that it had not asked for."""
+        """Note that the client has used a record, without its data."""
         node = self._unused.pop(oid, None)
-        if node is not None:
+        if node is None:
+            self._follow(*self._find(oid))
+        else:
             self._follow(node.parent, node.place)
             self.remember(node)
 
@@ -142,34 +142,44 @@ class Trail:
         node.last = place
 
     def probable(
-        self, node: Node, after: int, probability: float, least: float
-    ) -> Iterator[tuple[int, float]]:
+        self, node: Node, after: int, probability: float, least: float, rates: dict[Hashable, float]
+    ) -> list[tuple[int, float]]:
         """Return the places of the references that are followed with a probability of `least`.
 
         :param after: look at the places behind this one.
         :param probability: how probable it is that the record is used.
+        :param rates: the rates that were looked up before.
         :return: the places in their order, each with its probability.
         """
         references = node.references
-        if references is None:
-            return
-        rates = {kind: probability * self.rates.rate(kind) for kind in references.distinct}
-        going_on = 0.0
+        if references is None or node.done.bit_count() == len(references.kinds):
+            return []
+        for kind in references.distinct:
+            if kind not in rates:
+                rates[kind] = self.rates.rate(kind)
+        going_on = step = 0.0
         if node.run:
             # The references behind the last one are followed as long as the run goes on.
             running = references.kinds[node.last]
             going_on = probability * self.rates.rate(_going_on(running, node.run))
             step = self.rates.rate(_going_on(running, _LONG_RUN))
-        if max(going_on, *rates.values(), 0.0) < least:
-            return
+        if (
+            going_on < least
+            and probability * max(map(rates.__getitem__, references.distinct)) < least
+        ):
+            return []
+        found = []
+        done = node.done >> after + 1
         for place in range(after + 1, len(references.kinds)):
             kind = references.kinds[place]
-            rate = rates[kind]
+            rate = probability * rates[kind]
             if going_on >= least and place > node.last and kind is running:
                 rate = max(rate, going_on)
                 going_on *= step
-            if rate >= least:
-                yield place, rate
+            if rate >= least and not done & 1:
+                found.append((place, rate))
+            done >>= 1
+        return found
 
 
 def _going_on(kind: Kind, run: int) -> tuple[Kind, int]:
