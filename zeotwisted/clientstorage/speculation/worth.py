@@ -36,9 +36,12 @@ _LIKELY = 0.5
 _WAIT = 32
 _LONGEST_WAIT = 512
 
-#: If so many answers in a row bring nothing, most of the next loads do not ask for it.
-_BARREN = 128
-_REST = 7 * 32
+#: If so many answers in a row bring nothing, some of the next loads do not ask for it: so many that
+#: asking, which takes so much longer at both ends, makes loads slower by no more than this part.
+_BARREN = 64
+_AGAIN = 16
+_ASKING = 20e-6
+_SLOWER = 0.03
 
 #: How much of what was gained and spent still counts at the next answer.
 _MEMORY = 0.9
@@ -87,7 +90,7 @@ class Worth:
         """Return what to ask for; None to load the record alone."""
         if not self.round_trip or self.round_trip < _NEAR:
             return None
-        if self._rests:
+        if self._rests > 0:
             self._rests -= 1
             return None
         self._adapt()
@@ -138,8 +141,8 @@ class Worth:
         self._barren += 1
         if self._barren > _BARREN:
             # Try again for a while after that.
-            self._barren = _BARREN * 3 // 4
-            self._rests = _REST
+            self._barren = _BARREN - _AGAIN
+            self._rests = int(_AGAIN * (_ASKING / (_SLOWER * self.round_trip) - 1))
 
     def used(self, credit: float) -> None:
         """Note that a record is used that has come ahead.

@@ -23,7 +23,7 @@ FEW = 8
 
 #: How much (bytes) of a record is searched, and for how many references.
 _LONGEST = 2**16
-_MOST = 512
+_MOST = 3000
 
 _NOTE = rb"(?:q.|r.{4})?"
 _CLASS = rb"c([^\n]{1,100}\n[^\n]{1,100})\n(?:q(.)|r(.{4}))?"

@@ -146,10 +146,10 @@ class Trail:
     ) -> list[tuple[int, float]]:
         """Return the places of the references that are followed with a probability of `least`.
 
-        :param after: look at the places behind this one.
+        :param after: look at the places behind this one, and then at those before it.
         :param probability: how probable it is that the record is used.
         :param rates: the rates that were looked up before.
-        :return: the places in their order, each with its probability.
+        :return: the places, each with its probability.
         """
         references = node.references
         if references is None or node.done.bit_count() == len(references.kinds):
@@ -169,16 +169,15 @@ class Trail:
         ):
             return []
         found = []
-        done = node.done >> after + 1
-        for place in range(after + 1, len(references.kinds)):
-            kind = references.kinds[place]
+        kinds, done = references.kinds, node.done
+        for place in (*range(after + 1, len(kinds)), *range(after)):
+            kind = kinds[place]
             rate = probability * rates[kind]
             if going_on >= least and place > node.last and kind is running:
                 rate = max(rate, going_on)
                 going_on *= step
-            if rate >= least and not done & 1:
+            if rate >= least and not done >> place & 1:
                 found.append((place, rate))
-            done >>= 1
         return found
 
 
