@@ -30,7 +30,7 @@ Address = tuple[str, int] | str | list[tuple[str, int]]
 TLS = "BENCHMARKS_TLS"
 
 #: Our clients that do not read ahead as they do by default.
-_READ_AHEAD = {"zeotwisted-auto": "auto", "zeotwisted-off": False, "zeotwisted-read-ahead": True}
+_READ_AHEAD = {"zeotwisted-off": False, "zeotwisted-read-ahead": True}
 
 #: Plenty: a failure to connect should be reported, not waited for.
 CONNECT_TIMEOUT = 15

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -53,7 +54,7 @@ class AheadLoads:
         self.records = self.used = 0
         self._coherence = coherence
         self._worth = Worth(cache_size)
-        self._uses = _Uses()
+        self._uses = _Uses(count())
 
     @staticmethod
     def understands(protocol: ClientProtocol) -> bool:
@@ -144,7 +145,7 @@ class _Uses(threading.local):
     :ivar thread: a number for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterator[int]) -> None:
         self.oids: deque[bytes] = deque(maxlen=_TOLD)
-        self.thread = threading.get_native_id() % _THREADS
+        self.thread = next(numbers) % _THREADS
         self.note = self.oids.append

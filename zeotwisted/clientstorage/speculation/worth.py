@@ -32,9 +32,12 @@ _GAIN = 1.25
 #: What is rather used than not is always worth its bytes.
 _LIKELY = 0.5
 
-#: How many loads to wait, after asking for more did not pay, at first and at most.
-_WAIT = 32
-_LONGEST_WAIT = 512
+#: The part of the time of loads that may be spent in vain, so that nothing takes much longer than
+#: without it. It may be saved up for the time of so many round trips, which is also given at first.
+#: When it is spent, nothing is asked for until there is enough of it for a trial.
+_LOSS = 0.03
+_SAVED_TRIPS = 10
+_TRIAL_TRIPS = 2
 
 #: If so many answers in a row bring nothing, some of the next loads do not ask for it: so many that
 #: asking, which takes so much longer at both ends, makes loads slower by no more than this part.
@@ -42,9 +45,6 @@ _BARREN = 64
 _AGAIN = 16
 _ASKING = 20e-6
 _SLOWER = 0.03
-
-#: How much of what was gained and spent still counts at the next answer.
-_MEMORY = 0.9
 
 
 class Plan(NamedTuple):
@@ -71,53 +71,39 @@ class Worth:
     def __init__(self, cache_size: int) -> None:
         #: The time of a round trip; 0 while it is not known.
         self.round_trip = 0.0
-        self._records = float(_FIRST)
+        self._records = _FIRST
         self._size = min(_SAVED, cache_size // 16)
         # How many bytes may come in vain.
         self._bank = float(min(_TRIAL, cache_size // 16))
-        self._gained = 0.0
-        self._spent = 0.0
-        # Whether the last answer has brought as much as it might.
-        self._full = False
-        # How many loads go by without records ahead, and how many go by next time.
-        self._waits = 0
-        self._wait = _WAIT
+        # For how many round trips' time records may come in vain, and whether that has to be saved.
+        self._trips = float(_SAVED_TRIPS)
+        self._is_saving = False
         # How many answers have brought nothing, and how many loads do without asking.
         self._barren = 0
         self._rests = 0
 
     def plan(self) -> Plan | None:
         """Return what to ask for; None to load the record alone."""
-        if not self.round_trip or self.round_trip < _NEAR:
+        round_trip = self.round_trip
+        if not round_trip or round_trip < _NEAR:
             return None
         if self._rests > 0:
             self._rests -= 1
             return None
-        self._adapt()
-        if self._waits:
-            self._waits -= 1
+        records = min(self._records, int(self._trips * round_trip / _COST))
+        if records < 1:
+            self._is_saving = True
+            self._records = _FIRST
+        elif self._trips >= _TRIAL_TRIPS:
+            self._is_saving = False
+        if self._is_saving:
             return Plan(0, 0, 1000)
-        size = int(min(self._bank / 2, self._size))
-        fill = max(0.0, min(self._bank / _TRIAL, 1.0))
-        least = min(_COST * _GAIN / self.round_trip, 1.0)
+        least = min(_COST * _GAIN / round_trip, 1.0)
         if least < _LIKELY:
             # The fewer bytes may come in vain, the more of them have to be used.
-            least **= fill
-            least *= _LIKELY ** (1 - fill)
-        return Plan(int(self._records), max(size, 0), int(1000 * least))
-
-    def _adapt(self) -> None:
-        if self._spent and self._gained < self._spent:
-            self._records /= 2
-            if self._records < 1:
-                self._records = 4.0
-                self._waits = self._wait
-                self._wait = min(2 * self._wait, _LONGEST_WAIT)
-                self._gained = self._spent = 0.0
-        elif self._full and self._gained >= 2 * self._spent:
-            self._records = min(2 * self._records, _MOST)
-            self._wait = _WAIT
-        self._full = False
+            fill = max(0.0, min(self._bank / _TRIAL, 1.0))
+            least = least**fill * _LIKELY ** (1 - fill)
+        return Plan(records, max(int(min(self._bank / 2, self._size)), 0), int(1000 * least))
 
     def measured(self, seconds: float) -> None:
         """Note how long a load took. Others may have been in its way, so that short ones count."""
@@ -131,10 +117,11 @@ class Worth:
         :param size: how long they are, packed.
         :param wanted: how long the one is that was asked for.
         """
-        self._gained *= _MEMORY
-        self._spent = self._spent * _MEMORY + records * _COST
         self._bank = min(self._bank + _WASTE * wanted, _SAVED) - size
-        self._full = records >= 0.5 * self._records or size >= 0.5 * min(self._bank, self._size)
+        self._trips = min(self._trips + _LOSS, _SAVED_TRIPS) - records * _COST / self.round_trip
+        if records >= self._records / 2:
+            # It may have been too few. They are fewer again when they do not pay.
+            self._records = min(2 * self._records, _MOST)
         if records:
             self._barren = 0
             return
@@ -149,7 +136,7 @@ class Worth:
 
         :param credit: see `credit`.
         """
-        self._gained += self.round_trip
+        self._trips = min(self._trips + 1, _SAVED_TRIPS)
         self._bank = min(self._bank + credit, _SAVED)
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from zeotwisted.protocol import Ahead
@@ -20,8 +20,10 @@ __all__ = ["Guess", "Wish"]
 _PROBABLE = 0.5
 _STEP = 0.3
 
-#: How many records are looked at around the one in which the wanted one was found.
+#: How many records are looked at around the one in which the wanted one was found, and how much
+#: less probable each of them makes what it refers to.
 _OUTWARD = 16
+_FARTHER = 0.8
 
 #: After so many records in a row that the client has, no more are looked for.
 _FRUITLESS = 100
@@ -100,9 +102,13 @@ class Guess:
                 break
             around.append((outer.parent, outer.place))
             outer = outer.parent
-        for parent, place in reversed(around):
-            self._look_at(parent, place, 1.0)
-        self._look_at(node, -1, 1.0)
+        for distance in range(len(around) - 1, 0, -1):
+            parent, place = around[distance]
+            self._look_at(parent, parent.behind(place), _FARTHER**distance)
+        if around:
+            parent, place = around[0]
+            self._look_at(parent, parent.around(place), 1.0)
+        self._look_at(node, node.behind(-1), 1.0)
         self._look_behind(oid, 1.0)
         while self._go_on():
             pass
@@ -134,23 +140,23 @@ class Guess:
             # There is nothing more to be found there.
             node.done |= 1 << place
         else:
-            self._look_at(child, -1, probability)
+            self._look_at(child, child.behind(-1), probability)
         return True
 
-    def _look_at(self, node: Node, after: int, probability: float) -> None:
-        """Put what a record refers to behind a place on the stacks.
+    def _look_at(self, node: Node, places: Sequence[int], probability: float) -> None:
+        """Put what a record refers to on the stacks.
 
+        :param places: those of the references, in the order in which they may be followed.
         :param probability: how probable the use of the record is.
         """
         found: list[list[tuple[int, float]]] = [[] for _ in self._stacks]
-        least = self._wish.least
-        rates = self._reference_rates
-        for place, each in self._trail.probable(node, after, probability, least, rates):
+        least, rates = self._wish.least, self._reference_rates
+        for place, each in self._trail.probable(node, places, probability, least, rates):
             found[self._level(each)].append((place, each))
-        for places, stack in zip(found, self._stacks, strict=True):
-            if places:
-                places.reverse()
-                stack.append(_Rest(node, places))
+        for rest, stack in zip(found, self._stacks, strict=True):
+            if rest:
+                rest.reverse()
+                stack.append(_Rest(node, rest))
 
     def _look_behind(self, oid: bytes, probability: float) -> None:
         """Put what was used after an object on the stacks."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ZODB.utils import maxtid
+
 from zeotwisted.protocol import Ahead
 
 from .common import Common, successor_kind
@@ -15,6 +17,10 @@ __all__ = ["Guesses"]
 
 #: For how many threads of a client the last object is remembered.
 _THREADS = 32
+
+#: How many records that the client has used are looked at again, because it was forgotten what they
+#: refer to.
+_UNKNOWN = 50
 
 #: If the client has asked again for so many of the records that it was sent, it does not keep them.
 _DROPPED = 16
@@ -45,10 +51,21 @@ class Guesses:
 
         :param oids: joined, in the order of the use.
         """
+        unknown = 0
         for start in range(0, len(oids), 8):
             oid = oids[start : start + 8]
-            self._trail.used(oid)
+            if not self._trail.used(oid):
+                self._sent.add(oid, self._common.changes.now)
+                if unknown < _UNKNOWN:
+                    unknown += 1
+                    self._look_again(oid)
             self._after(oid, thread)
+
+    def _look_again(self, oid: bytes) -> None:
+        found = self._trail.found(oid)
+        revision = self._common.find(oid, maxtid)
+        if revision is not None:
+            self._trail.remember(Node(references(revision[0]), found.parent, found.place))
 
     def _after(self, oid: bytes, thread: int) -> None:
         last = self._last.get(thread)
@@ -74,7 +91,7 @@ class Guesses:
 
         :param revision: of the record, as `find` returns it, or an earlier one.
         """
-        found = self._trail.wanted(oid)
+        found = self._trail.found(oid)
         self._after(oid, thread)
         if type(revision) is not tuple:
             return []

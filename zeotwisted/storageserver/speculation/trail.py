@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from .rates import Rates
@@ -19,6 +19,9 @@ _UNUSED = 512
 #: How many references may be skipped between two that are followed in order.
 _GAP = 2
 
+#: How probable the use of something is of which nothing is known.
+_UNKNOWN = 0.5
+
 #: A run is not counted any further.
 _LONG_RUN = 3
 
@@ -31,17 +34,27 @@ class Node:
     :ivar parent: the record in which it was found, if that is known, and where in it.
     """
 
-    __slots__ = ("done", "last", "parent", "place", "references", "run")
+    __slots__ = ("back", "done", "last", "parent", "place", "references", "run")
 
     def __init__(self, references: References | None, parent: Node | None, place: int) -> None:
         self.references = references
         self.done = 0
         self.parent = parent
         self.place = place
-        # The last one of many references of a kind that was followed, and how many were followed in
-        # order up to it.
+        # The last one of many references of a kind that was followed, how many were followed in
+        # order up to it, and whether that was from the last one to the first.
         self.last = -1
         self.run = 0
+        self.back = False
+
+    def around(self, place: int) -> Sequence[int]:
+        """Return the places in the order in which they may be followed after this one."""
+        behind, before = self.behind(place), range(place - 1, -1, -1)
+        return (*before, *behind) if self.back else (*behind, *reversed(before))
+
+    def behind(self, place: int) -> Sequence[int]:
+        """Return the places behind this one."""
+        return () if self.references is None else range(place + 1, len(self.references.kinds))
 
 
 class Found(NamedTuple):
@@ -78,17 +91,20 @@ class Trail:
         """Return the record that the client was sent and has not used; None if there is none."""
         return self._unused.get(oid)
 
-    def used(self, oid: bytes) -> None:
-        """Note that the client has used a record, without its data."""
+    def used(self, oid: bytes) -> bool:
+        """Note that the client has used a record that it was sent.
+
+        :return: whether it is known what was sent. If not, call `found` and `remember`.
+        """
         node = self._unused.pop(oid, None)
         if node is None:
-            self._follow(*self._find(oid))
-        else:
-            self._follow(node.parent, node.place)
-            self.remember(node)
+            return False
+        self._follow(node.parent, node.place)
+        self.remember(node)
+        return True
 
-    def wanted(self, oid: bytes) -> Found:
-        """Note that the client asks for a record; return where it has found it."""
+    def found(self, oid: bytes) -> Found:
+        """Note that the client uses a record; return where it has found it."""
         node = self._unused.pop(oid, None)
         found = self._find(oid) if node is None else Found(node.parent, node.place)
         self._follow(*found)
@@ -133,20 +149,27 @@ class Trail:
             return
         self.rates.came_true(kind, 1 / kinds.count(kind))
         step = place - node.last
-        if node.run and 0 < step <= 1 + _GAP:
+        if node.run and 0 < abs(step) <= 1 + _GAP and (node.run == 1 or node.back == (step < 0)):
             self.rates.came_true(_going_on(kind, node.run))
             node.run = min(node.run + 1, _LONG_RUN)
+            node.back = step < 0
         else:
             node.run = 1
+            node.back = False
         self.rates.chance(_going_on(kind, node.run))
         node.last = place
 
     def probable(
-        self, node: Node, after: int, probability: float, least: float, rates: dict[Hashable, float]
+        self,
+        node: Node,
+        places: Sequence[int],
+        probability: float,
+        least: float,
+        rates: dict[Hashable, float],
     ) -> list[tuple[int, float]]:
         """Return the places of the references that are followed with a probability of `least`.
 
-        :param after: look at the places behind this one, and then at those before it.
+        :param places: those to look at, in this order.
         :param probability: how probable it is that the record is used.
         :param rates: the rates that were looked up before.
         :return: the places, each with its probability.
@@ -156,7 +179,9 @@ class Trail:
             return []
         for kind in references.distinct:
             if kind not in rates:
-                rates[kind] = self.rates.rate(kind)
+                # Of many references to a class, some are tried first.
+                unknown = _UNKNOWN if kind[2] < FEW else min(_UNKNOWN, FEW / len(references.kinds))
+                rates[kind] = self.rates.rate(kind, unknown)
         going_on = step = 0.0
         if node.run:
             # The references behind the last one are followed as long as the run goes on.
@@ -170,10 +195,10 @@ class Trail:
             return []
         found = []
         kinds, done = references.kinds, node.done
-        for place in (*range(after + 1, len(kinds)), *range(after)):
+        for place in places:
             kind = kinds[place]
             rate = probability * rates[kind]
-            if going_on >= least and place > node.last and kind is running:
+            if going_on >= least and (place < node.last) == node.back and kind is running:
                 rate = max(rate, going_on)
                 going_on *= step
             if rate >= least and not done >> place & 1:
