@@ -37,6 +37,20 @@ _references = re.compile(
 _own_class = re.compile(rb"(?:\x80.)?\(?" + _CLASS, re.DOTALL).match
 
 
+#: The names of classes, so that there is one object for each, and how many there may be.
+_names: dict[bytes, bytes] = {}
+_MOST_NAMES = 10_000
+
+
+def _shared(name: bytes) -> bytes:
+    known = _names.get(name)
+    if known is None:
+        if len(_names) >= _MOST_NAMES:
+            _names.clear()
+        known = _names[name] = name
+    return known
+
+
 class References(NamedTuple):
     """What a record refers to, in its order."""
 
@@ -58,13 +72,13 @@ def references(data: bytes) -> References | None:
     own = _own_class(data)
     own_name = b""
     if own is not None:
-        own_name = own[1]
+        own_name = _shared(own[1])
         memo[own[2] or (own[3] or b"").rstrip(b"\0")] = own_name
     oids: dict[bytes, bytes] = {}
     counts: dict[bytes, int] = {}
     for oid, name, short, long, get, long_get in found[:_MOST]:
         if name:
-            memo[short or long.rstrip(b"\0")] = name
+            name = memo[short or long.rstrip(b"\0")] = _shared(name)
         else:
             name = memo.get(get or long_get.rstrip(b"\0"), b"")
         if oid not in oids:

@@ -11,10 +11,11 @@ from .references import FEW, Kind, References
 
 __all__ = ["Node", "Trail"]
 
-#: How many references are remembered, of the records that were used last; and how many records that
-#: were sent and not used yet.
+#: How many references are remembered of the records that were used last; how many records that were
+#: sent and not used yet, and how many references of these.
 _RECENT = 2048
 _UNUSED = 512
+_UNUSED_REFERENCES = 8192
 
 #: How many references may be skipped between two that are followed in order.
 _GAP = 2
@@ -47,6 +48,11 @@ class Node:
         self.run = 0
         self.back = False
 
+    @property
+    def count(self) -> int:
+        """How many references it has."""
+        return 0 if self.references is None else len(self.references.kinds)
+
     def around(self, place: int) -> Sequence[int]:
         """Return the places in the order in which they may be followed after this one."""
         behind, before = self.behind(place), range(place - 1, -1, -1)
@@ -54,7 +60,7 @@ class Node:
 
     def behind(self, place: int) -> Sequence[int]:
         """Return the places behind this one."""
-        return () if self.references is None else range(place + 1, len(self.references.kinds))
+        return range(place + 1, self.count)
 
 
 class Found(NamedTuple):
@@ -80,12 +86,15 @@ class Trail:
         # The last one of them that refers to an object.
         self._referring: dict[bytes, Node] = {}
         self._unused: OrderedDict[bytes, Node] = OrderedDict()
+        self._unused_references = 0
 
     def guessed(self, oid: bytes, node: Node) -> None:
         """Note that the client is sent a record that it has not asked for."""
+        self._no_longer_unused(oid)
         self._unused[oid] = node
-        if len(self._unused) > _UNUSED:
-            self._unused.popitem(last=False)
+        self._unused_references += node.count
+        while len(self._unused) > _UNUSED or self._unused_references > _UNUSED_REFERENCES:
+            self._unused_references -= self._unused.popitem(last=False)[1].count
 
     def unused(self, oid: bytes) -> Node | None:
         """Return the record that the client was sent and has not used; None if there is none."""
@@ -96,7 +105,7 @@ class Trail:
 
         :return: whether it is known what was sent. If not, call `found` and `remember`.
         """
-        node = self._unused.pop(oid, None)
+        node = self._no_longer_unused(oid)
         if node is None:
             return False
         self._follow(node.parent, node.place)
@@ -105,10 +114,16 @@ class Trail:
 
     def found(self, oid: bytes) -> Found:
         """Note that the client uses a record; return where it has found it."""
-        node = self._unused.pop(oid, None)
+        node = self._no_longer_unused(oid)
         found = self._find(oid) if node is None else Found(node.parent, node.place)
         self._follow(*found)
         return found
+
+    def _no_longer_unused(self, oid: bytes) -> Node | None:
+        node = self._unused.pop(oid, None)
+        if node is not None:
+            self._unused_references -= node.count
+        return node
 
     def _find(self, oid: bytes) -> Found:
         node = self._referring.get(oid)
@@ -133,8 +148,8 @@ class Trail:
         for oid in node.references.oids:
             if self._referring.get(oid) is node:
                 del self._referring[oid]
-        # Those that were found in it do not keep the way to it in memory.
-        node.parent = None
+        # Those that were found in it keep it in memory, but not what it has.
+        node.parent = node.references = None
 
     def _follow(self, node: Node | None, place: int) -> None:
         """Note that a reference is followed."""
