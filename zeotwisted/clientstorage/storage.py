@@ -394,7 +394,8 @@ class ClientStorage(ConflictResolvingStorage):
         what became of the cache at each connection (``verified_...``), and `cache_statistics`
         (``cache_...``). `zeotwisted.metrics` gives the same to Prometheus.
         """
-        return self._figures.report(self._link, self.cache_statistics(), self._cache_size)
+        cache = self.cache_statistics()
+        return self._figures.report(self._link, self._reader.came_ahead, cache, self._cache_size)
 
     # The storage as a whole.
 

@@ -49,6 +49,11 @@ class Reader:
         """The records that have come without having been asked for, and were not used yet."""
         return {} if self.ahead is None else self.ahead.unused
 
+    @property
+    def came_ahead(self) -> tuple[int, int]:
+        """How many records have come without having been asked for, and how many were used."""
+        return (0, 0) if self.ahead is None else (self.ahead.records, self.ahead.used)
+
     def note_use(self, oid: bytes) -> None:
         """Note that a record of `unused` was found in the cache."""
         if self.ahead is not None:
