@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from twisted.logger import capturedLogs
 from ZODB.POSException import POSKeyError
 
 from tests.clientstorage.support import SOON, wait_until
@@ -222,6 +223,32 @@ def test_a_record_that_is_missing_is_told_as_ever(server: Server) -> None:
         reader.ask("loadAhead", A, LATEST, *MUCH)
     tid = commit(server.client(), 1, A=b"a")
     assert reader.ask("loadAhead", A, tid, *MUCH) == (None, b"")
+
+
+def test_guesses_that_fail_fail_no_load(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> bytes:
+        raise ZeroDivisionError("guess")
+
+    tid = commit(server.client(), 1, PARENT=record([A]), A=b"a")
+    monkeypatch.setattr(server.served.speculation, "ahead", fail)
+    with capturedLogs() as events:
+        answer = server.client().ask("loadAhead", PARENT, LATEST, *MUCH)
+    assert answer == ((record([A]), tid, None), b"")
+    (failure,) = [event["log_failure"] for event in events if "log_failure" in event]
+    assert isinstance(failure.value, ZeroDivisionError)
+
+
+def test_a_busy_server_sends_only_what_is_probable(server: Server) -> None:
+    now = [0.0]
+    allowance = Allowance(lambda: now[0])
+    server.served.speculation = Speculation(server.served.records.find, allowance)
+    writer, reader = server.client(), server.client()
+    commit(writer, 1, PARENT=record([A]), A=record([B]), B=b"b")
+    warm(server, A, B)
+    allowance.begin()
+    now[0] += 0.006
+    allowance.end()
+    assert [oid for oid, _, _ in ahead(reader, PARENT)] == [A]
 
 
 def test_a_client_that_has_left_is_forgotten(server: Server) -> None:

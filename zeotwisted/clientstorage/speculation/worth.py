@@ -103,7 +103,9 @@ class Worth:
             # The fewer bytes may come in vain, the more of them have to be used.
             fill = max(0.0, min(self._bank / _TRIAL, 1.0))
             least = least**fill * _LIKELY ** (1 - fill)
-        return Plan(records, max(int(min(self._bank / 2, self._size)), 0), int(1000 * least))
+        return Plan(
+            records, max(int(min(self._bank / 2, self._size)), 0), max(int(1000 * least), 1)
+        )
 
     def measured(self, seconds: float) -> None:
         """Note how long a load took. Others may have been in its way, so that short ones count."""

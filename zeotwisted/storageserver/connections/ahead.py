@@ -1,13 +1,19 @@
 """The call that reads a record, and brings what may be wanted next.
 
-This is all that the daemon's other parts know of `speculation`.
+This is all that the daemon's connections know of `speculation`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from twisted.logger import Logger
+
+from ..floods import Kind
 from .connection import ServerConnection
+
+_log = Logger()
 
 
 def remote_loadAhead(
@@ -25,9 +31,15 @@ def remote_loadAhead(
 
     def answer(revision: Any) -> tuple[Any, bytes]:
         # In the turn in which the answer is written: see rule 5 of the order.
-        ahead = served.speculation.ahead(
-            client, oid, tid, revision, records, size, least / 1000, used, thread
-        )
+        try:
+            ahead = served.speculation.ahead(
+                client, oid, tid, revision, records, size, least / 1000, used, thread
+            )
+        except Exception:
+            # The client gets what it has asked for all the same.
+            if client.admit(Kind.CALL):
+                _log.failure("({label}) speculation failed", label=client.label)
+            ahead = b""
         return revision, ahead
 
     revision = served.records.load_before(client, oid, tid)
@@ -36,5 +48,5 @@ def remote_loadAhead(
     return _later(revision, answer)
 
 
-async def _later(revision: Any, answer: Any) -> Any:
+async def _later(revision: Any, answer: Callable[[Any], tuple[Any, bytes]]) -> Any:
     return answer(await revision)

@@ -35,6 +35,11 @@ class Allowance:
         self._last = now
         return now + min(self._left, _LONGEST) if self._left > 0 else 0.0
 
+    @property
+    def is_scarce(self) -> bool:
+        """Whether most of what can be saved up is spent: the server has much to do."""
+        return self._left < _MOST / 2
+
     def end(self) -> None:
         """Note that the guesses that began with `begin` have been made."""
         now = self.seconds()

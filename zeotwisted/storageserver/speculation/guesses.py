@@ -25,6 +25,9 @@ _UNKNOWN = 50
 #: If the client has asked again for so many of the records that it was sent, it does not keep them.
 _DROPPED = 16
 
+#: What is sent if there is little time: what is more probable than this.
+_LIKELY = 0.5
+
 #: Records are compressed. At most this many times as many bytes as a client wants are packed.
 _EXPANSION = 16.0
 
@@ -103,6 +106,9 @@ class Guesses:
         ahead: list[Ahead] = []
         until = common.allowance.begin() if wish.records and wish.size else 0.0
         if until:
+            if common.allowance.is_scarce:
+                # What is used saves the server more time than it takes.
+                wish = wish._replace(least=max(wish.least, _LIKELY))
             room = int(wish.size * self._shrinking)
             guess = Guess(common, self._rates, self._trail, self._sent, tid, wish, room, until)
             ahead = guess.make(oid, node)

@@ -198,6 +198,7 @@ class Trail:
                 unknown = _UNKNOWN if kind[2] < FEW else min(_UNKNOWN, FEW / len(references.kinds))
                 rates[kind] = self.rates.rate(kind, unknown)
         going_on = step = 0.0
+        running: Kind | None = None
         if node.run:
             # The references behind the last one are followed as long as the run goes on.
             running = references.kinds[node.last]
