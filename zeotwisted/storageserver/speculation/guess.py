@@ -132,7 +132,7 @@ class Guess:
         if places:
             stack.append(next)
         assert node.references is not None
-        oid = node.references.oids[place]
+        oid = node.references.oid(place)
         if not self._take(oid, node, place):
             return False
         child = self._trail.unused(oid)

@@ -54,10 +54,22 @@ def _shared(name: bytes) -> bytes:
 class References(NamedTuple):
     """What a record refers to, in its order."""
 
-    oids: tuple[bytes, ...]
+    #: Joined: one object for each oid would take more memory than the oids.
+    oids: bytes
     kinds: tuple[Kind, ...]
     #: The different ones of `kinds`.
     distinct: tuple[Kind, ...]
+
+    def oid(self, place: int) -> bytes:
+        """Return the oid of one reference."""
+        return self.oids[8 * place : 8 * place + 8]
+
+    def place(self, oid: bytes) -> int:
+        """Return the place of the reference to an object, which must be there."""
+        found = self.oids.index(oid)
+        while found % 8:
+            found = self.oids.index(oid, found + 1)
+        return found // 8
 
 
 def references(data: bytes) -> References | None:
@@ -85,7 +97,7 @@ def references(data: bytes) -> References | None:
             oids[oid] = name
             counts[name] = counts.get(name, 0) + 1
     kinds = _kinds(own_name, oids, counts)
-    return References(tuple(oids), kinds, tuple(dict.fromkeys(kinds)))
+    return References(b"".join(oids), kinds, tuple(dict.fromkeys(kinds)))
 
 
 def _kinds(own: bytes, oids: dict[bytes, bytes], counts: dict[bytes, int]) -> tuple[Kind, ...]:

@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
+from zeotwisted.protocol import split
+
 from .rates import Rates
 from .references import FEW, Kind, References
 
@@ -13,9 +15,9 @@ __all__ = ["Node", "Trail"]
 
 #: How many references are remembered of the records that were used last; how many records that were
 #: sent and not used yet, and how many references of these.
-_RECENT = 2048
+_RECENT = 1024
 _UNUSED = 512
-_UNUSED_REFERENCES = 8192
+_UNUSED_REFERENCES = 4096
 
 #: How many references may be skipped between two that are followed in order.
 _GAP = 2
@@ -129,7 +131,7 @@ class Trail:
         node = self._referring.get(oid)
         if node is None or node.references is None:
             return _NOWHERE
-        return Found(node, node.references.oids.index(oid))
+        return Found(node, node.references.place(oid))
 
     def remember(self, node: Node) -> None:
         """Note that the client has a record in use, and may follow its references."""
@@ -139,13 +141,13 @@ class Trail:
         for kind in references.distinct:
             self.rates.chance(kind)
         self._recent[node] = None
-        self._referring.update(dict.fromkeys(references.oids, node))
+        self._referring.update(dict.fromkeys(split(references.oids), node))
         while len(self._referring) > _RECENT and len(self._recent) > 1:
             self._forget(self._recent.popitem(last=False)[0])
 
     def _forget(self, node: Node) -> None:
         assert node.references is not None
-        for oid in node.references.oids:
+        for oid in split(node.references.oids):
             if self._referring.get(oid) is node:
                 del self._referring[oid]
         # Those that were found in it keep it in memory, but not what it has.
