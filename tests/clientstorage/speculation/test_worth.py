@@ -93,11 +93,12 @@ def loads(made: Worth, count: int, share: float, size: int, round_trip: float) -
         plan = made.plan()
         time += _LOAD + round_trip
         received += size
-        made.measured(_LOAD + round_trip)
         if plan is None:
+            made.measured(_LOAD + round_trip)
             continue
         came = min(plan.records, plan.size // size) if plan.least <= 1000 * share else 0
         made.came(came, came * size, size)
+        made.measured(_LOAD + round_trip + came * _EACH, came)
         time += came * _EACH
         received += came * size
         ahead = sum(choose.random() < share for _ in range(came))
@@ -150,3 +151,19 @@ def test_where_nothing_comes_most_loads_do_not_ask() -> None:
                 made.came(0, 0, 100)
     assert asked[near] < 800
     assert asked[far] == 2000
+
+
+def test_a_thin_line_or_a_slow_server() -> None:
+    """Each record takes a third of a round trip, so that only probable ones are worth it."""
+    made = worth(MS)
+    for _ in range(50):
+        plan = made.plan()
+        assert plan is not None
+        made.came(plan.records, plan.records * 20, 100)
+        for _ in range(plan.records):
+            made.used(made.credit(100, 20))
+        made.measured(MS, 0)
+        made.measured(MS + plan.records * MS / 3, plan.records)
+    plan = made.plan()
+    assert plan is not None
+    assert plan.least > 350

@@ -44,15 +44,22 @@ class AheadLoads:
     """Loads that may bring more records. All methods may be called in any thread.
 
     :param cache_size: how many bytes the cache may have.
+    :param seconds: returns the time in seconds.
     :ivar unused: the records that have come and were not used yet, and what their use is worth.
     :ivar records: how many records have come that were not asked for.
     :ivar used: how many of them were used.
     """
 
-    def __init__(self, coherence: Coherence, cache_size: int) -> None:
+    def __init__(
+        self,
+        coherence: Coherence,
+        cache_size: int,
+        seconds: Callable[[], float] = perf_counter,
+    ) -> None:
         self.unused: dict[bytes, float] = {}
         self.records = self.used = 0
         self._coherence = coherence
+        self._seconds = seconds
         self._worth = Worth(cache_size)
         self._uses = _Uses(count())
 
@@ -85,14 +92,15 @@ class AheadLoads:
         # If it came ahead, the cache has dropped it.
         self.unused.pop(oid, None)
         plan = self._worth.plan()
-        begin = perf_counter()
+        begin = self._seconds()
+        records = 0
         if plan is None:
             revision = protocol.load(Waiter(keep), oid, tid)
             # The server learns of it with the next load that asks for more.
             self._uses.note(oid)
         else:
-            revision = self._load(protocol, oid, tid, keep, plan)
-        self._worth.measured(perf_counter() - begin)
+            revision, records = self._load(protocol, oid, tid, keep, plan)
+        self._worth.measured(self._seconds() - begin, records)
         return revision
 
     def _load(
@@ -108,9 +116,7 @@ class AheadLoads:
                 raise UnrecognizedResult("loadAhead", answer)
             revision, packed = answer
             keep(revision)
-            wanted = 0 if revision is None else len(revision[0])
-            self._keep(packed, wanted)
-            return revision
+            return revision, self._keep(packed, 0 if revision is None else len(revision[0]))
 
         uses = self._uses
         used = b"".join(uses.oids)
@@ -118,14 +124,15 @@ class AheadLoads:
         arguments = (oid, tid, plan.records, plan.size, plan.least, used, uses.thread)
         return protocol.ask(Waiter(came), "loadAhead", *arguments)
 
-    def _keep(self, packed: bytes, wanted: int) -> None:
+    def _keep(self, packed: bytes, wanted: int) -> int:
+        """Put records into the cache; return how many they are."""
         try:
             records = unpack_ahead(packed, _LONGEST)
         except ValueError as error:
             raise UnrecognizedResult("loadAhead", str(error)) from error
         self._worth.came(len(records), len(packed), wanted)
         if not records:
-            return
+            return 0
         self._coherence.loaded_ahead(records)
         self.records += len(records)
         unused = self.unused
@@ -137,6 +144,7 @@ class AheadLoads:
         while len(unused) > _MOST:
             # The oldest one. Another thread may be doing the same.
             unused.pop(next(iter(unused)), None)
+        return len(records)
 
 
 class _Uses(threading.local):

@@ -13,8 +13,12 @@ __all__ = ["Plan", "Worth"]
 #: Below this time of a round trip, nothing is asked for ahead.
 _NEAR = 150e-6
 
-#: What a record takes at both ends together. It was measured; see ``docs/performance.rst``.
+#: What a record takes at least, at both ends and on the line, and at most; and how much a new
+#: measurement counts. Answers with so many records are measured.
 _COST = 35e-6
+_DEAREST = 1e-3
+_NEW = 0.1
+_SEVERAL = 8
 
 #: How many records to ask for at first, and at most.
 _FIRST = 16
@@ -71,6 +75,9 @@ class Worth:
     def __init__(self, cache_size: int) -> None:
         #: The time of a round trip; 0 while it is not known.
         self.round_trip = 0.0
+        # How long a load alone takes on average, and what a record takes that comes with it.
+        self._alone = 0.0
+        self._measured_cost = self._cost = _COST
         self._records = _FIRST
         self._size = min(_SAVED, cache_size // 16)
         # How many bytes may come in vain.
@@ -90,7 +97,7 @@ class Worth:
         if self._rests > 0:
             self._rests -= 1
             return None
-        records = min(self._records, int(self._trips * round_trip / _COST))
+        records = min(self._records, int(self._trips * round_trip / self._cost))
         if records < 1:
             self._is_saving = True
             self._records = _FIRST
@@ -98,7 +105,7 @@ class Worth:
             self._is_saving = False
         if self._is_saving:
             return Plan(0, 0, 1000)
-        least = min(_COST * _GAIN / round_trip, 1.0)
+        least = min(self._cost * _GAIN / round_trip, 1.0)
         if least < _LIKELY:
             # The fewer bytes may come in vain, the more of them have to be used.
             fill = max(0.0, min(self._bank / _TRIAL, 1.0))
@@ -107,10 +114,20 @@ class Worth:
             records, max(int(min(self._bank / 2, self._size)), 0), max(int(1000 * least), 1)
         )
 
-    def measured(self, seconds: float) -> None:
-        """Note how long a load took. Others may have been in its way, so that short ones count."""
+    def measured(self, seconds: float, records: int = 0) -> None:
+        """Note how long a load took, whose answer has brought so many records more.
+
+        Others may have been in its way, so that the shortest ones tell the time of a round trip.
+        """
         known = self.round_trip
         self.round_trip = min(seconds, known * 1.02) if known else seconds
+        if records < _SEVERAL:
+            self._alone += (_NEW if self._alone else 1.0) * (seconds - self._alone)
+            return
+        # The server may be slow, and the line thin.
+        each = min(max((seconds - self._alone) / records, 0.0), _DEAREST)
+        self._measured_cost += _NEW * (each - self._measured_cost)
+        self._cost = max(_COST, self._measured_cost)
 
     def came(self, records: int, size: int, wanted: int) -> None:
         """Note what an answer has brought.
@@ -120,7 +137,9 @@ class Worth:
         :param wanted: how long the one is that was asked for.
         """
         self._bank = min(self._bank + _WASTE * wanted, _SAVED) - size
-        self._trips = min(self._trips + _LOSS, _SAVED_TRIPS) - records * _COST / self.round_trip
+        self._trips = (
+            min(self._trips + _LOSS, _SAVED_TRIPS) - records * self._cost / self.round_trip
+        )
         if records >= self._records / 2:
             # It may have been too few. They are fewer again when they do not pay.
             self._records = min(2 * self._records, _MOST)
