@@ -29,6 +29,10 @@ _FARTHER = 0.8
 _FRUITLESS = 100
 
 
+#: What a record has beyond so many bytes may be data that cannot be compressed, such as a picture.
+_SHORT = 512
+
+
 class Wish(NamedTuple):
     """How much an answer may bring."""
 
@@ -60,7 +64,7 @@ class Guess:
     :param common: what the clients share.
     :param rates, trail, sent: of this client.
     :param tid: what the client wants has to be older.
-    :param room: how many bytes the records may have.
+    :param shrinking: how much shorter (a factor) records become when they are packed.
     :param until: when to stop, by the clock of the allowance.
     """
 
@@ -72,7 +76,7 @@ class Guess:
         sent: Sent,
         tid: bytes,
         wish: Wish,
-        room: int,
+        shrinking: float,
         until: float,
     ) -> None:
         self._common = common
@@ -81,7 +85,8 @@ class Guess:
         self._sent = sent
         self._tid = tid
         self._wish = wish
-        self._room = room
+        self._room: float = wish.size
+        self._shrinking = shrinking
         self._until = until
         self._ahead: list[Ahead] = []
         self._fruitless = 0
@@ -189,9 +194,11 @@ class Guess:
         if revision is None:
             return self._fruitless < _FRUITLESS
         data, serial, _ = revision
-        if len(data) > self._room:
+        # Only short records are sure to shrink.
+        size = min(len(data), _SHORT) / self._shrinking + max(len(data) - _SHORT, 0)
+        if size > self._room:
             return False
-        self._room -= len(data)
+        self._room -= size
         self._fruitless = 0
         self._sent.add(oid, common.changes.now)
         self._trail.guessed(oid, Node(references(data), parent, place))

@@ -109,8 +109,9 @@ class Guesses:
             if common.allowance.is_scarce:
                 # What is used saves the server more time than it takes.
                 wish = wish._replace(least=max(wish.least, _LIKELY))
-            room = int(wish.size * self._shrinking)
-            guess = Guess(common, self._rates, self._trail, self._sent, tid, wish, room, until)
+            guess = Guess(
+                common, self._rates, self._trail, self._sent, tid, wish, self._shrinking, until
+            )
             ahead = guess.make(oid, node)
             common.allowance.end()
         # Not before: what it refers to has had no chance yet.
