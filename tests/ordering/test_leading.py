@@ -444,6 +444,8 @@ def test_the_end_of_the_connection_ends_the_wait(
     _until_leading(storage)
     second = Call(storage.loadBefore, OID_B, LATEST)
     wire.call("loadBefore")
+    # The reactor may have been reading just before. Now it is certain that a thread is.
+    _until_following(storage, 1)
     if how == "closed":
         wire.hang_up()
     elif how == "cut off":

@@ -153,14 +153,14 @@ MUTANTS = [
     Mutant(
         "3: those that are later than the verified tid are replayed",
         "clientstorage/connection/candidate.py",
-        'name != "invalidateTransaction" or args[0] > after',
+        'name != "invalidateTransaction" or args[0] > verified',
         'name != "invalidateTransaction"',
         CLIENT + "test_invalidations_during_verification_are_applied_after_it",
     ),
     Mutant(
         "3: those that the replay contains are not applied again",
         "clientstorage/connection/candidate.py",
-        'name != "invalidateTransaction" or args[0] > after',
+        'name != "invalidateTransaction" or args[0] > verified',
         "True",
         CLIENT + "test_invalidations_during_verification_are_applied_after_it",
     ),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from zeotwisted.postgresql import connect
+
+from .door import Door, connected, pieces
 
 __all__ = ["Interceptor", "Trap", "When"]
 
@@ -61,9 +62,8 @@ class Interceptor:
         self._dsn = dsn
         self._trap: Trap | None = None
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._door = Door(self._serve)
+        self.port = self._door.port
 
     def set(self, text: str, when: When, do: Callable[[int], object] | None = None) -> Trap:
         """Set a trap, in the place of the one before. The daemon's connection ends after it.
@@ -80,47 +80,20 @@ class Interceptor:
 
     def close(self) -> None:
         """Make no more connections; those that are made end with their ends."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        # Ends when the listener is closed.
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+        self._door.close()
 
     def _serve(self, client: socket.socket) -> None:
-        with (
-            client,
-            suppress(OSError),
-            socket.create_connection(("127.0.0.1", self._target)) as server,
-        ):
-            for end in (client, server):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._pass(client, server)
-
-    def _pass(self, client: socket.socket, server: socket.socket) -> None:
         messages = _Messages()
-        with selectors.DefaultSelector() as selector:
-            selector.register(client, selectors.EVENT_READ)
-            selector.register(server, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    source = key.fileobj
-                    assert isinstance(source, socket.socket)
-                    data = source.recv(65536)
-                    if not data:
-                        return
-                    if source is server:
-                        client.sendall(data)
-                        continue
-                    trap = self._sprung(messages.complete(data))
-                    if trap is not None:
-                        self._spring(trap, data, server)
-                        return
-                    server.sendall(data)
+        with connected(self._target) as server:
+            for source, data in pieces(client, server):
+                if source is server:
+                    client.sendall(data)
+                    continue
+                trap = self._sprung(messages.complete(data))
+                if trap is not None:
+                    self._spring(trap, data, server)
+                    return
+                server.sendall(data)
 
     def _sprung(self, messages: Iterator[bytes]) -> Trap | None:
         found = None

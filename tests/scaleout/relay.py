@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import selectors
 import socket
 import threading
 from contextlib import suppress
 from enum import Enum
+
+from .door import Door, connected, pieces
 
 __all__ = ["Relay", "Way"]
 
@@ -35,9 +36,8 @@ class Relay:
         self._passes.set()
         self._lock = threading.Lock()
         self._ends: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._door = Door(self._serve)
+        self.port = self._door.port
 
     def lead_to(self, port: int) -> None:
         """Break all connections; new ones are made to another port."""
@@ -65,44 +65,25 @@ class Relay:
     def close(self) -> None:
         """Let nothing through any more."""
         self.go(Way.REFUSE)
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        # Ends when the listener is closed.
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+        self._door.close()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, suppress(OSError):
-            if self._way is Way.REFUSE:
-                return
-            self._passes.wait()
-            with socket.create_connection(("127.0.0.1", self._target)) as server:
+        if self._way is Way.REFUSE:
+            return
+        self._passes.wait()
+        with connected(self._target) as server:
+            with self._lock:
+                self._ends |= {client, server}
+            try:
+                self._pass(client, server)
+            finally:
                 with self._lock:
-                    self._ends |= {client, server}
-                try:
-                    self._pass(client, server)
-                finally:
-                    with self._lock:
-                        self._ends -= {client, server}
+                    self._ends -= {client, server}
 
     def _pass(self, client: socket.socket, server: socket.socket) -> None:
         others = {client: server, server: client}
-        with selectors.DefaultSelector() as selector:
-            for end in others:
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                selector.register(end, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    source = key.fileobj
-                    assert isinstance(source, socket.socket)
-                    data = source.recv(65536)
-                    # What came meanwhile is late, and not lost: it is TCP.
-                    self._passes.wait()
-                    if not data:
-                        return
-                    others[source].sendall(data)
+        for source, data in pieces(client, server):
+            # What came meanwhile is late, and not lost: it is TCP.
+            self._passes.wait()
+            others[source].sendall(data)
+        self._passes.wait()

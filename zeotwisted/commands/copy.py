@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event
 from typing import Any
 
 from ZODB.utils import tid_repr, z64
@@ -16,6 +14,7 @@ from ZODB.utils import tid_repr, z64
 from zeotwisted.backup import readable
 
 from .errors import CommandError
+from .interrupts import interruptible
 from .opening import name_of, opened
 from .progress import Progress
 from .shown import duration
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.source == arguments.destination:
         raise CommandError("--from and --to are the same storage; name two")
     begun = time.monotonic()
-    with _failures(), _interruptible() as stops, opened(arguments.source) as source:
+    with _failures(), interruptible() as stops, opened(arguments.source) as source:
         with opened(arguments.destination) as destination:
             last = source.lastTransaction()
             after = destination.lastTransaction()
@@ -86,28 +85,6 @@ def _failures() -> Iterator[None]:
         # Storages of other packages may raise anything, such as errors of a database.
         what = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CommandError(f"the copy has failed: {what}; the same command goes on") from None
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl+C wait until no transaction is being finished; a second one does not wait.
-
-    A FileStorage closes itself if an exception comes in between.
-
-    :return: a function that returns whether there was one.
-    """
-    pressed = Event()
-
-    def press(*_: object) -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
-        pressed.set()
-
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _check(source: Any, destination: Any, after: bytes, last: bytes) -> None:

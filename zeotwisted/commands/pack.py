@@ -18,6 +18,7 @@ from zeotwisted.clientstorage import ClientStorage
 
 from .connecting import connected
 from .errors import CommandError
+from .interrupts import interruptible
 from .progress import Progress
 from .shown import duration, when
 from .target import Target, add_connection, add_login, target
@@ -202,18 +203,18 @@ def _run(client: ClientStorage, until: float, progress: Progress) -> None:
             ended.set()
 
     thread = Thread(target=work, name="pack", daemon=True)
-    thread.start()
-    try:
+    with interruptible() as stops:
+        thread.start()
         notes = _notes(client, progress)
-        while not ended.wait(_OFTEN):
+        while not (stops() or ended.wait(_OFTEN)):
             next(notes)
-    except KeyboardInterrupt:
-        _asked(client, "cancel_pack")
-        ended.wait()
-        raise CommandError(
-            "interrupted; the pack was cancelled, if the server can do that"
-        ) from None
-    thread.join()
+        while not ended.is_set():
+            # More than once: the thread may not have asked for the pack yet.
+            if _asked(client, "cancel_pack") is None:
+                raise CommandError("interrupted; a server of ZEO goes on with the pack")
+            ended.wait(_OFTEN)
+    if errors and stops():
+        raise CommandError("interrupted; the pack was cancelled")
     if errors:
         raise errors[0]
 

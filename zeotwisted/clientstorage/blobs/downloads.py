@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Mapping
-from enum import Enum
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from zeotwisted.exceptions import ClientDisconnected, ClientStorageError
-from zeotwisted.files import remove_file
+from zeotwisted.exceptions import ClientDisconnected
 from zeotwisted.protocol import WireError
 
 from ..calls import ClientProtocol
 from .cache import BlobCache, FileLock
+from .incoming import Incoming
 
-__all__ = ["TRANSITIONS", "Download", "Downloads", "Progress"]
-
-
-class Progress(Enum):
-    """The states of a download. The values appear in messages."""
-
-    ASKED = "not begun"
-    RECEIVING = "under way"
-    RECEIVED = "complete"
-    OVER = "over"
-
-
-#: The calls that the server may make in each state. Any other call is a protocol error.
-TRANSITIONS: Mapping[tuple[Progress, str], Progress] = {
-    (Progress.ASKED, "receiveBlobStart"): Progress.RECEIVING,
-    (Progress.RECEIVING, "receiveBlobChunk"): Progress.RECEIVING,
-    (Progress.RECEIVING, "receiveBlobStop"): Progress.RECEIVED,
-}
+__all__ = ["Download", "Downloads"]
 
 
 class Download:
@@ -49,73 +30,42 @@ class Download:
     """
 
     def __init__(self, cache: BlobCache, path: str, lock: FileLock) -> None:
-        self.progress = Progress.ASKED
         self._cache = cache
         self._path = path
         self._lock = lock
-        descriptor, self._partial = cache.partial()
-        self._file = open(descriptor, "r+b", buffering=0)  # noqa: SIM115 - closed by `end`
-        self._error: OSError | None = None
-
-    def receive(self, name: str, chunk: bytes = b"") -> None:
-        """Process a call of the server's.
-
-        :raises WireError: the call is not allowed in this state.
-        """
-        progress = TRANSITIONS.get((self.progress, name))
-        if progress is None:
-            raise WireError(f"{name} for a blob whose download is {self.progress.value}")
-        self.progress = progress
-        if self._error is not None:
-            # The protocol has no way to stop the server, so drop the rest.
-            return
-        try:
-            view = memoryview(chunk)
-            while view:
-                view = view[self._file.write(view) :]
-        except OSError as error:
-            self._error = error
-            self._remove()
+        descriptor, partial = cache.partial()
+        file = open(descriptor, "r+b", buffering=0)  # noqa: SIM115 - closed by `end`
+        self._incoming = Incoming(file, partial)
+        #: Processes a call of the server's; see `Incoming.receive`.
+        self.receive = self._incoming.receive
 
     def end(self, result: Any) -> int:
         """End the download when the server has answered, or the connection is lost.
 
         :return: the size of the file, in bytes.
-        :raises OSError: the file could not be written.
-        :raises ClientStorageError: the server has answered without sending the whole file.
-        :raises Exception: `result` is a failure with this exception.
+        :raises Exception: as `Incoming.end`.
         """
-        received = self.progress is Progress.RECEIVED
-        self.progress = Progress.OVER
+        incoming = self._incoming
         try:
-            if isinstance(result, Failure):
-                result.raiseException()
-            if self._error is not None:
-                reason = os.strerror(self._error.errno or 0)
-                raise OSError(self._error.errno, f"{reason}, keeping a blob", self._path)
-            if not received:
-                raise ClientStorageError("the server did not send the blob")
-            size = self._file.tell()
+            incoming.end(result, self._path, ", keeping a blob")
+            size = incoming.file.tell()
             self._keep()
             return size
         finally:
-            self._remove()
+            incoming.remove()
             self._cache.unlock(self._lock)
 
     def _keep(self) -> None:
+        incoming = self._incoming
         try:
-            self._cache.put(self._partial, self._path)
+            self._cache.put(incoming.path, self._path)
         except FileNotFoundError:
             # Another process has removed the file. Its content exists while the file is open.
-            descriptor, self._partial = self._cache.partial()
-            self._file.seek(0)
+            descriptor, incoming.path = self._cache.partial()
+            incoming.file.seek(0)
             with open(descriptor, "wb") as copy:
-                shutil.copyfileobj(self._file, copy)
-            self._cache.put(self._partial, self._path)
-
-    def _remove(self) -> None:
-        self._file.close()
-        remove_file(self._partial)
+                shutil.copyfileobj(incoming.file, copy)
+            self._cache.put(incoming.path, self._path)
 
 
 class Downloads:

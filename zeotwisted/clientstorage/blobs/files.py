@@ -4,67 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import IO, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from zeotwisted.exceptions import ClientStorageError
-from zeotwisted.files import remove_file
 from zeotwisted.protocol import WireError
 
 from ..calls import ClientProtocol
-from .downloads import TRANSITIONS, Progress
+from .incoming import Incoming
 
 __all__ = ["BlobFiles"]
-
-
-class _File:
-    """A file that a blob is written to. It is removed if it does not become complete."""
-
-    def __init__(self, path: str) -> None:
-        self.progress = Progress.ASKED
-        self._path = path
-        self._file: IO[bytes] = open(path, "xb", buffering=0)  # noqa: SIM115 - closed by `end`
-        self._error: OSError | None = None
-
-    def receive(self, name: str, chunk: bytes = b"") -> None:
-        progress = TRANSITIONS.get((self.progress, name))
-        if progress is None:
-            raise WireError(f"{name} for a blob whose download is {self.progress.value}")
-        self.progress = progress
-        if self._error is not None:
-            return
-        try:
-            view = memoryview(chunk)
-            while view:
-                view = view[self._file.write(view) :]
-        except OSError as error:
-            self._error = error
-
-    def end(self, result: Any) -> str:
-        complete = False
-        try:
-            if isinstance(result, Failure):
-                result.raiseException()
-            if self._error is not None:
-                raise OSError(self._error.errno, os.strerror(self._error.errno or 0), self._path)
-            if self.progress is not Progress.RECEIVED:
-                raise ClientStorageError("the server did not send the blob")
-            complete = True
-            return self._path
-        finally:
-            self.progress = Progress.OVER
-            self._file.close()
-            if not complete:
-                remove_file(self._path)
 
 
 class BlobFiles:
     """The downloads of one client that are under way. Use it in the reactor's thread."""
 
     def __init__(self) -> None:
-        self._running: dict[tuple[bytes, bytes], _File] = {}
+        self._running: dict[tuple[bytes, bytes], Incoming] = {}
 
     def fetch(self, protocol: ClientProtocol, oid: bytes, tid: bytes, path: str) -> Deferred[str]:
         """Download a blob; return a Deferred of `path`.
@@ -77,16 +34,23 @@ class BlobFiles:
         try:
             if (oid, tid) in self._running:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-            file = self._running[oid, tid] = _File(path)
+            file = Incoming(open(path, "xb", buffering=0), path)  # noqa: SIM115 - closed by `ended`
         except OSError:
             answer.errback()
             return answer
 
         def ended(result: Any) -> str:
             del self._running[oid, tid]
-            return file.end(result)
+            try:
+                file.end(result, path)
+            except BaseException:
+                file.remove()
+                raise
+            file.file.close()
+            return path
 
         # Before the call: the answer may come at once.
+        self._running[oid, tid] = file
         answer.addBoth(ended)
         try:
             protocol.call(answer, "sendBlob", oid, tid)
