@@ -17,7 +17,7 @@ _NEAR = 150e-6
 #: measurement counts. Answers with so many records are measured.
 _COST = 35e-6
 _DEAREST = 1e-3
-_NEW = 0.1
+_NEW = 0.05
 _SEVERAL = 8
 
 #: How many records to ask for at first, and at most.
@@ -75,9 +75,12 @@ class Worth:
     def __init__(self, cache_size: int) -> None:
         #: The time of a round trip; 0 while it is not known.
         self.round_trip = 0.0
-        # How long a load alone takes on average, and what a record takes that comes with it.
+        # How long a load alone takes on average; how much longer those take that bring several
+        # records, and how many these are; and what one of them takes.
         self._alone = 0.0
-        self._measured_cost = self._cost = _COST
+        self._many = float(_FIRST)
+        self._longer = _FIRST * _COST
+        self._cost = _COST
         self._records = _FIRST
         self._size = min(_SAVED, cache_size // 16)
         # How many bytes may come in vain.
@@ -124,10 +127,13 @@ class Worth:
         if records < _SEVERAL:
             self._alone += (_NEW if self._alone else 1.0) * (seconds - self._alone)
             return
-        # The server may be slow, and the line thin.
-        each = min(max((seconds - self._alone) / records, 0.0), _DEAREST)
-        self._measured_cost += _NEW * (each - self._measured_cost)
-        self._cost = max(_COST, self._measured_cost)
+        # The server may be slow, and the line thin. What else was in the way is in the way of both
+        # kinds of answers, so that the means tell it.
+        most = records * _DEAREST
+        longer = max(-most, min(seconds - self._alone, most))
+        self._longer += _NEW * (longer - self._longer)
+        self._many += _NEW * (records - self._many)
+        self._cost = max(_COST, self._longer / self._many)
 
     def came(self, records: int, size: int, wanted: int) -> None:
         """Note what an answer has brought.
