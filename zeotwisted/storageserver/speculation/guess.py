@@ -26,7 +26,7 @@ _OUTWARD = 16
 _FARTHER = 0.8
 
 #: After so many records in a row that the client has, no more are looked for.
-_FRUITLESS = 100
+_FRUITLESS = 30
 
 
 #: What a record has beyond so many bytes may be data that cannot be compressed, such as a picture.
@@ -156,7 +156,8 @@ class Guess:
         """
         found: list[list[tuple[int, float]]] = [[] for _ in self._stacks]
         least, rates = self._wish.least, self._reference_rates
-        for place, each in self._trail.probable(node, places, probability, least, rates):
+        most = self._wish.records + _FRUITLESS
+        for place, each in self._trail.probable(node, places, probability, least, rates, most):
             found[self._level(each)].append((place, each))
         for rest, stack in zip(found, self._stacks, strict=True):
             if rest:

@@ -183,12 +183,14 @@ class Trail:
         probability: float,
         least: float,
         rates: dict[Hashable, float],
+        most: int,
     ) -> list[tuple[int, float]]:
         """Return the places of the references that are followed with a probability of `least`.
 
         :param places: those to look at, in this order.
         :param probability: how probable it is that the record is used.
         :param rates: the rates that were looked up before.
+        :param most: how many to return at most.
         :return: the places, each with its probability.
         """
         references = node.references
@@ -221,6 +223,8 @@ class Trail:
                 going_on *= step
             if rate >= least and not done >> place & 1:
                 found.append((place, rate))
+                if len(found) >= most:
+                    break
         return found
 
 
