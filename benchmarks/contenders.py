@@ -63,6 +63,7 @@ CONTENDERS: dict[str, Contender] = {
         Contender("zeo", client="zeo", daemon="zeo"),
         Contender("zeotwisted", client="zeotwisted", daemon="zeotwisted"),
         Contender("zeotwisted-read-ahead", "zeotwisted-read-ahead", "zeotwisted", _NO_DAEMON),
+        Contender("zeotwisted-off", "zeotwisted-off", "zeotwisted", _NO_DAEMON),
         Contender("zeotwisted-zeo", "zeotwisted", "zeo", _NO_DAEMON),
         Contender("zeo-zeotwisted", "zeo", "zeotwisted", _NO_DAEMON),
         Contender("zeo-uvloop", client="zeo-uvloop", daemon="zeo-uvloop"),
@@ -75,5 +76,5 @@ CONTENDERS: dict[str, Contender] = {
     )
 }
 
-#: Who takes part if nobody is named. Reading ahead shows in walks through a database only.
-USUAL = [name for name in CONTENDERS if name != "zeotwisted-read-ahead"]
+#: Who takes part if nobody is named. How one reads ahead shows in walks through a database only.
+USUAL = [name for name in CONTENDERS if name not in ("zeotwisted-off", "zeotwisted-read-ahead")]

@@ -18,7 +18,7 @@ from .report import Series, as_json, failures, number, ratio_text, table
 
 __all__ = ["as_table"]
 
-_CONTENDERS = ("zeo", "zeotwisted", "zeotwisted-read-ahead")
+_CONTENDERS = ("zeo", "zeotwisted-off", "zeotwisted", "zeotwisted-read-ahead")
 
 #: The figures, what heads them, and whether their ratio to ZEO is told.
 _COLUMNS = {

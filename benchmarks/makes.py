@@ -29,6 +29,9 @@ Address = tuple[str, int] | str | list[tuple[str, int]]
 #: The environment variable that has all of them speak TLS.
 TLS = "BENCHMARKS_TLS"
 
+#: Our clients that do not read ahead as they do by default.
+_READ_AHEAD = {"zeotwisted-off": False, "zeotwisted-read-ahead": True}
+
 #: Plenty: a failure to connect should be reported, not waited for.
 CONNECT_TIMEOUT = 15
 
@@ -76,8 +79,8 @@ def open_client(
         "cache": cache,
         "ssl": client_context(),
     }
-    if make == "zeotwisted-read-ahead":
-        options["read_ahead"] = True
+    if make in _READ_AHEAD:
+        options["read_ahead"] = _READ_AHEAD[make]
     return _client_class(make)(address, **options)
 
 
@@ -92,7 +95,7 @@ def open_database(make: str, address: Any, cache_size: int) -> Any:
 
 def _client_class(make: str) -> Any:
     """Import a client, which takes its time, and return the class."""
-    if make in ("zeotwisted", "zeotwisted-read-ahead"):
+    if make == "zeotwisted" or make in _READ_AHEAD:
         import zeotwisted
 
         return zeotwisted.ClientStorage

@@ -64,7 +64,8 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "clientstorage.arguments": ("arguments",),
     "clientstorage.cache": _COMMON,
     "clientstorage.calls": _COMMON,
-    "clientstorage.records": (*_COMMON, "clientstorage.calls"),
+    "clientstorage.records": (*_COMMON, "clientstorage.calls", "clientstorage.speculation"),
+    "clientstorage.speculation": (*_COMMON, "clientstorage.calls"),
     "clientstorage.connection": (
         *_COMMON,
         "access",
@@ -90,9 +91,10 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "storageserver.options": ("arguments", "protocol", "storageserver.arguments"),
     "storageserver.limits": ("storageserver.options",),
     "storageserver.figures": ("protocol",),
+    "storageserver.speculation": ("protocol",),
     "storageserver.engine": (*_COMMON, "postgresql", "storageserver.floods"),
     "storageserver.storage": (*_COMMON, "storageserver.floods", "storageserver.limits")
-    + ("storageserver.figures",)
+    + ("storageserver.figures", "storageserver.speculation")
     + ("storageserver.engine", "storageserver.options", "storageserver.turns"),
     "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.limits")
     + ("storageserver.figures",)

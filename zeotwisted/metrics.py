@@ -29,6 +29,8 @@ _COUNTERS = (
     ("round_trips", "round_trips", "Calls that waited for an answer of the server."),
     ("bytes_sent", "sent_bytes", "Bytes of calls that were sent."),
     ("bytes_received", "received_bytes", "Bytes that were received."),
+    ("ahead_records", "ahead_records", "Records that came although nobody had asked for them."),
+    ("ahead_used", "ahead_used", "Those of them that were used."),
     ("connections", "connections", "How often a server was found."),
     ("disconnections", "disconnections", "How often a server was lost."),
     ("cache_hits", "cache_hits", "Records that were in the cache."),

@@ -27,12 +27,12 @@ from ..stage import MIB, Client, Performance, Stage
 from ..walks import WALKS, page_numbers
 from .measure import Measure
 
-__all__ = ["DISTANCE", "ROW", "USUAL"]
+__all__ = ["COUNTS", "DISTANCE", "PAGE", "ROW", "USUAL"]
 
 #: Room for everything, so that what is loaded twice is not the cache's fault.
 _CACHE_SIZE = 200 * MIB
 
-_COUNTS = {
+COUNTS = {
     "folder": FOLDER,
     "tree-depth": TREE,
     "tree-breadth": TREE,
@@ -48,7 +48,7 @@ _COUNTS = {
     "documents": 200,
 }
 
-_PAGE = 400
+PAGE = 400
 #: How many processes show the page; the last one counts.
 _VISITS = 3
 
@@ -220,19 +220,19 @@ def _perform(stage: Stage, name: str, count: int) -> dict[str, float]:
 def _walk(name: str) -> Callable[[Stage], dict[str, float]]:
     def play(stage: Stage) -> dict[str, float]:
         with stage.daemon("objects"):
-            return _perform(stage, name, stage.count(_COUNTS[name]))
+            return _perform(stage, name, stage.count(COUNTS[name]))
 
     return play
 
 
 def _page(stage: Stage) -> dict[str, float]:
-    count = stage.count(_PAGE)
+    count = stage.count(PAGE)
     with stage.daemon("objects"):
         return [_perform(stage, "page", count) for _ in range(_VISITS)][-1]
 
 
 def _changed(stage: Stage) -> dict[str, float]:
-    count = stage.count(_PAGE)
+    count = stage.count(PAGE)
     with stage.daemon("objects"):
         for _ in range(_VISITS - 1):
             _perform(stage, "page", count)
@@ -292,7 +292,7 @@ _OTHERS = (
     _measure("mixture", _mixture),
 )
 
-DISTANCE = {name: _measure(name, _walk(name)) for name in _COUNTS} | {
+DISTANCE = {name: _measure(name, _walk(name)) for name in COUNTS} | {
     measure.name: measure for measure in _OTHERS
 }
 

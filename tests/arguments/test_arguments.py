@@ -209,7 +209,7 @@ OF_CLIENT_STORAGE: list[tuple[str, Any, str]] = [
     ("client_label", 5, "write a text"),
     ("wait", "off", "True or False"),
     ("server_sync", "off", "True or False"),
-    ("read_ahead", "off", "True or False"),
+    ("read_ahead", "off", '"auto", True or False'),
 ]
 
 

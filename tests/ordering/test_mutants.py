@@ -31,6 +31,7 @@ PREFETCH = "test_prefetch_rules.py::"
 CACHED = "test_record_cache_rules.py::"
 LIVENESS = "test_liveness_rules.py::"
 LEADING = "test_leading.py::"
+AHEAD = "test_ahead_rules.py::"
 READAHEAD = "test_readahead_rules.py::"
 
 MUTANTS = [
@@ -56,6 +57,41 @@ MUTANTS = [
         '        results = protocol.ask(Waiter(), "loadManyBefore", oids, tid)\n'
         "        first, *others = _all_into_cache(self._coherence, oids, results)\n",
         READAHEAD + "test_news_behind_the_answer_hit_all_its_records",
+    ),
+    Mutant(
+        "2: records that nobody asked for are in the cache before the next message",
+        "clientstorage/speculation/ahead.py",
+        '        return protocol.ask(Waiter(came), "loadAhead", *arguments)',
+        '        return came(protocol.ask(Waiter(), "loadAhead", *arguments))',
+        AHEAD + "test_news_behind_the_answer_hit_what_came_with_it",
+    ),
+    Mutant(
+        "2: what nobody asked for is the current revision",
+        "storageserver/storage/records.py",
+        "        if revision is None or revision[2] is not None:\n",
+        "        if revision is None:\n",
+        AHEAD + "test_an_earlier_revision_is_not_sent_as_the_current_one",
+    ),
+    Mutant(
+        "5: what nobody asked for is not older than the news before it",
+        "storageserver/storage/records.py",
+        "        self.cache.changed(tid, oids)\n",
+        "",
+        AHEAD + "test_what_comes_is_not_older_than_the_news_before_it",
+    ),
+    Mutant(
+        "a revision that a client was sent is not taken for a later one",
+        "storageserver/speculation/sent.py",
+        "not changes.is_changed(oid, time - 1)",
+        "True",
+        AHEAD + "test_what_was_sent_is_not_sent_again_unless_it_changes",
+    ),
+    Mutant(
+        "what nobody asked for is on probation",
+        "clientstorage/records/coherence.py",
+        'getattr(self._cache, "store_ahead", self._cache.store)',
+        "self._cache.store",
+        AHEAD + "test_what_came_pushes_out_nothing_popular",
     ),
     Mutant(
         "1: a thread that leads leaves what follows news to the reactor",

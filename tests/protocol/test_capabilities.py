@@ -9,6 +9,7 @@ from zeotwisted.protocol.capabilities import (
     CHANGES,
     DROPPED,
     GOODBYE,
+    LOAD_AHEAD,
     OPERATORS,
     STANDBY,
     TID_AT_VOTE,
@@ -53,6 +54,7 @@ def test_server_ignores_what_it_does_not_know() -> None:
         CHANGES: {},
         DROPPED: {},
         GOODBYE: {},
+        LOAD_AHEAD: {},
         OPERATORS: {},
         STANDBY: {"synchronous": False},
         TID_AT_VOTE: {},
@@ -84,6 +86,7 @@ def test_storage_that_the_server_does_not_have() -> None:
         CHANGES: {},
         DROPPED: {},
         GOODBYE: {},
+        LOAD_AHEAD: {},
         OPERATORS: {},
         VOTE_WITHIN: {},
     }

@@ -40,6 +40,12 @@ KINDS: dict[str, tuple[list[Any], list[Any]]] = {
         [(OID,), [OID] * 1000],
         [(), [], (OID,) * 1001, None, OID, (b"x",), [None]],
     ),
+    "at_most_1000_joined_oids": (
+        [b"", OID, OID * 1000],
+        [OID * 1001, b"x", OID + b"x", None, bytearray(OID), (OID,)],
+    ),
+    "up_to_1000": ([0, 1, 1000], [-1, 1001, True, 1.0, None, "1"]),
+    "up_to_a_mebibyte": ([0, 1, 2**20], [-1, 2**20 + 1, True, 1.0, None]),
     "capabilities": (
         [
             {},
@@ -139,6 +145,7 @@ ROLES = {
     },
     Role.READ: {
         "getInvalidations",
+        "loadAhead",
         "loadBefore",
         "loadManyBefore",
         "loadSerial",

@@ -187,7 +187,7 @@ class ClientProcess(Process):
             reactor=self.reactor,
             cache_size=self.cache_size,
             name=self.host,
-            read_ahead=self.scheduler.random.random() < 0.5,
+            read_ahead=self.scheduler.random.choice(["auto", "auto", True, False]),
             server_sync=self.scheduler.random.random() < 0.2,
             **cache,
             **options,

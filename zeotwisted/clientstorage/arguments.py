@@ -49,6 +49,10 @@ def _folder_of_cache(value: Any) -> Any:
     return value if not value else path(value)
 
 
+def _auto_or_flag(value: Any) -> Any:
+    return value if value == "auto" else flag(value)
+
+
 _FLAG = "True or False"
 _SECONDS = "a number of seconds, such as 30"
 _BYTES = "a number of bytes, such as 20 * 1024**2"
@@ -82,7 +86,7 @@ CLIENT_STORAGE: Table = {
     "wait": Rule(flag, _FLAG),
     "server_sync": Rule(flag, _FLAG),
     "commit_lock_timeout": Rule(optional(seconds), f"{_SECONDS}, or None for ever"),
-    "read_ahead": Rule(flag, _FLAG),
+    "read_ahead": Rule(_auto_or_flag, '"auto", True or False'),
     "reactor": Rule(
         optional(methods("callFromThread", "callLater")),
         "a Twisted reactor, or None for one of the client's own",

@@ -28,9 +28,12 @@ class ClientFigures:
     connections: int = 0
     disconnections: int = 0
 
-    def report(self, link: Link, cache: dict[str, int], cache_size: int) -> dict[str, int]:
+    def report(
+        self, link: Link, ahead: tuple[int, int], cache: dict[str, int], cache_size: int
+    ) -> dict[str, int]:
         """Return all counts, also those of the connection and of the cache.
 
+        :param ahead: how many records came that were not asked for, and how many were used.
         :param cache: the counts of the cache.
         :param cache_size: how many bytes the cache may have.
         """
@@ -45,6 +48,7 @@ class ClientFigures:
             }
             for outcome, count in connection.verifications.items():
                 report[f"verified_{outcome.value}"] = count
+        report["ahead_records"], report["ahead_used"] = ahead
         report["connected"] = int(link.ready is not None)
         report |= {f"cache_{name}": value for name, value in cache.items()}
         report["cache_limit"] = cache_size

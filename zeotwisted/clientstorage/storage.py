@@ -110,8 +110,10 @@ class ClientStorage(ConflictResolvingStorage):
     :param refuse_older_server: refuse a server whose last transaction is older than the last one
         that this client has seen, for example after a backup was restored. By default, the client
         drops its cache and uses the server.
-    :param read_ahead: while the application follows the references of a record in their order, load
-        some of the next records together with the requested one. It needs a zeotwisted server.
+    :param read_ahead: ``"auto"``: let the answer to a load bring records that will probably be used
+        next, as far as that saves round trips. True: while the application follows the references
+        of a record in their order, load some of the next records together with the requested one.
+        False: load one record at a time. Both need a zeotwisted server.
     :param password_file: the path of a file whose first line is the password. Without it and
         `password`, the environment variable ``ZEO_PASSWORD`` has the password.
     :param commit_lock_timeout: how long (seconds) a transaction may wait for its turn to commit,
@@ -163,7 +165,7 @@ class ClientStorage(ConflictResolvingStorage):
         reactor: Any = None,
         liveness_timeout: float | None = 60.0,
         refuse_older_server: bool = False,
-        read_ahead: bool = False,
+        read_ahead: bool | str = "auto",
         password_file: str | None = None,
         commit_lock_timeout: float | None = None,
     ) -> None:
@@ -231,7 +233,10 @@ class ClientStorage(ConflictResolvingStorage):
             self._link.protocol,
             lambda: self._link.ready is not None,
             self._reads_ahead,
+            self._cache_size,
         )
+        #: The records that came ahead of need and were not used yet.
+        self._unused = self._reader.unused
         self._committing = Committing(
             self._link,
             self._coherence,
@@ -389,7 +394,8 @@ class ClientStorage(ConflictResolvingStorage):
         what became of the cache at each connection (``verified_...``), and `cache_statistics`
         (``cache_...``). `zeotwisted.metrics` gives the same to Prometheus.
         """
-        return self._figures.report(self._link, self.cache_statistics(), self._cache_size)
+        cache = self.cache_statistics()
+        return self._figures.report(self._link, self._reader.came_ahead, cache, self._cache_size)
 
     # The storage as a whole.
 
@@ -477,6 +483,8 @@ class ClientStorage(ConflictResolvingStorage):
         """
         cached = self._coherence.load_before(oid, tid)
         if cached is not None:
+            if oid in self._unused:
+                self._reader.note_use(oid)
             return cached
         self._figures.loads += 1
         return self._reader.fetch(oid, tid)

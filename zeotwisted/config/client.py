@@ -95,9 +95,9 @@ class ClientStorageConfig:
             value = self._value(key)
             if value is not None:
                 options[argument] = value
-        if config.read_ahead:
+        if config.read_ahead != "auto":
             # Not passed otherwise, because ZEO's client does not know this argument.
-            options["read_ahead"] = True
+            options["read_ahead"] = config.read_ahead
         if not config.wait:
             options["wait"] = False
         if config.ssl is not None:

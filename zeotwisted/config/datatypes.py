@@ -29,6 +29,7 @@ __all__ = [
     "Address",
     "age",
     "at_stop",
+    "auto_or_boolean",
     "binding_address",
     "cache_size",
     "class_names",
@@ -249,6 +250,15 @@ def silence(text: str) -> float:
             f"{text!r} is not a length of a silence; write a number of seconds, or 0 for any"
         )
     return number
+
+
+def auto_or_boolean(text: str) -> bool | str:
+    if text.lower() == "auto":
+        return "auto"
+    try:
+        return bool(datatypes.asBoolean(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is none of auto, on and off; write one of them") from None
 
 
 def protocol_version(text: str) -> int:

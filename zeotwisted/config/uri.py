@@ -30,6 +30,10 @@ def _flag(text: str) -> bool:
     return _FLAGS[text.lower()]
 
 
+def _auto_or_flag(text: str) -> bool | str:
+    return "auto" if text.lower() == "auto" else _flag(text)
+
+
 #: Arguments of the client in a URI, and the functions that convert them. All other arguments are
 #: for the database.
 _ARGUMENTS: dict[str, Callable[[str], Any]] = {
@@ -51,7 +55,7 @@ _ARGUMENTS: dict[str, Callable[[str], Any]] = {
     "liveness_timeout": float,
     "server_sync": _flag,
     "refuse_older_server": _flag,
-    "read_ahead": _flag,
+    "read_ahead": _auto_or_flag,
     "commit_lock_timeout": float,
     "username": str,
     "password": str,
@@ -104,5 +108,7 @@ def _value(name: str, text: str) -> Any:
     try:
         return _ARGUMENTS[name](text)
     except (ValueError, KeyError):
-        example = {_flag: "1 or 0", _size: "20MB"}.get(_ARGUMENTS[name], "a number")
+        example = {_flag: "1 or 0", _auto_or_flag: "auto, 1 or 0", _size: "20MB"}.get(
+            _ARGUMENTS[name], "a number"
+        )
         raise ConfigurationError(f"{name}={text} cannot be used; write {name}={example}") from None

@@ -3,18 +3,21 @@
 `session` is one end of a connection. `framing`, `codecs` and `pickles` are the layers below it.
 `methods` lists the calls with the `roles` that they need, and `bounds` limits the cost of decoding
 them. `capabilities` is what both ends agree on. `errors` and `extensions` encode exceptions and
-application data. `frequent` recognises the most frequent messages.
+application data. `frequent` recognises the most frequent messages. `ahead` encodes records that an
+answer brings besides the one that was asked for.
 Rule: nothing here does I/O, reads a clock, starts a thread or imports Twisted.
 """
 
 from __future__ import annotations
 
 from . import methods
+from .ahead import Ahead, pack_ahead, unpack_ahead
 from .capabilities import (
     AUTHENTICATE,
     CHANGES,
     DROPPED,
     GOODBYE,
+    LOAD_AHEAD,
     MARK_AT_VOTE,
     OPERATORS,
     SHARED,
@@ -57,6 +60,7 @@ __all__ = [
     "EMPTY",
     "EXTENDED",
     "GOODBYE",
+    "LOAD_AHEAD",
     "LONG",
     "MARK_AT_VOTE",
     "MAX_FRAME",
@@ -67,6 +71,7 @@ __all__ = [
     "TID_AT_VOTE",
     "VOTE_WITHIN",
     "WRITING",
+    "Ahead",
     "Broadcast",
     "Call",
     "Called",
@@ -94,9 +99,11 @@ __all__ = [
     "expanded",
     "methods",
     "numbers",
+    "pack_ahead",
     "plain",
     "refusal",
     "split",
     "stored",
+    "unpack_ahead",
     "with_entry",
 ]

@@ -16,6 +16,7 @@ __all__ = [
     "CHANGES",
     "DROPPED",
     "GOODBYE",
+    "LOAD_AHEAD",
     "MARK_AT_VOTE",
     "OPERATORS",
     "SHARED",
@@ -58,6 +59,10 @@ DROPPED = "dropped"
 
 #: A server that stops says so by the push ``goodbye``, before it ends the connection.
 GOODBYE = "goodbye"
+
+#: The answer to a load may bring more records than the one that was asked for, by the call
+#: ``loadAhead``.
+LOAD_AHEAD = "load-ahead"
 
 #: There are the calls by which operators look at a server and steer it: `Call.steers`.
 OPERATORS = "operators"

@@ -17,6 +17,7 @@ from .roles import WRITING, Role
 
 __all__ = [
     "CLIENT_CALLS",
+    "MOST_AHEAD",
     "MOST_LOADED",
     "SERVER_CALLS",
     "BadArguments",
@@ -26,6 +27,9 @@ __all__ = [
 
 #: How many records one call may load.
 MOST_LOADED = 1000
+
+#: How many bytes of records an answer may bring that were not asked for.
+MOST_AHEAD = 2**20
 
 #: How many values a call may have if it carries an application's data, or a list of any length. In
 #: a FileStorage, a transaction's extension has at most 65535 bytes.
@@ -185,6 +189,21 @@ def at_most_1000_oids(value: Any) -> bool:
     return oids(value) and 0 < len(value) <= MOST_LOADED
 
 
+def at_most_1000_joined_oids(value: Any) -> bool:
+    """0 to 1000 oids, one after the other."""
+    return type(value) is bytes and not len(value) % 8 and len(value) <= 8 * MOST_LOADED
+
+
+def up_to_1000(value: Any) -> bool:
+    """A number from 0 to 1000."""
+    return type(value) is int and 0 <= value <= 1000
+
+
+def up_to_a_mebibyte(value: Any) -> bool:
+    """A number from 0 to 2**20."""
+    return type(value) is int and 0 <= value <= MOST_AHEAD
+
+
 def capabilities(value: Any) -> bool:
     return are_capabilities(value)
 
@@ -260,6 +279,18 @@ SERVER_CALLS = _table(
     _steers(_administer("promote")),
     # Records.
     _short(_read("loadBefore", oid, tid)),
+    _short(
+        _read(
+            "loadAhead",
+            oid,
+            tid,
+            up_to_1000,
+            up_to_a_mebibyte,
+            up_to_1000,
+            at_most_1000_joined_oids,
+            up_to_1000,
+        )
+    )._replace(version=b"6"),
     _short(_read("loadManyBefore", at_most_1000_oids, tid))._replace(
         version=b"6", values=2 * MOST_LOADED
     ),

@@ -308,14 +308,22 @@ class FileCache:
 
         :param end: the tid of the next revision; None if this is the current one.
         """
+        self._keep(oid, start, end, data, ahead=False)
+
+    def store_ahead(self, oid: bytes, start: bytes, end: None, data: bytes) -> None:
+        """Add a current revision that nobody has asked for. It enters the probation queue."""
+        self._keep(oid, start, end, data, ahead=True)
+
+    def _keep(self, oid: bytes, start: bytes, end: bytes | None, data: bytes, ahead: bool) -> None:
         with self._lock:
             if self._memory is not None:
-                self._memory.store(oid, start, end, data)
+                store = self._memory.store_ahead if ahead else self._memory.store
+                store(oid, start, end, data)  # type: ignore[arg-type]
             if not self._file.is_open:
                 return
             try:
                 if self._wanted(oid, start, end):
-                    self._store(oid, start, end, data)
+                    self._store(oid, start, end, data, ahead)
             except Damaged as error:
                 self.set_aside(str(error))
             except OSError as error:
@@ -339,9 +347,10 @@ class FileCache:
                     part.forget((oid,))
         return True
 
-    def _store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
-        again = self._dropped.recall(u64(oid))
-        part = self._main if again or not self._probation.log.fits(len(data)) else self._probation
+    def _store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes, ahead: bool) -> None:
+        again = not ahead and self._dropped.recall(u64(oid))
+        fits = ahead or self._probation.log.fits(len(data))
+        part = self._main if again or not fits else self._probation
         if not part.log.fits(len(data)):
             return
         if not self._indexed and not part.log.room(len(data), spare=True):

@@ -133,16 +133,8 @@ class ClientCache:
         """
         with self._lock:
             (number,) = _number(oid)
-            current = self._current.get(number)
-            if current is not None:
-                known = p64(self._slots.starts[current])
-                if known == start or (end is None and known > start):
-                    return
-            if self._earlier and oid + start in self._earlier:
+            if not self._is_new(oid, number, start, end):
                 return
-            if end is None and current is not None:
-                # It is not current any more, and its end is not known.
-                self._remove(current)
             size = len(data) + _OVERHEAD + (_EARLIER_OVERHEAD if end else 0)
             if size > self._limit:
                 return
@@ -160,6 +152,39 @@ class ClientCache:
             used[queue] += size
             self._slots.append(slot, queue, self._spared(size))
             self.statistics.stores += 1
+
+    def store_ahead(self, oid: bytes, start: bytes, end: None, data: bytes) -> None:
+        """Add a current revision that nobody has asked for, unless there is no room for it.
+
+        It drops only records that were not asked for since they came.
+        """
+        with self._lock:
+            (number,) = _number(oid)
+            if not self._is_new(oid, number, start, end):
+                return
+            size = len(data) + _OVERHEAD
+            if not self._make_room_on_probation(size):
+                return
+            slot = self._slots.take(number, _number(start)[0], data)
+            self._current[number] = slot
+            self._length += 1
+            self._used[PROBATION] += size
+            self._slots.append(slot, PROBATION)
+            self.statistics.stores += 1
+
+    def _is_new(self, oid: bytes, number: int, start: bytes, end: bytes | None) -> bool:
+        """Return whether a revision is not known. An older current one is removed then."""
+        current = self._current.get(number)
+        if current is not None:
+            known = p64(self._slots.starts[current])
+            if known == start or (end is None and known > start):
+                return False
+        if self._earlier and oid + start in self._earlier:
+            return False
+        if end is None and current is not None:
+            # It is not current any more, and its end is not known.
+            self._remove(current)
+        return True
 
     def _size(self, slot: int) -> int:
         size = len(self._slots.data[slot]) + _OVERHEAD
@@ -205,6 +230,30 @@ class ClientCache:
                     self._dropped[queue].add(slots.oids[slot], self._length)
                 self._remove(slot)
                 self.statistics.evictions += 1
+
+    def _make_room_on_probation(self, size: int) -> bool:
+        """Drop records that are on probation; return whether there is room."""
+        slots, used = self._slots, self._used
+        while sum(used) + size > self._limit:
+            slot = slots.first(PROBATION)
+            if slot == PROBATION:
+                return False
+            flags = slots.flags[slot]
+            if flags & ASKED_FOR:
+                size_of_slot = self._size(slot)
+                used[PROBATION] -= size_of_slot
+                used[MAIN] += size_of_slot
+                slots.remove(slot)
+                slots.append(slot, MAIN, self._spared(size_of_slot))
+            elif flags & SPARED:
+                slots.remove(slot)
+                slots.append(slot, PROBATION)
+            else:
+                if slot not in self._ends:
+                    self._dropped[PROBATION].add(slots.oids[slot], self._length)
+                self._remove(slot)
+                self.statistics.evictions += 1
+        return True
 
     def _remove(self, slot: int) -> None:
         slots = self._slots

@@ -100,6 +100,17 @@ class Coherence:
             for oid, (data, start, end) in revisions:
                 store(oid, start, end, data)
 
+    def loaded_ahead(self, records: Iterable[tuple[bytes, bytes, bytes]]) -> None:
+        """Store current revisions that nobody has asked for: oids, serials and data.
+
+        Call it as `loaded`. They are kept only if they push out nothing that was asked for twice.
+        """
+        with self._lock:
+            # A cache object of the application's may have only the methods of ZEO's caches.
+            store = getattr(self._cache, "store_ahead", self._cache.store)
+            for oid, start, data in records:
+                store(oid, start, None, data)
+
     def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
         """Apply the invalidations of a transaction of another client."""
         with self._lock:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..calls import ClientProtocol, Waiter
+from ..speculation import AheadLoads
 from .coherence import Coherence
 from .loads import into_cache
 from .prefetch import Prefetches
@@ -21,6 +22,8 @@ class Reader:
     :param connect: returns the connection; waits for it if necessary.
     :param is_connected: returns whether there is a connection.
     :param reads_ahead: see `ClientStorage`.
+    :param cache_size: how many bytes the cache may have.
+    :ivar ahead: brings more than it is asked for; None if `reads_ahead` is not ``"auto"``.
     """
 
     def __init__(
@@ -29,7 +32,8 @@ class Reader:
         cache: Any,
         connect: Callable[[], ClientProtocol],
         is_connected: Callable[[], bool],
-        reads_ahead: bool,
+        reads_ahead: bool | str,
+        cache_size: int,
     ) -> None:
         self._coherence = coherence
         self._connect = connect
@@ -37,7 +41,23 @@ class Reader:
         #: Only a cache in a file has it: a thread indexes the file after it was opened.
         self._wait_until_indexed = getattr(cache, "wait_until_indexed", None)
         self._prefetches = Prefetches(coherence)
-        self._read_ahead = ReadAhead(coherence) if reads_ahead else None
+        self._read_ahead = ReadAhead(coherence) if reads_ahead is True else None
+        self.ahead = AheadLoads(coherence, cache_size) if reads_ahead == "auto" else None
+
+    @property
+    def unused(self) -> Mapping[bytes, Any]:
+        """The records that have come without having been asked for, and were not used yet."""
+        return {} if self.ahead is None else self.ahead.unused
+
+    @property
+    def came_ahead(self) -> tuple[int, int]:
+        """How many records have come without having been asked for, and how many were used."""
+        return (0, 0) if self.ahead is None else (self.ahead.records, self.ahead.used)
+
+    def note_use(self, oid: bytes) -> None:
+        """Note that a record of `unused` was found in the cache."""
+        if self.ahead is not None:
+            self.ahead.note_use(oid)
 
     def fetch(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
         """Return a revision, see `ClientStorage.loadBefore`.
@@ -56,6 +76,8 @@ class Reader:
         protocol = self._connect()
         if self._read_ahead is not None and protocol.is_extended:
             return self._read_ahead.load(protocol, oid, tid)
+        if self.ahead is not None and self.ahead.understands(protocol):
+            return self.ahead.load(protocol, oid, tid, into_cache(self._coherence, oid))
         return protocol.load(Waiter(into_cache(self._coherence, oid)), oid, tid)
 
     def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:

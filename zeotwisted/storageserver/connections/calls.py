@@ -16,6 +16,7 @@ from ZODB.POSException import ReadOnlyError
 from zeotwisted.protocol import Call
 
 from . import (
+    ahead,
     authentication,
     blobs,
     history,
@@ -40,6 +41,7 @@ _MODULES: tuple[ModuleType, ...] = (
     steering,
     standbys,
     records,
+    ahead,
     history,
     blobs,
     transactions,

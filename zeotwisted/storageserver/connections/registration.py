@@ -12,6 +12,7 @@ from zeotwisted.protocol import (
     CHANGES,
     DROPPED,
     GOODBYE,
+    LOAD_AHEAD,
     MARK_AT_VOTE,
     OPERATORS,
     SHARED,
@@ -45,6 +46,7 @@ def remote_capabilities(
 def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dict[str, Any]:
     """Return what this server offers to a client of a storage, which may be unknown."""
     ours: dict[str, Any] = {CHANGES: {}, DROPPED: {}, GOODBYE: {}, OPERATORS: {}, VOTE_WITHIN: {}}
+    ours[LOAD_AHEAD] = {}
     if served is not None and not served.engine.is_shared:
         ours[STANDBY] = {"synchronous": served.followers.waits}
     if served is not None and served.tids is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from ZODB.POSException import POSKeyError
 from ZODB.utils import p64, u64
 
 from .loads import ENOUGH_BYTES, Loads, load_many_before
@@ -83,6 +84,23 @@ class Records:
             return revision
         data, serial, end = revision
         return revision if end is None or end <= last else (data, serial, None)
+
+    def find(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, None] | None:
+        """Return the current revision of an object if it is before `tid`, without waiting for it.
+
+        None if there is none, if it is a later one, or if that takes too long to find out.
+        No invalidation of a later transaction can be sent before it, if it is sent at once.
+        """
+        revision = self.cache.load_before(oid, tid)
+        if revision is None and self.loads is None:
+            try:
+                revision = self._load(oid, tid)
+            except POSKeyError:
+                # Nobody has asked for it. Whoever does is told of the error.
+                return None
+        if revision is None or revision[2] is not None:
+            return None
+        return revision[0], revision[1], None
 
     def load_many_before(self, client: object, oids: Sequence[bytes], tid: bytes) -> Any:
         """Return the results for the first few of `oids`, or a coroutine of them.

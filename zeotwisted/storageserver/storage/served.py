@@ -23,6 +23,7 @@ from ..figures import StorageReport
 from ..floods import brief
 from ..limits import Limits
 from ..options import ServerOptions
+from ..speculation import Speculation
 from ..turns import FairTurns
 from .allowedclasses import EVERYTHING, AllowedClasses, default_classes
 from .audience import Audience
@@ -144,6 +145,8 @@ class ServedStorage:
             None if answers_at_once(storage) else self._make_loads(threads),
             self.followers.last_shown,
         )
+        #: Guesses what clients ask for next.
+        self.speculation = Speculation(self.records.find)
         # Lets a few slow calls of clients run at a time. A thread that computes slows down the
         # reactor's thread; a thread that waits for a slow storage does not.
         most = _FEW_SLOW_CALLS if self.answers_at_once else _MANY_SLOW_CALLS
@@ -248,6 +251,7 @@ class ServedStorage:
         self.followers.left(listener)
         self.readers.ends(listener)
         self.records.leave(listener)
+        self.speculation.leave(listener)
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function of the storage that is fast if the storage is in this process.
@@ -273,6 +277,7 @@ class ServedStorage:
         if tid > self.last_transaction:
             self._invalidations.append(tid, oids)
         self.records.changed(tid, oids)
+        self.speculation.changed(oids)
         news = Broadcast("invalidateTransaction", tid, oids)
         was_told = self.followers.was_told
         self._audience.tell(news, lambda each: each is publication.origin or was_told(each, tid))

@@ -1,0 +1,77 @@
+"""What the clients of a storage share, and their guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zeotwisted.protocol import pack_ahead
+
+from .allowance import Allowance
+from .changes import Changes
+from .common import Common, Find
+from .guess import Wish
+from .guesses import Guesses
+from .rates import Rates
+from .successors import Successors
+
+__all__ = ["Speculation"]
+
+
+class Speculation:
+    """Guesses what the clients of one storage ask for next. Use it in the reactor's thread.
+
+    :param find: finds a record; see `common.Find`.
+    :param allowance: the time for it; by default a half of the reactor's.
+    :ivar records: how many records were sent that nobody had asked for.
+    :ivar used: how many of them were used.
+    """
+
+    def __init__(self, find: Find, allowance: Allowance | None = None) -> None:
+        self.records = self.used = 0
+        self._common = Common(find, Rates(), Successors(), allowance or Allowance(), Changes())
+        self._clients: dict[object, Guesses] = {}
+
+    def __len__(self) -> int:
+        """How many clients are followed."""
+        return len(self._clients)
+
+    def ahead(
+        self,
+        client: object,
+        oid: bytes,
+        tid: bytes,
+        revision: object,
+        records: int,
+        size: int,
+        least: float,
+        used: bytes,
+        thread: int,
+    ) -> bytes:
+        """Return the packed records to send with the answer to a load, before anything else.
+
+        :param revision: the answer.
+        :param records, size, least: see `guess.Wish`.
+        :param used: the joined oids of those that the client has used, of earlier answers.
+        :param thread: the number of the client's thread.
+        """
+        guesses = self._clients.get(client)
+        if guesses is None:
+            guesses = self._clients[client] = Guesses(self._common)
+        guesses.used(used, thread)
+        self.used += len(used) // 8
+        ahead = guesses.wanted(oid, tid, revision, thread, Wish(records, size, least))
+        if not ahead:
+            return b""
+        self.records += len(ahead)
+        packed = pack_ahead(ahead)
+        guesses.packed(sum(len(data) for _, _, data in ahead), len(packed))
+        return packed
+
+    def changed(self, oids: Iterable[bytes]) -> None:
+        """Note that a transaction has been published: what clients have is not current any more."""
+        if self._clients:
+            self._common.changes.note(oids)
+
+    def leave(self, client: object) -> None:
+        """Forget a client that is gone."""
+        self._clients.pop(client, None)
