@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
+from twisted.internet.defer import Deferred
 
 from zeotwisted.storageserver.storage.loads import Loads, RecordsInThreads
 
@@ -190,6 +194,43 @@ def test_after_a_pack_and_when_track_is_lost_nothing_is_left(server: Server) -> 
     server.storage.pack = lambda time, referencesf: None
     client.ask("pack", 0.0)
     assert len(cache) == 0
+
+
+class Held:
+    """Loads that end when the test says so."""
+
+    def __init__(self) -> None:
+        self.answers: list[Deferred[Any]] = []
+
+    def load_before(self, oid: bytes, tid: bytes) -> Deferred[Any]:
+        self.answers.append(Deferred())
+        return self.answers[-1]
+
+    def load_many_before(self, oids: Sequence[bytes], tid: bytes) -> Deferred[Any]:
+        return self.load_before(oids[0], tid)
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("event", ["lost_track", "suspend"])
+@pytest.mark.parametrize("many", [False, True])
+def test_what_was_loaded_before_track_was_lost_is_not_kept(event: str, many: bool) -> None:
+    """It may have changed meanwhile, and nobody would be told of that."""
+    server = Server()
+    records = server.served.records
+    held = Held()
+    records.loads = Loads(held)
+    if many:
+        load = Deferred.fromCoroutine(records.load_many_before(object(), [OID_A], LATEST))
+    else:
+        load = Deferred.fromCoroutine(records.load_before(object(), OID_A, LATEST))
+    getattr(server.served, event)(*["the database is away"] * (event == "suspend"))
+    old, new = ((b"data", bytes(7) + serial, None) for serial in (b"1", b"2"))
+    held.answers[0].callback([old] if many else old)
+    assert not load.called and len(records.cache) == 0
+    held.answers[1].callback([new] if many else new)
+    assert load.result == ([new] if many else new)
+    assert records.cache.load_before(OID_A, LATEST) == new
 
 
 def test_what_the_storage_has_before_it_is_told_stays_when_it_is_told() -> None:

@@ -220,3 +220,9 @@ class Loads:
         for oid in oids:
             for load in self._under_way.get(oid, ()):
                 load.stale = True
+
+    def all_changed(self) -> None:
+        """Mark all loads as stale. Call it when it is not known what has changed."""
+        for loads in self._under_way.values():
+            for load in loads:
+                load.stale = True

@@ -164,6 +164,12 @@ class Records:
         if self.loads is not None:
             self.loads.changed(oids)
 
+    def forget(self) -> None:
+        """Note that anything may have changed, or was removed."""
+        self.cache.forget()
+        if self.loads is not None:
+            self.loads.all_changed()
+
     def leave(self, client: object) -> None:
         """Drop the loads of a client that is gone, except those that run."""
         if self.loads is not None:

@@ -288,7 +288,7 @@ class ServedStorage:
         The clients verify their caches when they reconnect.
         """
         self._invalidations.forget()
-        self.records.cache.forget()
+        self.records.forget()
         try:
             # The clients wait: do not read the storage from its first transaction on.
             self._invalidations = self._known_invalidations(0)
@@ -354,7 +354,7 @@ class ServedStorage:
         They look for another server meanwhile. Those that commit ask for the outcome later.
         """
         self.suspended = reason
-        self.records.cache.forget()
+        self.records.forget()
         self._log.critical(
             "storage {id!r} is not served for now: {reason}",
             id=self.storage_id,
@@ -436,7 +436,7 @@ class ServedStorage:
         """Pack, in a thread; then send the new size of the storage to all clients."""
         await self.packs.run(self.in_thread, time)
         # The pack may have removed objects.
-        self.records.cache.forget()
+        self.records.forget()
         self._audience.tell(Broadcast("info", self.sizes()))
         self._audience.send()
 
