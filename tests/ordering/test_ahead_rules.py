@@ -71,7 +71,7 @@ def ahead(client: PuppetClient, oid: bytes, *wish: Any, tid: bytes = LATEST) -> 
 
 
 def unpacked(packed: bytes) -> list[Any]:
-    return list(unpack_ahead(packed, 2**20))
+    return list(unpack_ahead(packed, 1000, 2**20))
 
 
 def warm(server: Server, *oids: bytes) -> None:

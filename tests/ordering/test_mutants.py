@@ -222,6 +222,13 @@ MUTANTS = [
         PREFETCH + "test_answer_of_many_is_sent_before_the_invalidation_of_any",
     ),
     Mutant(
+        "5: what is loaded when track is lost is not kept",
+        "storageserver/storage/records.py",
+        "            self.loads.all_changed()\n",
+        "            pass\n",
+        CACHED + "test_what_was_loaded_before_track_was_lost_is_not_kept",
+    ),
+    Mutant(
         "5: the daemon's cache forgets what has changed",
         "storageserver/storage/recordcache.py",
         "            if revision is not None and revision[1] < tid:\n",

@@ -16,7 +16,7 @@ _RECORDS = st.lists(st.tuples(_eight, _eight, st.binary(max_size=500)), max_size
 
 @given(_RECORDS)
 def test_what_is_packed_is_unpacked(records: list[tuple[bytes, bytes, bytes]]) -> None:
-    assert unpack_ahead(pack_ahead(records), 2**20) == records
+    assert unpack_ahead(pack_ahead(records), 1000, 2**20) == records
 
 
 def test_records_that_are_alike_take_little_room() -> None:
@@ -37,13 +37,13 @@ def test_what_is_cut_off_or_too_long_is_refused(
     end = data.draw(st.integers(1, len(packed) - 1))
     for bad in (packed[:end], packed + b"x"):
         with pytest.raises(ValueError, match="not asked for"):
-            unpack_ahead(bad, 2**20)
+            unpack_ahead(bad, 1000, 2**20)
 
 
 @given(st.binary(min_size=1, max_size=100))
 def test_any_bytes_are_records_or_refused(data: bytes) -> None:
     try:
-        records = unpack_ahead(data, 1000)
+        records = unpack_ahead(data, 1000, 1000)
     except ValueError:
         return
     assert pack_ahead(list(records))
@@ -53,4 +53,4 @@ def test_a_little_that_becomes_very_much_is_refused() -> None:
     bomb = b"\1" + zlib.compress(bytes(2**24))
     assert len(bomb) < 2**15
     with pytest.raises(ValueError, match="too long"):
-        unpack_ahead(bomb, 2**16)
+        unpack_ahead(bomb, 1000, 2**16)

@@ -41,9 +41,10 @@ def pack_ahead(records: Sequence[Ahead]) -> bytes:
     return _PLAIN + plain
 
 
-def unpack_ahead(packed: bytes, most: int) -> Sequence[Ahead]:
+def unpack_ahead(packed: bytes, records: int, most: int) -> Sequence[Ahead]:
     """Return the records of `packed`.
 
+    :param records: how many they may be.
     :param most: how many bytes they may have.
     :raises ValueError: `packed` is malformed, or contains more.
     """
@@ -54,16 +55,18 @@ def unpack_ahead(packed: bytes, most: int) -> Sequence[Ahead]:
         raise ValueError("records that were not asked for are malformed")
     (count,) = _COUNT.unpack_from(plain)
     end = _COUNT.size + count * _HEAD.size
+    if count > records:
+        raise ValueError(f"{count} records that were not asked for, and {records} were allowed")
     heads = plain[_COUNT.size : end]
     if len(heads) != count * _HEAD.size:
         raise ValueError("records that were not asked for are cut off")
-    records = []
+    found = []
     for oid, serial, length in _HEAD.iter_unpack(heads):
         start, end = end, end + length
-        records.append((oid, serial, plain[start:end]))
+        found.append((oid, serial, plain[start:end]))
     if end != len(plain):
         raise ValueError("records that were not asked for have another length")
-    return records
+    return found
 
 
 def _expanded(compressed: bytes, most: int) -> bytes:

@@ -234,6 +234,8 @@ class ClientCache:
     def _make_room_on_probation(self, size: int) -> bool:
         """Drop records that are on probation; return whether there is room."""
         slots, used = self._slots, self._used
+        if size > self._limit:
+            return False
         while sum(used) + size > self._limit:
             slot = slots.first(PROBATION)
             if slot == PROBATION:

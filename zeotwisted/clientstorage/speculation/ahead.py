@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from time import perf_counter
@@ -56,7 +56,7 @@ class AheadLoads:
         cache_size: int,
         seconds: Callable[[], float] = perf_counter,
     ) -> None:
-        self.unused: dict[bytes, float] = {}
+        self.unused: OrderedDict[bytes, float] = OrderedDict()
         self.records = self.used = 0
         self._coherence = coherence
         self._seconds = seconds
@@ -116,7 +116,8 @@ class AheadLoads:
                 raise UnrecognizedResult("loadAhead", answer)
             revision, packed = answer
             keep(revision)
-            return revision, self._keep(packed, 0 if revision is None else len(revision[0]))
+            wanted = 0 if revision is None else len(revision[0])
+            return revision, self._keep(packed, plan.records, wanted)
 
         uses = self._uses
         used = b"".join(uses.oids)
@@ -124,10 +125,10 @@ class AheadLoads:
         arguments = (oid, tid, plan.records, plan.size, plan.least, used, uses.thread)
         return protocol.ask(Waiter(came), "loadAhead", *arguments)
 
-    def _keep(self, packed: bytes, wanted: int) -> int:
+    def _keep(self, packed: bytes, most: int, wanted: int) -> int:
         """Put records into the cache; return how many they are."""
         try:
-            records = unpack_ahead(packed, _LONGEST)
+            records = unpack_ahead(packed, most, _LONGEST)
         except ValueError as error:
             raise UnrecognizedResult("loadAhead", str(error)) from error
         self._worth.came(len(records), len(packed), wanted)
@@ -142,8 +143,8 @@ class AheadLoads:
             size = len(data) + _HEAD
             unused[oid] = credit(size, share * size)
         while len(unused) > _MOST:
-            # The oldest one. Another thread may be doing the same.
-            unused.pop(next(iter(unused)), None)
+            # Other threads may change it: this is one step.
+            unused.popitem(last=False)
         return len(records)
 
 

@@ -15,6 +15,10 @@ from .connection import ServerConnection
 
 _log = Logger()
 
+#: How probable (in thousandths) the use of a record has to be at least: to look for many that are
+#: improbable takes the time of others.
+_LEAST = 10
+
 
 def remote_loadAhead(
     client: ServerConnection,
@@ -31,9 +35,12 @@ def remote_loadAhead(
 
     def answer(revision: Any) -> tuple[Any, bytes]:
         # In the turn in which the answer is written: see rule 5 of the order.
+        if client.gone:
+            # It is forgotten already.
+            return revision, b""
         try:
             ahead = served.speculation.ahead(
-                client, oid, tid, revision, records, size, least / 1000, used, thread
+                client, oid, tid, revision, records, size, max(least, _LEAST) / 1000, used, thread
             )
         except Exception:
             # The client gets what it has asked for all the same.

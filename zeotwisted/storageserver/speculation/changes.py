@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 __all__ = ["Changes"]
 
@@ -23,13 +23,14 @@ class Changes:
         self._known = 0
         self._last: dict[bytes, int] = {}
 
-    def note(self, oids: Iterable[bytes]) -> None:
+    def note(self, oids: Collection[bytes]) -> None:
         """Note that a transaction has changed objects."""
         self.now += 1
-        if len(self._last) > _MOST:
+        if len(self._last) + len(oids) > _MOST:
             self._last.clear()
             self._known = self.now
-        self._last.update(dict.fromkeys(oids, self.now))
+        if len(oids) <= _MOST:
+            self._last.update(dict.fromkeys(oids, self.now))
 
     def is_changed(self, oid: bytes, since: int) -> bool:
         """Return whether an object may have changed since then."""

@@ -107,7 +107,10 @@ class Guess:
                 break
             around.append((outer.parent, outer.place))
             outer = outer.parent
+        seconds = self._common.allowance.seconds
         for distance in range(len(around) - 1, 0, -1):
+            if seconds() > self._until:
+                return []
             parent, place = around[distance]
             self._look_at(parent, parent.behind(place), _FARTHER**distance)
         if around:

@@ -49,17 +49,19 @@ class Guesses:
         # The last object that each thread has used.
         self._last: dict[int, bytes] = {}
 
-    def used(self, oids: bytes, thread: int) -> None:
+    def used(self, oids: bytes, thread: int, until: float) -> None:
         """Note that a thread has used records that were sent before, or that it has loaded alone.
 
         :param oids: joined, in the order of the use.
+        :param until: when to look at no more of them, by the clock of the allowance; see `wanted`.
         """
+        seconds = self._common.allowance.seconds
         unknown = 0
         for start in range(0, len(oids), 8):
             oid = oids[start : start + 8]
             if not self._trail.used(oid):
                 self._sent.add(oid, self._common.changes.now)
-                if unknown < _UNKNOWN:
+                if unknown < _UNKNOWN and seconds() < until:
                     unknown += 1
                     self._look_again(oid)
             self._after(oid, thread)
@@ -86,13 +88,15 @@ class Guesses:
         self._common.successors.note(last, oid)
 
     def wanted(
-        self, oid: bytes, tid: bytes, revision: object, thread: int, wish: Wish
+        self, oid: bytes, tid: bytes, revision: object, thread: int, wish: Wish, until: float
     ) -> list[Ahead]:
         """Note that a thread asks for a record; return what to send with it.
 
         Send it before any other message to the client.
 
         :param revision: of the record, as `find` returns it, or an earlier one.
+        :param until: when to stop, by the clock of the allowance. When there is no time left, it is
+            not found out what the record refers to.
         """
         found = self._trail.found(oid)
         self._after(oid, thread)
@@ -102,10 +106,11 @@ class Guesses:
         if end is None:
             self._note_sent(oid)
         common = self._common
+        if common.allowance.seconds() >= until:
+            return []
         node = Node(references(data), found.parent, found.place)
         ahead: list[Ahead] = []
-        until = common.allowance.begin() if wish.records and wish.size else 0.0
-        if until:
+        if wish.records and wish.size:
             if common.allowance.is_scarce:
                 # What is used saves the server more time than it takes.
                 wish = wish._replace(least=max(wish.least, _LIKELY))
@@ -113,7 +118,6 @@ class Guesses:
                 common, self._rates, self._trail, self._sent, tid, wish, self._shrinking, until
             )
             ahead = guess.make(oid, node)
-            common.allowance.end()
         # Not before: what it refers to has had no chance yet.
         self._trail.remember(node)
         return ahead

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from zeotwisted.protocol import pack_ahead
 
@@ -57,17 +57,22 @@ class Speculation:
         guesses = self._clients.get(client)
         if guesses is None:
             guesses = self._clients[client] = Guesses(self._common)
-        guesses.used(used, thread)
         self.used += len(used) // 8
-        ahead = guesses.wanted(oid, tid, revision, thread, Wish(records, size, least))
-        if not ahead:
-            return b""
-        self.records += len(ahead)
-        packed = pack_ahead(ahead)
-        guesses.packed(sum(len(data) for _, _, data in ahead), len(packed))
-        return packed
+        allowance = self._common.allowance
+        until = allowance.begin()
+        try:
+            guesses.used(used, thread, until)
+            ahead = guesses.wanted(oid, tid, revision, thread, Wish(records, size, least), until)
+            if not ahead:
+                return b""
+            self.records += len(ahead)
+            packed = pack_ahead(ahead)
+            guesses.packed(sum(len(data) for _, _, data in ahead), len(packed))
+            return packed
+        finally:
+            allowance.end()
 
-    def changed(self, oids: Iterable[bytes]) -> None:
+    def changed(self, oids: Collection[bytes]) -> None:
         """Note that a transaction has been published: what clients have is not current any more."""
         if self._clients:
             self._common.changes.note(oids)

@@ -13,8 +13,8 @@ from .references import FEW, Kind, References
 
 __all__ = ["Node", "Trail"]
 
-#: How many references are remembered of the records that were used last; how many records that were
-#: sent and not used yet, and how many references of these.
+#: How many of the records that were used last are remembered, and how many of their references; how
+#: many records that were sent and not used yet, and how many references of these.
 _RECENT = 1024
 _UNUSED = 512
 _UNUSED_REFERENCES = 4096
@@ -142,7 +142,8 @@ class Trail:
             self.rates.chance(kind)
         self._recent[node] = None
         self._referring.update(dict.fromkeys(split(references.oids), node))
-        while len(self._referring) > _RECENT and len(self._recent) > 1:
+        # Many records may refer to the same few objects.
+        while max(len(self._referring), len(self._recent)) > _RECENT and len(self._recent) > 1:
             self._forget(self._recent.popitem(last=False)[0])
 
     def _forget(self, node: Node) -> None:
