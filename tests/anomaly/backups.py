@@ -27,7 +27,7 @@ from zeotwisted.backup import (
     write_database,
 )
 
-from .loops import Journal, Operation, files
+from .loops import Journal, Operation
 
 __all__ = ["AddsPiece", "BacksUp", "RemovesSeries", "Restores"]
 
@@ -148,7 +148,13 @@ class BacksUp(Operation):
         if not killed and self.fault is not None and self.fault.stays:
             # They cannot be removed either; the next run does that.
             return set()
-        return {name for name in files(self.folder) if ".unfinished-" in name}
+        # Empty folders, too.
+        return {
+            os.path.relpath(os.path.join(path, name), self.folder)
+            for path, folders, names in os.walk(self.folder)
+            for name in (*folders, *names)
+            if ".unfinished-" in name
+        }
 
 
 class AddsPiece(BacksUp):
@@ -199,14 +205,17 @@ class Restores(AddsPiece):
 
     def run(self, journal: Journal) -> None:
         try:
-            series, until = selected(Target(self.path("backup")), None, None)
-            with new_folder(self.path("new")) as folder:
-                restored = write_database(series, until, folder, _nothing)
-                read_back(folder, restored, until, _nothing)
+            self._restore(self.path("new"))
         except (BackupError, OSError) as error:
             journal.refused(error)
         else:
             journal.note("done", True)
+
+    def _restore(self, place: str) -> None:
+        series, until = selected(Target(self.path("backup")), None, None)
+        with new_folder(place) as folder:
+            restored = write_database(series, until, folder, _nothing)
+            read_back(folder, restored, until, _nothing)
 
     def mended(self, journal: Journal) -> None:
         gc.collect()
@@ -217,6 +226,8 @@ class Restores(AddsPiece):
         if not os.path.exists(self.path("new")):
             self.run(journal)
         assert journal.of("done") or os.path.exists(self.path("new"))
+        # It may have been killed after it was done; any other restore removes what is left then.
+        self._restore(self.path("other"))
 
     def _check_new(self, journal: Journal) -> None:
         if not os.path.exists(self.path("new")):
@@ -233,5 +244,8 @@ class Restores(AddsPiece):
                             assert len(blob.read()) == len(b"content 1" * 2000)
 
     def left_over(self, killed: bool) -> set[str]:
-        # Nobody knows after a kill whether another process is still restoring there.
-        return set() if killed else super().left_over(killed)
+        # A folder stays with what could not be removed; the next restore removes it.
+        stay = {
+            os.path.relpath(os.path.dirname(path), self.folder) for path in self.disk.not_removed
+        }
+        return super().left_over(killed) - stay

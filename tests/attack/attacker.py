@@ -1,16 +1,19 @@
-"""The attacker's process: ``python -m tests.attack.attacker NAME HOST PORT SCALE``.
+"""The attacker's process: ``python -m tests.attack.attacker NAME ADDRESS SCALE``.
 
-It writes a line when the attack stands, and goes on until its standard input ends.
+The address is JSON. It writes a line when the attack stands, and goes on until its standard input
+ends.
 """
 
 from __future__ import annotations
 
+import json
 import select
 import subprocess
 import sys
 from pathlib import Path
 
-from .attacks import ATTACKS, Address
+from .attacks import ATTACKS
+from .peers import Address
 
 _ROOT = Path(__file__).parents[2]
 
@@ -22,9 +25,8 @@ class Attacker:
     """Runs one attack in another process."""
 
     def __init__(self, name: str, address: Address, scale: float) -> None:
-        host, port = address
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, name, host, str(port), str(scale)],
+            [sys.executable, "-m", __name__, name, json.dumps(address), str(scale)],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -53,8 +55,9 @@ class Attacker:
         self._process.stdout.close()
 
 
-def main(name: str, host: str, port: str, scale: str) -> None:
-    attack = ATTACKS[name]((host, int(port)), float(scale))
+def main(name: str, address: str, scale: str) -> None:
+    where = json.loads(address)
+    attack = ATTACKS[name](where if isinstance(where, str) else tuple(where), float(scale))
     next(attack)
     print("ready", flush=True)
     while not select.select([sys.stdin], [], [], _REST)[0]:

@@ -6,68 +6,32 @@ ends its connections.
 
 from __future__ import annotations
 
-import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, TypeAlias
+from enum import Enum
 
 from ZODB.utils import p64, z64
 
 from tests.storageserver.conftest import RawClient
-from zeotwisted.protocol.session import WireError
 
-Address: TypeAlias = "tuple[str, int]"
-Attack: TypeAlias = "Callable[[Address, float], Iterator[None]]"
+from .callattacks import BY_OPERATORS, BY_READERS
+from .peers import ENDED, LATEST, Address, Attack, connect, hold, many, registered, send
+from .webattacks import BY_VISITORS
 
-LATEST = b"\x7f" + b"\xff" * 7
-
-#: What may happen to an attacker.
-ENDED = (OSError, WireError, AssertionError)
-
-#: How long (seconds) an attacker waits for a daemon that does not read.
-_PATIENCE = 0.2
+__all__ = ["ATTACKS", "Door", "door"]
 
 
-def many(scale: float, number: int) -> int:
-    """Return the number of connections, bytes or calls of an attack of this scale."""
-    return max(2, int(number * scale))
+class Door(Enum):
+    """Where an attacker comes in."""
 
-
-def connect(address: Address) -> socket.socket | None:
-    with suppress(OSError):
-        sock = socket.create_connection(address, 5)
-        sock.settimeout(_PATIENCE)
-        return sock
-    return None
-
-
-def registered(address: Address, number: int) -> list[RawClient]:
-    """Return clients that have registered, at most `number` of them."""
-    clients = []
-    for _ in range(number):
-        with suppress(*ENDED):
-            client = RawClient(address)
-            client.ask("register", "1", False)
-            client.socket.settimeout(_PATIENCE)
-            clients.append(client)
-    return clients
-
-
-def send(client: RawClient, data: bytes) -> bool:
-    """Send; return whether the daemon has taken all of it."""
-    try:
-        client.socket.sendall(data)
-    except OSError:
-        return False
-    return True
-
-
-def hold(*things: Any) -> Iterator[None]:
-    """Keep what there is."""
-    while things:
-        yield
+    #: Clients that may write, and no more.
+    CLIENTS = "clients"
+    #: Clients that may do everything.
+    OPERATORS = "operators"
+    #: Visitors over HTTP.
+    VISITORS = "visitors"
 
 
 def idle_connections(address: Address, scale: float) -> Iterator[None]:
@@ -237,23 +201,34 @@ def many_oids(address: Address, scale: float) -> Iterator[None]:
         yield
 
 
-ATTACKS: dict[str, Attack] = {
-    attack.__name__: attack
-    for attack in (
-        idle_connections,
-        slow_greetings,
-        coming_and_going,
-        early_bytes,
-        idle_sessions,
-        half_messages,
-        deaf_clients,
-        transactions_in_memory,
-        transactions_on_disk,
-        many_operations,
-        blob_uploads,
-        blob_downloads,
-        iterators,
-        calls_under_way,
-        many_oids,
-    )
+_BY_CLIENTS: tuple[Attack, ...] = (
+    idle_connections,
+    slow_greetings,
+    coming_and_going,
+    early_bytes,
+    idle_sessions,
+    half_messages,
+    deaf_clients,
+    transactions_in_memory,
+    transactions_on_disk,
+    many_operations,
+    blob_uploads,
+    blob_downloads,
+    iterators,
+    calls_under_way,
+    many_oids,
+    *BY_READERS,
+)
+
+_DOORS = {
+    **dict.fromkeys(_BY_CLIENTS, Door.CLIENTS),
+    **dict.fromkeys(BY_OPERATORS, Door.OPERATORS),
+    **dict.fromkeys(BY_VISITORS, Door.VISITORS),
 }
+
+ATTACKS: dict[str, Attack] = {attack.__name__: attack for attack in _DOORS}
+
+
+def door(name: str) -> Door:
+    """Return where the attack with a name comes in."""
+    return _DOORS[ATTACKS[name]]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from .attacker import Attacker
+from .attacks import door
 from .victim import State, Victim
 from .workload import KINDS, Figures, Workload
 
@@ -99,7 +100,7 @@ class Siege:
         """
         before = self._watch()
         idle, held, counted = self.victim.state(), self._held(), self.victim.limits()
-        attacker = Attacker(name, self.victim.address, scale)
+        attacker = Attacker(name, self.victim.address_of(door(name)), scale)
         try:
             attacker.wait(_PATIENCE)
             during = self._watch()
@@ -114,6 +115,7 @@ class Siege:
                 <= counted["connection-limit"]["used"] + 1
             ),
         )
+        eventually(f"{name}: visitors get no answer", self.victim.is_live)
         # A client of the workload may come or go at this moment, or have a file open.
         eventually(
             f"{name}: there are more descriptors than before",

@@ -3,20 +3,52 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.request import urlopen
 
 import zeotwisted
 from tests.daemon.conftest import SCRIPTS, addresses_in, environment
 
+from .attacks import Door
+from .peers import Address
+
 #: A small machine: limits that an attack can reach in little time.
-_OPTIONS = ("--message-limit", "16MB", "--message-memory", "64MB", "--send-memory", "64MB")
-_OPTIONS += ("--spool-memory", "64MB", "--spool-limit", "512MB", "--operation-limit", "100000")
+_CONFIGURATION = """
+<zeo>
+  address {socket}
+  message-limit 16MB
+  message-memory 64MB
+  send-memory 64MB
+  spool-memory 64MB
+  spool-limit 512MB
+  operation-limit 100000
+  synchronous-standby 1
+  <listen>
+    address 127.0.0.1:0
+    <access>
+      write everybody
+    </access>
+  </listen>
+  <http>
+    address 127.0.0.1:0
+  </http>
+</zeo>
+<filestorage 1>
+  path Data.fs
+  blob-dir blobs
+</filestorage>
+"""
 
 _DESCRIPTORS = 1024
+
+#: The line of the log that says where visitors are.
+_HTTP = re.compile(r"http at IPv.Address\(type='TCP', host='(.*?)', port=(\d+)\)")
 
 
 class State(NamedTuple):
@@ -31,32 +63,50 @@ class State(NamedTuple):
 class Victim:
     """A daemon with 1024 descriptors.
 
-    :ivar address: where attackers reach it.
     :ivar socket: the Unix socket of the well-behaved clients.
     """
 
     def __init__(self, folder: Path) -> None:
         self.socket = str(folder / "zeo.sock")
         self._log = folder / "log"
+        (folder / "zeo.conf").write_text(_CONFIGURATION.format(socket=self.socket))
         self._process = subprocess.Popen(
             [
                 str(SCRIPTS / "twistd"),
-                *("-n", "--pidfile", "", "--logfile", str(self._log), "zeo", *_OPTIONS),
-                *("--listen", "tcp:0:interface=127.0.0.1", "--listen", f"unix:{self.socket}"),
+                *("-n", "--pidfile", "", "--logfile", str(self._log)),
+                *("zeo", "--conf", "zeo.conf"),
             ],
             cwd=folder,
             env=environment(),
             preexec_fn=_limit_descriptors,
         )
-        while len(addresses_in(self.log)) < 2:
+        while len(addresses_in(self.log)) < 2 or not _HTTP.search(self.log):
             assert self._process.poll() is None, self.log
             time.sleep(0.05)
-        (self.address,) = (where for where in addresses_in(self.log) if isinstance(where, tuple))
+        (address,) = (where for where in addresses_in(self.log) if isinstance(where, tuple))
+        http = _HTTP.search(self.log)
+        assert http is not None
+        self._addresses: dict[Door, Address] = {
+            Door.CLIENTS: address,
+            Door.OPERATORS: self.socket,
+            Door.VISITORS: (http[1], int(http[2])),
+        }
         self._storage: Any = None
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def address_of(self, door: Door) -> Address:
+        """Return where attackers come in."""
+        return self._addresses[door]
+
+    def is_live(self) -> bool:
+        """Return whether visitors get an answer."""
+        host, port = self._addresses[Door.VISITORS]
+        with suppress(OSError):
+            return urlopen(f"http://{host}:{port}/live", timeout=5).status == 200
+        return False
 
     def state(self) -> State:
         """Return what the process uses now."""

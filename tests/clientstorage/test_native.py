@@ -270,6 +270,16 @@ def test_refused(world: World) -> None:
     assert "refuses us" in errors and "read_only=True" in errors
 
 
+def test_client_label(world: World) -> None:
+    """The server knows it by its label from the first call on."""
+    server = world.server()
+    body = """
+    clients = (await client.call("server_clients"))["clients"]
+    assert [each["label"] for each in clients] == ["indexer"], clients
+    """
+    Script(_program(body, client_label="indexer"), server.address).succeed()
+
+
 def test_another_reactor_stays_out_of_it(world: World) -> None:
     """Making one does nothing; nor does closing one that was not started."""
     from tests.ordering.puppets import MemoryReactor

@@ -24,7 +24,7 @@ __all__ = ["daemon", "folder", "run"]
 
 
 #: Commands that change what belongs to the whole process: its reactor, signals and logs.
-_ALONE = {"copy", "serve"}
+_ALONE = {"copy", "restore", "serve"}
 
 
 class Result(NamedTuple):

@@ -218,6 +218,8 @@ CONNECTING = {
     "pack": (),
     "verify": (),
     "status": (),
+    "changes": (),
+    "promote": (),
 }
 
 
@@ -258,8 +260,9 @@ def test_a_server_that_is_none(name: str, command: Commands) -> None:
 def test_a_server_that_is_silent(command: Commands) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
-        line = command.fails("ping", port, "--timeout", "0.5")
-    assert "within 0.5 seconds" in line and "handshake of a ZEO server" in line
+        for name in ("ping", "changes", "promote"):
+            line = command.fails(name, port, "--timeout", "0.5")
+            assert "within 0.5 seconds" in line and "handshake of a ZEO server" in line, name
 
 
 def test_an_unknown_storage(daemon: Daemon, command: Commands) -> None:

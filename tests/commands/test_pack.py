@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ZODB.POSException import Unsupported
+from ZODB.POSException import StorageError, Unsupported
 
 import zeotwisted
 from tests.clientstorage.support import wait_until
 from tests.daemon.conftest import ANYWHERE, TIMEOUT, Running, opened, wait_for
 from zeotwisted.commands import CommandError
-from zeotwisted.commands.pack import _check_idle, _check_space, _pack_time, _phase
+from zeotwisted.commands.pack import _check_idle, _check_space, _pack_time, _run
+from zeotwisted.commands.progress import Progress
+from zeotwisted.commands.shown import pack_phase
 
 from .conftest import Commands, ended, fill, place
 
@@ -130,7 +133,7 @@ def test_cancel(slow: Running, command: Commands, folder: Path) -> None:
     assert "looking for garbage, " in told and told.endswith(" % read\n")
     assert "not allowed with" in command.fails("pack", address, "--progress", "--cancel")
     cancelled = command("pack", address, "--cancel")
-    assert cancelled.output == f"{address}, storage 1: 1 packs have to end\n"
+    assert cancelled.output.startswith(f"{address}, storage 1: the pack was told to end; ")
     (folder / "go-on").touch()
     result = ended(pack)
     assert result.code == 1
@@ -196,10 +199,14 @@ def test_pack_times_that_are_none(days: float, time_of_day: str | None) -> None:
 
 
 def test_how_far_a_pack_is() -> None:
-    assert _phase({"done": None, "searched": None}, 0) == "looking for garbage"
-    assert _phase({"done": None, "searched": 0.25}, 0) == "looking for garbage, 25 % read"
-    assert _phase({"done": 0.25, "searched": 1.0}, 0) == "copying, 25 %"
-    assert _phase({"done": 0.25, "searched": 1.0}, 20) == "copying, 25 %, 1:00 left"
+    assert pack_phase({"done": 1.0, "searched": 1.0}, 9) == (
+        "everything is copied; puts it in place, and removes blobs"
+    )
+    assert pack_phase({"done": None, "searched": None}, 0) == "looking for garbage"
+    assert pack_phase({"done": None, "searched": 0.25}, 0) == "looking for garbage, 25 % read"
+    assert pack_phase({"done": 0.25, "searched": 1.0}, 0) == "copying, 25 %"
+    assert pack_phase({"done": 0.25, "searched": 1.0, "left": 5.0}) == "copying, 25 %, 5.00 s left"
+    assert pack_phase({"done": 0.25, "searched": 1.0}, 20) == "copying, 25 %, 1:00 left"
 
 
 class Steered:
@@ -212,6 +219,51 @@ class Steered:
         if isinstance(self._answer, Exception):
             raise self._answer
         return self._answer
+
+
+class Interrupted:
+    """A client of a server that packs. Ctrl-C comes while it waits for an answer."""
+
+    def __init__(self, cancelled: int | None, failure: Exception | None) -> None:
+        self.asked: list[str] = []
+        self._cancelled = cancelled
+        self._failure = failure
+        self._ends = threading.Event()
+
+    def steer(self, name: str) -> Any:
+        self.asked.append(name)
+        if name == "pack_progress":
+            signal.raise_signal(signal.SIGINT)
+            return None
+        # The second time, as the pack may not have begun at the first.
+        if self.asked.count("cancel_pack") > 1:
+            self._ends.set()
+        return self._cancelled
+
+    def pack(self, until: float) -> None:
+        assert self._ends.wait(TIMEOUT)
+        if self._failure is not None:
+            raise self._failure
+
+
+def test_an_interrupt_cancels_until_the_pack_has_ended() -> None:
+    client: Any = Interrupted(1, StorageError("is interrupted"))
+    with pytest.raises(CommandError, match="the pack was cancelled"), Progress("", "") as progress:
+        _run(client, 0.0, progress)
+    assert client.asked == ["pack_progress", "cancel_pack", "cancel_pack"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_too_late() -> None:
+    with Progress("", "") as progress:
+        _run(Interrupted(0, None), 0.0, progress)  # type: ignore[arg-type]
+
+
+def test_an_interrupt_and_a_server_of_zeo() -> None:
+    client: Any = Interrupted(None, None)
+    with pytest.raises(CommandError, match="goes on with the pack"), Progress("", "") as progress:
+        _run(client, 0.0, progress)
+    client._ends.set()
 
 
 def test_room() -> None:

@@ -81,7 +81,7 @@ def test_mistakes(daemon: Callable[..., Running]) -> None:
         ((address, "--since", "xyz"), "--since xyz: write the 16 hexadecimal digits"),
         ((address, "--since", wrong), f"transaction {wrong} is not in the storage"),
         ((address, "--storage", "other"), "unknown storage: 'other'"),
-        (("127.0.0.1:1", "--timeout", "0.3"), "127.0.0.1:1: no connection"),
+        (("127.0.0.1:1", "--timeout", "0.3"), "127.0.0.1:1: Connection refused; start the server"),
         ((address, "--timeout", "-1"), "--timeout: write a number"),
         ((address, "--user", "me"), "--user needs --password-file"),
     ):

@@ -77,7 +77,8 @@ def test_a_server_that_is_silent() -> None:
         code, line = health(str(silent.getsockname()[1]), "--timeout", "0.5")
         assert time.monotonic() - begun < 10
     assert code == 1
-    assert line.endswith("no answer within 0.5 seconds; look into the server's log")
+    assert "no answer within 0.5 seconds; look into the server's log, or correct the addr" in line
+    assert line.endswith("if it is that of --http, and give --ca if it uses TLS")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_another_program(answer: bytes) -> None:
         peer.close()
     assert asking.returncode == 1
     (line,) = errors.splitlines()
-    assert "no answer of a ZEO server; correct the address, and give --ca" in line
+    assert "no answer of a ZEO server; correct the address if it is that of --http, and giv" in line
 
 
 @pytest.mark.parametrize(

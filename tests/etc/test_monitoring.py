@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import ZODB
@@ -29,6 +29,14 @@ PROMETHEUS = ROOT / "etc" / "prometheus" / "prometheus.yml"
 _METRIC = re.compile(r"\b(?:zeo|process)_\w+")
 
 
+class _Reader(NamedTuple):
+    label: str
+    number: int
+
+
+A_BACKUP = _Reader("a backup", 1)
+
+
 @pytest.fixture(scope="module")
 def samples() -> dict[str, set[str]]:
     """The names of all samples of a daemon that has done something, with their labels."""
@@ -40,7 +48,9 @@ def samples() -> dict[str, set[str]]:
             connection.root()["x"] = 1
         client = RawClient(site.served.address)
         client.ask("register", "1", True)
-        packs = site.served.server.served["1"].packs
+        served = site.served.server.served["1"]
+        served.readers.reads(A_BACKUP, 0, 0.5)
+        packs = served.packs
         packs.running, packs.copied, packs.length, packs.copying_since = 1, 5, 10, time.time()
         body = site.get("/metrics", accept=OPENMETRICS)[2]
         packs.running = 0

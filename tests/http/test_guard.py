@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -52,7 +52,8 @@ class Guests:
 
     def come(self, host: str = "192.0.2.1") -> tuple[Any, Transport]:
         transport = Transport()
-        protocol: Any = self.guard.buildProtocol(IPv4Address("TCP", host, 1))
+        kind = IPv6Address if ":" in host else IPv4Address
+        protocol: Any = self.guard.buildProtocol(kind("TCP", host, 1))
         protocol.makeConnection(transport)
         self.clock.advance(0.2)
         return protocol, transport
@@ -111,6 +112,16 @@ def test_one_host_has_not_all(guests: Guests) -> None:
         guests.come()[0].answering()
     assert guests.come()[1].value().startswith(b"HTTP/1.1 503 ")
     assert not guests.come("192.0.2.2")[1].value()
+
+
+def test_the_addresses_of_one_network_count_together(guests: Guests) -> None:
+    """Who has an IPv6 address has billions of them. They count together for passwords, too."""
+    for number in range(40):
+        protocol, _ = guests.come(f"2001:db8::{number:x}")
+        protocol.answering()
+        assert protocol.host == "2001:db8::/64"
+    assert guests.come("2001:db8::ffff")[1].value().startswith(b"HTTP/1.1 503 ")
+    assert not guests.come("2001:db8:1::1")[1].value()
 
 
 def test_who_asks_for_nothing_gives_way(guests: Guests) -> None:

@@ -19,6 +19,7 @@ from tests.storageserver.conftest import RawClient
 from zeotwisted.access import EVERYBODY, Access, AccountFile, verifier, write_accounts
 from zeotwisted.http.page import FILES
 from zeotwisted.protocol import Role
+from zeotwisted.storageserver import StandbyReport
 
 from .support import Web, web
 from .test_visitors import basic
@@ -292,3 +293,19 @@ def test_events_have_what_the_page_has() -> None:
         assert figures == set(first["plots"])
         assert first["tables"]["clients"][0][1][0] == EVIL
         client.close()
+
+
+def test_a_standby_is_one_in_the_table_of_storages() -> None:
+    with web() as site:
+        (served,) = site.served.server.served.values()
+
+        class Following:
+            def report(self) -> StandbyReport:
+                return StandbyReport("zeo1:8100", "waits for the primary", "", 7.0, 60.0, "00")
+
+            def promote(self) -> Any:
+                raise AssertionError
+
+        served.standby = Following()
+        text = " ".join(Document(site.get("/")[2]).text.split())
+        assert "standby of zeo1:8100: waits for the primary, 7 s behind" in text

@@ -24,7 +24,9 @@ class Request:
 
     def __init__(self) -> None:
         self.transport: Any = StringTransport()
-        self.transport.stay = lambda: None
+        self.deadlines: list[str] = []
+        self.transport.stay = lambda: self.deadlines.append("none")
+        self.transport.answering = lambda: self.deadlines.append("one")
         self.transport.end = self.end
         self.channel: Any = type("Channel", (), {})()
         self.responseHeaders = Headers()
@@ -167,6 +169,7 @@ def test_one_connection_does_not_last_for_ever(stream: Stream, clock: Clock) -> 
     assert not request.finished
     pump(clock, 3)
     assert request.finished and not len(stream)
+    assert request.deadlines == ["none", "one"], "it may not read the rest"
 
 
 def test_a_real_viewer_that_goes() -> None:
@@ -192,6 +195,21 @@ def test_a_real_viewer_that_never_reads(monkeypatch: pytest.MonkeyPatch) -> None
             wait_until("it is dropped", lambda: not len(stream))
             with pytest.raises(ConnectionResetError):
                 all_of(sock)
+
+
+def test_a_real_viewer_that_does_not_read_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time is over while it does not read, and nothing has noticed that yet."""
+    monkeypatch.setattr("zeotwisted.http.guard._DELIVERY", 0.5)
+    with web() as site:
+        stream = site.http.stream
+        with site.connect() as sock:
+            sock.sendall(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            wait_until("it watches", lambda: len(stream) == 1)
+            (request,) = stream._viewers
+            monkeypatch.setattr("zeotwisted.http.stream._LONGEST", 0.0)
+            site.served.ask(request.write, b":" + b"x" * 10**7 + b"\n\n")
+            wait_until("its time is over", lambda: not len(stream))
+            wait_until("it is gone", lambda: not site.http._guard._connections)
 
 
 def test_too_many_viewers_are_told_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from transaction.interfaces import TransientError
 from ZODB.POSException import ReadOnlyError
 
 import zeotwisted
+from tests.daemon.conftest import SCRIPTS, Running, wait_for
 
 from .conftest import TIMEOUT, Node, command, contents, status
 
@@ -130,12 +132,21 @@ def test_commits_go_on_without_the_standby(node: Callable[..., Node]) -> None:
         connection.root()["alone"] = 1
     followers = primary.status()["followers"]
     assert followers == {"connected": 0, "wanted": True, "synchronous": False}
+    code, output = command("check", primary.place)
+    assert code == 1
+    assert "ZEO WARNING - storage 1: commits do not wait for a standby; 0 are conn" in output
+    assert (
+        "  standbys: 0 connected; commits do not wait now for one"
+        in (command("status", primary.place)[1])
+    )
     standby.start()
     synchronous(primary)
     with db.transaction() as connection:
         connection.root()["together"] = 1
     # It has it when the commit is answered.
     assert standby.status()["last-transaction"] == primary.status()["last-transaction"]
+    assert command("check", primary.place)[0] == 0
+    assert "  standbys: 1 connected; commits wait for one" in command("status", primary.place)[1]
     db.close()
     assert "do not wait for a standby any more, because the standby is gone" in primary.stop()
 
@@ -168,8 +179,10 @@ def test_who_may_follow_and_promote(node: Callable[..., Node]) -> None:
     assert primary.status()["followers"]["connected"] == 0
     code, output = command("promote", standby.place)
     assert code == 1 and "administer" in output, output
+    assert standby.running is not None
+    wait_for(standby.running, "do not wait for standby")
     log = standby.stop()
-    assert log.count("do not wait for standby '1': ") == 1 and "the role follow" in log
+    assert log.count("do not wait for standby '1': ") == 1 and "the role follow" in log, log
 
 
 def test_tls_and_an_account(node: Callable[..., Node], tmp_path: Path) -> None:
@@ -204,6 +217,93 @@ def test_tls_and_an_account(node: Callable[..., Node], tmp_path: Path) -> None:
         connection.root()["secret"] = 1
     assert standby.status()["last-transaction"] == status(socket)["last-transaction"]
     db.close()
+
+
+class Secured:
+    """A primary with TLS and accounts, and what a standby needs there."""
+
+    def __init__(self, make: Callable[..., Node], folder: Path) -> None:
+        self.folder = folder
+        self.password = folder / "password"
+        self.password.write_text("a long password")
+        (folder / "wrong").write_text("another password")
+        (folder / "other").mkdir()
+        made = [
+            command("certs", "127.0.0.1", "--client", "standby", cwd=folder),
+            command("certs", "127.0.0.1", "--client", "standby", cwd=folder / "other"),
+            command("user", "add", "standby", "--password-file", str(self.password), cwd=folder),
+        ]
+        assert not any(code for code, _ in made), made
+        self.node = make(
+            "primary",
+            settings=f"accounts {folder}/accounts\n"
+            "<access>\nread user:standby\n</access>\n"
+            f"<ssl>\ncertificate {folder}/server.pem\nkey {folder}/server.key\n"
+            f"authenticate {folder}/authority.pem\n</ssl>\n"
+            "<listen>\naddress ./socket\n<access>\nadminister everybody\n</access>\n</listen>\n",
+        )
+        with contextlib.closing(ZODB.DB(zeotwisted.client(str(self.node.folder / "socket")))) as db:
+            self.last = db.storage.lastTransaction().hex()
+
+    def run(
+        self, authority: str = ".", certificate: str = ".", password: str = "password"
+    ) -> Running:
+        """Run ``zeotwisted standby``."""
+        place = self.folder / "standby"
+        place.mkdir(exist_ok=True)
+        run = [
+            str(SCRIPTS / "zeotwisted"),
+            "standby",
+            self.node.place,
+            "--listen",
+            f"{place}/socket",
+        ]
+        run += ["--ca", f"../{authority}/authority.pem"]
+        run += ["--certificate", f"../{certificate}/standby.pem"]
+        run += ["--key", f"../{certificate}/standby.key"]
+        run += ["--user", "standby", "--password-file", f"../{password}"]
+        return Running(run, place, 1)
+
+
+def test_the_command_with_tls_and_an_account(node: Callable[..., Node], tmp_path: Path) -> None:
+    secured = Secured(node, tmp_path)
+    running = secured.run()
+    wait_until(lambda: status(f"{tmp_path}/standby/socket")["last-transaction"] == secured.last)
+    assert running.stop() == 0
+    assert "no connection" not in running.output and "cannot follow" not in running.output
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"authority": "other"}, "the certificate of the server is not accepted"),
+        ({"certificate": "other"}, "does not know who signed the certificate of the client"),
+        ({"password": "wrong"}, "wrong user name or password"),
+        ({"password": "none"}, "none: No such file or directory; check password_file"),
+    ],
+)
+def test_what_is_not_accepted_is_one_line(
+    node: Callable[..., Node], tmp_path: Path, wrong: dict[str, str], why: str
+) -> None:
+    secured = Secured(node, tmp_path)
+    running = secured.run(**wrong)
+    wait_for(running, why)
+    # It has tried again then.
+    place = f"{tmp_path}/standby/socket"
+    wait_until(lambda: status(place)["standby"]["lag"] > 7)
+    assert running.stop() == 0
+    told = [line for line in running.output.splitlines() if "#warn" in line or "#error" in line]
+    assert len(told) == 1 and why in told[0] and secured.node.place in told[0], told
+    assert "Traceback" not in running.output
+
+
+def test_a_mended_account_is_used(node: Callable[..., Node], tmp_path: Path) -> None:
+    secured = Secured(node, tmp_path)
+    running = secured.run(password="wrong")
+    wait_for(running, "wrong user name or password")
+    (tmp_path / "wrong").write_text("a long password")
+    wait_until(lambda: status(f"{tmp_path}/standby/socket")["last-transaction"] == secured.last)
+    assert running.stop() == 0
 
 
 def test_the_primary_is_zeos(node: Callable[..., Node], tmp_path: Path) -> None:

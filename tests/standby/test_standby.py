@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,8 @@ def test_it_has_everything(node: Callable[..., Node]) -> None:
         assert connection.root()[3]["data"] is not None
         with connection.root()["blob", 3].open() as blob:
             assert len(blob.read()) == 30_000
+    code, output = command("clients", primary.place)
+    assert code == 0 and output.count("  standby  ") == 1
     storage = reader.storage
     with pytest.raises(ReadOnlyError):
         storage.tpc_begin(transaction.get())
@@ -152,6 +157,7 @@ def test_promotion(node: Callable[..., Node]) -> None:
     code, output = command("promote", standby.place)
     assert (code, last in output) == (0, True)
     assert f"{standby.place} takes changes now" in output
+    assert "it was not connected to its primary" in output
     assert "standby" not in standby.status()
     # They write there without having been closed, and their cache is as it was.
     for attempt in transaction.manager.attempts(3):
@@ -176,7 +182,9 @@ def test_new_objects_get_new_oids(node: Callable[..., Node]) -> None:
     standby = node("standby", primary.place)
     first = zeotwisted.client(primary.address)
     given = {first.new_oid() for _ in range(150)}
-    command("promote", standby.place)
+    standby.wait(lambda status: status["standby"]["state"] == "has everything")
+    code, output = command("promote", standby.place)
+    assert code == 0 and "its primary was there: stop that, or clients write to both" in output
     second = zeotwisted.client(standby.address)
     assert given.isdisjoint({second.new_oid() for _ in range(300)})
     first.close()
@@ -197,8 +205,21 @@ def test_it_refuses_another_database(node: Callable[..., Node]) -> None:
     assert state["state"] == "refuses to follow"
     assert "this storage has 3 transactions that the primary does not have" in state["problem"]
     assert "move this storage away" in state["problem"]
+    code, output = command("check", other.place)
+    assert code == 2
+    assert output.startswith(
+        f"ZEO CRITICAL - storage 1: the standby cannot follow {primary.place}: this storage has 3 "
+    )
+    assert len(output.partition(" / ")[0]) < 1000 and output.count("\n") == 1
+    code, output = command("status", other.place)
+    assert code == 0 and f"  standby of {primary.place}: refuses to follow, " in output
     other.stop()
     assert contents(other.path) == before
+    # Its history may be the right one: that is the operator's choice, who is told.
+    other.start()
+    other.wait(lambda status: status["standby"]["problem"])
+    code, output = command("promote", other.place)
+    assert code == 0 and "it refused to follow its primary: this storage has 3 tran" in output
 
 
 def test_an_old_primary_names_what_only_it_has(node: Callable[..., Node]) -> None:
@@ -357,3 +378,94 @@ def test_show_config(tmp_path: Path) -> None:
     run = [str(SCRIPTS / "twist"), "zeo", "-C", "zeo.conf", "--show-config"]
     shown = subprocess.run(run, cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert "standby 1 of zeo1:8100  # zeo.conf" in shown.stdout.splitlines()
+
+
+def test_the_log_tells_of_a_lag_once(node: Callable[..., Node]) -> None:
+    primary = node("primary")
+    standby = node("standby", primary.place, keys="max-lag 0.5\n")
+    standby.wait(lambda status: status["standby"]["state"] == "has everything")
+    for _ in range(2):
+        primary.kill()
+        # Its clock looks each second.
+        standby.wait(lambda status: status["standby"]["lag"] > 3)
+        primary.start()
+        standby.wait(lambda status: status["standby"]["state"] == "has everything")
+    lines = [
+        line
+        for line in standby.stop().splitlines()
+        if "has everything that" in line or "max-lag" in line
+    ]
+    late, complete, *rest = lines
+    assert f"standby '1' has not had everything that {primary.place} has for more than 0.5" in late
+    assert f"standby '1' has everything that {primary.place} has again" in complete
+    assert len(rest) == 2 and "(max-lag)" in rest[0]
+
+
+def copied(primary: Node, folder: Path, cut: int = 0) -> None:
+    """Copy a primary's files while it runs: the records, and then the blobs.
+
+    :param cut: how many bytes of the end are missing, as if it was being written.
+    """
+    folder.mkdir()
+    (folder / "Data.fs").write_bytes(primary.path.read_bytes())
+    os.truncate(folder / "Data.fs", os.path.getsize(folder / "Data.fs") - cut)
+    shutil.copytree(primary.folder / "blobs", folder / "blobs")
+
+
+def restored(primary: Node, folder: Path) -> None:
+    """Restore a backup of a primary."""
+    backup = folder.parent / "backup"
+    for arguments in (
+        ("backup", primary.place, str(backup)),
+        ("restore", str(backup), str(folder)),
+    ):
+        code, output = command(*arguments)
+        assert code == 0, output
+
+
+@pytest.mark.parametrize("how", [copied, partial(copied, cut=100), restored])
+def test_it_begins_with_a_copy(
+    node: Callable[..., Node], tmp_path: Path, how: Callable[..., None]
+) -> None:
+    """What is there is not sent again."""
+    primary = node("primary")
+    db = database(primary)
+    fill(db, 10)
+    how(primary, tmp_path / "standby")
+    there = contents(tmp_path / "standby" / "Data.fs")
+    assert there
+    fill(db, 3)
+    standby = node("standby", primary.place)
+    standby.wait_for(primary)
+    fill(db, 2)
+    standby.wait_for(primary)
+    db.close()
+    primary.stop()
+    log = standby.stop()
+    assert f"follows {primary.place} after transaction {there[-1][0].hex()}" in log
+    assert contents(standby.path) == contents(primary.path)
+
+
+def test_a_copy_that_was_changed_is_refused(node: Callable[..., Node], tmp_path: Path) -> None:
+    """As by a program that has opened it to write."""
+    primary = node("primary")
+    db = database(primary)
+    fill(db, 3)
+    folder = tmp_path / "standby"
+    copied(primary, folder)
+    storage = FileStorage(str(folder / "Data.fs"), blob_dir=str(folder / "blobs"))
+    changed = ZODB.DB(storage)
+    fill(changed, 1)
+    last = storage.lastTransaction().hex()
+    changed.close()
+    before = contents(folder / "Data.fs")
+    fill(db, 2)
+    db.close()
+    standby = node("standby", primary.place)
+    state = standby.wait(lambda status: status["standby"]["problem"])["standby"]
+    assert state["state"] == "refuses to follow"
+    assert f"1 transactions that the primary does not have: {last}" in state["problem"]
+    assert "start the standby with a copy of the primary's" in state["problem"]
+    log = standby.stop()
+    assert log.count("does not follow") == 1
+    assert contents(folder / "Data.fs") == before

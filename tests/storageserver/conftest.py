@@ -14,11 +14,23 @@ from zeotwisted.protocol.session import ClientHandshake, Failed, Replied, Sessio
 TIMEOUT = 20
 
 
-class RawClient:
-    """A client that sends whatever a test wants, over a real socket."""
+def _connected(address: tuple[str, int] | str) -> socket.socket:
+    if not isinstance(address, str):
+        return socket.create_connection(address, TIMEOUT)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(TIMEOUT)
+    sock.connect(address)
+    return sock
 
-    def __init__(self, address: tuple[str, int], shake_hands: bool = True) -> None:
-        self.socket = socket.create_connection(address, TIMEOUT)
+
+class RawClient:
+    """A client that sends whatever a test wants, over a real socket.
+
+    :param address: host and port, or the path of a Unix socket.
+    """
+
+    def __init__(self, address: tuple[str, int] | str, shake_hands: bool = True) -> None:
+        self.socket = _connected(address)
         self.session = Session(ClientHandshake())
         self.events: list[Any] = []
         if shake_hands:

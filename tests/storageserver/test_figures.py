@@ -235,6 +235,25 @@ def numbered(served: Served) -> dict[str, int]:
     return {each.label: each.number for each in served.ask(served.server.connections, 99)}
 
 
+def test_a_client_that_does_not_answer_is_slow() -> None:
+    """Nothing waits for it here: the system has taken all that it was sent."""
+    with serving({"1": MappingStorage()}, ServerOptions(client_timeout=6.0)) as served:
+        idle = zeotwisted.client(served.address, client_label="idle")
+        stopped = RawClient(served.address)
+        stopped.ask("register", "1", True)
+        stopped.socket.sendall(stopped.session.oneway("set_client_label", "stopped"))
+        wait_until("it is slow", lambda: served.ask(served.server.report).slow == 1)
+        first, second = served.ask(served.server.connections, 2)
+        assert (first.label, first.queued) == ("stopped", 0) and first.silent >= 1.5
+        assert (second.label, second.silent) == ("idle", 0.0)
+        assert served.ask(served.server.report).lag >= 1.5
+        # It is a usual one as soon as it answers.
+        stopped.ask("ping")
+        wait_until("it is not slow", lambda: served.ask(served.server.report).slow == 0)
+        stopped.close()
+        idle.close()
+
+
 def test_a_client_that_reads_nothing_is_slow_and_can_be_disconnected(tmp_path: Path) -> None:
     with serving({"1": MappingStorage()}) as served:
         db = zeotwisted.DB(served.address)

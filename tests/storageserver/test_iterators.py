@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import transaction
 import ZODB
+from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.utils import maxtid, p64, u64, z64
 
@@ -158,6 +159,30 @@ def test_batches_are_parked_and_go_on(
         iid = same
     assert found == expected
     assert iterators.count.kept == 0
+
+
+def test_long_descriptions_end_a_batch(tmp_path: Path) -> None:
+    """User, description and extension have 64 KB each, also where there is hardly any data."""
+    storage = FileStorage(str(tmp_path / "Long.fs"))
+    for number in range(60):
+        about = TransactionMetaData(b"u" * 60_000, b"d" * 60_000, {"x": "e" * 50_000})
+        storage.tpc_begin(about)
+        storage.store(p64(number), z64, b"x", "", about)
+        storage.tpc_vote(about)
+        storage.tpc_finish(about)
+    iterators = Iterators(storage)
+    _, iid, items = iterators.start_changes(z64, maxtid, False)
+    longest, count = 0, 0
+    while True:
+        long = [item for item in items if item and len(item) == 5]
+        longest = max(longest, sum(len(text) for item in long for text in item[2:]))
+        count += len(long)
+        if iid is None:
+            break
+        iid, items = iterators.next_changes(iid)
+    assert count == 60
+    assert longest < 1.2 * 2**20
+    storage.close()
 
 
 def test_batches_begin_after_a_transaction(storage: FileStorage) -> None:

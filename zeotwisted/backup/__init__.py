@@ -6,6 +6,7 @@ since. ``docs/reference/backup-format.rst`` describes the files. Data flows one 
 - `source`: the database, at a server or in a file. `identity` tells whether it is the right one.
 - `start`: where a piece begins. `piece` writes it: `records` in FileStorage's format, into the
   files of `parts`; `lookback` finds records that later ones point to.
+- `workplaces` makes folders for what is not complete, and removes those of killed processes.
 - `outputs`: a folder, or a stream. `target` is a folder with all its series.
 - `making` puts these together.
 - `selecting` finds the pieces for a state, `restoring` writes a new database, `readback` compares
@@ -27,6 +28,7 @@ from .sizes import readable
 from .source import FileSource, ServerSource, Source
 from .target import Piece, Series, Target
 from .unpacking import opened
+from .workplaces import workplace
 
 __all__ = [
     "BLOBS",
@@ -48,5 +50,6 @@ __all__ = [
     "readable",
     "selected",
     "stream_backup",
+    "workplace",
     "write_database",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import IO
 
 from .errors import BackupError, DamagedBackup, PackedMeanwhile
@@ -17,11 +18,12 @@ from .sizes import readable
 from .source import Source
 from .start import after, at_nothing
 from .target import Series, Target, readme
+from .workplaces import workplace
 
 __all__ = ["OpenSource", "back_up", "stream_backup"]
 
 #: Opens the source; gets the folder in which it may keep files for a moment.
-OpenSource = Callable[["str | None"], Source]
+OpenSource = Callable[[str], Source]
 
 #: How often to begin again when the database is packed meanwhile.
 _TRIES = 3
@@ -154,13 +156,10 @@ def stream_backup(
 
     :raises BackupError: it cannot be made. The stream ends without a manifest then.
     """
-    source = open_source(None)
-    try:
+    with workplace(tempfile.gettempdir()) as place, closing(open_source(place)) as source:
         start = at_nothing(1)
         output = StreamOutput(stream, f"{series_name(1)}/{piece_name(1)}")
         output.add_text(README, readme())
         manifest = PieceWriter(source, output, start, allow_missing, report).write()
         output.close()
-    finally:
-        source.close()
     say(_described(manifest))

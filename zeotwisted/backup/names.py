@@ -12,7 +12,9 @@ from .errors import BackupError
 __all__ = [
     "BLOB_LIST",
     "CHECKSUM",
+    "DOWNLOADS",
     "INDEX",
+    "LEFTOVER",
     "MANIFEST",
     "MEMBER",
     "MISSING",
@@ -41,9 +43,15 @@ INDEX = "index"
 README = "README.txt"
 #: What begins so is not complete, or is being removed. The next run removes it.
 UNFINISHED = ".unfinished-"
+#: The blobs that a server has sent, for a moment.
+DOWNLOADS = f"{UNFINISHED}downloads"
 
 SERIES = re.compile(r"series-(\d{6})")
 PIECE = re.compile(r"piece-(\d{6})")
+#: What a backup that was killed has left in the folder.
+LEFTOVER = re.compile(
+    rf"{re.escape(UNFINISHED)}({SERIES.pattern}|{PIECE.pattern}|downloads|{re.escape(README)})"
+)
 _BLOB = re.compile(r"blobs/[0-9a-f]{2}/([0-9a-f]{16})-([0-9a-f]{16})\.blob")
 _TID = re.compile(r"(?:0x)?([0-9a-f]{16})", re.IGNORECASE)
 

@@ -105,6 +105,24 @@ class FolderOutput:
         sync_tree(self._path)
 
 
+class _Once:
+    """Raises the error of a stream once: `tarfile` writes again when it is thrown away."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._has_failed = False
+
+    def write(self, data: bytes) -> int:
+        """Write all; after an error, nothing."""
+        if self._has_failed:
+            return len(data)
+        try:
+            return self._stream.write(data)
+        except OSError:
+            self._has_failed = True
+            raise
+
+
 class StreamOutput:
     """Writes files into a tar stream. Each is kept until its size is known.
 
@@ -115,9 +133,8 @@ class StreamOutput:
     def __init__(self, stream: IO[bytes], folder: str) -> None:
         self._folder = folder
         self._stream = stream
-        self._tar = tarfile.open(  # noqa: SIM115
-            fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT
-        )
+        to: Any = _Once(stream)
+        self._tar = tarfile.open(fileobj=to, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
 
     @contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:

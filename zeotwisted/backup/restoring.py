@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -16,11 +14,11 @@ from ZODB.FileStorage.format import TRANS_HDR_LEN, TxnHeaderFromString
 from .checking import ListedBlob, blob_list
 from .errors import BackupError, DamagedBackup
 from .manifest import Part
-from .names import UNFINISHED
 from .outputs import sync_folder, sync_tree
 from .parts import REMEDY, decompressed
 from .records import MAGIC
 from .target import Piece, Series
+from .workplaces import workplace
 
 __all__ = ["BLOBS", "DATA", "Restored", "new_folder", "write_database"]
 
@@ -55,19 +53,19 @@ def new_folder(path: str) -> Iterator[str]:
     path = os.path.abspath(path)
     if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
         raise BackupError(f"{path} is there already, and is not overwritten; choose another path")
+    if os.path.ismount(path):
+        raise BackupError(f"{path} is where a disk is mounted; choose a folder in it")
     parent, name = os.path.split(path)
     if not os.path.isdir(parent):
         raise BackupError(f"{parent} is not a folder; make it, or choose another path")
-    unfinished = tempfile.mkdtemp(prefix=f"{UNFINISHED}{name}-", dir=parent)
-    try:
+    with workplace(parent) as place:
+        unfinished = os.path.join(place, name)
+        os.mkdir(unfinished, 0o700)
         yield unfinished
         sync_tree(unfinished)
         # A system's rename replaces an empty folder, and no other.
         os.rename(unfinished, path)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    sync_folder(parent)
+        sync_folder(parent)
 
 
 def write_database(series: Series, until: bytes | None, folder: str, report: Report) -> Restored:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from ZODB.utils import p64, u64
 from zeotwisted.clientstorage import ClientStorage
 
 from .errors import BackupError
+from .names import DOWNLOADS
 
 __all__ = ["FileSource", "ServerSource", "Source", "damaged", "may_be_blob"]
 
@@ -116,15 +116,13 @@ class ServerSource:
     """A storage at a server, ours or ZEO's.
 
     :param open_client: opens the client; is called with arguments that it has to pass.
-    :param folder: where blobs are kept for a moment; a new folder is made there. None for the
-        system's folder for temporary files.
+    :param folder: where blobs are kept for a moment, in a new folder.
     """
 
-    def __init__(
-        self, name: str, open_client: Callable[..., ClientStorage], folder: str | None
-    ) -> None:
+    def __init__(self, name: str, open_client: Callable[..., ClientStorage], folder: str) -> None:
         self.name = name
-        self._blobs = tempfile.mkdtemp(prefix=".unfinished-blobs-", dir=folder)
+        self._blobs = os.path.join(folder, DOWNLOADS)
+        os.mkdir(self._blobs, 0o700)
         try:
             self._storage = open_client(read_only=True, blob_dir=self._blobs, cache_size=2**16)
             self.last = self._storage.lastTransaction()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from .errors import BackupError, DamagedBackup
 from .manifest import Manifest
 from .names import (
     CHECKSUM,
+    LEFTOVER,
     MANIFEST,
     PIECE,
     README,
@@ -116,8 +117,8 @@ class Target:
             os.makedirs(self.path, mode=0o700)
             sync_folder(os.path.dirname(os.path.abspath(self.path)))
         for name in os.listdir(self.path):
-            known = SERIES.fullmatch(name) or name in (README, ".lock")
-            if not known and not name.startswith(UNFINISHED):
+            known = SERIES.fullmatch(name) or LEFTOVER.fullmatch(name)
+            if not known and name not in (README, ".lock"):
                 raise BackupError(
                     f"{self.path} has something else in it ({name}); choose another folder, or a "
                     "new one"
@@ -126,14 +127,21 @@ class Target:
     def _remove_leftovers(self) -> None:
         for folder in (self.path, *self._series_paths()):
             for name in os.listdir(folder):
-                if name.startswith(UNFINISHED):
+                if LEFTOVER.fullmatch(name):
                     _remove(os.path.join(folder, name))
             if folder != self.path and not _numbers(folder, PIECE):
                 os.rmdir(folder)
         readme = os.path.join(self.path, README)
         if not os.path.exists(readme):
-            with open(readme, "w", encoding="utf-8") as file:
-                file.write(_README)
+            unfinished = os.path.join(self.path, UNFINISHED + README)
+            try:
+                with open(unfinished, "w", encoding="utf-8") as file:
+                    file.write(_README)
+                os.rename(unfinished, readme)
+            except BaseException:
+                with suppress(OSError):
+                    os.remove(unfinished)
+                raise
 
     def _series_paths(self) -> list[str]:
         return [os.path.join(self.path, series_name(number)) for number in self._all_numbers()]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
 from .errors import BackupError, DamagedBackup
-from .names import MEMBER, UNFINISHED
+from .names import MEMBER
 from .target import Target
+from .workplaces import workplace
 
 __all__ = ["opened"]
 
@@ -30,8 +30,9 @@ def opened(path: str, stream: IO[bytes], near: str) -> Iterator[Target]:
         target.check()
         yield target
         return
-    folder = tempfile.mkdtemp(prefix=f"{UNFINISHED}stream-", dir=near)
-    try:
+    with workplace(near) as place:
+        folder = os.path.join(place, "stream")
+        os.mkdir(folder, 0o700)
         if path == "-":
             _unpack(stream, folder, "standard input")
         else:
@@ -41,8 +42,6 @@ def opened(path: str, stream: IO[bytes], near: str) -> Iterator[Target]:
         if not target.numbers():
             raise BackupError(f"{path} has no backup in it; correct the path")
         yield target
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unpack(stream: IO[bytes], folder: str, name: str) -> None:

@@ -70,6 +70,7 @@ _BOTH: Table = {
     "ssl_server_hostname": Rule(optional(text), "the name of a host"),
     "password_file": Rule(optional(path), "the path of a file"),
     "realm": Rule(optional(text), "a text"),
+    "client_label": Rule(optional(label), "a text"),
 }
 
 #: Of `zeotwisted.clientstorage.storage.ClientStorage`.
@@ -82,7 +83,6 @@ CLIENT_STORAGE: Table = {
     "shared_blob_dir": Rule(flag, _FLAG),
     "blob_cache_size": Rule(optional(size), _BYTES),
     "blob_cache_size_check": Rule(number, "a percentage, such as 10"),
-    "client_label": Rule(optional(label), "a text"),
     "wait": Rule(flag, _FLAG),
     "server_sync": Rule(flag, _FLAG),
     "commit_lock_timeout": Rule(optional(seconds), f"{_SECONDS}, or None for ever"),

@@ -82,6 +82,7 @@ class StorageClient:
     :param refuse_older_server, ssl, ssl_server_hostname: see `ClientStorage`.
     :param username, password, password_file, realm: see `ClientStorage`.
     :param name: the name of this client in log lines; by default its address.
+    :param client_label: the name of this client in the server's log lines.
     :raises ValueError: an argument cannot work; the message says what to write instead.
     """
 
@@ -106,6 +107,7 @@ class StorageClient:
         password: str | None = None,
         password_file: str | None = None,
         realm: str | None = None,
+        client_label: str | None = None,
     ) -> None:
         valid = checked(STORAGE_CLIENT, locals())
         wanted = Wanted.EITHER if valid.read_only_fallback else Wanted.WRITABLE
@@ -124,6 +126,7 @@ class StorageClient:
         self._reactor = reactor
         self._blobs = BlobFiles()
         self._wait_timeout = valid.wait_timeout
+        self._client_label = valid.client_label
         self._listeners: list[Listener] = []
         self._cache = open_cache(valid.cache, None, None, storage, valid.cache_size)
         self._coherence = Coherence(self._cache, self._invalidate, self._invalidate_all, stale)
@@ -322,6 +325,8 @@ class StorageClient:
     def notify_connected(self, conn: ClientProtocol, info: dict[str, Any]) -> None:
         """See `connection.ConnectionOwner`."""
         self.info(info)
+        if self._client_label:
+            conn.oneway("set_client_label", self._client_label)
 
     def notify_disconnected(self) -> None:
         """See `connection.ConnectionOwner`."""

@@ -43,11 +43,11 @@ def check_source(arguments: argparse.Namespace, address: str | None) -> None:
     target(arguments, address)
 
 
-def open_source(arguments: argparse.Namespace, address: str | None, folder: str | None) -> Source:
+def open_source(arguments: argparse.Namespace, address: str | None, folder: str) -> Source:
     """Open what is backed up.
 
     :param address: that of the server; None for a file.
-    :param folder: where it may keep files for a moment; None for the system's folder.
+    :param folder: where it may keep files for a moment.
     :raises CommandError: it cannot be opened.
     """
     if address is None:
@@ -56,6 +56,7 @@ def open_source(arguments: argparse.Namespace, address: str | None, folder: str 
     knock(server)
 
     def open_client(**options: Any) -> ClientStorage:
-        return ClientStorage(server.address, server.storage, **client_options(server) | options)
+        given = client_options(server) | {"client_label": "zeotwisted backup"} | options
+        return ClientStorage(server.address, server.storage, **given)
 
     return ServerSource(f"storage {server.storage} of {address}", open_client, folder)

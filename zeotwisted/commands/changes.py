@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .clientoptions import add_client_options, client_arguments
 from .connected import connected
 from .errors import CommandError
+from .target import add_connection, add_login, target
 
 if TYPE_CHECKING:
     from zeotwisted.clientstorage import ChangedTransaction
@@ -23,7 +22,8 @@ SUMMARY = "Print every transaction of a storage, once, in order, and wait for mo
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    add_client_options(parser)
+    add_connection(parser)
+    add_login(parser)
     parser.add_argument(
         "--since",
         metavar="TID",
@@ -49,10 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
     from zeotwisted.exceptions import NotInHistory
 
     since = _tid(arguments.since)
-    address, options = client_arguments(arguments)
+    where = target(arguments)
     show = _print_json if arguments.json else _print_text
     try:
-        with connected(address, read_only=True, **options) as client:
+        with connected(where) as client:
             feed = client.changes(
                 since, arguments.records, once=arguments.once, accept_gaps=arguments.accept_gaps
             )
@@ -65,10 +65,6 @@ def run(arguments: argparse.Namespace) -> int:
         remedy = "add --accept-gaps to go on" if error.packed else "begin without --since"
         raise CommandError(f"{arguments.address}: {error}; {remedy}") from None
     except (StorageError, OSError, ValueError) as error:
-        if isinstance(error, BrokenPipeError):
-            # Python flushes the output once more at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
         raise CommandError(f"{arguments.address}: {error}") from None
     return 0
 

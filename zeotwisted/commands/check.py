@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from .copies import copy_troubles, lag
 from .errors import CommandError
 from .ruok import Unreachable, asked
 from .status import last_transaction
@@ -78,6 +79,13 @@ _MEASURES = (
         "s",
         _age,
     ),
+    _Measure(
+        "lag",
+        "how long a standby has lacked something that its primary has (seconds)",
+        "the standby is {value:.0f} seconds behind its primary",
+        "s",
+        lag,
+    ),
 )
 
 _RESPONSE = _Measure(
@@ -134,6 +142,10 @@ def run(arguments: argparse.Namespace) -> int:
             level = max(level, severity)
             of = f"storage {name}: " if name else ""
             problems.append(of + measure.what.format(value=value))
+    for name, state in chosen.items():
+        for severity, trouble in copy_troubles(state):
+            level = max(level, severity)
+            problems.append(f"storage {name}: {trouble}")
     if not problems:
         problems.append(f"{where.text} serves {', '.join(chosen)}")
     return _verdict(level, problems, figures)

@@ -44,6 +44,9 @@ def _row(client: dict[str, Any]) -> tuple[object, ...]:
     queued = readable(client["queued"])
     if client["queued"] and client["lag"] >= 1:
         queued += f", for {duration(client['lag'])}"
+    elif client.get("silent"):
+        # What it is sent may wait in the buffers of the two systems.
+        queued += f", no answer for {duration(client['silent'])}"
     return (
         client["number"],
         client["label"] or "-",

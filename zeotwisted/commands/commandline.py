@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any, NoReturn
 
 from zeotwisted.version import __version__
 
 from .errors import CommandError
+from .output import OutputClosed, checked_output
 
 __all__ = ["COMMANDS", "main", "parser"]
 
@@ -71,7 +72,7 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
             # It reports arguments that the sub-command does not know.
             whole.mistake = command.mistake
         module.configure(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, of=module)
     return whole
 
 
@@ -84,16 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Others need not be imported, which would take longer than a health check.
     names = given[:1] if given[:1] and given[0] in COMMANDS else COMMANDS
     parsed = parser(names).parse_args(given)
+    # A daemon's log may be lost; the daemon goes on.
+    is_daemon = getattr(parsed.of, "DAEMON", False)
+    mistake: int = getattr(parsed.of, "MISTAKE", 1)
     try:
-        code: int = parsed.run(parsed)
-        sys.stdout.flush()
+        with nullcontext() if is_daemon else checked_output():
+            code: int = parsed.run(parsed)
     except CommandError as error:
         print(f"zeotwisted: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 1
-    except BrokenPipeError:
-        # Whoever reads the output wants no more. Python would complain at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return mistake
+    except (KeyboardInterrupt, OutputClosed):
+        return mistake
     return code

@@ -7,6 +7,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .connecting import client_options, knock, quietly
+from .target import Target
+
 if TYPE_CHECKING:
     from zeotwisted.clientstorage import Changes, StorageClient
 
@@ -35,21 +38,28 @@ class Connected:
 
 
 @contextmanager
-def connected(address: Any, **options: Any) -> Iterator[Connected]:
-    """Connect to a server; disconnect at the end.
+def connected(target: Target) -> Iterator[Connected]:
+    """Connect to a server, to read; disconnect at the end.
 
-    :param options: of `StorageClient`.
+    What the client logs later, such as a connection that is lost and made again, is shown.
+
+    :raises CommandError: nobody listens there.
     :raises ZODB.POSException.StorageError: there is no connection.
     """
     # Imported late: other commands need no Twisted.
     from zeotwisted.clientstorage import StorageClient
     from zeotwisted.reactor import release, shared
 
+    knock(target)
+    options = client_options(target) | {"storage": target.storage, "read_only": True}
     thread = shared()
     try:
-        client = _wait(thread.reactor, lambda: StorageClient(thread.reactor, address, **options))
+        client = _wait(
+            thread.reactor, lambda: StorageClient(thread.reactor, target.address, **options)
+        )
         try:
-            _wait(thread.reactor, client.connect)
+            with quietly():
+                _wait(thread.reactor, client.connect)
             yield Connected(thread.reactor, client)
         finally:
             _wait(thread.reactor, client.close)

@@ -16,7 +16,7 @@ from zeotwisted.exceptions import AccessDenied
 from .errors import CommandError
 from .target import Target
 
-__all__ = ["client_options", "connected", "failures", "knock", "quiet"]
+__all__ = ["client_options", "connected", "failures", "knock", "quiet", "quietly"]
 
 #: What clients call themselves, for the server's log.
 _LABEL = "zeotwisted command"
@@ -42,10 +42,27 @@ def connected(target: Target, **options: Any) -> Iterator[ClientStorage]:
             yield client
 
 
+#: What clients log by.
+_LOGGERS = ("zeotwisted", "ZODB", "zodb", "txn")
+
+
 def quiet() -> None:
     """Keep log lines from the terminal: errors that users have to see are raised, too."""
-    for name in ("zeotwisted", "ZODB", "zodb", "txn"):
+    for name in _LOGGERS:
         logging.getLogger(name).addHandler(logging.NullHandler())
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep log lines from the terminal for a time."""
+    handler = logging.NullHandler()
+    for name in _LOGGERS:
+        logging.getLogger(name).addHandler(handler)
+    try:
+        yield
+    finally:
+        for name in _LOGGERS:
+            logging.getLogger(name).removeHandler(handler)
 
 
 def client_options(target: Target) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from .progress import Progress
 from .shown import duration
 from .transfer import Count, Stopped, check_beginning, copy_transactions, count, keeps_history
 
-__all__ = ["SUMMARY", "configure", "run"]
+__all__ = ["SUMMARY", "configure", "copy", "failures", "run"]
 
 SUMMARY = "Copy a storage to another one, transaction by transaction, with blobs"
 
@@ -50,31 +50,42 @@ def run(arguments: argparse.Namespace) -> int:
     """Copy; print what was copied; return the exit code."""
     if arguments.source == arguments.destination:
         raise CommandError("--from and --to are the same storage; name two")
-    begun = time.monotonic()
-    with _failures(), interruptible() as stops, opened(arguments.source) as source:
-        with opened(arguments.destination) as destination:
-            last = source.lastTransaction()
-            after = destination.lastTransaction()
-            _check(source, destination, after, last)
-            copied = _copy(arguments, source, destination, after, last, stops)
-            has_history = keeps_history(destination)
-        if copied.transactions and has_history and not arguments.no_count:
-            # What is there is counted in a storage that is opened again.
-            with opened(arguments.destination) as destination:
-                _compare(copied, destination, after, last)
-    if not copied.transactions:
-        print(f"{name_of(arguments.destination)}: has all up to transaction {tid_repr(after)}")
-        return 0
-    print(
-        f"{name_of(arguments.destination)}: copied {copied.transactions} transactions, "
-        f"{copied.records} records, {copied.blobs} blobs in "
-        f"{duration(time.monotonic() - begun)}, up to transaction {tid_repr(last)}"
-    )
+    with failures(), opened(arguments.source) as source:
+        copy(source, arguments.destination, counts=not arguments.no_count)
     return 0
 
 
+def copy(source: Any, place: str, counts: bool = True) -> None:
+    """Copy a storage, and print what was copied.
+
+    :param place: the destination; see `opening.opened`.
+    :param counts: read the destination afterwards, and count what is there.
+    """
+    begun = time.monotonic()
+    with interruptible() as stops:
+        with opened(place) as destination:
+            last = source.lastTransaction()
+            after = destination.lastTransaction()
+            _check(source, destination, after, last)
+            copied = _copy(source, destination, place, after, last, stops)
+            has_history = keeps_history(destination)
+        if copied.transactions and has_history and counts:
+            # What is there is counted in a storage that is opened again.
+            with opened(place) as destination:
+                _compare(copied, destination, after, last)
+    if not copied.transactions:
+        print(f"{name_of(place)}: has all up to transaction {tid_repr(after)}")
+        return
+    print(
+        f"{name_of(place)}: copied {copied.transactions} transactions, "
+        f"{copied.records} records, {copied.blobs} blobs in "
+        f"{duration(time.monotonic() - begun)}, up to transaction {tid_repr(last)}"
+    )
+
+
 @contextmanager
-def _failures() -> Iterator[None]:
+def failures() -> Iterator[None]:
+    """Raise what can go wrong with storages as `CommandError`."""
     try:
         yield
     except CommandError:
@@ -99,9 +110,9 @@ def _check(source: Any, destination: Any, after: bytes, last: bytes) -> None:
 
 
 def _copy(
-    arguments: argparse.Namespace,
     source: Any,
     destination: Any,
+    place: str,
     after: bytes,
     last: bytes,
     stops: Callable[[], bool],
@@ -109,7 +120,7 @@ def _copy(
     if after == last:
         return Count(0, 0, 0)
     left = max(1, source.getSize() - (destination.getSize() if after != z64 else 0))
-    with Progress(f"copying to {name_of(arguments.destination)}", "", left, readable) as progress:
+    with Progress(f"copying to {name_of(place)}", "", left, readable) as progress:
 
         def warn(line: str) -> None:
             progress.clear()

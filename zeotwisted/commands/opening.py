@@ -6,10 +6,11 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from zeotwisted.backup import workplace
 from zeotwisted.config import ConfigurationError, parse_storages, resolve
 
 from .errors import CommandError
@@ -33,7 +34,7 @@ def opened(text: str) -> Iterator[Any]:
     # Warnings of storages, such as that there is no index yet, say nothing about the copy.
     logging.basicConfig(level=logging.ERROR, format="zeotwisted: %(name)s: %(message)s")
     logging.getLogger("zeotwisted").setLevel(logging.CRITICAL)
-    with TemporaryDirectory(prefix="zeotwisted-") as folder:
+    with workplace(gettempdir()) as folder:
         try:
             storage = _by_uri(text, folder) if text.startswith(_SCHEMES) else _by_section(text)
         except CommandError:

@@ -20,7 +20,7 @@ from .connecting import connected
 from .errors import CommandError
 from .interrupts import interruptible
 from .progress import Progress
-from .shown import duration, when
+from .shown import duration, pack_phase, when
 from .target import Target, add_connection, add_login, target
 
 __all__ = ["SUMMARY", "configure", "run"]
@@ -117,8 +117,16 @@ def _name(where: Target) -> str:
 
 def _cancel(where: Target) -> None:
     with connected(where) as client:
+        # One that has copied everything puts the new file in place, and goes on to its end.
+        has_copied = client.steer("pack_progress")["done"] == 1
         count = client.steer("cancel_pack")
-    print(f"{_name(where)}: " + (f"{count} packs have to end" if count else "no pack runs"))
+    if not count:
+        told = "no pack runs"
+    elif has_copied:
+        told = "the pack has copied everything; if the new file is in place, it goes on to its end"
+    else:
+        told = "the pack was told to end; its own command says whether it did"
+    print(f"{_name(where)}: {told}")
 
 
 def _tell(where: Target) -> None:
@@ -127,20 +135,7 @@ def _tell(where: Target) -> None:
     if not state["running"]:
         print(f"{_name(where)}: no pack runs")
         return
-    print(f"{_name(where)}: a pack runs since {when(state['since'])}, {_phase(state, 0.0)}")
-
-
-def _phase(state: dict[str, Any], seconds: float) -> str:
-    """Return how far a pack is.
-
-    :param seconds: for how long it has copied; 0 if that is not known.
-    """
-    done, searched = state["done"], state["searched"]
-    if done is None:
-        looked = "" if searched is None else f", {100 * searched:.0f} % read"
-        return f"looking for garbage{looked}"
-    left = f", {duration(seconds * (1 - done) / done)} left" if seconds and done else ""
-    return f"copying, {100 * done:.0f} %{left}"
+    print(f"{_name(where)}: a pack runs since {when(state['since'])}, {pack_phase(state)}")
 
 
 def _pack(where: Target, until: float, checks_space: bool) -> None:
@@ -234,5 +229,6 @@ def _notes(client: ClientStorage, progress: Progress) -> Iterator[None]:
             now = time.monotonic()
             if copying_since is None and state["done"] is not None:
                 copying_since = now
-            progress.update(0, _phase(state, 0.0 if copying_since is None else now - copying_since))
+            seconds = 0.0 if copying_since is None else now - copying_since
+            progress.update(0, pack_phase(state, seconds))
         yield

@@ -18,6 +18,10 @@ __all__ = ["Unreachable", "asked"]
 _LONGEST = 2**20
 
 
+#: Why a port of the right machine may be the wrong one.
+_OTHER_PORTS = " if it is that of --http, and give --ca if it uses TLS"
+
+
 class Unreachable(CommandError):
     """The server does not answer as a server does."""
 
@@ -48,14 +52,20 @@ def asked(target: Target) -> _Answer:
         ) from None
     except TimeoutError:
         raise _unreachable(
-            target, f"no answer within {target.timeout:g} seconds; look into the server's log"
+            target,
+            f"no answer within {target.timeout:g} seconds; look into the server's log, or correct "
+            f"the address{_OTHER_PORTS}",
+        ) from None
+    except ConnectionResetError:
+        raise _unreachable(
+            target, f"it ends the connection without an answer; correct the address{_OTHER_PORTS}"
         ) from None
     except OSError as error:
         what = error.strerror or str(error)
         raise _unreachable(target, f"{what}; start the server, or correct the address") from None
     except ValueError:
         raise _unreachable(
-            target, "no answer of a ZEO server; correct the address, and give --ca if it uses TLS"
+            target, f"no answer of a ZEO server; correct the address{_OTHER_PORTS}"
         ) from None
     return _Answer(storages, time.monotonic() - begin)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-__all__ = ["PARSER", "SUMMARY", "configure", "run"]
+__all__ = ["DAEMON", "PARSER", "SUMMARY", "configure", "run"]
 
 SUMMARY = "Serve storages, in the foreground; the options are those of twistd zeo"
 
 #: Everything is an argument for ``twistd zeo``, also ``--help``.
 PARSER = {"prefix_chars": "\0", "add_help": False}
+
+#: It writes a log to standard output, and does not end if that is full.
+DAEMON = True
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

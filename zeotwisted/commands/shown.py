@@ -1,13 +1,14 @@
-"""Durations, times and tables for people."""
+"""Durations, times, packs and tables for people."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from ZODB.TimeStamp import TimeStamp
 
-__all__ = ["duration", "printable", "table", "time_of", "when"]
+__all__ = ["duration", "pack_phase", "printable", "table", "time_of", "when"]
 
 
 def duration(seconds: float) -> str:
@@ -27,6 +28,22 @@ def when(seconds: float) -> str:
 def time_of(tid: bytes) -> float:
     """Return the time of a transaction, in seconds since the epoch."""
     return float(TimeStamp(tid).timeTime())
+
+
+def pack_phase(state: dict[str, Any], seconds: float = 0.0) -> str:
+    """Return how far a pack is.
+
+    :param state: the answer to ``pack_progress``.
+    :param seconds: for how long it has copied; 0 if that is not known.
+    """
+    done, searched = state["done"], state["searched"]
+    if done is None:
+        looked = "" if searched is None else f", {100 * searched:.0f} % read"
+        return f"looking for garbage{looked}"
+    if done == 1:
+        return "everything is copied; puts it in place, and removes blobs"
+    left = seconds * (1 - done) / done if seconds and done else state.get("left")
+    return f"copying, {100 * done:.0f} %" + ("" if left is None else f", {duration(left)} left")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

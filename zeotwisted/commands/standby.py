@@ -14,7 +14,7 @@ import tempfile
 from zeotwisted.config import ConfigurationError, parse_server_config, storage_section
 
 from .errors import CommandError
-from .target import parse_address
+from .target import Address, Target, add_login, add_tls, parse_address, target
 
 __all__ = ["SUMMARY", "configure", "run"]
 
@@ -31,16 +31,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--blob-dir", default="blobs", metavar="PATH", help="the blobs of the copy [default: blobs]"
     )
     parser.add_argument(
-        "--storage", default="1", metavar="NAME", help="its name, there and here [default: 1]"
-    )
-    parser.add_argument(
         "--listen",
         default="127.0.0.1:8100",
         metavar="ADDRESS",
         help="where to serve the copy [default: 127.0.0.1:8100]",
     )
-    parser.add_argument("--user", metavar="NAME", help="this standby's user name at the primary")
-    parser.add_argument("--password-file", metavar="PATH", help="the file with its password")
+    add_login(parser)
+    add_tls(parser)
+    # It waits for the primary as long as it has to.
+    parser.set_defaults(timeout=1.0)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,25 +61,53 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _configuration(arguments: argparse.Namespace) -> str:
-    lines = [f"primary {_shown(arguments.primary)}"]
-    if arguments.user is not None:
-        if arguments.password_file is None:
-            raise CommandError("--user needs --password-file, the file with the password")
-        path = os.path.abspath(arguments.password_file)
-        lines += [f"username {arguments.user}", f"password-file {path}"]
-    name = arguments.storage
+    primary = target(arguments, arguments.primary)
+    lines = [f"primary {_shown(primary.address)}"]
+    if primary.user is not None:
+        lines.append(_line("username", primary.user))
+    if primary.password_file is not None:
+        lines.append(_line("password-file", os.path.abspath(primary.password_file)))
+    lines += _tls_lines(arguments, primary)
+    name = primary.storage
     try:
         storage = storage_section(arguments.file, arguments.blob_dir)
     except ConfigurationError as error:
         raise CommandError(str(error)) from None
     storage = storage.replace("<filestorage>", f"<filestorage {name}>", 1)
-    listen = _shown(arguments.listen)
+    listen = _shown(parse_address(arguments.listen))
     inner = "\n".join([f"<standby {name}>", *lines, "</standby>"])
     return f"<zeo>\naddress {listen}\n{inner}\n</zeo>\n{storage}"
 
 
-def _shown(text: str) -> str:
-    address = parse_address(text)
+def _tls_lines(arguments: argparse.Namespace, primary: Target) -> list[str]:
+    if primary.tls is None:
+        return []
+    lines = [_line("authenticate", os.path.abspath(arguments.ca))]
+    if arguments.certificate is not None:
+        lines.append(_line("certificate", os.path.abspath(arguments.certificate)))
+    if arguments.key is not None:
+        lines.append(_line("key", os.path.abspath(arguments.key)))
+    if primary.server_name is not None:
+        lines.append(_line("server-hostname", primary.server_name))
+    if not primary.tls.check_hostname:
+        lines.append("check-hostname false")
+    return ["<ssl>", *lines, "</ssl>"]
+
+
+def _line(key: str, value: str) -> str:
+    """Return a line of a configuration.
+
+    :raises CommandError: the value cannot be written there.
+    """
+    if value != value.strip() or len(value.splitlines()) != 1:
+        raise CommandError(
+            f"{value!r} cannot be used as {key}: it is empty, has a blank at an end, or a line "
+            "break"
+        )
+    return f"{key} {value.replace('$', '$$')}"
+
+
+def _shown(address: Address) -> str:
     if isinstance(address, str):
         return address
     host, port = address

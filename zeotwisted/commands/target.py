@@ -17,6 +17,7 @@ __all__ = [
     "add_connection",
     "add_json",
     "add_login",
+    "add_tls",
     "add_way",
     "context",
     "parse_address",
@@ -72,6 +73,11 @@ def add_way(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         help="how long to wait for the server [default: 10]",
     )
+    add_tls(parser)
+
+
+def add_tls(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments for TLS."""
     parser.add_argument(
         "--ca", metavar="PATH", help="use TLS; the certificates of the authority, or of the server"
     )
@@ -100,6 +106,11 @@ def add_login(parser: argparse.ArgumentParser, several: bool = False) -> None:
         if several
         else "the name of the storage at the server [default: 1]",
     )
+    add_account(parser)
+
+
+def add_account(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments for a client with an account."""
     parser.add_argument("--user", metavar="NAME", help="the account of this client, if it has one")
     parser.add_argument(
         "--password-file",
@@ -194,9 +205,10 @@ def context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
             # An empty password: without one, OpenSSL would ask for it at the terminal.
             made.load_cert_chain(path, arguments.key, password="")
     except ssl.SSLError:
-        raise CommandError(
-            f"{path} cannot be used; write a file in PEM format, with an unencrypted key"
-        ) from None
+        remedy = "write a file in PEM format"
+        if path != arguments.ca:
+            remedy += ", with an unencrypted key in it, or in the file of --key"
+        raise CommandError(f"{path} cannot be used; {remedy}") from None
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}; correct the path") from None
     return made

@@ -12,6 +12,9 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
+from zeotwisted.storageserver import neighbourhood
+from zeotwisted.transport import bottom
+
 __all__ = ["Guard", "Guarded"]
 
 #: How many connections there may be, and how many of them from one host.
@@ -46,7 +49,10 @@ _NO_ROOM = _answer(b"503 Service Unavailable", b"too many visitors; come back la
 
 
 class Guarded(ProtocolWrapper):
-    """One connection."""
+    """One connection.
+
+    :ivar host: the host of the visitor, or the network of its IPv6 address; empty at a Unix socket.
+    """
 
     host: str = ""
 
@@ -83,7 +89,7 @@ class Guarded(ProtocolWrapper):
         transport.abortConnection()
 
     def answering(self) -> None:
-        """The request is complete."""
+        """The request is complete: from now on, the answer has to be taken in time."""
         self.has_request = True
         self._wait(_DELIVERY)
 
@@ -111,6 +117,10 @@ class _Refused(Protocol):
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
+        if bottom(transport) is not transport:
+            # The answer would wait for the handshake, which may never come.
+            transport.abortConnection()
+            return
         transport.write(_NO_ROOM)
         transport.loseConnection()
 
@@ -143,7 +153,7 @@ class Guard(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         self._slow_down()
-        host = getattr(addr, "host", None) or ""
+        host = neighbourhood(getattr(addr, "host", None) or "")
         if not self._has_room(host):
             return _Refused()
         wrapped = self._site.buildProtocol(addr)

@@ -131,6 +131,23 @@ _GAUGES: Sequence[tuple[str, str, Callable[[StorageReport], float | None]]] = (
         "Whether commits wait for a standby: 1, or 0. Without synchronous-standby there is none.",
         lambda each: float(each.followers.synchronous) if each.followers.wanted else None,
     ),
+    (
+        "zeo_log_readers",
+        "Clients that read the log of transactions, as backups do.",
+        lambda each: len(each.readers),
+    ),
+    (
+        "zeo_log_reader_progress_ratio",
+        "Which part the one that has the most left has read.",
+        lambda each: min((reader.done for reader in each.readers), default=None),
+    ),
+    (
+        "zeo_log_reader_remaining_seconds",
+        "How long the last of them will take, as far as one can tell.",
+        lambda each: max(
+            (reader.left for reader in each.readers if reader.left is not None), default=None
+        ),
+    ),
     ("zeo_packs_running", "Packs that run.", lambda each: each.packs.running),
     (
         "zeo_pack_start_timestamp_seconds",
@@ -221,10 +238,14 @@ class Figures:
         yield versions
         for name, text, value in (
             ("zeo_connections_unregistered", "Connections that have not.", report.unregistered),
-            ("zeo_slow_clients", "Clients that do not take what they are sent.", report.slow),
+            (
+                "zeo_slow_clients",
+                "Clients that do not take what they are sent, or do not answer.",
+                report.slow,
+            ),
             (
                 "zeo_slow_client_lag_seconds",
-                "How long the slowest of them has taken nothing; 0 if there is none.",
+                "How long the slowest of them has taken or answered nothing; 0: there is none.",
                 report.lag,
             ),
         ):

@@ -36,6 +36,10 @@ _TABLES = {
         ("Storage", "What", "Client", "For"),
         "Nobody holds a commit lock, and nobody waits.",
     ),
+    "readers": (
+        ("Storage", "Client", "Read", "For"),
+        "Nobody reads the log, as a backup does.",
+    ),
     "clients": (
         (
             *("Label", "User", "Address", "Storage", "Version", "Idle for", "Queued"),

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from zeotwisted.access import Accounts, Throttle, Verifier, made_up, verifier
 
-__all__ = ["Passwords"]
+__all__ = ["Busy", "Passwords"]
 
 #: How long (seconds) a password that was right need not be hashed again: it takes 30 milliseconds
 #: of a processor.
@@ -26,7 +26,11 @@ _MOST = 100
 _AT_A_TIME = 1
 
 #: How many may wait for that. Who comes later has to come back.
-MOST_WAITING = 20
+_MOST_WAITING = 20
+
+
+class Busy(Exception):
+    """Too many passwords wait to be checked."""
 
 
 class Passwords:
@@ -47,13 +51,11 @@ class Passwords:
         # Digests of what was right, and until when that is remembered; the oldest first.
         self._right: dict[bytes, float] = {}
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether too many passwords wait to be checked."""
-        return self._waiting >= MOST_WAITING
-
     async def are_right(self, user: str, password: str, host: str) -> bool:
-        """Return whether there is such a user with this password."""
+        """Return whether there is such a user with this password.
+
+        :raises Busy: too many passwords wait to be checked.
+        """
         try:
             known = self._accounts.lookup(user)
         except Exception:
@@ -64,6 +66,8 @@ class Passwords:
         key = self._digest(user, password, str(expected))
         if self._right.get(key, 0.0) > self._reactor.seconds():
             return True
+        if self._waiting >= _MOST_WAITING:
+            raise Busy
         delay = self._throttle.delay(host)
         if delay is None:
             return False

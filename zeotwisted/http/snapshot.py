@@ -30,7 +30,7 @@ __all__ = ["CLIENTS", "Link", "Row", "Snapshot", "Snapshots"]
 #: How many clients are shown.
 CLIENTS = 200
 
-#: How many of those that wait for a commit lock are shown.
+#: How many of those that wait for a commit lock, or read the log, are shown.
 _WAITING = 20
 
 #: How long (seconds) a snapshot is given to others who want the same.
@@ -118,6 +118,7 @@ class Snapshots:
             {
                 "storages": [_storage(each) for each in storages],
                 "locks": [row for each in storages for row in _locks(each, of_others)],
+                "readers": [row for each in storages for row in _readers(each, of_others)],
                 "clients": [_client(each) for each in clients],
                 "warnings": [_warning(each) for each in lines],
             },
@@ -154,7 +155,7 @@ def _storage(report: StorageReport) -> Row:
     stats, last = report.stats, report.last_transaction
     return report.name, [
         report.name,
-        report.problem or ("read-only" if report.read_only else "open"),
+        _state(report),
         NOTHING if report.size is None else amount(report.size),
         NOTHING if report.objects is None else count(report.objects),
         NOTHING if last is None else f"{duration(max(0.0, wallclock.time() - last))} ago",
@@ -166,6 +167,19 @@ def _storage(report: StorageReport) -> Row:
     ]
 
 
+def _state(report: StorageReport) -> str:
+    if report.problem:
+        return report.problem
+    standby, followers = report.standby, report.followers
+    if standby is not None:
+        behind = f", {duration(standby.lag)} behind" if standby.lag else ""
+        return f"standby of {standby.primary}: {standby.state}{behind}"
+    state = "read-only" if report.read_only else "open"
+    if followers.wanted and not followers.synchronous:
+        state += "; commits do not wait for a standby"
+    return state
+
+
 def _pack(report: StorageReport) -> str:
     packs = report.packs
     if packs.since is None:
@@ -173,6 +187,8 @@ def _pack(report: StorageReport) -> str:
     running = max(0.0, wallclock.time() - packs.since)
     if packs.done is None:
         return f"looks for garbage, since {duration(running)}"
+    if packs.done == 1:
+        return f"copied; puts it in place, and removes blobs, since {duration(running)}"
     left = "" if packs.left is None else f", {duration(packs.left)} left"
     return f"{packs.done:.0%} copied, since {duration(running)}{left}"
 
@@ -192,12 +208,27 @@ def _locks(report: StorageReport, shown: frozenset[str]) -> list[Row]:
     return rows
 
 
+def _readers(report: StorageReport, shown: frozenset[str]) -> list[Row]:
+    rows: list[Row] = []
+    for reader in report.readers[:_WAITING]:
+        left = "" if reader.left is None else f", {duration(reader.left)} left"
+        who = reader.client if report.name in shown else "a client"
+        cells = [report.name, who, f"{reader.done:.0%}{left}", duration(reader.seconds)]
+        rows.append((f"{report.name} {reader.number}", cells))
+    more = len(report.readers) - _WAITING
+    if more > 0:
+        rows.append((f"{report.name} more", [report.name, f"{more} more", "", ""]))
+    return rows
+
+
 def _client(report: ConnectionReport) -> Row:
     who = report.label or report.user or report.address
     encoding = {"M": "msgpack", "Z": "pickle"}.get(report.encoding, "")
     queued = amount(report.queued)
     if report.lag:
         queued += f", takes nothing since {duration(report.lag)}"
+    elif report.silent:
+        queued += f", does not answer since {duration(report.silent)}"
     return str(report.number), [
         report.label or NOTHING,
         report.user or NOTHING,

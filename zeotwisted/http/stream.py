@@ -116,6 +116,8 @@ class Stream:
             self._end(viewer)
         elif now - viewer.since > _LONGEST:
             self._viewers.pop(viewer.request, None)
+            # It may never read what is left.
+            viewer.request.transport.answering()
             viewer.request.unregisterProducer()
             viewer.request.finish()
         else:

@@ -20,7 +20,7 @@ from zeotwisted.protocol import Role
 from zeotwisted.storageserver import peer_identity
 from zeotwisted.transport import bottom
 
-from .passwords import Passwords
+from .passwords import Busy, Passwords
 
 __all__ = ["Refused", "Visitor", "Visitors"]
 
@@ -111,9 +111,11 @@ class Visitors:
             if not is_private:
                 raise Refused(403, "a password is not accepted without TLS")
             user, password = _credentials(request)
-            if self._passwords.is_busy:
-                raise Refused(503, "too many log in at the same time; come back later")
-            if not await self._passwords.are_right(user, password, request.transport.host):
+            try:
+                is_right = await self._passwords.are_right(user, password, request.transport.host)
+            except Busy:
+                raise Refused(503, "too many log in at the same time; come back later") from None
+            if not is_right:
                 raise Refused(401, "wrong user name or password", asks=True)
             identity = identity.joined(Identity.of(f"user:{user}"))
         visitor = self._visitor(identity, _is_local(request), frozenset(storages))

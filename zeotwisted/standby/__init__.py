@@ -2,8 +2,8 @@
 
 `service` is the life of one standby: it follows, is promoted, or refuses to follow. `copy` writes
 transactions into its storage, with the primary's ids. `history` finds out whether the storage is
-the beginning of the primary's, and names what only one of them has. `marker` is the file that says
-that a standby has been promoted.
+the beginning of the primary's, and names what only one of them has. `lag` is how far it is behind,
+and tells the log. `marker` is the file that says that a standby has been promoted.
 Rule: what the storage has is the beginning of what the primary has; otherwise it is not changed.
 """
 

@@ -31,6 +31,7 @@ from zeotwisted.storageserver import ServedStorage, StandbyReport
 
 from .copy import CannotCopy, Copy
 from .history import Diverged, check_history
+from .lag import Lag
 from .marker import Marker
 
 __all__ = ["Standby"]
@@ -76,10 +77,10 @@ class Standby(Service):
         # The problem that the log has last told.
         self._told = ""
         self._last = self._copy.last()
-        # When it had everything.
-        self._complete_at = reactor.seconds()
+        self._lag = Lag(reactor.seconds, settings.most_lag, served.storage_id, self._primary)
         self._clock = LoopingCall(self._look)
         self._clock.clock = reactor
+        self._at_shutdown: Any = None
         self._stopping = False
         self._pause: Deferred[None] | None = None
         # Fires when nothing is written any more.
@@ -115,6 +116,10 @@ class Standby(Service):
             return
         self._log.info("storage {id!r} is a standby of {primary}", **about)
         self._copy.remove_leftovers()
+        # Before the client, whose connection ends at a shutdown, too.
+        self._at_shutdown = self._reactor.addSystemEventTrigger(
+            "before", "shutdown", self._shut_down
+        )
         self._clock.start(1.0)
         self._is_running = True
         Deferred.fromCoroutine(self._run()).addErrback(self._failed)
@@ -132,8 +137,15 @@ class Standby(Service):
         super().stopService()
         return self._end()
 
+    def _shut_down(self) -> Deferred[None]:
+        self._at_shutdown = None
+        return self._end()
+
     def _end(self) -> Deferred[None]:
         self._stopping = True
+        if self._at_shutdown is not None:
+            self._reactor.removeSystemEventTrigger(self._at_shutdown)
+            self._at_shutdown = None
         if self._clock.running:
             self._clock.stop()
         self._close()
@@ -147,12 +159,15 @@ class Standby(Service):
         return over
 
     def _close(self) -> None:
-        feed, self._feed = self._feed, None
+        self._close_feed()
         client, self._client = self._client, None
-        if feed is not None:
-            feed.close()
         if client is not None:
             client.close()
+
+    def _close_feed(self) -> None:
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.close()
 
     # See `storageserver.storage.standby.StandbyControl`.
 
@@ -160,7 +175,7 @@ class Standby(Service):
         self._look()
         lag = 0.0
         if self._state is not State.FOLLOWING:
-            lag = self._reactor.seconds() - self._complete_at
+            lag = self._lag.seconds
         return StandbyReport(
             self._primary,
             self._state.value,
@@ -174,8 +189,11 @@ class Standby(Service):
         return Deferred.fromCoroutine(self._promote())
 
     async def _promote(self) -> dict[str, Any]:
-        if self._state is State.REFUSING:
-            self._log.warn("a standby that refuses to follow is promoted: {why}", why=self._problem)
+        # The connection may have been lost since the clock ticked.
+        self._look()
+        refused = self._problem if self._state is State.REFUSING else ""
+        if refused:
+            self._log.warn("a standby that refuses to follow is promoted: {why}", why=refused)
         had_everything = self._state is State.FOLLOWING
         await self._end()
         self._copy.skip_oids()
@@ -189,18 +207,23 @@ class Standby(Service):
             last=note["last"],
             rest="" if had_everything else "; what the primary committed after it is not here",
         )
-        return note | {"complete": had_everything}
+        return note | {"complete": had_everything, "refused": refused}
 
     def _look(self) -> None:
         """Find out whether it has everything that the primary has told."""
-        if self._state not in (State.COPYING, State.FOLLOWING, State.WAITING):
-            return
+        if self._state in (State.COPYING, State.FOLLOWING, State.WAITING):
+            self._compare()
+        if self._state is State.FOLLOWING:
+            self._lag.has_everything()
+        elif self._state not in (State.REFUSING, State.PROMOTED):
+            self._lag.lacks(self._state.value)
+
+    def _compare(self) -> None:
         client = self._client
         if client is None or not client.is_connected() or self._feed is None:
             self._state = State.WAITING
         elif self._feed.is_checked and self._last >= client.lastTransaction():
             self._state = State.FOLLOWING
-            self._complete_at = self._reactor.seconds()
         else:
             self._state = State.COPYING
 
@@ -225,19 +248,28 @@ class Standby(Service):
         except (Diverged, NotInHistory, CannotCopy) as error:
             self._refuse(error)
         except Exception as error:
-            if self._stopping:
+            if not self._stopping:
+                await self._wait_after(error)
                 return
-            self._state = State.FAILING
+        self._close()
+
+    async def _wait_after(self, error: Exception) -> None:
+        """Wait before the next attempt."""
+        client = self._client
+        self._state = State.FAILING
+        if isinstance(error, AccessDenied) and client is not None and not client.is_connected():
+            # The client has told the log, and goes on trying.
+            self._problem = str(error)
+            self._close_feed()
+        else:
             self._problem = f"{type(error).__name__}: {error}"
             if self._problem != self._told:
                 self._told = self._problem
                 self._tell(error)
             self._close()
-            await self._wait()
-            self._problem = ""
-            self._state = State.WAITING
-        finally:
-            self._close()
+        await self._wait()
+        self._problem = ""
+        self._state = State.WAITING
 
     async def _wait(self) -> None:
         if self._stopping:
@@ -269,12 +301,15 @@ class Standby(Service):
             read_only=True,
             cache_size=2**20,
             name=f"standby {self._served.storage_id}",
+            client_label="standby",
             **self._settings.options,
         )
 
     async def _follow(self) -> None:
-        client = self._client = self._make_client()
-        client.start()
+        client = self._client
+        if client is None:
+            client = self._client = self._make_client()
+            client.start()
         self._last = self._copy.last()
         feed = self._feed = client.changes(self._last, records=True, check=self._check)
         async for transaction in feed:

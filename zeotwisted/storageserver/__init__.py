@@ -22,7 +22,7 @@ from .figures import (
     StandbyReport,
     StorageReport,
 )
-from .limits import raise_descriptors
+from .limits import neighbourhood, raise_descriptors
 from .options import ServerOptions
 from .service import ListeningError, StorageServer
 from .storage import ServedStorage
@@ -40,6 +40,7 @@ __all__ = [
     "StorageReport",
     "StorageServer",
     "check_servable",
+    "neighbourhood",
     "peer_identity",
     "raise_descriptors",
 ]

@@ -19,7 +19,7 @@ def server_report(
     """Return the state of a server."""
     states = clients.states()
     registered = [each for each in states if each.registered]
-    slow = [each.lag for each in states if each.queued]
+    slow = [max(each.lag, each.silent) for each in states if each.queued or each.silent]
     return ServerReport(
         figures=clients.figures,
         storages=[served.report() for served in storages],

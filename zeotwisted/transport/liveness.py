@@ -56,6 +56,11 @@ class Silence:
         self._manners = manners
         self._waited = 0
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether the peer has had one tick to answer the question."""
+        return self._manners is not Manners.RETICENT and self.ticks > _PROBE
+
     def tick(self, waiting: bool) -> Verdict:
         """Count one tick of the timer, and return what to do.
 
@@ -127,6 +132,17 @@ class Liveness:
         self._wait()
         if verdict is Verdict.PROBE:
             self._probe()
+
+    @property
+    def unanswered(self) -> float:
+        """How long (seconds) the peer has been silent, if it was asked and has not answered; or 0.
+
+        It is known some seconds after the question: the ticks are counted.
+        """
+        silence = self.silence
+        if silence.heard or not silence.was_asked:
+            return 0.0
+        return silence.ticks * self._interval
 
     def stop(self) -> None:
         """Stop the timer, because the connection has ended."""

@@ -108,6 +108,19 @@ def test_an_old_unregistered_one_makes_room() -> None:
     assert door.unregistered.used == 2
 
 
+def test_the_crowd_of_one_address_makes_room_for_others() -> None:
+    """A burst of connections keeps nobody else out, not even for a moment."""
+    door = Door(unregistered=4)
+    other = door.guest("b", register=False)
+    crowd = [door.guest("a", register=False) for _ in range(3)]
+    assert isinstance(door.enter("a"), str), "not for itself"
+    door.guest("b", register=False)
+    assert [guest.dropped is not None for guest in (other, *crowd)] == [False, True, False, False]
+    # No address has more than a half now.
+    assert isinstance(door.enter("c"), str)
+    assert isinstance(door.enter("a"), str)
+
+
 def test_an_old_unregistered_one_makes_room_in_the_whole() -> None:
     door = Door(connections=2)
     idle = door.guest("b", register=False)

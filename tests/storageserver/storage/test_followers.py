@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -120,6 +122,33 @@ def test_one_that_comes_in_between_is_told_by_the_publication(storage: Storage) 
     storage.commit(2)
     storage.followers.acknowledged(late, p64(1))
     assert not storage.followers.was_told(late, p64(2))
+
+
+def test_nobody_has_what_is_not_there(storage: Storage) -> None:
+    """It would be taken for one that has everything, now and later."""
+    liar = Client()
+    for tid in (p64(2), b"\xff" * 8):
+        with pytest.raises(ValueError, match="has no transaction"):
+            storage.followers.acknowledged(liar, tid)
+    assert not storage.synchronous and storage.followers.report().connected == 0
+    storage.followers.acknowledged(liar, p64(1))
+    waits = storage.commit(2)
+    with pytest.raises(ValueError, match="has no transaction"):
+        storage.followers.acknowledged(liar, p64(3))
+    assert waits == []
+    storage.followers.acknowledged(liar, p64(2))
+    assert waits == [None]
+
+
+def test_one_that_has_left_is_forgotten(storage: Storage) -> None:
+    standby = Client()
+    storage.followers.acknowledged(standby, p64(1))
+    storage.commit(2)
+    gone = weakref.ref(standby)
+    storage.followers.left(standby)
+    del standby
+    gc.collect()
+    assert gone() is None
 
 
 def test_nothing_waits_without_the_setting() -> None:

@@ -11,7 +11,7 @@ import pytest
 import transaction
 import ZODB
 from persistent.mapping import PersistentMapping
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from ZODB.blob import Blob
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
@@ -55,6 +55,39 @@ def test_not_interrupted(storage: Any, tmp_path: Path) -> None:
     before = (tmp_path / "Data.fs").stat().st_size
     assert client.ask("pack", time.time(), True) is None
     assert (tmp_path / "Data.fs").stat().st_size < before
+
+
+def test_one_at_a_time(storage: Any) -> None:
+    """Thousands would wait in the daemon's memory, and take turns with all slow calls."""
+    server = Server(storage)
+    server.slow.immediate = False
+    client, other = server.client(), server.client()
+    pack = client.send("pack", time.time(), True)
+    for waits in (True, False, False):
+        again = other.send("pack", time.time(), waits)
+        ((_, id, error),) = other.received()
+        assert (id, type(error)) == (again, StorageError)
+        assert str(error).startswith("storage '1' is being packed already, since 2")
+    assert server.served.packs.report().running == 1
+    server.slow.work()
+    assert client.received()[0][1:] == (pack, None)
+    assert other.send("pack", time.time(), False) and other.received()[0][2] is None
+    assert server.served.packs.report().running == 1
+    server.slow.work()
+    assert server.served.packs.report().running == 0
+
+
+def test_a_cancelled_pack_that_nobody_waits_for(storage: Any) -> None:
+    server = Server(storage)
+    server.slow.immediate = False
+    client = server.client()
+    client.send("pack", time.time(), False)
+    with capturedLogs() as events:
+        client.ask("cancel_pack")
+        server.slow.work()
+    said = [formatEvent(event) for event in events if event["log_level"] >= LogLevel.warn]
+    assert len(said) == 1 and "is interrupted, because it was cancelled" in said[0]
+    assert not any("log_failure" in event for event in events), "no traceback"
 
 
 class Countdown:

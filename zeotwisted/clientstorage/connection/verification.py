@@ -89,7 +89,8 @@ async def verify(
     elif known > server_tid:
         _log.critical(
             "%s: the server's last transaction, %s, is older than the last one seen here, %s. "
-            "Has a backup been restored? What was cached is not used any more.",
+            "Has a backup been restored, or a standby promoted that had less? What was cached is "
+            "not used any more.",
             name,
             tid_repr(server_tid),
             tid_repr(known),

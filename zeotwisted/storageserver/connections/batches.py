@@ -10,11 +10,13 @@ from ZODB.POSException import POSKeyError
 from ZODB.utils import z64
 
 from ..storage import stored_extension
+from .extent import Extent, Point
 from .positions import Records, Transactions
 
 __all__ = ["Batches"]
 
-#: A batch ends when it has this many items, or this many bytes of records.
+#: A batch ends when it has this many items, or this many bytes of records and of what transactions
+#: say about themselves.
 _MOST_ITEMS = 1000
 _MOST_BYTES = 2**20
 
@@ -35,6 +37,7 @@ class Batches:
 
     def __init__(self, storage: Any, since: bytes, stop: bytes, with_data: bool) -> None:
         self._storage = storage
+        self._stop = stop
         self._with_data = with_data
         self._transactions = Transactions(storage, since, stop)
         self._records: Records | None = None
@@ -44,15 +47,21 @@ class Batches:
         if self._next is not None and self._next.tid == since:
             self.known = True
             self._next = self._transactions.next()
+        # The first transaction, and the last one that was begun.
+        self._first = self._last = None if self._next is None else Point.of(self._next)
+        self._extent: Extent | None = None
 
-    def next(self) -> tuple[list[Any], bool]:
-        """Return the next batch, and whether there may be more."""
+    def next(self) -> tuple[list[Any], float | None]:
+        """Return the next batch, and which part was read then, from 0 to 1; None if it is all."""
         items: list[Any] = []
         size = 0
         while len(items) < _MOST_ITEMS and size < _MOST_BYTES:
             if self._records is None:
-                if not self._begin(items):
-                    return items, False
+                about = self._begin()
+                if about is None:
+                    return items, None
+                items.append(about)
+                size += sum(map(len, about))
                 continue
             record = self._records.next()
             if record is None:
@@ -63,23 +72,29 @@ class Batches:
             else:
                 items.append(self._item(record))
                 size += len(record.data or b"")
-        return items, True
+        return items, self._done()
 
-    def _begin(self, items: list[Any]) -> bool:
+    def _done(self) -> float:
+        assert self._first is not None and self._last is not None
+        if self._extent is None:
+            # Not before: most who follow the log have all of it after one batch.
+            self._extent = Extent(self._storage, self._first, self._stop)
+        return self._extent.done(self._last)
+
+    def _begin(self) -> tuple[bytes, Any, Any, Any, bytes] | None:
+        """Begin the next transaction; return its item, or None if there is none."""
         transaction, self._next = self._next, None
         if transaction is None:
-            return False
-        items.append(
-            (
-                transaction.tid,
-                transaction.status,
-                transaction.user,
-                transaction.description,
-                stored_extension(transaction),
-            )
-        )
+            return None
+        self._last = Point.of(transaction)
         self._records = Records(self._storage, transaction.tid, self._transactions)
-        return True
+        return (
+            transaction.tid,
+            transaction.status,
+            transaction.user,
+            transaction.description,
+            stored_extension(transaction),
+        )
 
     def _item(self, record: Any) -> tuple[bytes, bytes | None, bytes | None, bool]:
         if not self._with_data:

@@ -99,12 +99,13 @@ class Clients:
     def reports(self, most: int, storage_id: str | None = None) -> list[ConnectionReport]:
         """Return more of the state of at most so many connections.
 
-        Those for which the most bytes wait are first, then those in a transaction.
+        Those for which the most bytes wait are first, then those that do not answer, and those in a
+        transaction.
 
         :param storage_id: only those that have registered for this storage; None: all.
         """
         pairs = self._with_states()
-        pairs.sort(key=lambda pair: (-pair[1].queued, not pair[1].in_transaction))
+        pairs.sort(key=lambda pair: (-pair[1].queued, -pair[1].silent, not pair[1].in_transaction))
         reports = (each.report() for each, _ in pairs)
         chosen = (
             report

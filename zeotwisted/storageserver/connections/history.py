@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from ..storage import metadata
 from .connection import ServerConnection
+from .iterators import Iterators
 
 
 def remote_history(client: ServerConnection, oid: Any, size: Any = 1) -> Any:
@@ -71,16 +75,32 @@ def remote_iterator_record_next(client: ServerConnection, iid: int) -> Any:
 
 
 def remote_iterator_gc(client: ServerConnection, iids: Sequence[int]) -> Any:
-    return client.iteration.run(lambda iterators: iterators.forget(iids))
+    return _run_reading(client, lambda iterators: iterators.forget(iids))
 
 
 def remote_changes_start(
     client: ServerConnection, since: bytes, stop: bytes, with_data: bool | int | None
 ) -> Any:
-    return client.iteration.run(
-        lambda iterators: iterators.start_changes(since, stop, bool(with_data))
+    return _run_reading(
+        client, lambda iterators: iterators.start_changes(since, stop, bool(with_data))
     )
 
 
 def remote_changes_next(client: ServerConnection, iid: int) -> Any:
-    return client.iteration.run(lambda iterators: iterators.next_changes(iid))
+    return _run_reading(client, lambda iterators: iterators.next_changes(iid))
+
+
+def _run_reading(client: ServerConnection, call: Callable[[Iterators], Any]) -> Deferred[Any]:
+    """Run a function of the iterators over batches; then note how far the client has read."""
+    return client.iteration.run(call).addBoth(partial(_note_reading, client))
+
+
+def _note_reading(client: ServerConnection, outcome: Any) -> Any:
+    if client.gone:
+        return outcome
+    reading = client.iteration.reading
+    if reading is None:
+        client.served.readers.ends(client)
+    else:
+        client.served.readers.reads(client, *reading)
+    return outcome

@@ -37,6 +37,11 @@ class Iteration:
         self._timer: IDelayedCall | None = None
         self._closed = False
 
+    @property
+    def reading(self) -> tuple[int, float] | None:
+        """See `Iterators`."""
+        return self._iterators.reading
+
     def run(self, call: Callable[[Iterators], Any]) -> Deferred[Any]:
         """Run a function of the iterators in a thread; return a Deferred of its result.
 

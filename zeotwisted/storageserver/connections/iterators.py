@@ -30,10 +30,13 @@ class Iterators:
     """One client's iterators, by number. Do not call its methods concurrently.
 
     :ivar most: how many there may be.
+    :ivar reading: the number of the iterator over batches that was used last, and which part of the
+        log it has read; None if it has ended.
     """
 
     def __init__(self, storage: Any) -> None:
         self.most = _ANY
+        self.reading: tuple[int, float] | None = None
         self._storage = storage
         self._numbers = itertools.count()
         self._iterators: dict[int, _Any] = {}
@@ -113,8 +116,9 @@ class Iterators:
 
         :raises KeyError: there is no such iterator.
         """
-        items, more = self._next(iid, Batches)
-        if more:
+        items, done = self._next(iid, Batches)
+        if done is not None:
+            self.reading = iid, done
             return iid, items
         self.forget([iid])
         return None, items
@@ -123,6 +127,8 @@ class Iterators:
         """Close and remove iterators; ignore numbers that are not in use."""
         for iid in iids:
             self._open.pop(iid, None)
+            if self.reading is not None and self.reading[0] == iid:
+                self.reading = None
             iterator = self._iterators.pop(iid, None)
             if iterator is not None:
                 iterator.park()

@@ -8,11 +8,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from ZODB.POSException import ReadOnlyError
+from ZODB.POSException import POSError, ReadOnlyError
 
 from zeotwisted.protocol import Role
 
-from ..floods import Kind
+from ..floods import Kind, brief
+from ..storage import PackInterrupted
 from .connection import ServerConnection
 
 _log = Logger()
@@ -26,6 +27,8 @@ _STOCK_SKEW = 86400.0
 
 def remote_pack(client: ServerConnection, time: float, wait: bool | int | None = True) -> Any:
     _check_may_pack(client)
+    # The client is told that even if it does not wait for the end of its pack.
+    client.served.packs.check_idle()
     packed = Deferred.fromCoroutine(_pack(client, client.served.pack_time(time, _patience(client))))
     if wait:
         return packed
@@ -34,13 +37,15 @@ def remote_pack(client: ServerConnection, time: float, wait: bool | int | None =
 
 
 def _pack_failed(client: ServerConnection, failure: Failure) -> None:
-    if client.admit(Kind.CALL):
-        _log.failure(
-            "({label}) pack failed",
-            failure,
-            label=client.label,
-            storage_id=client.served.storage_id,
-        )
+    error = failure.value
+    if isinstance(error, PackInterrupted) or not client.admit(Kind.CALL):
+        # The log has a line about an interruption already.
+        return
+    about: dict[str, Any] = {"label": client.label, "storage_id": client.served.storage_id}
+    if isinstance(error, POSError):
+        _log.warn("({label}) pack failed: {error}", error=brief(error), **about)
+    else:
+        _log.failure("({label}) pack failed", failure, **about)
 
 
 def _check_may_pack(client: ServerConnection) -> None:

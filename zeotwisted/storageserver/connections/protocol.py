@@ -432,6 +432,7 @@ class StorageServerProtocol(protocol.Protocol):
             self._registered,
             self._backlog.unsent,
             0.0 if since is None else perf_counter() - since,
+            0.0 if self._liveness is None else self._liveness.unanswered,
             self._connection.transaction is not None,
         )
 

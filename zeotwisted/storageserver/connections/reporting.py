@@ -37,6 +37,7 @@ def connection_report(
         idle=flow.idle,
         queued=state.queued,
         lag=state.lag,
+        silent=state.silent,
         under_way=flow.under_way,
         transaction=None if transaction is None or transaction.over else transaction.report(),
     )

@@ -16,6 +16,7 @@ __all__ = [
     "LockReport",
     "PackReport",
     "QueueReport",
+    "ReaderReport",
     "ServerReport",
     "StandbyReport",
     "StorageReport",
@@ -46,6 +47,8 @@ class ConnectionState(NamedTuple):
     #: How many bytes wait for it, and since when it takes none (seconds; 0: it does).
     queued: int
     lag: float
+    #: How long (seconds) it has been silent although it was asked for an answer; 0: it answers.
+    silent: float
     in_transaction: bool
 
 
@@ -72,6 +75,8 @@ class ConnectionReport(NamedTuple):
     #: How many bytes wait for it, and since when it takes none (seconds; 0: it does).
     queued: int
     lag: float
+    #: How long (seconds) it has been silent although it was asked for an answer; 0: it answers.
+    silent: float
     #: How many of its calls are under way.
     under_way: int
     transaction: TransactionReport | None
@@ -129,6 +134,19 @@ class PackReport(NamedTuple):
     searched: float | None = None
 
 
+class ReaderReport(NamedTuple):
+    """A client that reads the log of a storage's transactions, such as a backup."""
+
+    client: str
+    #: The number of the client's connection; see `ConnectionReport`.
+    number: int
+    #: For how long it has read (seconds), and which part it has, from 0 to 1.
+    seconds: float
+    done: float
+    #: How long the rest may take (seconds); None if that is not known.
+    left: float | None
+
+
 class StandbyReport(NamedTuple):
     """A storage that follows another one."""
 
@@ -179,6 +197,8 @@ class StorageReport(NamedTuple):
     #: None if it follows no other storage.
     standby: StandbyReport | None = None
     followers: FollowersReport = FollowersReport(0, False, False)
+    #: Who reads the log; who has the most left is first.
+    readers: Sequence[ReaderReport] = ()
 
 
 class ServerReport(NamedTuple):

@@ -13,7 +13,8 @@ from .hosts import neighbourhood
 __all__ = ["Admission", "Guest"]
 
 #: A well-behaved client registers within this time (seconds). If there is no room, the connection
-#: that has waited for longest is closed, if it is older than this.
+#: that has waited for longest is closed, if it is older than this. So is one of an address that has
+#: most of them, for one of another address.
 _PROMPT = 2.0
 
 
@@ -58,17 +59,19 @@ class Admission:
         """
         if self._by_address[neighbourhood(host)] >= self._of_address.most:
             return str(self._of_address.reached(f"the server has too many connections from {host}"))
-        if not self._unregistered.fits() and not self._make_room(self._unregistered):
+        if not self._unregistered.fits() and not self._make_room(self._unregistered, host):
             return str(
                 self._unregistered.reached("too many connections wait for their registration")
             )
-        if not self._connections.fits() and not self._make_room(self._connections):
+        if not self._connections.fits() and not self._make_room(self._connections, host):
             return str(self._connections.reached("the server has too many connections"))
         return None
 
-    def _make_room(self, budget: Budget) -> bool:
+    def _make_room(self, budget: Budget, host: str) -> bool:
         oldest = next(iter(self._waiting), None)
-        if oldest is None or self._clock.seconds() - self._waiting[oldest] < _PROMPT:
+        if oldest is not None and self._clock.seconds() - self._waiting[oldest] < _PROMPT:
+            oldest = self._first_of_crowd(neighbourhood(host))
+        if oldest is None:
             return False
         budget.strike()
         oldest.drop(
@@ -78,6 +81,16 @@ class Admission:
         # A connection that is dropped may end later.
         self._waiting.pop(oldest, None)
         return True
+
+    def _first_of_crowd(self, newcomer: str) -> Guest | None:
+        """Return the oldest connection of another address that has more than a half of those that
+        wait. None if there is no such address.
+        """
+        places = {guest: neighbourhood(guest.host) for guest in self._waiting}
+        ((crowd, number),) = Counter(places.values()).most_common(1)
+        if crowd == newcomer or 2 * number <= len(places):
+            return None
+        return next(guest for guest, place in places.items() if place == crowd)
 
     def entered(self, guest: Guest) -> None:
         """Count a new connection."""

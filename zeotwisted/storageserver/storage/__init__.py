@@ -6,7 +6,7 @@ notifies the clients of it. `invalidations` keeps the oids of the last transacti
 older ones from the storage. `resolution` resolves conflicts with the `allowedclasses`, and
 `recordscan` looks at records before. `packing` has the packs, `packtime` what clients may ask for.
 `records` loads records: from the `recordcache`, or with `loads`. `status` has the counts for
-reports, and `sizes` asks for sizes without waiting.
+reports, `readers` knows who reads the log, and `sizes` asks for sizes without waiting.
 Rule: the clients are notified of every commit through `publications`, in order. This is true of a
 client's commit and of one from outside.
 """
@@ -19,6 +19,7 @@ from .committhread import CommitThread
 from .listener import Listener
 from .loads import MOST_LOADS, load_many_before
 from .metadata import stored_extension
+from .packing import PackInterrupted
 from .publications import Publication
 from .recordscan import names_its_class_plainly
 from .resolution import LeftToClient
@@ -35,6 +36,7 @@ __all__ = [
     "InThread",
     "LeftToClient",
     "Listener",
+    "PackInterrupted",
     "Publication",
     "ServedStorage",
     "StorageStats",

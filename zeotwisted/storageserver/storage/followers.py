@@ -56,8 +56,22 @@ class Followers:
         """Return the state, for monitoring."""
         return FollowersReport(len(self._has), self.waits, self._is_synchronous)
 
+    def last_shown(self) -> bytes | None:
+        """Return the last transaction that clients may see; None: they may see all.
+
+        What waits for a standby may be lost with this machine: nobody is to act on it. That holds
+        for the standbys, too, which read the log.
+        """
+        return self._last() if self._is_synchronous else None
+
     def acknowledged(self, listener: Listener, tid: bytes) -> None:
-        """A standby has everything up to `tid`, on its disk."""
+        """A standby has everything up to `tid`, on its disk.
+
+        :raises ValueError: there is no such transaction yet.
+        """
+        newest = self._last() if self._waiting is None else max(self._last(), self._waiting[0])
+        if tid > newest:
+            raise ValueError(f"storage {self._storage_id!r} has no transaction {tid.hex()} yet")
         self._has[listener] = tid
         if self.waits and not self._is_synchronous and tid >= self._last():
             self._is_synchronous = True
@@ -72,6 +86,7 @@ class Followers:
 
     def left(self, listener: Listener) -> None:
         """A client is gone."""
+        self._told_to.discard(listener)
         if self._has.pop(listener, None) is not None and not self._has:
             self._give_up("the standby is gone")
 

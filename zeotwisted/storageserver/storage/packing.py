@@ -44,9 +44,9 @@ class Packs:
     def __init__(self, storage_id: str, storage: Any) -> None:
         self._storage_id = storage_id
         self._storage = storage
-        #: How many run.
+        #: How many run: 0 or 1.
         self.running = 0
-        # When the first of them began (seconds since the epoch).
+        # When it began (seconds since the epoch).
         self._since = 0.0
         #: How far (bytes) a FileStorage's file is copied, and how long it is; threads write them.
         self.copied = 0
@@ -70,11 +70,12 @@ class Packs:
     async def run(self, in_thread: InThread, time: float) -> None:
         """Pack in a thread.
 
+        :raises ZODB.POSException.StorageError: a pack runs already.
         :raises PackInterrupted: `interrupt` or `cancel` was called; the storage is as before.
         """
-        if not self.running:
-            self._since = wallclock.time()
-            self.copied = self.searched = self.length = 0
+        self.check_idle()
+        self._since = wallclock.time()
+        self.copied = self.searched = self.length = 0
         self.running += 1
         try:
             await in_thread(self._storage.pack, time, self._references)
@@ -89,6 +90,20 @@ class Packs:
             self.running -= 1
             if not self.running and not self._stops:
                 self.interrupted = False
+
+    def check_idle(self) -> None:
+        """Check that no pack runs.
+
+        Each would use one of the few threads for slow calls, and has nothing to do.
+
+        :raises ZODB.POSException.StorageError: one does.
+        """
+        if self.running:
+            since = wallclock.strftime("%Y-%m-%d %H:%M:%S UTC", wallclock.gmtime(self._since))
+            raise StorageError(
+                f"storage {self._storage_id!r} is being packed already, since {since}; wait for "
+                "that pack, or cancel it"
+            )
 
     def report(self) -> PackReport:
         """Return whether a pack runs, since when, and how much of it is done."""
@@ -126,7 +141,7 @@ class Packs:
         self._stops = self.interrupted = True
 
     def cancel(self) -> int:
-        """Have packs end that run now, as `interrupt` does; return how many there are."""
+        """Have the pack end that runs now, as `interrupt` does; return how many there are."""
         if self.running and not self._stops:
             self._reason = "it was cancelled"
             self.interrupted = True

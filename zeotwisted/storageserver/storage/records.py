@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+from ZODB.utils import p64, u64
 
 from .loads import ENOUGH_BYTES, Loads, load_many_before
 from .recordcache import RecordCache, Revision
@@ -15,12 +17,20 @@ class Records:
     """The records of one storage. Call all methods in the reactor's thread.
 
     :param cache: what was loaded lately.
+    :param last_shown: returns the last transaction that clients may see; None: they may see all.
     :ivar loads: does the loads in threads, or waits for another process; None if the storage is
         fast enough for the reactor's thread.
     """
 
-    def __init__(self, storage: Any, cache: RecordCache, loads: Loads | None) -> None:
+    def __init__(
+        self,
+        storage: Any,
+        cache: RecordCache,
+        loads: Loads | None,
+        last_shown: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
         self._storage = storage
+        self._last_shown = last_shown
         self.cache = cache
         self.loads = loads
 
@@ -38,12 +48,16 @@ class Records:
         return self._load(oid, tid)
 
     def _load(self, oid: bytes, tid: bytes) -> Revision:
-        revision: Revision = self._storage.loadBefore(oid, tid)
+        revision: Revision = self._shown(self._storage.loadBefore(oid, self._before(tid)))
         self.cache.loaded(oid, revision)
         return revision
 
     async def _load_slowly(self, loads: Loads, client: object, oid: bytes, tid: bytes) -> Revision:
-        revision = await loads.load_before(client, oid, tid)
+        while True:
+            revision = await loads.load_before(client, oid, self._before(tid))
+            if not self._is_early(revision):
+                break
+        revision = self._shown(revision)
         self.cache.loaded(oid, revision)
         return revision
 
@@ -63,6 +77,29 @@ class Records:
         if revision is None or revision[2] is not None:
             return None
         return revision[0], revision[1], None
+
+    def _before(self, tid: bytes) -> bytes:
+        """Return before which transaction to load, for a client that asks for what is before `tid`.
+
+        It is an earlier one while the storage has a transaction that clients may not see yet.
+        """
+        last = self._last_shown()
+        return tid if last is None else min(tid, p64(u64(last) + 1))
+
+    def _is_early(self, revision: Revision | bool) -> bool:
+        """Return whether clients may not see a revision yet."""
+        last = self._last_shown()
+        return last is not None and type(revision) is tuple and revision[1] > last
+
+    def _shown(self, revision: Any) -> Any:
+        """Return a revision as clients may see it: it is the current one for now, if they may not
+        see the next one yet. They are told of that one later.
+        """
+        last = self._last_shown()
+        if last is None or type(revision) is not tuple:
+            return revision
+        data, serial, end = revision
+        return revision if end is None or end <= last else (data, serial, None)
 
     def load_many_before(self, client: object, oids: Sequence[bytes], tid: bytes) -> Any:
         """Return the results for the first few of `oids`, or a coroutine of them.
@@ -84,11 +121,13 @@ class Records:
             missing = [oid for oid in oids if not self.cache.has(oid, tid)]
             loaded: dict[bytes, Revision | bool] = {}
             if missing:
-                found = await loads.load_many_before(client, missing, tid)
+                found = await loads.load_many_before(client, missing, self._before(tid))
                 if not found:
                     # The client is gone.
                     return found
-                loaded.update(zip(missing, found, strict=False))
+                if any(map(self._is_early, found)):
+                    continue
+                loaded.update(zip(missing, map(self._shown, found), strict=False))
             # Not before: what was in the cache may have changed meanwhile, and been removed.
             answer = self._first_known(oids, tid, loaded)
             if answer:

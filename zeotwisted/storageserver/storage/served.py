@@ -43,6 +43,7 @@ from .outside import Database, SharedNews
 from .packing import Packs
 from .packtime import pack_time
 from .publications import Publication, Publications
+from .readers import Readers
 from .recordcache import RecordCache
 from .records import Records
 from .resolution import Resolver, install, leave_to_client
@@ -142,6 +143,7 @@ class ServedStorage:
             storage,
             RecordCache(options.record_cache_bytes),
             None if answers_at_once(storage) else self._make_loads(threads),
+            self.followers.last_shown,
         )
         #: Guesses what clients ask for next.
         self.speculation = Speculation(self.records.find)
@@ -153,6 +155,7 @@ class ServedStorage:
         self._crowd = FairTurns(most // 2)
         #: The packs, which the server interrupts when it stops.
         self.packs = Packs(storage_id, storage)
+        self.readers = Readers(threads.clock.seconds)
         #: The reactor, for timers.
         self.clock = threads.clock
         self._sizes = KnownSizes(self.sizes, self.call, threads.clock)
@@ -246,6 +249,7 @@ class ServedStorage:
         """Remove a client."""
         self._audience.remove(listener)
         self.followers.left(listener)
+        self.readers.ends(listener)
         self.records.leave(listener)
         self.speculation.leave(listener)
 
@@ -505,6 +509,7 @@ class ServedStorage:
             packs=self.packs.report(),
             standby=None if self.standby is None else self.standby.report(),
             followers=self.followers.report(),
+            readers=self.readers.report(),
         )
 
 
