@@ -258,6 +258,54 @@ def test_a_busy_server_sends_only_what_is_probable(server: Server) -> None:
     assert [oid for oid, _, _ in ahead(reader, PARENT)] == [A]
 
 
+def test_a_client_that_leaves_during_its_load_stays_forgotten() -> None:
+    server = timeless_server()
+    make_slow(server)
+    reader = server.client()
+    server.slow.immediate = False
+    reader.send("loadAhead", PARENT, LATEST, *MUCH)
+    reader.lose()
+    server.slow.work()
+    assert len(server.served.speculation) == 0
+
+
+def test_what_waits_for_a_standby_does_not_come() -> None:
+    server = Server(synchronous_standby=10.0)
+    server.served.speculation = Speculation(server.served.records.find, Allowance(lambda: 0.0))
+    writer, reader, standby = (server.client() for _ in range(3))
+    first = commit(writer, 1, PARENT=record([A, B]), A=b"a")
+    standby.ask("standby_has", first)
+    begin(writer, 2, first, A=b"new")
+    writer.tell("storea", B, bytes(8), b"new", 2)
+    writer.ask("vote", 2)
+    finish = writer.send("tpc_finish", 2)
+    assert ahead(reader, PARENT) == [(A, first, b"a")]
+    reader.received()
+    standby.ask("standby_has", server.storage.lastTransaction())
+    ((_, id, second),) = writer.received()
+    assert id == finish
+    assert ahead(reader, PARENT) == [(A, second, b"new"), (B, second, b"new")]
+
+
+def test_what_was_used_takes_time_as_well() -> None:
+    """Another one pays for it: nothing is looked at when the time is over."""
+    server = timeless_server()
+    time = iter(range(10**6))
+    looked: list[bytes] = []
+
+    def find(oid: bytes, tid: bytes) -> Any:
+        looked.append(oid)
+        return server.served.records.find(oid, tid)
+
+    # Each look at the clock takes a millisecond.
+    server.served.speculation = Speculation(find, Allowance(lambda: next(time) / 1000))
+    writer, reader = server.client(), server.client()
+    commit(writer, 1, PARENT=record([A, B]), A=b"a", B=b"b")
+    used = b"".join(number.to_bytes(8, "big") for number in range(2, 1000))
+    reader.ask("loadAhead", PARENT, LATEST, 0, 0, 1000, used, 1)
+    assert len(looked) < 5
+
+
 def test_a_client_that_has_left_is_forgotten(server: Server) -> None:
     writer, reader = server.client(), server.client()
     commit(writer, 1, PARENT=record([A]), A=b"a")

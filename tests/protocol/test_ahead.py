@@ -54,3 +54,10 @@ def test_a_little_that_becomes_very_much_is_refused() -> None:
     assert len(bomb) < 2**15
     with pytest.raises(ValueError, match="too long"):
         unpack_ahead(bomb, 1000, 2**16)
+
+
+def test_more_than_were_asked_for_are_refused() -> None:
+    packed = pack_ahead([(b"12345678", b"12345678", b"")] * 3)
+    assert len(unpack_ahead(packed, 3, 1000)) == 3
+    with pytest.raises(ValueError, match="3 records that were not asked for, and 2"):
+        unpack_ahead(packed, 2, 1000)

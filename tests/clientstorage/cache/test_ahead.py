@@ -73,3 +73,11 @@ def test_a_record_that_does_not_fit(make: Make) -> None:
     assert cache.loadBefore(p64(1), maxtid) is None
     cache.store_ahead(p64(2), T1, None, b"two")
     assert cache.loadBefore(p64(2), maxtid) == (b"two", T1, None)
+
+
+def test_a_record_that_never_fits_drops_nothing(make: Make) -> None:
+    cache = make(2**20)
+    cache.store_ahead(p64(1), T1, None, b"one")
+    cache.store_ahead(p64(2), T1, None, bytes(2**21))
+    assert cache.loadBefore(p64(1), maxtid) == (b"one", T1, None)
+    assert cache.loadBefore(p64(2), maxtid) is None

@@ -7,11 +7,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ZODB.utils import p64
 
+from tests.ordering.test_readahead_rules import record
 from zeotwisted.storageserver.speculation.allowance import Allowance
 from zeotwisted.storageserver.speculation.changes import Changes
 from zeotwisted.storageserver.speculation.rates import Rates
+from zeotwisted.storageserver.speculation.references import references
 from zeotwisted.storageserver.speculation.sent import Sent
 from zeotwisted.storageserver.speculation.successors import Successors
+from zeotwisted.storageserver.speculation.trail import Node, Trail
+
+# Trails.
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_trail_is_bounded(same: bool) -> None:
+    """Many records may refer to one object, as to their parent."""
+    trail = Trail(Rates())
+    for number in range(5000):
+        parent = 1 if same else number
+        trail.remember(Node(references(record([p64(parent)])), None, 0))
+    assert len(trail._recent) <= 1024 and len(trail._referring) <= 1024
+
 
 # Rates.
 
@@ -134,7 +150,7 @@ def test_more_changes_than_are_remembered() -> None:
     sent, changes = Sent(), Changes()
     sent.add(p64(1), changes.now)
     for start in range(0, 21_000, 1000):
-        changes.note(p64(10 + number) for number in range(start, start + 1000))
+        changes.note([p64(10 + number) for number in range(start, start + 1000)])
     assert not sent.has(p64(1), changes)
     sent.add(p64(1), changes.now)
     assert sent.has(p64(1), changes)
@@ -163,3 +179,14 @@ def test_one_answer_takes_a_few_milliseconds() -> None:
     assert 0 < allowance.begin() - now <= 0.005
     now = 1000.0
     assert 0 < allowance.begin() - now <= 0.005
+
+
+def test_a_very_large_transaction() -> None:
+    changes = Changes()
+    changes.note([p64(1)])
+    now = changes.now
+    changes.note([p64(number) for number in range(20_000)])
+    # Anything may have changed, and nothing of it is kept.
+    assert changes.is_changed(p64(1), now) and changes.is_changed(p64(10**6), now)
+    assert not changes._last
+    assert not changes.is_changed(p64(1), changes.now)

@@ -13,7 +13,7 @@ from zeotwisted.exceptions import UnrecognizedResult
 from zeotwisted.protocol import LOAD_AHEAD, Ahead, unpack_ahead
 
 from ..calls import ClientProtocol, Waiter
-from .worth import Plan, Worth
+from .worth import MOST, Plan, Worth
 
 __all__ = ["AheadLoads"]
 
@@ -117,7 +117,7 @@ class AheadLoads:
             revision, packed = answer
             keep(revision)
             wanted = 0 if revision is None else len(revision[0])
-            return revision, self._keep(packed, plan.records, wanted)
+            return revision, self._keep(packed, wanted)
 
         uses = self._uses
         used = b"".join(uses.oids)
@@ -125,10 +125,10 @@ class AheadLoads:
         arguments = (oid, tid, plan.records, plan.size, plan.least, used, uses.thread)
         return protocol.ask(Waiter(came), "loadAhead", *arguments)
 
-    def _keep(self, packed: bytes, most: int, wanted: int) -> int:
+    def _keep(self, packed: bytes, wanted: int) -> int:
         """Put records into the cache; return how many they are."""
         try:
-            records = unpack_ahead(packed, most, _LONGEST)
+            records = unpack_ahead(packed, MOST, _LONGEST)
         except ValueError as error:
             raise UnrecognizedResult("loadAhead", str(error)) from error
         self._worth.came(len(records), len(packed), wanted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Plan", "Worth"]
+__all__ = ["MOST", "Plan", "Worth"]
 
 #: Below this time of a round trip, nothing is asked for ahead.
 _NEAR = 150e-6
@@ -22,7 +22,7 @@ _SEVERAL = 8
 
 #: How many records to ask for at first, and at most.
 _FIRST = 16
-_MOST = 200
+MOST = 200
 
 #: The part of what was useful by which what was not may grow, so that no more than twice the bytes
 #: come in the long run; what may come in vain before that; and how much of it can be saved up.
@@ -148,7 +148,7 @@ class Worth:
         )
         if records >= self._records / 2:
             # It may have been too few. They are fewer again when they do not pay.
-            self._records = min(2 * self._records, _MOST)
+            self._records = min(2 * self._records, MOST)
         if records:
             self._barren = 0
             return
