@@ -90,9 +90,9 @@ def test_between_daemons(daemon: Daemon, command: Commands, folder: Path) -> Non
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk(number: int) -> None:
-    with pytest.raises(CommandError, match=r"b\.fs.*; make room on that disk, and then the same"):
-        with failures():
-            raise OSError(number, os.strerror(number), "b.fs")
+    said = pytest.raises(CommandError, match=r"b\.fs.*; make room on that disk, and then the same")
+    with said, failures():
+        raise OSError(number, os.strerror(number), "b.fs")
 
 
 def test_killed_anywhere_and_gone_on(command: Commands, folder: Path) -> None:
