@@ -268,8 +268,8 @@ def _read(path: str) -> Piece:
     digest = sha256(content).hexdigest()
     if _content(os.path.join(path, CHECKSUM)) != checksum_line(digest):
         raise DamagedBackup(
-            f"{name}: is damaged, its SHA-256 is not the one in {CHECKSUM}; what is before this "
-            "piece may still be restored from a copy of the folder without it"
+            f"{name}: is damaged, its SHA-256 is not the one in {CHECKSUM}; restore what is before "
+            "this piece with --until, or another series with --series"
         )
     return Piece(path, Manifest.load(content, name), digest)
 
