@@ -17,6 +17,7 @@ from ZODB.utils import p64, z64
 
 from tests.ordering.puppets import LATEST, PuppetClient, Server
 from zeotwisted.exceptions import server_os_error
+from zeotwisted.protocol.errors import exception_to_wire
 from zeotwisted.storageserver.connections.fulldisk import told
 
 OLD, FAILS, NEW = (p64(number) for number in range(3))
@@ -156,7 +157,8 @@ def _full(*arguments: Any) -> None:
 def test_only_a_full_disk_is_explained() -> None:
     quota = told(OSError(errno.EDQUOT, "Disk quota exceeded"))
     assert str(quota) == "[Errno 122] Disk quota exceeded, on the server's disk; make room there"
-    assert type(quota) is OSError
+    assert exception_to_wire(quota, extended=False) == ("builtins.OSError", quota.args)
+    assert len(quota.args) == 2
     others = (
         OSError(errno.EIO, "Input/output error"),
         OSError("just this record"),

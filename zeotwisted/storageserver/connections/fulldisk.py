@@ -18,4 +18,6 @@ def told(error: Exception) -> Exception:
     if type(error) is not OSError or error.errno not in _FULL:
         return error
     text = f"{error.strerror}, on the server's disk; make room there"
-    return OSError(error.errno, text, error.filename, None, error.filename2)
+    # The arguments have the names of files, if there are any.
+    arguments: tuple[object, ...] = error.__reduce__()[1]  # type: ignore[assignment]
+    return OSError(error.errno, text, *arguments[2:])
