@@ -53,6 +53,9 @@ _FROM_ENVIRONMENT = ("file", "blob-dir", "accounts", "realm")
 #: The letters of settings that have a short option.
 _LETTERS = {"read-only": "r", "transaction-timeout": "t"}
 
+#: The program's name in ``sys.argv`` if the command ``zeotwisted serve`` has started ``twistd``.
+_SERVE = "zeotwisted serve"
+
 
 def _parameter(setting: Setting) -> list[Any]:
     """Return the option for a setting, as an item of `usage.Options.optParameters`."""
@@ -67,6 +70,10 @@ def _parameter(setting: Setting) -> list[Any]:
 
     letter = _LETTERS.get(setting.key)
     return [setting.key, letter, setting.default, setting.summary, coerce]
+
+
+def _is_served() -> bool:
+    return sys.argv[0] == _SERVE
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,13 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
-            raise SystemExit(f"zeo: {error}; `twistd zeo --help` lists the options")
+            program = _SERVE if _is_served() else "twistd zeo"
+            raise SystemExit(f"zeo: {error}; `{program} --help` lists the options")
+
+    def getSynopsis(self) -> str:
+        """Return the first line of the help: the command that was written."""
+        synopsis = f"Usage: {_SERVE} [options]" if _is_served() else super().getSynopsis()
+        return str(synopsis)
 
     def opt_version(self) -> None:
         """Print the version and exit."""

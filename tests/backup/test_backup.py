@@ -553,6 +553,21 @@ def test_nothing_is_overwritten(
     restored(command, target, tmp_path / "empty")
 
 
+def test_a_first_backup_that_fails_leaves_no_folder(
+    command: Run, database: Database, target: Path, tmp_path: Path
+) -> None:
+    refused(command("backup", "--file", tmp_path / "none.fs", target), "none.fs")
+    assert not target.exists()
+    # A folder that was there stays, without anything in it.
+    target.mkdir()
+    refused(command("backup", "--file", tmp_path / "none.fs", target), "none.fs")
+    assert target.is_dir() and not os.listdir(target)
+    backed_up(command, database, target)
+    before = sorted(target.rglob("*"))
+    refused(command("backup", "--file", tmp_path / "none.fs", target), "none.fs")
+    assert sorted(target.rglob("*")) == before
+
+
 def test_two_backups_at_a_time(command: Run, database: Database, target: Path) -> None:
     import zc.lockfile
 

@@ -252,8 +252,13 @@ def test_a_server_of_zeo(command: Run, database: Database, target: Path, tmp_pat
 
 def test_a_server_refuses(command: Run, daemon: Daemon, database: Database, target: Path) -> None:
     _, address = served(daemon, database)
-    refused(command("backup", "--storage", "other", address, target), "other")
+    other = command("backup", "--storage", "other", address, target)
+    refused(other, f"{address}: ", "unknown storage: 'other'", "check the address, --storage")
     refused(command("backup", "--ca", "nowhere.pem", address, target), "nowhere.pem")
+    tls = command("backup", "--ca", database.file, address, target)
+    refused(tls, database.file)
+    assert "again" not in other[2] + tls[2]
+    assert not target.exists()
     assert command("backup", "--list", target)[0] == 1
 
 
@@ -282,9 +287,11 @@ def test_with_tls(command: Run, database: Database, target: Path, tmp_path: Path
     options = ("--ca", keys / "authority.pem", *own)
     try:
         backed_up(command, *options, address, target)
-        refused(command("backup", "--timeout", "1", address, target), address)
         named = (*options, "--server-name", "other.example")
-        refused(command("backup", "--timeout", "1", *named, address, target), address)
+        for wrong in ((), options[:2], named):
+            result = command("backup", "--timeout", "1", *wrong, address, target)
+            refused(result, address, "TLS", "for TLS --ca")
+            assert "again" not in result[2]
     finally:
         stop()
     assert restored(command, target, tmp_path / "new") == contents(database.file, database.blobs)

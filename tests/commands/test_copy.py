@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +17,8 @@ import zeotwisted
 from tests.clientstorage.support import wait_until
 from tests.daemon.conftest import ANYWHERE, Running, commit
 from tests.postgresql.server import PostgreSQLServer
+from zeotwisted.commands.copy import failures
+from zeotwisted.commands.errors import CommandError
 
 from .conftest import Commands, ended, fill, place
 
@@ -82,6 +86,13 @@ def test_between_daemons(daemon: Daemon, command: Commands, folder: Path) -> Non
     commit(one.address, "more", 1)
     assert "copied 1 transactions" in command("copy", *ends).output
     assert_same(folder, "a.fs", "b.fs")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk(number: int) -> None:
+    said = pytest.raises(CommandError, match=r"b\.fs.*; make room on that disk, and then the same")
+    with said, failures():
+        raise OSError(number, os.strerror(number), "b.fs")
 
 
 def test_killed_anywhere_and_gone_on(command: Commands, folder: Path) -> None:

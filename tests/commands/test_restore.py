@@ -79,6 +79,19 @@ def test_into_postgresql(
         assert history(one) == history(other)
 
 
+def test_without_a_damaged_blob(command: Commands, folder: Path, backup: str) -> None:
+    sections(folder, "b")
+    damaged, whole = sorted((folder / backup).rglob("*.blob"))
+    damaged.write_bytes(b"something else")
+    assert "--allow-damaged-blobs" in command.fails("restore", backup, "--to", "all.conf#b")
+    result = command("restore", backup, "--allow-damaged-blobs", "--to", "all.conf#b")
+    assert result.code == 1 and "all.conf#b: copied 121 transactions" in result.output, result
+    assert str(damaged.relative_to(folder)) in result.errors.splitlines()[0]
+    assert result.errors.splitlines()[-1].startswith("zeotwisted: 1 blobs are left out")
+    (restored,) = (folder / "b.fs.blobs").rglob("*.blob")
+    assert restored.read_bytes() == whole.read_bytes()
+
+
 @pytest.fixture
 def temporary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder for temporary files of all commands."""

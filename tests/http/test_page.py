@@ -183,10 +183,12 @@ def test_a_client_is_disconnected_after_a_question() -> None:
         (lambda sent: sent, {"sec_fetch_site": "cross-site"}, 403),
         (lambda sent: sent, {"sec_fetch_site": "same-site"}, 403),
         (lambda sent: sent, {"host": "evil.example"}, 421),
-        (lambda sent: re.sub(r"client=\d+", "client=", sent), {}, 404),
-        (lambda sent: re.sub(r"client=\d+", "client=" + "9" * 5000, sent), {}, 404),
-        (lambda sent: re.sub(r"client=\d+", "client=-1", sent), {}, 404),
-        (lambda sent: re.sub(r"client=\d+", "client=%00", sent), {}, 404),
+        (lambda sent: re.sub(r"client=\d+", "client=99", sent), {}, 404),
+        (lambda sent: re.sub(r"client=\d+&", "", sent), {}, 400),
+        (lambda sent: re.sub(r"client=\d+", "client=", sent), {}, 400),
+        (lambda sent: re.sub(r"client=\d+", "client=" + "9" * 5000, sent), {}, 400),
+        (lambda sent: re.sub(r"client=\d+", "client=-1", sent), {}, 400),
+        (lambda sent: re.sub(r"client=\d+", "client=%00", sent), {}, 400),
     ],
 )
 def test_a_form_of_somebody_else_disconnects_nobody(
@@ -199,6 +201,13 @@ def test_a_form_of_somebody_else_disconnects_nobody(
         assert site.ask("GET", f"/disconnect?{sent}")[0] == 200
         assert set(numbers(site)) == {"shop"}
         client.close()
+
+
+@pytest.mark.parametrize("query", ["", "?", "?client", "?client=", "?client=shop", "?number=1"])
+def test_a_question_about_no_client(query: str) -> None:
+    with web() as site:
+        status, _, body = site.get(f"/disconnect{query}")
+        assert status == 400 and "/disconnect?client=NUMBER" in body and "not connected" not in body
 
 
 @pytest.fixture

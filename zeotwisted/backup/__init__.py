@@ -10,7 +10,8 @@ since. ``docs/reference/backup-format.rst`` describes the files. Data flows one 
 - `outputs`: a folder, or a stream. `target` is a folder with all its series.
 - `making` puts these together.
 - `selecting` finds the pieces for a state, `restoring` writes a new database, `readback` compares
-  it with what was backed up. `checking` does without a new one, `unpacking` reads a stream.
+  it with what was backed up, `losses` has the damaged blobs that are left out. `checking` does
+  without a new one, `unpacking` reads a stream.
 
 The rule that is kept here: a name without ``.unfinished-`` stands for something complete.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from .checking import damages
 from .errors import BackupError, DamagedBackup
+from .losses import Losses
 from .making import back_up, stream_backup
 from .names import moment
 from .readback import read_back
@@ -36,6 +38,7 @@ __all__ = [
     "BackupError",
     "DamagedBackup",
     "FileSource",
+    "Losses",
     "Piece",
     "Series",
     "ServerSource",

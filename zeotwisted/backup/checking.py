@@ -17,7 +17,7 @@ from .partreader import PartReader
 from .parts import REMEDY, decompressed
 from .target import Piece, Series
 
-__all__ = ["ListedBlob", "blob_list", "damages", "file_digest", "missing_blobs"]
+__all__ = ["ListedBlob", "blob_list", "damages", "file_digest", "missing_blobs", "readable_blobs"]
 
 _BLOCK = 2**18
 
@@ -68,6 +68,21 @@ def blob_list(piece: Piece) -> Iterator[ListedBlob]:
                 oid, tid = parse_blob_name(name)
             except ValueError:
                 raise DamagedBackup(f"{path}: {name!r} is no name of a blob; {REMEDY}") from None
+            yield ListedBlob(oid, tid, piece.file(name), digest)
+
+
+def readable_blobs(piece: Piece) -> Iterator[ListedBlob]:
+    """Yield the blobs of a list that is damaged: those in lines that can be read."""
+    path = piece.file(BLOB_LIST)
+    if not os.path.exists(path):
+        return
+    with open(path, encoding="ascii", errors="replace") as file:
+        for line in file:
+            try:
+                digest, name = line.split()
+                oid, tid = parse_blob_name(name)
+            except ValueError:
+                continue
             yield ListedBlob(oid, tid, piece.file(name), digest)
 
 

@@ -16,9 +16,10 @@ from ZODB.FileStorage.FileStorage import FileIterator
 from ZODB.FileStorage.format import CorruptedError
 from ZODB.fsIndex import fsIndex
 
-from .checking import ListedBlob, blob_list, file_digest, missing_blobs
+from .checking import ListedBlob, file_digest
 from .content import Content, data_digest
 from .errors import BackupError
+from .losses import Losses
 from .parts import decompressed
 from .restoring import BLOBS, DATA, Report, Restored
 from .source import may_be_blob
@@ -27,14 +28,15 @@ __all__ = ["read_back"]
 
 
 def read_back(
-    folder: str, restored: Restored, until: bytes | None, report: Report
+    folder: str, restored: Restored, until: bytes | None, report: Report, losses: Losses
 ) -> tuple[int, bytes]:
     """Compare what is in a folder; write the index of the ``Data.fs``.
 
+    :param losses: the blobs that are left out; gets those that a damaged list does not have.
     :return: the number of transactions, and the tid of the last one; empty if there is none.
     :raises BackupError: it is not what was backed up.
     """
-    reader = _Reader(folder, restored, until, report)
+    reader = _Reader(folder, restored, until, report, losses)
     try:
         return reader.read()
     except CorruptedError as error:
@@ -50,19 +52,20 @@ def _wrong(what: str) -> BackupError:
 
 class _Reader:
     def __init__(
-        self, folder: str, restored: Restored, until: bytes | None, report: Report
+        self, folder: str, restored: Restored, until: bytes | None, report: Report, losses: Losses
     ) -> None:
         self._folder = folder
         self._restored = restored
         self._report = report
+        self._losses = losses
         pieces = [piece for piece, _ in restored.pieces]
         self._blobs: Iterator[ListedBlob] = (
             blob
-            for blob in chain.from_iterable(map(blob_list, pieces))
-            if until is None or blob.tid <= until
+            for blob in chain.from_iterable(map(losses.in_order, pieces))
+            if (until is None or blob.tid <= until) and (blob.oid, blob.tid) not in losses.blobs
         )
         self._next_blob = next(self._blobs, None)
-        self._missing = {which for piece in pieces for which in missing_blobs(piece)}
+        self._missing = {which for piece in pieces for which in losses.missing(piece)}
         self._helper = FilesystemHelper(os.path.join(folder, BLOBS), "bushy")
         self._index = fsIndex()
         self._count = 0
@@ -126,15 +129,30 @@ class _Reader:
         self._report(done, self._count, done / self._restored.end)
 
     def _check_blob(self, record: Any) -> None:
-        listed = self._next_blob
-        if listed is None or (listed.oid, listed.tid) != (record.oid, record.tid):
-            if is_blob_record(record.data) and (record.oid, record.tid) not in self._missing:
-                raise _wrong(f"the blob of {record.oid.hex()} at {record.tid.hex()} is missing")
+        which = record.oid, record.tid
+        if which in self._losses.blobs:
             return
-        path = self._helper.getBlobFilename(record.oid, record.tid)
+        listed = self._next_blob
+        is_next = listed is not None and (listed.oid, listed.tid) == which
+        if not is_next:
+            listed = self._losses.in_damaged_list(*which)
+        if listed is None:
+            self._check_unlisted(record)
+            return
+        path = self._helper.getBlobFilename(*which)
         if file_digest(path) != listed.digest:
             raise _wrong(path)
-        self._next_blob = next(self._blobs, None)
+        if is_next:
+            self._next_blob = next(self._blobs, None)
+
+    def _check_unlisted(self, record: Any) -> None:
+        which = record.oid, record.tid
+        if which in self._missing:
+            return
+        is_blob = is_blob_record(record.data)
+        self._losses.leave_out_unlisted(*which, is_blob)
+        if is_blob and which not in self._losses.blobs:
+            raise _wrong(f"the blob of {record.oid.hex()} at {record.tid.hex()} is missing")
 
     def _check_cut(self, path: str) -> None:
         """Compare the bytes of the last part, of which only some transactions are there."""

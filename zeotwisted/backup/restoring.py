@@ -11,8 +11,9 @@ from typing import IO, Any, NamedTuple
 from ZODB.blob import FilesystemHelper
 from ZODB.FileStorage.format import TRANS_HDR_LEN, TxnHeaderFromString
 
-from .checking import ListedBlob, blob_list
+from .checking import ListedBlob
 from .errors import BackupError, DamagedBackup
+from .losses import Losses
 from .manifest import Part
 from .outputs import sync_folder, sync_tree
 from .parts import REMEDY, decompressed
@@ -68,10 +69,13 @@ def new_folder(path: str) -> Iterator[str]:
         sync_folder(parent)
 
 
-def write_database(series: Series, until: bytes | None, folder: str, report: Report) -> Restored:
+def write_database(
+    series: Series, until: bytes | None, folder: str, report: Report, losses: Losses
+) -> Restored:
     """Write the records and the blobs into a folder.
 
     :param until: the last tid to write; None for all.
+    :param losses: gets the blobs that are damaged.
     :raises DamagedBackup: a file of the backup is damaged.
     """
     whole = sum(piece.manifest.size for piece in series.pieces) or 1
@@ -94,9 +98,12 @@ def write_database(series: Series, until: bytes | None, folder: str, report: Rep
                     file.truncate(_cut(file, part, until))
                     break
                 parts.append(part)
-            for blob in blob_list(piece):
+            for blob in losses.listed(piece):
                 if until is None or blob.tid <= until:
-                    done += blobs.write(blob)
+                    try:
+                        done += blobs.write(blob)
+                    except DamagedBackup as error:
+                        losses.leave_out(blob.oid, blob.tid, error)
                     report(done, transactions, done / whole)
             if cut is not None:
                 break
@@ -124,7 +131,10 @@ class _Blobs:
         self._helper: Any = None
 
     def write(self, blob: ListedBlob) -> int:
-        """Copy a blob; return its size, in bytes."""
+        """Copy a blob; return its size, in bytes.
+
+        :raises DamagedBackup: it is damaged. It is not there then.
+        """
         if self._helper is None:
             self._helper = FilesystemHelper(self._path, "bushy")
             self._helper.create()
@@ -132,16 +142,36 @@ class _Blobs:
         os.makedirs(os.path.dirname(name), exist_ok=True)
         digest, size = sha256(), 0
         try:
-            with open(blob.path, "rb") as source, open(name, "xb") as file:
-                while block := source.read(_BLOCK):
+            with open(name, "xb") as file:
+                for block in _blocks(blob.path):
                     file.write(block)
                     digest.update(block)
                     size += len(block)
-        except FileNotFoundError:
-            raise DamagedBackup(f"{blob.path}: is missing; {REMEDY}") from None
-        if digest.hexdigest() != blob.digest:
-            raise DamagedBackup(
-                f"{blob.path}: is damaged, its SHA-256 is {digest.hexdigest()} and not "
-                f"{blob.digest}; {REMEDY}"
-            )
+            if digest.hexdigest() != blob.digest:
+                raise DamagedBackup(
+                    f"{blob.path}: is damaged, its SHA-256 is {digest.hexdigest()} and not "
+                    f"{blob.digest}; {REMEDY}"
+                )
+        except DamagedBackup:
+            os.remove(name)
+            raise
         return size
+
+
+def _blocks(path: str) -> Iterator[bytes]:
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        raise DamagedBackup(f"{path}: is missing; {REMEDY}") from None
+    with file:
+        while True:
+            try:
+                block = file.read(_BLOCK)
+            except OSError as error:
+                # The disk of the backup, and not that of the restore.
+                raise DamagedBackup(
+                    f"{path}: cannot be read ({error.strerror}); {REMEDY}"
+                ) from None
+            if not block:
+                return
+            yield block

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import BackupError
+from .errors import BackupError, DamagedBackup
 from .names import moment, parse_moment
 from .target import Series, Target
 
@@ -20,9 +20,22 @@ def selected(target: Target, number: int | None, until: str | None) -> tuple[Ser
         return target.series(number), None
     tid = parse_moment(until)
     reasons = []
+    is_damaged = False
     for candidate in reversed(target.numbers()) if number is None else [number]:
-        series = target.series(candidate, tid)
+        try:
+            series = target.series(candidate, tid)
+        except DamagedBackup as error:
+            if number is not None:
+                raise
+            # Another series with the state is as good.
+            reasons.append(str(error))
+            is_damaged = True
+            continue
         reason = _why_not(series, tid)
+        last = series.pieces[-1].manifest.last
+        if reason is None and is_damaged and last < tid.hex():
+            # The damaged one may have later transactions.
+            reason = f"series {series.number} ends at {last}; choose that or an earlier one"
         if reason is None:
             return series, tid
         reasons.append(reason)

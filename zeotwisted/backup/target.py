@@ -97,11 +97,13 @@ class Target:
     def locked(self) -> Iterator[None]:
         """Make the folder if it is not there, and keep other backups out of it.
 
+        If this is left with an exception, and the folder has no backup, it is as before.
+
         :raises BackupError: there is another one; or the folder has something else in it.
         """
-        self._make()
+        is_new = self._make()
         try:
-            lock = zc.lockfile.LockFile(os.path.join(self.path, ".lock"))
+            lock = zc.lockfile.LockFile(self._lock)
         except zc.lockfile.LockError:
             raise BackupError(
                 f"{self.path}: another backup is being made there; wait until it has ended"
@@ -109,11 +111,34 @@ class Target:
         try:
             self._remove_leftovers()
             yield
+        except BaseException:
+            if not self.numbers():
+                self._clear(is_new)
+            raise
         finally:
             lock.close()
 
-    def _make(self) -> None:
-        if not os.path.isdir(self.path):
+    @property
+    def _lock(self) -> str:
+        return os.path.join(self.path, ".lock")
+
+    def _clear(self, is_new: bool) -> None:
+        """Remove what every backup has; and the folder, if it is a new one.
+
+        As long as the lock's file is there, nobody else gets the lock. So it goes last.
+        """
+        with suppress(FileNotFoundError):
+            os.remove(os.path.join(self.path, README))
+        os.remove(self._lock)
+        if is_new:
+            # It stays if another backup begins in it now.
+            with suppress(OSError):
+                os.rmdir(self.path)
+
+    def _make(self) -> bool:
+        """Make the folder; return whether it was not there."""
+        is_new = not os.path.isdir(self.path)
+        if is_new:
             os.makedirs(self.path, mode=0o700)
             sync_folder(os.path.dirname(os.path.abspath(self.path)))
         for name in os.listdir(self.path):
@@ -123,6 +148,7 @@ class Target:
                     f"{self.path} has something else in it ({name}); choose another folder, or a "
                     "new one"
                 )
+        return is_new
 
     def _remove_leftovers(self) -> None:
         for folder in (self.path, *self._series_paths()):
@@ -242,8 +268,8 @@ def _read(path: str) -> Piece:
     digest = sha256(content).hexdigest()
     if _content(os.path.join(path, CHECKSUM)) != checksum_line(digest):
         raise DamagedBackup(
-            f"{name}: is damaged, its SHA-256 is not the one in {CHECKSUM}; what is before this "
-            "piece may still be restored from a copy of the folder without it"
+            f"{name}: is damaged, its SHA-256 is not the one in {CHECKSUM}; restore what is before "
+            "this piece with --until, or another series with --series"
         )
     return Piece(path, Manifest.load(content, name), digest)
 

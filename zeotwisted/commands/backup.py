@@ -195,31 +195,39 @@ def _look(arguments: argparse.Namespace, path: str) -> int:
         return _verify(target)
 
 
-def _verify(target: Target) -> int:
-    count = pieces = 0
+def _whole(target: Target) -> tuple[list[Series], int]:
+    """Return the series with right manifests, and the number of others; print what these have."""
+    series: list[Series] = []
+    damaged = 0
     for number in target.numbers():
         try:
-            series = target.series(number)
+            series.append(target.series(number))
         except BackupError as error:
-            count += 1
+            damaged += 1
             print(f"zeotwisted: {error}", file=sys.stderr)
-            continue
-        pieces += len(series.pieces)
-        with Shown(f"checking series {number}") as progress:
+    return series, damaged
+
+
+def _verify(target: Target) -> int:
+    whole, count = _whole(target)
+    for series in whole:
+        with Shown(f"checking series {series.number}") as progress:
             for damage in damages(series, progress.update):
                 count += 1
                 progress.say(sys.stderr, f"zeotwisted: {damage}")
     if count:
         raise CommandError(f"{target.name} is damaged, see the {count} lines above")
-    print(f"{target.name} is right: {len(target.numbers())} series, {pieces} pieces")
+    pieces = sum(len(series.pieces) for series in whole)
+    print(f"{target.name} is right: {len(whole)} series, {pieces} pieces")
     return 0
 
 
 def _list(target: Target, as_json: bool) -> int:
-    series = [target.series(number) for number in target.numbers()]
+    series, damaged = _whole(target)
+    code = 1 if damaged else 0
     if as_json:
         print(json.dumps([_listed(each) for each in series], indent=1))
-        return 0
+        return code
     for each in series:
         for entry in _listed(each):
             size = readable(entry["bytes"])
@@ -228,7 +236,7 @@ def _list(target: Target, as_json: bool) -> int:
                 f"{entry['time'] or 'nothing'} {entry['last']}, {entry['transactions']} "
                 f"transactions, {entry['blobs']} blobs, {size}"
             )
-    return 0
+    return code
 
 
 def _listed(series: Series) -> list[dict[str, Any]]:

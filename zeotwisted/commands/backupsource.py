@@ -7,6 +7,7 @@ from typing import Any
 
 from zeotwisted.backup import FileSource, ServerSource, Source
 from zeotwisted.clientstorage import ClientStorage
+from zeotwisted.exceptions import ClientDisconnected
 
 from .connecting import client_options, knock
 from .errors import CommandError
@@ -59,4 +60,10 @@ def open_source(arguments: argparse.Namespace, address: str | None, folder: str)
         given = client_options(server) | {"client_label": "zeotwisted backup"} | options
         return ClientStorage(server.address, server.storage, **given)
 
-    return ServerSource(f"storage {server.storage} of {address}", open_client, folder)
+    try:
+        return ServerSource(f"storage {server.storage} of {address}", open_client, folder)
+    except ClientDisconnected as error:
+        raise CommandError(
+            f"{address}: {error}; check the address, --storage, and for TLS --ca, --certificate, "
+            "--key and --server-name"
+        ) from None

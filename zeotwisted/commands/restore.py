@@ -17,6 +17,7 @@ from ZODB.FileStorage import FileStorage
 from zeotwisted.backup import (
     BLOBS,
     DATA,
+    Losses,
     moment,
     new_folder,
     opened,
@@ -70,27 +71,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="use this full backup and those that follow it [default: the newest that fits]",
     )
+    parser.add_argument(
+        "--allow-damaged-blobs",
+        action="store_true",
+        help="leave out blobs whose files in the backup are damaged, name each, and exit with 1",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Restore; return the exit code.
 
-    :raises CommandError: it cannot be done. Nothing is at the destination then.
+    :raises CommandError: it cannot be done. Nothing is at the destination then, unless blobs are
+        left out.
     """
     quiet()
+    losses = Losses(arguments.allow_damaged_blobs)
     if (arguments.destination is None) == (arguments.to is None):
         raise CommandError("write a folder, or --to and a storage, for what is restored")
     if arguments.destination is None:
-        _restore_into_storage(arguments, arguments.to)
-        return 0
-    near = os.path.dirname(os.path.abspath(arguments.destination))
-    with failures(arguments.destination), new_folder(arguments.destination) as folder:
-        said = _restore(arguments, folder, near)
-    print(f"{said}: {os.path.join(arguments.destination, DATA)}")
+        _restore_into_storage(arguments, arguments.to, losses)
+    else:
+        near = os.path.dirname(os.path.abspath(arguments.destination))
+        with failures(arguments.destination), new_folder(arguments.destination) as folder:
+            said = _restore(arguments, folder, near, losses)
+        print(f"{said}: {os.path.join(arguments.destination, DATA)}")
+    if losses.lines:
+        raise CommandError(
+            f"{len(losses.blobs)} blobs are left out, see the lines above; all else is restored"
+        )
     return 0
 
 
-def _restore(arguments: argparse.Namespace, folder: str, near: str) -> str:
+def _restore(arguments: argparse.Namespace, folder: str, near: str, losses: Losses) -> str:
     """Restore to a folder; return what was restored, for people.
 
     :param near: where a stream is unpacked.
@@ -98,20 +110,22 @@ def _restore(arguments: argparse.Namespace, folder: str, near: str) -> str:
     with opened(arguments.backup, sys.stdin.buffer, near) as target:
         series, until = selected(target, arguments.series, arguments.until)
         with Shown("restoring") as progress:
-            restored = write_database(series, until, folder, progress.update)
+            restored = write_database(series, until, folder, progress.update, losses)
         with Shown("comparing") as progress:
-            count, last = read_back(folder, restored, until, progress.update)
+            count, last = read_back(folder, restored, until, progress.update, losses)
+    for line in losses.lines:
+        print(f"zeotwisted: {line}", file=sys.stderr)
     state = f"up to {moment(last)} ({last.hex()})" if last else "of an empty database"
     return f"restored and compared {count} transactions {state}"
 
 
-def _restore_into_storage(arguments: argparse.Namespace, place: str) -> None:
+def _restore_into_storage(arguments: argparse.Namespace, place: str, losses: Losses) -> None:
     with copy.failures(), storage_opened(place):
         # That it cannot be opened is better known before than after hours.
         pass
     near = tempfile.gettempdir()
     with failures(near), workplace(near) as folder:
-        _restore(arguments, folder, near)
+        _restore(arguments, folder, near, losses)
         path, blobs = os.path.join(folder, DATA), os.path.join(folder, BLOBS)
         with copy.failures(), closing(FileStorage(path, read_only=True, blob_dir=blobs)) as source:
             copy.copy(source, place)

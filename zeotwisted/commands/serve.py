@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from twisted.scripts.twistd import run as twistd
 
     # Whoever runs it in the foreground knows its process, so there is no file for its id.
-    sys.argv = ["twistd", "--nodaemon", "--pidfile=", "zeo", *arguments.options]
+    # The daemon's options name the program in their help.
+    sys.argv = ["zeotwisted serve", "--nodaemon", "--pidfile=", "zeo", *arguments.options]
     twistd()
     return 0

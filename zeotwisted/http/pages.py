@@ -108,13 +108,16 @@ class Pages:
     def _connection(self, request: Any, visitor: Visitor) -> ConnectionReport:
         """Return the client that a request is about.
 
-        :raises Refused: there is none, or the visitor may not disconnect it.
+        :raises Refused: none is named, there is none, or the visitor may not disconnect it.
         """
-        text = request.args.get(b"client", [b""])[0]
-        number = int(text) if text.isdigit() and len(text) < 20 else 0
         if not visitor.administered:
             raise Refused(403, f"{visitor.identity.label} does not have the role administer")
-        report = self._server.connection(number)
+        text = request.args.get(b"client", [b""])[0]
+        if not text.isdigit() or len(text) >= 20:
+            raise Refused(
+                400, "write the number of a client, /disconnect?client=NUMBER; / has links to these"
+            )
+        report = self._server.connection(int(text))
         if report is None:
             raise Refused(404, "this client is not connected any more")
         if not visitor.everything and report.storage_id not in visitor.administered:

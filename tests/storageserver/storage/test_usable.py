@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ from ZODB.FileStorage import FileStorage
 from ZODB.utils import p64, z64
 
 from tests.ordering.puppets import LATEST, PuppetClient, Server
+from zeotwisted.exceptions import server_os_error
+from zeotwisted.protocol.errors import exception_to_wire
+from zeotwisted.storageserver.connections.fulldisk import told
 
 OLD, FAILS, NEW = (p64(number) for number in range(3))
 
@@ -120,3 +125,46 @@ def test_error_of_a_storage_that_is_there_is_told(disk: Disk) -> None:
 
 def _fails(oid: bytes, tid: bytes) -> None:
     raise OSError("just this record")
+
+
+WHOSE = r"^\[Errno 28\] No space left on device, on the server's disk; make room there"
+
+
+@pytest.mark.parametrize("call", ["store", "undo", "pack"])
+def test_a_full_disk_is_said_to_be_the_servers(disk: Disk, call: str) -> None:
+    client = disk.server.client()
+    client.commit(1, OLD)
+    tid = client.commit(2, NEW)
+    disk.has_room_for(0)
+    with pytest.raises(OSError, match=WHOSE) as raised:
+        if call == "store":
+            vote(client, 3, FAILS, 9000)
+        elif call == "undo":
+            client.tell("tpc_begin", 3, "", "", {})
+            client.tell("undoa", b64encode(tid), 3)
+            client.ask("vote", 3)
+        else:
+            disk.storage.pack = _full
+            client.ask("pack", time.time(), True)
+    assert raised.value.errno == errno.ENOSPC
+    assert raised.value.filename == ("Data.fs.pack" if call == "pack" else None)
+
+
+def _full(*arguments: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "Data.fs.pack")
+
+
+def test_only_a_full_disk_is_explained() -> None:
+    quota = told(OSError(errno.EDQUOT, "Disk quota exceeded"))
+    assert str(quota) == "[Errno 122] Disk quota exceeded, on the server's disk; make room there"
+    assert exception_to_wire(quota, extended=False) == ("builtins.OSError", quota.args)
+    assert len(quota.args) == 2
+    others = (
+        OSError(errno.EIO, "Input/output error"),
+        OSError("just this record"),
+        ValueError(errno.ENOSPC),
+        # The disk of another server, which this one is a client of.
+        server_os_error(OSError, errno.ENOSPC, "No space left on device, on the server's disk"),
+    )
+    for error in others:
+        assert told(error) is error

@@ -54,6 +54,7 @@ from .backlog import Backlog
 from .calls import perform
 from .clients import Clients
 from .connection import ServerConnection
+from .fulldisk import told
 from .peer import Answer
 from .proof import peer_identity
 from .reporting import Flow, connection_report
@@ -576,7 +577,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     def _failure(self, id: MessageId, error: Exception) -> bytes:
         try:
-            return self._session.failure(id, error)
+            return self._session.failure(id, told(error))
         except (EncodeError, FrameTooLarge):
             # The error cannot be sent. Send its name only: a call without an answer would wait for
             # ever.
