@@ -17,6 +17,7 @@ from ZODB.FileStorage import FileStorage
 from zeotwisted.backup import (
     BackupError,
     FileSource,
+    Losses,
     Target,
     back_up,
     damages,
@@ -136,8 +137,9 @@ class BacksUp(Operation):
         series, until = selected(target, None, None)
         place = self.path("restored")
         with new_folder(place) as folder:
-            restored = write_database(series, until, folder, _nothing)
-            read_back(folder, restored, until, _nothing)
+            losses = Losses(False)
+            restored = write_database(series, until, folder, _nothing, losses)
+            read_back(folder, restored, until, _nothing, losses)
         with contextlib.closing(FileStorage(os.path.join(place, "Data.fs"))) as storage:
             tids = [each.tid for each in storage.iterator()]
 
@@ -214,8 +216,9 @@ class Restores(AddsPiece):
     def _restore(self, place: str) -> None:
         series, until = selected(Target(self.path("backup")), None, None)
         with new_folder(place) as folder:
-            restored = write_database(series, until, folder, _nothing)
-            read_back(folder, restored, until, _nothing)
+            losses = Losses(False)
+            restored = write_database(series, until, folder, _nothing, losses)
+            read_back(folder, restored, until, _nothing, losses)
 
     def mended(self, journal: Journal) -> None:
         gc.collect()
