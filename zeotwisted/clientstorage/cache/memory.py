@@ -209,53 +209,42 @@ class ClientCache:
         return MAIN
 
     def _make_room(self, size: int) -> None:
-        slots, used = self._slots, self._used
+        used = self._used
         limit = self._limit - size
         while sum(used) > limit:
             probation = used[PROBATION] and (used[PROBATION] + size > self._share or not used[MAIN])
             queue = PROBATION if probation else MAIN
-            slot = slots.first(queue)
-            flags = slots.flags[slot]
-            if flags & ASKED_FOR:
-                size_of_slot = self._size(slot)
-                used[queue] -= size_of_slot
-                used[MAIN] += size_of_slot
-                slots.remove(slot)
-                slots.append(slot, MAIN, self._spared(size_of_slot))
-            elif flags & SPARED:
-                slots.remove(slot)
-                slots.append(slot, queue)
-            else:
-                if slot not in self._ends:
-                    self._dropped[queue].add(slots.oids[slot], self._length)
-                self._remove(slot)
-                self.statistics.evictions += 1
+            self._pass(self._slots.first(queue), queue)
 
     def _make_room_on_probation(self, size: int) -> bool:
         """Drop records that are on probation; return whether there is room."""
-        slots, used = self._slots, self._used
         if size > self._limit:
             return False
-        while sum(used) + size > self._limit:
-            slot = slots.first(PROBATION)
+        while sum(self._used) + size > self._limit:
+            slot = self._slots.first(PROBATION)
             if slot == PROBATION:
                 return False
-            flags = slots.flags[slot]
-            if flags & ASKED_FOR:
-                size_of_slot = self._size(slot)
-                used[PROBATION] -= size_of_slot
-                used[MAIN] += size_of_slot
-                slots.remove(slot)
-                slots.append(slot, MAIN, self._spared(size_of_slot))
-            elif flags & SPARED:
-                slots.remove(slot)
-                slots.append(slot, PROBATION)
-            else:
-                if slot not in self._ends:
-                    self._dropped[PROBATION].add(slots.oids[slot], self._length)
-                self._remove(slot)
-                self.statistics.evictions += 1
+            self._pass(slot, PROBATION)
         return True
+
+    def _pass(self, slot: int, queue: int) -> None:
+        """Drop the first record of a queue, or move it to where it stays longer."""
+        slots, used = self._slots, self._used
+        flags = slots.flags[slot]
+        if flags & ASKED_FOR:
+            size = self._size(slot)
+            used[queue] -= size
+            used[MAIN] += size
+            slots.remove(slot)
+            slots.append(slot, MAIN, self._spared(size))
+        elif flags & SPARED:
+            slots.remove(slot)
+            slots.append(slot, queue)
+        else:
+            if slot not in self._ends:
+                self._dropped[queue].add(slots.oids[slot], self._length)
+            self._remove(slot)
+            self.statistics.evictions += 1
 
     def _remove(self, slot: int) -> None:
         slots = self._slots
