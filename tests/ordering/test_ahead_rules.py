@@ -261,10 +261,12 @@ def test_a_busy_server_sends_only_what_is_probable(server: Server) -> None:
 def test_a_client_that_leaves_during_its_load_stays_forgotten() -> None:
     server = timeless_server()
     make_slow(server)
-    reader = server.client()
+    writer, reader = server.client(), server.client()
+    commit(writer, 1, PARENT=record([A]), A=b"a")
     server.slow.immediate = False
     reader.send("loadAhead", PARENT, LATEST, *MUCH)
     reader.lose()
+    assert len(server.slow) == 1
     server.slow.work()
     assert len(server.served.speculation) == 0
 
