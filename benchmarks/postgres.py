@@ -18,6 +18,7 @@ _SECTION = """
 <relstorage 1>
  cache-local-mb 1
  <postgresql>
+  driver psycopg2
   dsn {dsn}
  </postgresql>
 </relstorage>
@@ -95,7 +96,7 @@ def open_storage(dsn: str, cache_size: int) -> Any:
     from relstorage.options import Options
     from relstorage.storage import RelStorage
 
-    options = Options(cache_local_mb=cache_size // 2**20)
+    options = Options(cache_local_mb=cache_size // 2**20, driver="psycopg2")
     return RelStorage(PostgreSQLAdapter(dsn=dsn, options=options), options=options)
 
 

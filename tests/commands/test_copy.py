@@ -256,7 +256,7 @@ def test_data_fs_with_blobs_to_postgresql_and_back(
     (folder / "pg.conf").write_text(
         f"%import relstorage\n<relstorage>\nblob-dir pgblobs\nshared-blob-dir false\n"
         f"keep-history {str(keep_history).lower()}\n"
-        f"<postgresql>\ndsn {dsn}\n</postgresql>\n</relstorage>\n"
+        f"<postgresql>\ndriver psycopg2\ndsn {dsn}\n</postgresql>\n</relstorage>\n"
     )
     to = ("copy", "--from", "all.conf#a", "--to", "pg.conf")
     result = command(*to)

@@ -65,7 +65,7 @@ def test_into_postgresql(
     dsn = postgresql.dsn(postgresql.new_database())
     (folder / "pg.conf").write_text(
         "%import relstorage\n<relstorage>\nblob-dir pgblobs\nshared-blob-dir false\n"
-        f"<postgresql>\ndsn {dsn}\n</postgresql>\n</relstorage>\n"
+        f"<postgresql>\ndriver psycopg2\ndsn {dsn}\n</postgresql>\n</relstorage>\n"
     )
     result = command("restore", backup, "--to", "pg.conf")
     assert result.code == 0 and "pg.conf: copied 121 transactions, " in result.output, result

@@ -71,14 +71,14 @@ def test_zodbconvert(
     (folder / "out.conf").write_text(
         f"%import zeotwisted\n<clientstorage source>\n{client}</clientstorage>\n"
         "<relstorage destination>\nblob-dir pgblobs\nshared-blob-dir false\n"
-        f"<postgresql>\ndsn {dsn}\n</postgresql>\n</relstorage>\n"
+        f"<postgresql>\ndriver psycopg2\ndsn {dsn}\n</postgresql>\n</relstorage>\n"
     )
     result = command.other("zodbconvert", "out.conf")
     assert result.code == 0, result
     # It is what our command would have copied.
     (folder / "pg.conf").write_text(
         "%import relstorage\n<relstorage>\nblob-dir pgblobs\nshared-blob-dir false\n"
-        f"<postgresql>\ndsn {dsn}\n</postgresql>\n</relstorage>\n"
+        f"<postgresql>\ndriver psycopg2\ndsn {dsn}\n</postgresql>\n</relstorage>\n"
     )
     running.stop()
     (folder / "a.conf").write_text(

@@ -52,7 +52,7 @@ def _relstorage(directory: Path, keeps_history: bool, database: str) -> str:
 
 
 def _sqlite(directory: Path) -> str:
-    return f"<sqlite3>\n  data-dir {directory / 'sqlite'}\n </sqlite3>"
+    return f"<sqlite3>\n  driver sqlite3\n  data-dir {directory / 'sqlite'}\n </sqlite3>"
 
 
 def relstorage(directory: Path) -> str:
@@ -69,7 +69,7 @@ def _postgresql(directory: Path, keeps_history: bool) -> str:
     kept = directory / "dsn"
     if not kept.exists():
         kept.write_text(databases.new(keeps_history))
-    return f"<postgresql>\n  dsn {kept.read_text()}\n </postgresql>"
+    return f"<postgresql>\n  driver psycopg2\n  dsn {kept.read_text()}\n </postgresql>"
 
 
 def relstorage_postgresql(directory: Path) -> str:

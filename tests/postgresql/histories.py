@@ -39,6 +39,7 @@ def open_relstorage(dsn: str, keep_history: bool, blob_dir: Path) -> Any:
         cache_local_mb=0,
         blob_dir=str(blob_dir),
         shared_blob_dir=False,
+        driver="psycopg2",
     )
     return RelStorage(PostgreSQLAdapter(dsn=dsn, options=options), options=options)
 

@@ -14,6 +14,7 @@ __all__ = ["begun", "commit", "open_relstorage", "voted"]
 
 def open_relstorage(dsn: str, keep_history: bool, **options: Any) -> Any:
     """Open a storage, which makes its tables if there are none."""
+    options.setdefault("driver", "psycopg2")
     chosen = Options(keep_history=keep_history, cache_local_mb=1, **options)
     return RelStorage(PostgreSQLAdapter(dsn=dsn, options=chosen), options=chosen)
 

@@ -20,6 +20,7 @@ SECTION = """
 %import relstorage
 <relstorage 1>
  <postgresql>
+  driver psycopg2
   dsn {}
  </postgresql>
 </relstorage>

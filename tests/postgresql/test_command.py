@@ -108,6 +108,7 @@ RELSTORAGE = """
 <relstorage {name}>
   keep-history {kept}
   <postgresql>
+    driver psycopg2
     dsn {dsn}
   </postgresql>
 </relstorage>

@@ -23,6 +23,7 @@ SECTION = """
 <relstorage>
  {options}
  <postgresql>
+  driver psycopg2
   dsn {dsn}
  </postgresql>
 </relstorage>

@@ -40,6 +40,7 @@ _CONFIGURATION = """\
  keep-history {keep_history}
  {storage}
  <postgresql>
+  driver psycopg2
   dsn {dsn}
  </postgresql>
 </relstorage>

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.logger import formatEvent, globalLogPublisher
 from ZODB.blob import BlobStorage
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
@@ -87,3 +88,25 @@ def test_function(tmp_path: Path, threaded: bool) -> None:
     assert str(refused.value) == WHY.format("DemoStorage")
     assert (tmp_path / "closed").exists()
     FileStorage(str(tmp_path / "Data.fs")).close()
+
+
+@pytest.mark.parametrize("driver", ["sqlite3", "gevent sqlite3"])
+def test_a_driver_for_gevent(tmp_path: Path, driver: str) -> None:
+    pytest.importorskip("relstorage", reason="RelStorage is not installed; it is in `test`")
+    pytest.importorskip("gevent", reason="gevent is not installed; it is in the extra `test`")
+    section = (
+        "%import relstorage\n<relstorage main>\n<sqlite3>\n"
+        f"driver {driver}\ndata-dir {tmp_path / 'data'}\n</sqlite3>\n</relstorage>\n"
+    )
+    events: list[Any] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        _, stop = zeotwisted.server(storage_conf=section, threaded=True)
+        stop()
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    warned = [text for text in map(formatEvent, events) if "'driver" in text]
+    assert len(warned) == (driver != "sqlite3")
+    for message in warned:
+        assert "storage 'main'" in message
+        assert "write 'driver sqlite3' into its section" in message

@@ -53,6 +53,7 @@ def choose_engine(storage_id: str, storage: Any, reactor: Any) -> Engine:
     """
     if not IMVCCStorage.providedBy(storage):
         return Single(storage)
+    _warn_of_greenlets(storage_id, storage)
     dsn = postgresql.data_source(storage)
     if dsn is None:
         return Mvcc(storage_id, storage)
@@ -65,6 +66,24 @@ def choose_engine(storage_id: str, storage: Any, reactor: Any) -> Engine:
         if explained is None:
             raise
         raise NotServable(f"cannot serve storage {storage_id!r}: {explained}") from error
+
+
+def _warn_of_greenlets(storage_id: str, storage: Any) -> None:
+    """Warn of a driver of RelStorage's that is made for gevent.
+
+    Where gevent is installed, RelStorage takes one of two drivers by chance if it is not told. The
+    one for gevent has an event loop for each thread, whose file descriptors stay open after it.
+    """
+    driver = getattr(getattr(storage, "_adapter", None), "driver", None)
+    name = getattr(driver, "__name__", None)
+    if isinstance(name, str) and name.startswith("gevent "):
+        _log.warn(
+            "storage {id!r} uses RelStorage's driver {driver!r}, which wastes file descriptors "
+            "here: write 'driver {plain}' into its section",
+            id=storage_id,
+            driver=name,
+            plain=name.removeprefix("gevent "),
+        )
 
 
 def _for_postgresql(storage_id: str, storage: Any, dsn: str, reactor: Any) -> Engine:
