@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 from ZODB.utils import tid_repr, z64
 
 from zeotwisted.backup import readable
+from zeotwisted.files import is_full
 
 from .errors import CommandError
 from .interrupts import interruptible
@@ -22,9 +22,6 @@ from .shown import duration
 from .transfer import Count, Stopped, check_beginning, copy_transactions, count, keeps_history
 
 __all__ = ["SUMMARY", "configure", "copy", "failures", "run"]
-
-#: No room on the disk, or for this user.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 SUMMARY = "Copy a storage to another one, transaction by transaction, with blobs"
 
@@ -99,7 +96,7 @@ def failures() -> Iterator[None]:
     except Exception as error:
         # Storages of other packages may raise anything, such as errors of a database.
         what = str(error).strip().partition("\n")[0] or type(error).__name__
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if is_full(error):
             raise CommandError(
                 f"the copy has failed: {what}; make room on that disk, and then the same command "
                 "goes on"

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from ZODB.FileStorage import FileStorage
+from ZODB.FileStorage.FileStorage import TempFormatter
 from ZODB.utils import p64, z64
 
 from tests.ordering.puppets import LATEST, PuppetClient, Server
@@ -30,6 +32,20 @@ class Full(io.FileIO):
 
     def write(self, data: Any) -> int:
         room = len(data) if self.most is None else max(0, self.most - self.tell())
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data[:room])
+
+
+class Crowded(io.FileIO):
+    """A file on a disk where it and another one share the room."""
+
+    room: int | None = None
+    beside: Path
+
+    def write(self, data: Any) -> int:
+        taken = self.beside.stat().st_size + self.tell()
+        room = len(data) if self.room is None else max(0, self.room - taken)
         if not room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return super().write(data[:room])
@@ -80,6 +96,46 @@ def test_commit_after_a_full_disk_can_be_read(disk: Disk, room: int, size: int) 
     client.ask("tpc_finish", 3)
     assert client.ask("loadBefore", NEW, LATEST)[0] == b"x" * 10
     assert disk.path.stat().st_size == disk.storage.getSize()
+
+
+@pytest.mark.parametrize("size", [50_000, 150_000], ids=["at the vote", "while it is collected"])
+def test_a_smaller_commit_finds_the_room_of_one_that_failed(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "Data.fs"
+    storage = FileStorage(str(path))
+    server = Server(storage)
+    files = {"_file": path, "_tfile": tmp_path / "Data.fs.tmp"}
+    for (name, own), other in zip(files.items(), reversed(files.values()), strict=True):
+        getattr(storage, name).close()
+        crowded = Crowded(own, "r+")
+        crowded.beside, crowded.room = other, 100_000
+        setattr(storage, name, io.BufferedRandom(crowded))
+    storage._tfmt = TempFormatter(storage._tfile)
+    client = server.client()
+    client.commit(1, OLD)
+    with pytest.raises(OSError, match="make room there"):
+        vote(client, 2, FAILS, size)
+    vote(client, 3, NEW, 40_000)
+    client.ask("tpc_finish", 3)
+    assert len(client.ask("loadBefore", NEW, LATEST)[0]) == 40_000
+    assert path.stat().st_size == storage.getSize()
+    storage.close()
+
+
+def test_the_log_has_one_line_for_a_full_disk(disk: Disk) -> None:
+    events: list[Any] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        client = disk.server.client()
+        disk.has_room_for(100)
+        with pytest.raises(OSError):
+            vote(client, 1, FAILS, 10_000)
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    (line,) = [formatEvent(event) for event in events if event["log_level"] > LogLevel.info]
+    assert line.endswith(
+        "vote failed: OSError: [Errno 28] No space left on device, on the server's disk; make "
+        "room there"
+    )
 
 
 def test_records_can_be_loaded_while_the_disk_is_full(disk: Disk) -> None:

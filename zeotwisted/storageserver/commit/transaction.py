@@ -21,6 +21,7 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ConflictError, POSError, StorageTransactionError, UndoError
 
 from zeotwisted.exceptions import TransactionTimeout
+from zeotwisted.files import is_full
 
 from ..figures import TransactionReport
 from ..floods import Kind, brief
@@ -265,6 +266,8 @@ class ServerTransaction:
             elif (
                 not isinstance(error, (TransactionError, UndoError))
                 and not served.has_closed()
+                # The connection logs one line. A traceback says nothing more.
+                and not is_full(error)
                 and self.admit(Kind.COMMIT)
             ):
                 self._log.failure("({label}) vote failed", **self.log_fields)

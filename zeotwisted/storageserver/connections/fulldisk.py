@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
+from zeotwisted.files import is_full
 
 __all__ = ["told"]
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def told(error: Exception) -> Exception:
@@ -15,7 +13,7 @@ def told(error: Exception) -> Exception:
     It has the class and the errno of the original, by which clients know it.
     """
     # Not a class that is derived from it: that of another server's error has its text already.
-    if type(error) is not OSError or error.errno not in _FULL:
+    if type(error) is not OSError or not is_full(error):
         return error
     text = f"{error.strerror}, on the server's disk; make room there"
     # The arguments have the names of files, if there are any.

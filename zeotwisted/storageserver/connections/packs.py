@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from ZODB.POSException import POSError, ReadOnlyError
 
+from zeotwisted.files import is_full
 from zeotwisted.protocol import Role
 
 from ..floods import Kind, brief
@@ -42,7 +43,7 @@ def _pack_failed(client: ServerConnection, failure: Failure) -> None:
         # The log has a line about an interruption already.
         return
     about: dict[str, Any] = {"label": client.label, "storage_id": client.served.storage_id}
-    if isinstance(error, POSError):
+    if isinstance(error, POSError) or is_full(error):
         _log.warn("({label}) pack failed: {error}", error=brief(error), **about)
     else:
         _log.failure("({label}) pack failed", failure, **about)

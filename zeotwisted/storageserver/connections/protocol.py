@@ -566,7 +566,7 @@ class StorageServerProtocol(protocol.Protocol):
                 label=self._connection.label,
                 name=name,
                 kind=type(error).__name__,
-                error=brief(error),
+                error=brief(told(error)),
             )
         if id is None:
             # A one-way call has no answer. Without the error the client would continue as if the

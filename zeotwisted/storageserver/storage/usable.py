@@ -10,6 +10,7 @@ loads would return what was read before.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ZODB.POSException import POSKeyError
@@ -34,10 +35,14 @@ def restore(storage: Any) -> None:
     """
     try:
         lock, file, end, readers = storage._lock, storage._file, storage._pos, storage._files
+        collected = storage._tfile
     except AttributeError:
         return
     with lock:
-        # This first writes what Python still has.
+        # First the room that the failed transaction was collected in: Python writes what it still
+        # has of a file before it cuts it off, and that needs room.
+        os.ftruncate(collected.fileno(), 0)
+        collected.truncate(0)
         file.truncate(end)
     readers.flush()
 
