@@ -16,7 +16,7 @@ from zeotwisted.exceptions import ClientDisconnected, UnrecognizedResult
 from zeotwisted.protocol import pack_ahead, unpack_ahead
 from zeotwisted.protocol.capabilities import LOAD_AHEAD
 from zeotwisted.protocol.session import ServerHandshake
-from zeotwisted.storageserver.speculation import Allowance, Speculation
+from zeotwisted.storageserver.speculation import MOST_CLIENTS, Allowance, Speculation
 from zeotwisted.storageserver.storage.loads import Loads, RecordsInThreads
 
 from .puppets import LATEST, T0, T1, T2, Client, PuppetClient, PuppetServer, Server
@@ -306,6 +306,21 @@ def test_what_was_used_takes_time_as_well() -> None:
     used = b"".join(number.to_bytes(8, "big") for number in range(2, 1000))
     reader.ask("loadAhead", PARENT, LATEST, 0, 0, 1000, used, 1)
     assert len(looked) < 5
+
+
+def test_the_client_that_was_idle_longest_is_forgotten_first(server: Server) -> None:
+    writer = server.client()
+    commit(writer, 1, PARENT=record([A]), A=b"a")
+    warm(server, A)
+    first, *others = (server.client() for _ in range(MOST_CLIENTS))
+    for each in (first, *others):
+        assert [oid for oid, _, _ in ahead(each, PARENT)] == [A]
+    # What a client was sent is not sent again.
+    assert ahead(first, PARENT) == []
+    ahead(server.client(), PARENT)
+    assert len(server.served.speculation) == MOST_CLIENTS
+    assert ahead(first, PARENT) == []
+    assert [oid for oid, _, _ in ahead(others[0], PARENT)] == [A]
 
 
 def test_a_client_that_has_left_is_forgotten(server: Server) -> None:

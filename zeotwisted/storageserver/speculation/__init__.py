@@ -35,6 +35,6 @@ Nobody but `connections.ahead` and the storage, which makes it, knows of this pa
 from __future__ import annotations
 
 from .allowance import Allowance
-from .speculation import Speculation
+from .speculation import MOST_CLIENTS, Speculation
 
-__all__ = ["Allowance", "Speculation"]
+__all__ = ["MOST_CLIENTS", "Allowance", "Speculation"]

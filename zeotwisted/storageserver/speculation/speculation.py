@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection
 
 from zeotwisted.protocol import pack_ahead
@@ -14,7 +15,11 @@ from .guesses import Guesses
 from .rates import Rates
 from .successors import Successors
 
-__all__ = ["Speculation"]
+__all__ = ["MOST_CLIENTS", "Speculation"]
+
+#: How many clients are followed, up to 1 MiB for each. Of more, the one that has been idle for the
+#: longest time is forgotten. When it goes on, it begins with what was learned from all of them.
+MOST_CLIENTS = 200
 
 
 class Speculation:
@@ -29,7 +34,7 @@ class Speculation:
     def __init__(self, find: Find, allowance: Allowance | None = None) -> None:
         self.records = self.used = 0
         self._common = Common(find, Rates(), Successors(), allowance or Allowance(), Changes())
-        self._clients: dict[object, Guesses] = {}
+        self._clients: OrderedDict[object, Guesses] = OrderedDict()
 
     def __len__(self) -> int:
         """How many clients are followed."""
@@ -57,6 +62,10 @@ class Speculation:
         guesses = self._clients.get(client)
         if guesses is None:
             guesses = self._clients[client] = Guesses(self._common)
+            if len(self._clients) > MOST_CLIENTS:
+                self._clients.popitem(last=False)
+        else:
+            self._clients.move_to_end(client)
         self.used += len(used) // 8
         allowance = self._common.allowance
         until = allowance.begin()
