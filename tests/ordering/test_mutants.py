@@ -50,6 +50,13 @@ MUTANTS = [
         CLIENT + "test_invalidation_behind_a_load_reply_hits_the_loaded_record",
     ),
     Mutant(
+        "2: news ends the revisions that the cache has",
+        "clientstorage/cache/memory.py",
+        "                if starts[slot] < end:\n",
+        "                if starts[slot] > end:\n",
+        CLIENT + "test_invalidation_behind_a_load_reply_hits_the_loaded_record",
+    ),
+    Mutant(
         "2: records that were read ahead are in the cache before the next message",
         "clientstorage/records/readahead.py",
         "        waiter = Waiter(partial(_all_into_cache, self._coherence, oids))\n"
