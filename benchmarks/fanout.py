@@ -30,7 +30,7 @@ from ZODB.utils import z64
 from .bare import BareStorage
 from .contenders import CONTENDERS
 from .crowd import Crowd
-from .makes import CONNECT_TIMEOUT, client_context, open_database
+from .makes import CONNECT_TIMEOUT, open_database
 from .report import number, table
 from .stage import MIB, command, environment
 from .usage import cpu_time
@@ -57,7 +57,7 @@ class _Writer:
     """A client that changes the same objects again and again."""
 
     def __init__(self, address: Address, objects: Sequence[int]) -> None:
-        self._storage = BareStorage(address, CONNECT_TIMEOUT, client_context())
+        self._storage = BareStorage(address, CONNECT_TIMEOUT)
         self._serials = {
             count: dict.fromkeys((self._storage.new_oid() for _ in range(count)), z64)
             for count in objects
@@ -95,7 +95,7 @@ def measure(
         with (
             _child("fanout", "--child", child, folder=folder) as application,
             closing(_Writer(address, objects)) as writer,
-            closing(Crowd(address, client_context())) as crowd,
+            closing(Crowd(address, None)) as crowd,
         ):
             assert application.stdin is not None and application.stdout is not None
             application.stdout.readline()
