@@ -39,6 +39,10 @@ __all__ = ["FanOut", "measure"]
 
 Address = tuple[str, int]
 
+#: How many commits to make when the crowd has connected: the kernel acknowledges the first packets
+#: of a connection one by one, which takes the daemon's time, too.
+_WARM_UP = 30
+
 
 class FanOut(NamedTuple):
     """What a commit took, in one round."""
@@ -79,12 +83,18 @@ class _Writer:
 
 
 def measure(
-    contender: str, clients: int, objects: Sequence[int], commits: int, folder: Path
+    contender: str,
+    clients: int,
+    objects: Sequence[int],
+    commits: int,
+    folder: Path,
+    warm_up: int = _WARM_UP,
 ) -> dict[int, FanOut]:
     """Return the figures of one round for each number of objects, with a daemon of its own.
 
     :param contender: the name in `contenders.CONTENDERS`.
     :param commits: how many transactions to commit for each number, twice.
+    :param warm_up: how many to commit before those that the crowd is told of.
     """
     make = CONTENDERS[contender].daemon or ""
     with _child("daemon", make, str(folder / "Data.fs"), folder=folder) as daemon:
@@ -105,6 +115,8 @@ def measure(
                 seconds = _seconds(daemon.pid, writer, count, commits, None)
                 alone[count] = seconds, (cpu_time(application.pid) - heard) / (commits + 1)
             crowd.connect(clients)
+            for _ in range(warm_up):
+                writer.commit(objects[0], crowd)
             figures = {}
             for count in objects:
                 received = crowd.received
