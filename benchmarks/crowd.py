@@ -32,6 +32,8 @@ class _Connection:
         self._context = context
         self._received = bytearray()
         self._decode: Callable[[bytes], Any] = bytes
+        #: How many bytes have arrived.
+        self.received = 0
         self.socket = socket.socket()
         self.socket.setblocking(False)
 
@@ -91,6 +93,7 @@ class _Connection:
             if not data:
                 raise ConnectionError("the daemon closed the connection")
             self._received += data
+            self.received += len(data)
             if self._context is None and len(data) < 65536:
                 break
         frames = []
@@ -141,6 +144,11 @@ class Crowd:
             self._selector.modify(connection.socket, events, connection)
         except KeyError:
             self._selector.register(connection.socket, events, connection)
+
+    @property
+    def received(self) -> int:
+        """How many bytes all of them have received so far."""
+        return sum(member.received for member in self._members)
 
     def hear(self) -> bytes:
         """Return when all have been told of the next transaction, with its tid."""

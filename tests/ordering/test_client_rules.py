@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ZODB.Connection import TransactionMetaData
+from ZODB.mvccadapter import MVCCAdapter
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
 from zeotwisted.clientstorage.connection.states import State
@@ -288,6 +289,23 @@ def test_last_transaction_moves_only_after_the_database_was_told(
     thread, result = others[0]
     thread.join(5)
     assert result == [(T1, None)]
+
+
+def test_database_is_told_of_objects_that_the_cache_does_not_have(
+    client: Client, server: PuppetServer
+) -> None:
+    """An application may load the revision before, for a transaction that began earlier."""
+    adapter = MVCCAdapter(client.storage)
+    connection = adapter.new_instance()
+    connection.poll_invalidations()
+    server.deliver(server.says("invalidateTransaction", T1, [OID_A, OID_B]))
+    thread, loaded = in_thread(connection.load, OID_A)
+    load = wait_for_call(server, "loadBefore")
+    server.deliver(server.answer(load, (b"old", T0, T1)))
+    thread.join(5)
+    assert loaded == [(b"old", T0)]
+    # Its next transaction must not go on with that.
+    assert OID_A in connection.poll_invalidations()
 
 
 def test_commit_is_seen_as_a_whole(client: Client, server: PuppetServer) -> None:

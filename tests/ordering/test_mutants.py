@@ -50,6 +50,21 @@ MUTANTS = [
         CLIENT + "test_invalidation_behind_a_load_reply_hits_the_loaded_record",
     ),
     Mutant(
+        "2: news ends the revisions that the cache has",
+        "clientstorage/cache/memory.py",
+        "                if starts[slot] < end:\n",
+        "                if starts[slot] > end:\n",
+        CLIENT + "test_invalidation_behind_a_load_reply_hits_the_loaded_record",
+    ),
+    Mutant(
+        "4: the database is told of objects that the cache does not have",
+        "clientstorage/records/coherence.py",
+        '            getattr(self._cache, "changed", self._change_each)(tid, oids)\n',
+        "            told, oids = oids, [oid for oid in oids if self._cache.load(oid)]\n"
+        '            getattr(self._cache, "changed", self._change_each)(tid, told)\n',
+        CLIENT + "test_database_is_told_of_objects_that_the_cache_does_not_have",
+    ),
+    Mutant(
         "2: records that were read ahead are in the cache before the next message",
         "clientstorage/records/readahead.py",
         "        waiter = Waiter(partial(_all_into_cache, self._coherence, oids))\n"

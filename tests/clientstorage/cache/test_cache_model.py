@@ -91,10 +91,12 @@ class Cache(RuleBasedStateMachine):
         self.now += 1
         for oid in changed:
             self.change(oid, size)
-            self.cache.invalidate(oid, tid(self.now))
             self.taken += _OVERHEAD
             if is_own:
+                self.cache.invalidate(oid, tid(self.now))
                 self.store(oid, tid(self.now + 1))
+        if not is_own:
+            self.cache.changed(tid(self.now), sorted(changed))
         self.cache.setLastTid(tid(self.now))
 
     @rule(wanted=st.sets(oids, min_size=1), back=st.integers(-1, 10))
@@ -311,8 +313,7 @@ class FileCacheMachine(Cache):
             self.cache._index_more()
 
     def hear(self) -> None:
-        for oid in OIDS[:3]:
-            self.cache.invalidate(oid, tid(self.now))
+        self.cache.changed(tid(self.now), OIDS[:3])
         self.cache.setLastTid(tid(self.now))
 
     def store_all(self) -> None:

@@ -156,6 +156,13 @@ def test_a_full_disk_ends_the_file_but_not_the_cache(
     assert cache.load(p64(3)) is None and cache.getLastTid() == p64(2)
     cache.store(p64(3), p64(2), None, b"new")
     assert cache.load(p64(3)) == (b"new", p64(2))
+    # The file does not have the other one.
+    cache.store(p64(77), p64(2), None, b"new")
+    cache.changed(p64(3), [p64(3), p64(4), p64(77)])
+    cache.setLastTid(p64(3))
+    for oid in p64(3), p64(77):
+        assert cache.load(oid) is None
+        assert cache.loadBefore(oid, p64(3)) == (b"new", p64(2), p64(3))
     cache.close()
     cache = FileCache(str(path), 100_000)
     cache.wait_until_indexed()

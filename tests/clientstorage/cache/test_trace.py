@@ -29,7 +29,7 @@ def use(cache: TracingCache) -> None:
     assert cache.loadBefore(p64(2), p64(1)) is None
     assert cache.loadBefore(p64(2), p64(9)) is None
     assert cache.invalidate(p64(1), p64(2))
-    assert not cache.invalidate(p64(2), p64(2))
+    cache.changed(p64(2), [p64(2)])
     cache.setLastTid(p64(2))
     assert cache.loadBefore(p64(1), p64(2)) == (b"one", p64(1), p64(2))
     cache.store(p64(4), p64(1), p64(2), b"x" * 9_000_000)

@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import RLock, Thread
 from typing import Any
 
-from ZODB.utils import maxtid, u64, z64
+from ZODB.utils import maxtid, p64, u64, z64
+
+from zeotwisted.protocol import numbers
 
 from .diskfile import BLOCK, STATES, CacheFileError, DiskFile, in_use
 from .eviction import PROBATION, Dropped
@@ -411,6 +413,20 @@ class FileCache:
             if tid is None:
                 return self._forget((oid,)) or changed
             return self._change(lambda part: part.end(oid, tid, self._indexed)) or changed
+
+    def changed(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        """Apply the invalidations of a transaction, which has changed the objects."""
+        with self._lock:
+            here = oids
+            # With a cache in memory, the index is not complete, or the file is not used any more.
+            if self._memory is None:
+                of_all = numbers(b"".join(oids))
+                known = {each for part in self._parts for each in part.current_of(of_all)}
+                # Few of them are here, usually.
+                here = [p64(number) for number in known]
+                self.statistics.invalidations += len(oids) - len(here)
+            for oid in here:
+                self.invalidate(oid, tid)
 
     def forget(self, oids: Sequence[bytes]) -> None:
         """Forget objects that unknown transactions have changed."""

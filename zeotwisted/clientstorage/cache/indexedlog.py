@@ -133,10 +133,14 @@ class IndexedLog:
         self._forgotten(known)
         return bool(joined)
 
+    def current_of(self, oids: Iterable[int]) -> set[int]:
+        """Return those objects, given as numbers, that have a current revision."""
+        return set(filter(self._current.__contains__, oids))
+
     def _known(self, joined: bytes) -> set[int]:
         """Return those oids of which there are revisions, as numbers."""
         of_many = numbers(joined)
-        known = set(filter(self._current.__contains__, of_many))
+        known = self.current_of(of_many)
         if self._earlier:
             known.update(filter(self._earlier.__contains__, of_many))
         return known

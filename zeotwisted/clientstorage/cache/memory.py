@@ -276,6 +276,17 @@ class ClientCache:
             self._end(oid, current, tid)
             return True
 
+    def changed(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        """Apply the invalidations of a transaction, which has changed the objects."""
+        with self._lock:
+            self.statistics.invalidations += len(oids)
+            current, starts, end = self._current, self._slots.starts, u64(tid)
+            # Few of them are here, usually. All are looked up in one step.
+            for number in filter(current.__contains__, numbers(b"".join(oids))):
+                slot = current[number]
+                if starts[slot] < end:
+                    self._end(p64(number), slot, tid)
+
     def forget(self, oids: Sequence[bytes]) -> None:
         """Forget objects that unknown transactions have changed."""
         with self._lock:

@@ -128,6 +128,11 @@ class TracingCache:
         self._write(hit if known else _INVALIDATE_MISS, oid, tid or z64)
         return known
 
+    def changed(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        """See `ClientCache.changed`."""
+        for oid in oids:
+            self.invalidate(oid, tid)
+
     def forget(self, oids: Sequence[bytes]) -> None:
         """See `ClientCache.forget`."""
         for oid in oids:

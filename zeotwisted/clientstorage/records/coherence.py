@@ -114,10 +114,14 @@ class Coherence:
     def invalidate(self, tid: bytes, oids: Sequence[bytes]) -> None:
         """Apply the invalidations of a transaction of another client."""
         with self._lock:
-            for oid in oids:
-                self._cache.invalidate(oid, tid)
+            getattr(self._cache, "changed", self._change_each)(tid, oids)
             self._invalidate_database(tid, oids)
             self._advance(tid)
+
+    def _change_each(self, tid: bytes, oids: Sequence[bytes]) -> None:
+        # A cache object of the application's may have only the methods of ZEO's caches.
+        for oid in oids:
+            self._cache.invalidate(oid, tid)
 
     def _advance(self, tid: bytes) -> None:
         # A transaction that is copied from another database may have an older tid.
