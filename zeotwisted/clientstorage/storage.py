@@ -299,8 +299,7 @@ class ClientStorage(ConflictResolvingStorage):
         self._figures.connections += 1
         self.protocol_version = conn.version
         self._info.connected(conn, info, self._link.target.storage_id)
-        for interface in self._info.provided(with_blobs=self.blob_dir is not None):
-            alsoProvides(self, interface)
+        alsoProvides(self, *self._info.provided(with_blobs=self.blob_dir is not None))
         if self._client_label:
             conn.oneway("set_client_label", self._client_label)
         _log.info(

@@ -53,6 +53,24 @@ def test_a_record_that_does_not_fit_into_the_main_queue_is_dropped(tmp_path: Pat
     cache.close()
 
 
+def test_a_file_with_few_records_is_open_after_few_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "cache")
+    FileCache(path).close()
+    read: list[int] = []
+    pread = os.pread
+
+    def count(number: int, length: int, offset: int) -> bytes:
+        data = pread(number, length, offset)
+        read.append(len(data))
+        return data
+
+    monkeypatch.setattr(os, "pread", count)
+    FileCache(path).close()
+    assert 0 < sum(read) < 20_000
+
+
 def test_a_second_user_is_told(tmp_path: Path) -> None:
     path = str(tmp_path / "cache")
     cache = FileCache(path)

@@ -36,6 +36,9 @@ HEADER = _META.size + _CHECKS.size
 _STATE = Struct(">QIQI8s")
 STATE_SIZE = _STATE.size + 4
 
+#: How many bytes `Log.records` reads at first, and at most, at a time. It begins with little: after
+#: the place that the state names, where `Log.open` reads on, there is mostly nothing.
+_FIRST_BLOCK = 4096
 _BLOCK = 1 << 20
 
 
@@ -215,7 +218,7 @@ class Log:
         :param check: verify the data, too.
         """
         capacity = self.capacity
-        block, first = b"", position
+        block, first, size = b"", position, _FIRST_BLOCK
         while True:
             left = capacity - position % capacity
             if left < HEADER:
@@ -223,8 +226,8 @@ class Log:
                 left = capacity
             if not first <= position <= first + len(block) - HEADER:
                 first = position
-                size = min(_BLOCK, left)
-                block = os.pread(self._fd, size, self._offset + position % capacity)
+                block = os.pread(self._fd, min(size, left), self._offset + position % capacity)
+                size = min(4 * size, _BLOCK)
                 if len(block) < HEADER:
                     return
             at = position - first

@@ -31,7 +31,6 @@ from zeotwisted.protocol import (
 
 from ..calls import ClientProtocol, Push
 from .address import Address, describe, endpoints
-from .authentication import authenticate
 from .target import Target, Wanted
 
 __all__ = ["Candidate", "reach"]
@@ -202,6 +201,10 @@ async def _introduce(reactor: IReactorTime, target: Target, candidate: Candidate
         exchanged = candidate.exchange_capabilities(target.storage_id, credentials is not None)
         try:
             if credentials is not None:
+                # Imported late: it takes longer to load than to connect, and most clients have no
+                # user name.
+                from .authentication import authenticate
+
                 await exchanged
                 await authenticate(protocol, credentials)
             # Otherwise the registration is sent in the same round trip.

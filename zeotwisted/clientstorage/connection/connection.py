@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
@@ -32,6 +31,7 @@ from .address import Address, describe
 from .announcement import announce
 from .candidate import Candidate, reach
 from .outage import Outage
+from .pauses import pause
 from .search import NoServer, Rank, Search
 from .states import TRANSITIONS, USABLE, Input, State
 from .target import Target, Wanted
@@ -43,10 +43,6 @@ _log = logging.getLogger("zeotwisted.client")
 
 #: When a better server is found: how long (seconds) the calls on the old connection may still take.
 _RETIRE_TIMEOUT = 5.0
-
-#: The longest pause (seconds) between two attempts. Up to a second of random delay comes on top. It
-#: is short, so that clients do not wait long after a server has restarted.
-_LONGEST_PAUSE = 2.0
 
 #: How long (seconds) a connection has to last before its loss resets the count of attempts.
 _STABLE = 5.0
@@ -137,7 +133,6 @@ class ClientConnection:
         self._end = "the storage is closed"
         # Why the server is about to stop, if it has said so.
         self._farewell = ""
-        self._pause = backoffPolicy(initialDelay=0.5, maxDelay=_LONGEST_PAUSE)
 
     # Any thread.
 
@@ -356,11 +351,11 @@ class ClientConnection:
         if self.state is State.FALLBACK:
             _log.debug("%s: no writable server: %s", self._name, failure.value)
             self._upgrades += 1
-            self._search_again(self._pause(self._upgrades))
+            self._search_again(pause(self._upgrades))
             return
         self._note(failure.value)
         self._tell(failure.value)
-        self._search_again(self._pause(self._attempts))
+        self._search_again(pause(self._attempts))
         self._attempts += 1
 
     def _tell(self, failure: NoServer) -> None:
@@ -375,8 +370,8 @@ class ClientConnection:
             level = logging.WARNING
         _log.log(level, "%s: no connection: %s%s", self._name, failure, end)
 
-    def _search_again(self, pause: float) -> None:
-        self._retry = self._reactor.callLater(pause, self._try_again)
+    def _search_again(self, seconds: float) -> None:
+        self._retry = self._reactor.callLater(seconds, self._try_again)
 
     def _try_again(self) -> None:
         if self._to(Input.RETRY):
@@ -424,7 +419,7 @@ class ClientConnection:
         if protocol.read_only and self._target.wanted is Wanted.EITHER:
             if self._to(Input.MAKESHIFT):
                 self._upgrades = 0
-                self._search_again(self._pause(self._upgrades))
+                self._search_again(pause(self._upgrades))
         else:
             self._to(Input.ESTABLISHED)
 
@@ -477,9 +472,9 @@ class ClientConnection:
                 exc_info=None if usual else error,
             )
         # The first attempt comes at once: most losses are restarts of the server.
-        pause = 0.0 if was_usable and not self._attempts else self._pause(self._attempts)
+        at_once = was_usable and not self._attempts
+        self._search_again(0.0 if at_once else pause(self._attempts))
         self._attempts += 1
-        self._search_again(pause)
 
     def _note(self, failure: Exception | None) -> None:
         with self._changed:

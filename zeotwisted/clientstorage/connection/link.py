@@ -204,8 +204,14 @@ class Link:
                 connection.close()
                 return
             closed = threading.Event()
-            thread.reactor.callFromThread(connection.close)
-            thread.reactor.callFromThread(closed.set)
+
+            def close() -> None:
+                try:
+                    connection.close()
+                finally:
+                    closed.set()
+
+            thread.reactor.callFromThread(close)
             if thread.is_running() and not closed.wait(_CLOSE_TIMEOUT):
                 _log.warning("%s: the reactor's thread is busy; not closed yet", self._name)
         finally:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .address import Address
-from .authentication import Credentials
+from .credentials import Credentials
 from .security import Security, plain
 
 __all__ = ["Target", "Wanted"]
