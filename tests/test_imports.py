@@ -66,7 +66,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "clientstorage.calls": _COMMON,
     "clientstorage.records": (*_COMMON, "clientstorage.calls", "clientstorage.speculation"),
     "clientstorage.speculation": (*_COMMON, "clientstorage.calls"),
-    "clientstorage.warmstart": (*_COMMON, "clientstorage.calls"),
+    "clientstorage.warmstart": (*_COMMON, "clientstorage.calls", "clientstorage.records"),
     "clientstorage.connection": (
         *_COMMON,
         "access",

@@ -72,8 +72,8 @@ OPERATORS = "operators"
 VOTE_WITHIN = "vote-within"
 
 #: The server tells which objects clients of the same group use, and sends them: the calls
-#: ``popular_oids`` and ``load_popular``. The client says what it uses by ``used_oids``. Parameter of
-#: the client: ``group``, a text of at most 100 characters; without it, the group is its label.
+#: ``popular_oids`` and ``load_popular``. The client says what it uses by ``used_oids``. Parameter
+#: of the client: ``group``, a text of at most 100 characters; without it, the group is its label.
 WARM_START = "warm-start"
 
 #: Limits for what a peer sends: how many capabilities, and how many characters a name has.

@@ -4,11 +4,11 @@ A client that begins with an empty cache asks for them and brings them in, see
 `zeotwisted.clientstorage.warmstart`. A group is what a client names with the capability, or else
 its label, so that clients without a label are one group.
 
-`popularity` has the groups of a storage, and what it knows of each client. A `table` counts for each
-object of a group. An object counts more the earlier in a session it is loaded: each client has a
-cache, loads what it uses often once, and loads it soon. What clients do now counts more than what
-others did before. Objects that came ahead of need count when the client says that it has used them,
-and so do objects that clients have in their caches and use.
+`popularity` has the groups of a storage, and what it knows of each client. A `table` has a score
+for each object of a group. An object gets more the earlier in a session it is loaded: each client
+has a cache, loads what it uses often once, and loads it soon. What clients do now counts more than
+what others did before. Objects that came ahead of need count when the client says that it has used
+them, and so do objects that clients have in their caches and use.
 
 Rules:
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import repeat
 from time import perf_counter
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from zeotwisted.protocol import WARM_START, Capabilities
+from zeotwisted.protocol import WARM_START, Capabilities, numbers, split
 
 from ..turns import Turns
 from .table import MOST_SLOTS, Budget, Table, ranked
@@ -33,6 +34,9 @@ _NEWER = 1.1
 _BEGUN = 64
 _LONG = 3600.0
 
+#: How many loads of a client are counted together.
+_TOGETHER = 64
+
 #: When one counts as much as this, all scores are divided by it.
 _HEAVY = 1e20
 
@@ -41,8 +45,6 @@ FEW = 50
 
 #: For so many times of what it took to make the order of a group it is used again.
 _LASTING = 20
-
-_number = int.from_bytes
 
 
 class Client(Protocol):
@@ -84,13 +86,15 @@ class _Member:
     """What is known of a client.
 
     :ivar group: None if there are too many groups.
-    :ivar loads: how many objects it has loaded since `since`, or was told of.
+    :ivar fresh: what it has loaded and is not counted yet.
+    :ivar loads: how many objects it has loaded since `since`, or was told of, and some more.
     """
 
-    __slots__ = ("group", "loads", "since")
+    __slots__ = ("fresh", "group", "loads", "since")
 
     def __init__(self, group: Group | None, since: float) -> None:
         self.group = group
+        self.fresh: list[bytes] = []
         self.loads = _EARLY
         self.since = since
 
@@ -106,7 +110,7 @@ class Popularity:
         self._budget = Budget(_MOST_SLOTS)
         # The one that a client has joined last is the last.
         self._groups: dict[str, Group] = {}
-        self._members: dict[Client, _Member] = {}
+        self._members: dict[object, _Member] = {}
 
     def __len__(self) -> int:
         """How many clients are followed."""
@@ -115,36 +119,41 @@ class Popularity:
     def loaded(self, client: Client, oid: bytes) -> None:
         """Note that a client loads an object that it has asked for."""
         member = self._members.get(client) or self._join(client)
-        group = member.group
-        if group is None:
-            return
-        member.loads += 1
-        if not member.loads % _BEGUN:
-            self._look_at_time(member, group)
-        group.table.add(_number(oid, "big"), group.weight / member.loads)
+        member.fresh.append(oid)
+        # Several together take half of the time.
+        if len(member.fresh) >= _TOGETHER:
+            self._count(member)
 
     def used(self, client: Client, oids: bytes) -> None:
         """Note that a client has used objects that came ahead of need: joined oids."""
-        for start in range(0, len(oids), 8):
-            self.loaded(client, oids[start : start + 8])
+        member = self._members.get(client) or self._join(client)
+        member.fresh += split(oids)
+        if len(member.fresh) >= _TOGETHER:
+            self._count(member)
 
     def in_use(self, client: Client, oids: bytes) -> None:
         """Note that a client has objects in its cache and uses them: joined oids."""
         group = (self._members.get(client) or self._join(client)).group
-        if group is None:
-            return
-        score = group.weight / (_EARLY + _IN_USE)
-        for start in range(0, len(oids), 8):
-            group.table.add(_number(oids[start : start + 8], "big"), score)
+        if group is not None:
+            group.table.add(numbers(oids), repeat(group.weight / (_EARLY + _IN_USE)))
 
-    def _look_at_time(self, member: _Member, group: Group) -> None:
+    def _count(self, member: _Member) -> None:
+        """Count what a client has loaded since this was called last."""
+        fresh, member.fresh = member.fresh, []
+        group = member.group
+        if group is None or not fresh:
+            return
+        begin = member.loads
         now = self._seconds()
         if now - member.since > _LONG:
             member.since = now
-            member.loads = _EARLY + _BEGUN
+            begin = _EARLY
+        end = member.loads = begin + len(fresh)
+        if begin < _EARLY + _BEGUN <= end:
             group.advance()
-        elif member.loads == _EARLY + _BEGUN:
-            group.advance()
+        weight = group.weight
+        scores = [weight / number for number in range(begin, end)]
+        group.table.add(numbers(b"".join(fresh)), scores)
 
     def _join(self, client: Client) -> _Member:
         group = self._group(_name(client))
@@ -171,10 +180,11 @@ class Popularity:
                 return True
         return False
 
-    def leave(self, client: Client) -> None:
+    def leave(self, client: object) -> None:
         """Forget a client that is gone, but not what it has used."""
         member = self._members.pop(client, None)
         if member is not None and member.group is not None:
+            self._count(member)
             member.group.members -= 1
 
     async def popular(
@@ -187,7 +197,11 @@ class Popularity:
         """
         member = self._members.get(client) or self._join(client)
         group = member.group
-        if group is None or len(group.table) < FEW:
+        if group is None:
+            return b""
+        for each in self._members.values():
+            self._count(each)
+        if len(group.table) < FEW:
             return b""
         if self._seconds() >= group.good_until:
             await group.turns.run(self._put_in_order, group, in_thread)

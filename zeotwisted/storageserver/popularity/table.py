@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import compress
 from math import log2
 from struct import pack
 
@@ -17,7 +18,7 @@ MOST_SLOTS = 2**18
 #: It grows when this part of the slots is taken, so that few objects have to share one.
 _FULL = 4
 
-#: How many classes there are between a score and the double of it. Within a class there is no order.
+#: How many classes there are between a score and the double of it. A class has no order.
 _CLASSES = 4
 
 
@@ -61,28 +62,27 @@ class Table:
         self._scores = array("f", bytes(4 * size))
         self._mask = size - 1
 
-    def add(self, number: int, score: float) -> None:
-        """Add to the score of an object.
+    def add(self, numbers: Iterable[int], added: Iterable[float]) -> None:
+        """Add to the scores of objects.
 
-        :param number: its oid.
+        :param numbers: their oids.
         """
-        mask = self._mask
+        oids, scores, mask = self._oids, self._scores, self._mask
         if mask < 0:
             return
-        slot = (number ^ number >> 18) & mask
-        known = self._scores[slot]
-        if self._oids[slot] == number:
-            self._scores[slot] = known + score
-            self._count += not known
-        elif known > score:
-            self._scores[slot] = known - score
-        else:
-            self._oids[slot] = number
-            self._scores[slot] = score
-            if not known:
-                self._count += 1
-                if _FULL * self._count > mask < MOST_SLOTS - 1:
-                    self._grow()
+        for number, score in zip(numbers, added):  # noqa: B905 - what is added may be endless
+            slot = (number ^ number >> 18) & mask
+            known = scores[slot]
+            if oids[slot] == number and known:
+                scores[slot] = known + score
+            elif known > score:
+                scores[slot] = known - score
+            else:
+                self._count += not known
+                oids[slot] = number
+                scores[slot] = score
+        if _FULL * self._count > mask < MOST_SLOTS - 1:
+            self._grow()
 
     def _grow(self) -> None:
         size = len(self._oids)
@@ -91,9 +91,7 @@ class Table:
         oids, scores = self.copy()
         self._make(4 * size)
         self._count = 0
-        for number, score in zip(oids, scores, strict=True):
-            if score:
-                self.add(number, score)
+        self.add(compress(oids, scores), filter(None, scores))
 
     def copy(self) -> tuple[array[int], array[float]]:
         """Return the slots: their objects, and the scores of these; 0 for an empty slot."""
