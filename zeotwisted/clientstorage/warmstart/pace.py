@@ -12,8 +12,14 @@ _BYTES = 16 * 1024
 
 #: Where an answer takes longer than this (seconds), it may be so many times as long: a load that
 #: has to wait behind it waits for a smaller part of its own time.
-_NEAR = 0.002
-_FAR = 8.0
+_FAR = 0.002
+_MOST_TIMES = 8.0
+
+#: While the application waits for the server, a pause is as long as the answer took, so that half
+#: of the time is left. At a server that is nearer than this (seconds), where loads take little
+#: time, it is so many times as long.
+_NEAR = 0.001
+_PAUSES = 3.0
 
 #: The longest pause (seconds).
 _LONGEST = 1.0
@@ -42,6 +48,8 @@ class Pace:
         self._fastest = min(self._fastest or seconds, seconds)
         if records:
             self._length += 0.5 * (max(size / records, 1.0) - self._length)
-        times = max(1.0, min(self._fastest / _NEAR, _FAR))
+        times = max(1.0, min(self._fastest / _FAR, _MOST_TIMES))
         self.records = int(times * max(1.0, min(_BYTES / self._length, _MOST)))
-        return min(seconds, _LONGEST) if is_waited_for else 0.0
+        if not is_waited_for:
+            return 0.0
+        return min(seconds * (_PAUSES if self._fastest < _NEAR else 1.0), _LONGEST)
