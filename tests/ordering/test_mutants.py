@@ -33,6 +33,7 @@ LIVENESS = "test_liveness_rules.py::"
 LEADING = "test_leading.py::"
 AHEAD = "test_ahead_rules.py::"
 READAHEAD = "test_readahead_rules.py::"
+WARM = "test_warm_rules.py::"
 
 MUTANTS = [
     Mutant(
@@ -92,6 +93,41 @@ MUTANTS = [
         'getattr(self._cache, "store_ahead", self._cache.store)',
         "self._cache.store",
         AHEAD + "test_what_came_pushes_out_nothing_popular",
+    ),
+    Mutant(
+        "2: what is brought in is in the cache before the next message",
+        "clientstorage/warmstart/bringing.py",
+        "        self._coherence.loaded_ahead(kept)\n",
+        "        self._reactor.callLater(0, self._coherence.loaded_ahead, kept)\n",
+        WARM + "test_news_behind_the_answer_hit_its_records",
+    ),
+    Mutant(
+        "2: what is brought in is the current revision",
+        "clientstorage/warmstart/bringing.py",
+        "            if end is None and len(data)",
+        "            if len(data)",
+        WARM + "test_an_earlier_revision_is_not_kept",
+    ),
+    Mutant(
+        "what is brought in pushes out nothing",
+        "clientstorage/warmstart/bringing.py",
+        "len(data) + _OVERHEAD <= left:",
+        "left:",
+        WARM + "test_longer_records_than_there_is_room_push_out_nothing",
+    ),
+    Mutant(
+        "the application's loads go before what is brought in",
+        "clientstorage/warmstart/bringing.py",
+        "callFromThread(self._pause, pause)",
+        "callFromThread(self._pause, 0.0)",
+        WARM + "test_it_pauses_while_the_application_waits",
+    ),
+    Mutant(
+        "what is brought in does not count as used",
+        "storageserver/connections/popular.py",
+        "    served.stats.loads += len(answer)\n",
+        '    served.popularity.used(client, b"".join(oids))\n',
+        WARM + "test_records_that_are_brought_in",
     ),
     Mutant(
         "1: a thread that leads leaves what follows news to the reactor",
