@@ -26,7 +26,7 @@ _PAGES = OBJECTS // _ON_A_PAGE
 
 #: How many pages a process shows, over how many of them the hit rate is taken, and which part of
 #: them, at the end, tells the steady one.
-_SHOWN = 4000
+_SHOWN = 2500
 _WINDOW = 50
 _STEADY = 5
 

@@ -175,8 +175,8 @@ MUTANTS = [
     Mutant(
         "2: records that are asked for together are in the cache before the next message",
         "clientstorage/records/loads.py",
-        "    coherence.loaded_many(revisions)\n",
-        "",
+        '    coherence.loaded_many(revisions_of("loadManyBefore", oids, results))\n',
+        '    revisions_of("loadManyBefore", oids, results)\n',
         PREFETCH + "test_invalidation_behind_the_answer_hits_all_its_records",
     ),
     Mutant(

@@ -47,7 +47,7 @@ class Bringing:
         protocol: ClientProtocol,
         coherence: Coherence,
         reactor: Any,
-        over: Callable[[BaseException | None], object],
+        over: Callable[[BaseException | None], None],
         room: int,
         seconds: Callable[[], float] = perf_counter,
     ) -> None:
@@ -113,7 +113,8 @@ class Bringing:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        self._over(error)
+        over, self._over = self._over, _nothing
+        over(error)
 
     # In any thread.
 
@@ -157,6 +158,10 @@ class Bringing:
             self._later = self._reactor.callLater(seconds, self.go_on)
         else:
             self.go_on()
+
+
+def _nothing(error: BaseException | None) -> None:
+    """What is called at the end when the end has been told."""
 
 
 class _Answer:
