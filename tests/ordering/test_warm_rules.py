@@ -10,6 +10,7 @@ import pytest
 from ZODB.utils import p64
 
 from zeotwisted.clientstorage.cache import ClientCache
+from zeotwisted.clientstorage.warmstart import pace
 from zeotwisted.protocol.capabilities import LOAD_AHEAD, WARM_START
 from zeotwisted.protocol.session import ServerHandshake
 from zeotwisted.storageserver.popularity import popularity
@@ -162,7 +163,7 @@ class Warm:
         handshake: ServerHandshake | None = None,
         **options: Any,
     ) -> None:
-        self.client = Client(**options)
+        self.client = Client(**{"liveness_timeout": 0} | options)
         self.server = self.connect(capabilities, handshake)
         if "client_label" in options:
             self.server.next("set_client_label")
@@ -178,6 +179,7 @@ class Warm:
 
     def tell(self, oids: Sequence[bytes]) -> int:
         """Answer the question for popular oids; return from which one on they were wanted."""
+        self.pass_time(1.0)
         call = self.server.next("popular_oids")
         self.server.deliver(self.server.answer(call, b"".join(oids)))
         start: int = call.args[0]
@@ -185,6 +187,7 @@ class Warm:
 
     def asked(self) -> Any:
         """Return the next call for records."""
+        self.pass_time(1.0)
         return self.server.next("load_popular")
 
     def answer(self, call: Any, *revisions: Any, then: bytes = b"") -> None:
@@ -192,6 +195,12 @@ class Warm:
 
     def pass_time(self, seconds: float) -> None:
         self.client.reactor.advance(seconds)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it asks for nothing more."""
+        self.pass_time(1.0)
+        return not self.server.calls()
 
     @property
     def brought(self) -> int:
@@ -217,7 +226,7 @@ def test_it_brings_in_what_others_use(log: pytest.LogCaptureFixture) -> None:
     assert warm.client.cached(A) == (b"a", T0, None)
     assert warm.client.cached(B) == (b"bb", T0, None)
     assert warm.tell([]) == 2
-    assert warm.server.calls() == []
+    assert warm.is_over
     (line,) = brought(log)
     assert line.startswith(
         "main: brought 2 records (3 bytes) that other clients with the label 'zope' use most, in "
@@ -294,19 +303,21 @@ def test_what_is_in_the_cache_is_not_asked_for() -> None:
     assert warm.client.storage.cache_statistics()["misses"] == misses
 
 
-def test_it_pauses_while_the_application_waits() -> None:
-    oids = list(map(p64, range(1, 100)))
-    warm = Warm(oids)
-    call = warm.asked()
+def test_it_pauses_while_the_application_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The server is far away.
+    monkeypatch.setattr(pace, "_NEAR", 0.0)
+    warm = Warm(list(map(p64, range(1, 100))))
+    call = warm.server.next("load_popular")
     warm.client.load(p64(500))
-    warm.server.next("loadBefore")
+    load = warm.server.next("loadBefore")
     warm.answer(call, *[(b"x", T0, None)] * 20)
     assert warm.server.calls() == []
-    warm.pass_time(1.0)
     call = warm.asked()
     assert len(call.args[0]) > 20
+    # It does not wait any more.
+    warm.server.deliver(warm.server.answer(load, (b"x", T0, None)))
     warm.answer(call, *[(b"x", T0, None)] * len(call.args[0]))
-    assert warm.server.calls() == []
+    assert warm.server.calls() == ["load_popular"]
 
 
 def test_one_question_at_a_time() -> None:
@@ -314,7 +325,7 @@ def test_one_question_at_a_time() -> None:
     warm = Warm(list(map(p64, range(1, 1001))))
     call = warm.asked()
     assert len(call.args[0]) == 20
-    assert warm.server.calls() == []
+    assert warm.is_over
     # Records are long: the next answer is to be about as long as this one should have been.
     warm.answer(call, *[(b"x" * 8000, T0, None)] * 20)
     warm.answer(warm.asked(), (b"x" * 8000, T0, None))
@@ -325,7 +336,7 @@ def test_it_ends_when_the_cache_is_full(log: pytest.LogCaptureFixture) -> None:
     oids = list(map(p64, range(1, 1000)))
     warm = Warm(oids, cache_size=100_000)
     asked = 0
-    while warm.server.calls():
+    while not warm.is_over:
         call = warm.asked()
         asked += len(call.args[0])
         warm.answer(call, *[(b"x" * 400, T0, None)] * len(call.args[0]))
@@ -363,7 +374,7 @@ def test_a_cache_object_of_the_application() -> None:
     oids = list(map(p64, range(1, 1000)))
     warm = Warm(oids, cache=Cache(), cache_size=10_000)
     asked = 0
-    while warm.server.calls():
+    while not warm.is_over:
         call = warm.asked()
         asked += len(call.args[0])
         warm.answer(call, *[(b"x" * 400, T0, None)] * len(call.args[0]))
@@ -413,7 +424,7 @@ def test_after_a_loss_the_next_connection_goes_on(log: pytest.LogCaptureFixture)
     warm.server.lose()
     warm.client.reactor.advance(10)
     warm.connect()
-    assert warm.server.calls() == []
+    assert warm.server.calls() == ["used_oids"]
 
 
 def test_a_pause_ends_with_the_connection() -> None:
@@ -446,11 +457,13 @@ def test_a_cache_that_is_not_new() -> None:
     cache = ClientCache(10**6)
     cache.setLastTid(T0)
     warm = Warm(cache=cache)
-    assert warm.server.calls() == []
+    # It says that it has one.
+    assert warm.server.next("used_oids").args == (b"",)
+    assert warm.is_over
 
 
 def test_what_is_used_is_told() -> None:
-    warm = Warm([A, B], liveness_timeout=0)
+    warm = Warm([A, B])
     warm.answer(warm.asked(), (b"a", T0, None), (b"b", T0, None))
     warm.tell([])
     warm.client.storage.loadBefore(B, T2)

@@ -47,3 +47,5 @@ def test_half_of_the_time_is_left_while_the_application_waits() -> None:
 def test_more_is_left_where_loads_are_fast() -> None:
     pace = Pace()
     assert pace.came(20, 2000, 0.5 * MS, True) == 1.5 * MS
+    assert pace.came(20, 2000, 5 * MS, False) == 15 * MS
+    assert pace.came(20, 2000, 5.0, False) == 1.0

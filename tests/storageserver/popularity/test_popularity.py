@@ -121,6 +121,14 @@ def test_what_is_in_use_counts(world: World) -> None:
     assert set(range(2500, 2600)) <= set(world.popular(Client(), 0, 1000))
 
 
+def test_the_loads_of_a_client_whose_cache_is_in_use_are_no_early_ones(world: World) -> None:
+    again = Client()
+    world.popularity.in_use(again, b"")
+    world.load(again, range(5000, 5600))
+    world.client(range(1000))
+    assert not set(world.popular(Client(), 0, 700)).intersection(range(5000, 5600))
+
+
 def test_what_clients_do_now_counts_more(world: World) -> None:
     for _ in range(5):
         world.client(range(300))
@@ -133,11 +141,13 @@ def test_what_clients_do_now_counts_more(world: World) -> None:
 
 def test_a_long_session_begins_again(world: World) -> None:
     client = Client()
-    world.load(client, range(20_000))
+    world.load(client, range(20_032))
     world.now += 4000
-    # All that it has counted together was loaded at the end.
-    world.load(client, range(30_000, 30_640))
-    assert set(world.popular(Client(), 0, 500)) & set(range(30_000, 30_640))
+    world.load(client, range(30_016, 30_656))
+    popular = set(world.popular(Client(), 0, 2000))
+    assert len(popular & set(range(30_016, 30_656))) > 500
+    # What it uses is in its cache: what it still loads is not used most.
+    assert set(range(500)) <= popular
 
 
 def test_the_order_is_used_for_a_while(world: World) -> None:

@@ -12,8 +12,8 @@ Rules:
   answer to a load.
 - It pushes out nothing: the cache takes it only while there is room. There it is on probation.
 - The application goes first. Few records are asked for at a time, so that a load never waits for
-  long behind them; and while the application waits for the server, that takes at most half of the
-  time.
+  long behind them. While the application waits for the server, that takes at most half of the time,
+  and a quarter at a server that is near.
 - It never waits, and needs no thread: answers go on with it in the reactor's thread.
 
 Only `ClientStorage` knows of this package.

@@ -16,8 +16,8 @@ _FAR = 0.002
 _MOST_TIMES = 8.0
 
 #: While the application waits for the server, a pause is as long as the answer took, so that half
-#: of the time is left. At a server that is nearer than this (seconds), where loads take little
-#: time, it is so many times as long.
+#: of the time is left. At a server that is nearer than this (seconds), where loads take little time
+#: and the processor has much to do, each pause is so many times as long.
 _NEAR = 0.001
 _PAUSES = 3.0
 
@@ -50,6 +50,6 @@ class Pace:
             self._length += 0.5 * (max(size / records, 1.0) - self._length)
         times = max(1.0, min(self._fastest / _FAR, _MOST_TIMES))
         self.records = int(times * max(1.0, min(_BYTES / self._length, _MOST)))
-        if not is_waited_for:
-            return 0.0
-        return min(seconds * (_PAUSES if self._fastest < _NEAR else 1.0), _LONGEST)
+        if self._fastest < _NEAR:
+            return min(_PAUSES * seconds, _LONGEST)
+        return min(seconds, _LONGEST) if is_waited_for else 0.0

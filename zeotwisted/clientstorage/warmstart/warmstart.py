@@ -74,6 +74,9 @@ class WarmStart:
         protocol.lost.addCallback(lambda _: telling.stop())
         if self._is_cold:
             self._bring(protocol, reactor)
+        else:
+            # What it loads now is not what it uses most: that is in its cache.
+            protocol.oneway("used_oids", b"")
 
     def _bring(self, protocol: ClientProtocol, reactor: Any) -> None:
         began = perf_counter()

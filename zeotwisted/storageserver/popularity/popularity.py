@@ -23,13 +23,13 @@ _MOST_SLOTS = 4 * MOST_SLOTS
 #: How many characters of a group's name count.
 _LONGEST = 100
 
-#: The n-th load of a session counts 1 / (n + _EARLY); what a client says that it has in its cache
-#: and uses counts as the load of this number.
+#: The n-th load of a session counts 1 / (n + _EARLY). What a client says that it has in its cache
+#: and uses counts 1 / _WARM, and no load of a client whose cache is in use counts more.
 _EARLY = 128
-_IN_USE = 1000
+_WARM = 1024
 
 #: The loads of a session count so many times as much as those of the one before it, from the n-th
-#: on. After this time (seconds) of a session, its loads count as those of another one.
+#: on. After this time (seconds), a session counts as another one whose cache is in use.
 _NEWER = 1.1
 _BEGUN = 64
 _LONG = 3600.0
@@ -133,9 +133,11 @@ class Popularity:
 
     def in_use(self, client: Client, oids: bytes) -> None:
         """Note that a client has objects in its cache and uses them: joined oids."""
-        group = (self._members.get(client) or self._join(client)).group
+        member = self._members.get(client) or self._join(client)
+        member.loads = max(member.loads, _WARM)
+        group = member.group
         if group is not None:
-            group.table.add(numbers(oids), repeat(group.weight / (_EARLY + _IN_USE)))
+            group.table.add(numbers(oids), repeat(group.weight / _WARM))
 
     def _count(self, member: _Member) -> None:
         """Count what a client has loaded since this was called last."""
@@ -147,7 +149,8 @@ class Popularity:
         now = self._seconds()
         if now - member.since > _LONG:
             member.since = now
-            begin = _EARLY
+            begin = _WARM
+            group.advance()
         end = member.loads = begin + len(fresh)
         if begin < _EARLY + _BEGUN <= end:
             group.advance()
@@ -199,11 +202,12 @@ class Popularity:
         group = member.group
         if group is None:
             return b""
-        for each in self._members.values():
-            self._count(each)
-        if len(group.table) < FEW:
-            return b""
         if self._seconds() >= group.good_until:
+            for each in self._members.values():
+                if each.group is group:
+                    self._count(each)
+            if len(group.table) < FEW:
+                return b""
             await group.turns.run(self._put_in_order, group, in_thread)
         found = group.order[8 * start : 8 * (start + count)]
         # The client does not load them any more: its next loads are not its first ones.
