@@ -27,8 +27,11 @@ _PAGES = OBJECTS // _ON_A_PAGE
 #: How many pages a process shows, over how many of them the hit rate is taken, and which part of
 #: them, at the end, tells the steady one.
 _SHOWN = 2500
-_WINDOW = 50
+_WINDOW = 25
 _STEADY = 5
+
+#: How many times as many pages the old process has shown.
+_OLD = 4
 
 #: The hit rate to reach, as a part of the steady one.
 _ENOUGH = 0.9
@@ -114,7 +117,7 @@ def deploy(stage: Stage, processes: int, warm: bool) -> list[Start]:
                 show,
                 connects_itself=True,
                 warm=warm and number > 0,
-                shown=stage.count(_SHOWN),
+                shown=stage.count(_SHOWN) * (1 if number else _OLD),
                 seed=1000 * stage.seed + number,
             )
             performance = stage.perform(order)

@@ -118,8 +118,8 @@ MUTANTS = [
     Mutant(
         "the application's loads go before what is brought in",
         "clientstorage/warmstart/bringing.py",
-        "callFromThread(self._pause, pause)",
-        "callFromThread(self._pause, 0.0)",
+        "        if pause:\n",
+        "        if False:\n",
         WARM + "test_it_pauses_while_the_application_waits",
     ),
     Mutant(
@@ -253,7 +253,7 @@ MUTANTS = [
     Mutant(
         "5: answers with many records leave in the turn in which they were computed",
         "storageserver/connections/records.py",
-        "        return _count_loads(client, answer)\n",
+        "        return _count_loads(client, oids, answer)\n",
         "        return client.served.commit_in_thread(_count_loads, client, answer)\n",
         PREFETCH + "test_answer_of_many_is_sent_before_the_invalidation_of_any",
     ),

@@ -65,11 +65,23 @@ def test_what_was_requested_is_told(cache: Any) -> None:
     for number in used:
         cache.loadBefore(p64(number), maxtid)
     told = Told(cache)
-    assert told.after(59) == set()
+    assert told.after(4) == set()
     assert told.after(2) == used
     cache.loadBefore(p64(7), maxtid)
-    assert told.after(3500) == set()
-    assert told.after(100) == {*used, 7}
+    # Each time it waits twice as long.
+    assert told.after(8) == set()
+    assert told.after(2) == {*used, 7}
+    assert told.after(18) == set()
+    assert told.after(3) == {*used, 7}
+
+
+def test_in_the_long_run_it_is_told_each_hour(cache: Any) -> None:
+    fill(cache, 10)
+    cache.loadBefore(p64(1), maxtid)
+    told = Told(cache)
+    told.after(10 * 3600)
+    told.after(3600)
+    assert len(told.messages) == 1
 
 
 def test_some_at_a_time(cache: Any) -> None:
@@ -77,7 +89,7 @@ def test_some_at_a_time(cache: Any) -> None:
     for number in range(0, 3000, 3):
         cache.loadBefore(p64(number), maxtid)
     told = Told(cache)
-    assert told.after(62) == set(range(0, 3000, 3))
+    assert told.after(8) == set(range(0, 3000, 3))
     assert [len(message) < 400 for message in told.messages] == [True] * len(told.messages)
     assert len(told.messages) >= 3
 
@@ -88,7 +100,7 @@ def test_what_is_not_current_is_not_told(cache: Any) -> None:
         cache.loadBefore(p64(number), maxtid)
     cache.invalidate(p64(3), p64(2))
     cache.invalidate(p64(4), None)
-    assert Told(cache).after(62) == {0, 1, 2, 5, 6, 7, 8, 9}
+    assert Told(cache).after(8) == {0, 1, 2, 5, 6, 7, 8, 9}
 
 
 def test_nothing_is_told_of_a_cache_that_does_not_say(cache: Any) -> None:
@@ -121,7 +133,7 @@ def test_asking_what_is_lacking_asks_for_nothing(cache: Any) -> None:
     before = cache.statistics.hits, cache.statistics.misses
     assert cache.lacking([p64(number) for number in (0, 7, 3, 8)]) == [p64(7), p64(8)]
     assert (cache.statistics.hits, cache.statistics.misses) == before
-    assert Told(cache).after(62) == set()
+    assert Told(cache).after(8) == set()
     cache.invalidate(p64(3), p64(2))
     assert cache.lacking([p64(3)]) == [p64(3)]
 

@@ -14,7 +14,7 @@ Rules:
 - The application goes first. Few records are asked for at a time, so that a load never waits for
   long behind them. While the application waits for the server, that takes at most half of the time,
   and a quarter at a server that is near.
-- It never waits, and needs no thread: answers go on with it in the reactor's thread.
+- It never waits, and needs no thread: whoever reads an answer goes on with it.
 
 Only `ClientStorage` knows of this package.
 """

@@ -33,7 +33,9 @@ _OVERHEAD = 110
 class Bringing:
     """Asks for what others use, and for its records, until there are no more, or the cache is full.
 
-    Answers come in any thread; all else happens in the reactor's.
+    Answers come in any thread, which goes on with it: to wake the reactor's thread would take
+    longer than the answer. There is one question at a time, and so one thread. Pauses and the end
+    are in the reactor's thread.
 
     :param reactor: for timers, and for calls from other threads.
     :param over: called at the end; with an exception if there is one, and otherwise None.
@@ -68,27 +70,26 @@ class Bringing:
         self._is_over = False
 
     def go_on(self) -> None:
-        """Ask for something more, or end it. Call this once, to begin."""
-        self._later = None
-        if self._is_over:
-            return
+        """Ask for something more, or end it; in any thread. Call this once, to begin."""
         try:
             self._ask()
         except Exception as error:
-            self.stop(error)
+            self._end(error)
 
     def _ask(self) -> None:
+        if self._is_over:
+            return
         if self._left() < min(_LITTLE, self._room // 8):
-            self.stop()
+            self._end()
             return
         oids = self._next()
         if oids:
-            answer = _Answer(partial(self._records_came, oids, self._seconds()), self._failed)
+            answer = _Answer(partial(self._records_came, oids, self._seconds()), self._end)
             self._protocol.call(answer, "load_popular", oids, maxtid)
         elif self._are_all:
-            self.stop()
+            self._end()
         else:
-            self._protocol.call(_Answer(self._oids_came, self._failed), "popular_oids", self._told)
+            self._protocol.call(_Answer(self._oids_came, self._end), "popular_oids", self._told)
 
     def _left(self) -> int:
         """Return how many bytes may still come."""
@@ -104,22 +105,22 @@ class Bringing:
                 return lacking
         return ()
 
+    def _end(self, error: BaseException | None = None) -> None:
+        self._reactor.callFromThread(self.stop, error)
+
     def stop(self, error: BaseException | None = None) -> None:
-        """End it, if it is not over yet. An answer that is still to come is kept, and no more."""
+        """End it, if it is not over yet; in the reactor's thread.
+
+        An answer that is still to come is kept, and no more is asked for.
+        """
         if self._is_over:
             return
         self._is_over = True
-        self._oids.clear()
         if self._later is not None:
             self._later.cancel()
             self._later = None
         over, self._over = self._over, _nothing
         over(error)
-
-    # In any thread.
-
-    def _failed(self, error: BaseException) -> None:
-        self._reactor.callFromThread(self.stop, error)
 
     def _oids_came(self, joined: Any) -> None:
         if not are_joined(joined) or len(joined) > 8 * _MOST:
@@ -127,7 +128,7 @@ class Bringing:
         self._oids.extend(split(joined))
         self._told += len(joined) // 8
         self._are_all = not joined
-        self._reactor.callFromThread(self.go_on)
+        self._ask()
 
     def _records_came(self, oids: Sequence[bytes], asked: float, results: Any) -> None:
         revisions = revisions_of("load_popular", oids, results)
@@ -138,7 +139,10 @@ class Bringing:
         # This call itself is not counted any more.
         is_waited_for = self._protocol.outstanding > 0
         pause = self._pace.came(len(results), size, self._seconds() - asked, is_waited_for)
-        self._reactor.callFromThread(self._pause, pause)
+        if pause:
+            self._reactor.callFromThread(self._pause, pause)
+        else:
+            self._ask()
 
     def _keep(self, revisions: Sequence[tuple[bytes, tuple[bytes, bytes, bytes | None]]]) -> None:
         left = self._left()
@@ -152,12 +156,12 @@ class Bringing:
         self.size += sum(len(data) for _, _, data in kept)
 
     def _pause(self, seconds: float) -> None:
-        if self._is_over:
-            return
-        if seconds:
-            self._later = self._reactor.callLater(seconds, self.go_on)
-        else:
-            self.go_on()
+        if not self._is_over:
+            self._later = self._reactor.callLater(seconds, self._go_on_later)
+
+    def _go_on_later(self) -> None:
+        self._later = None
+        self.go_on()
 
 
 def _nothing(error: BaseException | None) -> None:

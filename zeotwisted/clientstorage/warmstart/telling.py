@@ -11,14 +11,15 @@ from zeotwisted.exceptions import ClientDisconnected
 
 __all__ = ["Telling"]
 
-#: How long (seconds) after the beginning of a connection, and after the last time.
-_FIRST = 60.0
-_AGAIN = 3600.0
+#: How long (seconds) after the beginning of a connection; after each time twice as long, at most
+#: this.
+_FIRST = 5.0
+_MOST = 3600.0
 
 #: How many records of the cache to look at at a time, and how long (seconds) to wait then, so that
 #: neither side notices.
 _SOME = 1000
-_PAUSE = 0.05
+_BETWEEN = 0.05
 
 
 class Telling:
@@ -38,6 +39,7 @@ class Telling:
         self._requested = requested
         self._tell = tell
         self._later = later
+        self._pause = _FIRST
         self._next: IDelayedCall | None = later(_FIRST, self._go_on, z64)
 
     def _go_on(self, first: bytes) -> None:
@@ -50,9 +52,10 @@ class Telling:
                 # The next connection has one of its own.
                 return
         if first_left is None:
-            self._next = self._later(_AGAIN, self._go_on, z64)
+            self._pause = min(2 * self._pause, _MOST)
+            self._next = self._later(self._pause, self._go_on, z64)
         else:
-            self._next = self._later(_PAUSE, self._go_on, first_left)
+            self._next = self._later(_BETWEEN, self._go_on, first_left)
 
     def stop(self) -> None:
         """End it: the connection is lost."""

@@ -100,7 +100,7 @@ class WarmStart:
                 _log.error("%s: the warm start has failed: %s", self._name, error)
 
         bringing = Bringing(protocol, self._coherence, reactor, over, self._room)
-        protocol.lost.addCallback(lambda _: bringing.stop(ClientDisconnected("lost")))
+        protocol.lost.addCallback(lambda _: bringing.stop(ClientDisconnected()))
         bringing.go_on()
 
 
