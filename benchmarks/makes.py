@@ -51,12 +51,14 @@ def open_client(
     cache_size: int,
     blob_dir: str | None = None,
     cache: str | None = None,
+    warm_start: bool | None = None,
 ) -> Any:
     """Return a connected storage of the `make`.
 
     :param address: the daemon's, or the file's path where there is no daemon.
     :param cache_size: in bytes.
     :param cache: the path of its cache's file.
+    :param warm_start: an option of our clients; None for their default.
     """
     if make == "file":
         from ZODB.FileStorage import FileStorage
@@ -81,6 +83,8 @@ def open_client(
     }
     if make in _READ_AHEAD:
         options["read_ahead"] = _READ_AHEAD[make]
+    if warm_start is not None and make.startswith("zeotwisted"):
+        options["warm_start"] = warm_start
     return _client_class(make)(address, **options)
 
 

@@ -66,6 +66,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "clientstorage.calls": _COMMON,
     "clientstorage.records": (*_COMMON, "clientstorage.calls", "clientstorage.speculation"),
     "clientstorage.speculation": (*_COMMON, "clientstorage.calls"),
+    "clientstorage.warmstart": (*_COMMON, "clientstorage.calls", "clientstorage.records"),
     "clientstorage.connection": (
         *_COMMON,
         "access",
@@ -92,9 +93,10 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "storageserver.limits": ("storageserver.options",),
     "storageserver.figures": ("protocol",),
     "storageserver.speculation": ("protocol",),
+    "storageserver.popularity": ("protocol", "storageserver.turns"),
     "storageserver.engine": (*_COMMON, "postgresql", "storageserver.floods"),
     "storageserver.storage": (*_COMMON, "storageserver.floods", "storageserver.limits")
-    + ("storageserver.figures", "storageserver.speculation")
+    + ("storageserver.figures", "storageserver.popularity", "storageserver.speculation")
     + ("storageserver.engine", "storageserver.options", "storageserver.turns"),
     "storageserver.commit": (*_COMMON, "storageserver.floods", "storageserver.limits")
     + ("storageserver.figures",)

@@ -31,6 +31,8 @@ _COUNTERS = (
     ("bytes_received", "received_bytes", "Bytes that were received."),
     ("ahead_records", "ahead_records", "Records that came although nobody had asked for them."),
     ("ahead_used", "ahead_used", "Those of them that were used."),
+    ("warm_records", "warm_records", "Records that a warm start has brought in."),
+    ("warm_bytes", "warm_bytes", "Bytes of these records."),
     ("connections", "connections", "How often a server was found."),
     ("disconnections", "disconnections", "How often a server was lost."),
     ("cache_hits", "cache_hits", "Records that were in the cache."),

@@ -80,7 +80,8 @@ ROW = {
 @contextmanager
 def _opened(order: dict[str, Any]) -> Iterator[tuple[Any, Any, Recorder]]:
     """Yield a connection, its transaction manager, and what has counted its loads."""
-    storage = open_client(order["make"], order["address"], _CACHE_SIZE)
+    # What others have loaded before must not come before the measurement begins.
+    storage = open_client(order["make"], order["address"], _CACHE_SIZE, warm_start=False)
     recorder = Recorder(storage)
     database = DB(recorder)
     manager = transaction.TransactionManager()

@@ -210,6 +210,9 @@ OF_CLIENT_STORAGE: list[tuple[str, Any, str]] = [
     ("wait", "off", "True or False"),
     ("server_sync", "off", "True or False"),
     ("read_ahead", "off", '"auto", True or False'),
+    ("warm_start", "off", "True or False, or the name of a group"),
+    ("warm_start", "", "True or False, or the name of a group"),
+    ("warm_start", "x" * 101, "True or False, or the name of a group"),
 ]
 
 

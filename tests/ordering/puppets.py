@@ -295,7 +295,12 @@ class Client:
 
 
 class PuppetServer:
-    """The other end of a client's protocol."""
+    """The other end of a client's protocol.
+
+    :ivar offered: the capabilities that the client has.
+    """
+
+    offered: Capabilities
 
     def __init__(
         self,
@@ -320,6 +325,7 @@ class PuppetServer:
             if type(event) is not Called:
                 continue
             if event.call.name == "capabilities":
+                self.offered = event.args[1]
                 self.deliver(self._session.reply(event.id, self.capabilities))
             else:
                 self._calls.append(event)

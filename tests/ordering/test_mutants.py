@@ -33,6 +33,7 @@ LIVENESS = "test_liveness_rules.py::"
 LEADING = "test_leading.py::"
 AHEAD = "test_ahead_rules.py::"
 READAHEAD = "test_readahead_rules.py::"
+WARM = "test_warm_rules.py::"
 
 MUTANTS = [
     Mutant(
@@ -109,6 +110,41 @@ MUTANTS = [
         AHEAD + "test_what_came_pushes_out_nothing_popular",
     ),
     Mutant(
+        "2: what is brought in is in the cache before the next message",
+        "clientstorage/warmstart/bringing.py",
+        "        self._coherence.loaded_ahead(kept)\n",
+        "        self._reactor.callLater(0, self._coherence.loaded_ahead, kept)\n",
+        WARM + "test_news_behind_the_answer_hit_its_records",
+    ),
+    Mutant(
+        "2: what is brought in is the current revision",
+        "clientstorage/warmstart/bringing.py",
+        "            if end is None and len(data)",
+        "            if len(data)",
+        WARM + "test_an_earlier_revision_is_not_kept",
+    ),
+    Mutant(
+        "what is brought in pushes out nothing",
+        "clientstorage/warmstart/bringing.py",
+        "len(data) + _OVERHEAD <= left:",
+        "left:",
+        WARM + "test_longer_records_than_there_is_room_push_out_nothing",
+    ),
+    Mutant(
+        "the application's loads go before what is brought in",
+        "clientstorage/warmstart/bringing.py",
+        "        if pause:\n",
+        "        if False:\n",
+        WARM + "test_it_pauses_while_the_application_waits",
+    ),
+    Mutant(
+        "what is brought in does not count as used",
+        "storageserver/connections/popular.py",
+        "    served.stats.loads += len(answer)\n",
+        '    served.popularity.used(client, b"".join(oids))\n',
+        WARM + "test_records_that_are_brought_in",
+    ),
+    Mutant(
         "1: a thread that leads leaves what follows news to the reactor",
         "clientstorage/calls/leading.py",
         "                else:\n                    return itertools.chain((event,), events)\n",
@@ -154,8 +190,8 @@ MUTANTS = [
     Mutant(
         "2: records that are asked for together are in the cache before the next message",
         "clientstorage/records/loads.py",
-        "    coherence.loaded_many(revisions)\n",
-        "",
+        '    coherence.loaded_many(revisions_of("loadManyBefore", oids, results))\n',
+        '    revisions_of("loadManyBefore", oids, results)\n',
         PREFETCH + "test_invalidation_behind_the_answer_hits_all_its_records",
     ),
     Mutant(
@@ -232,7 +268,7 @@ MUTANTS = [
     Mutant(
         "5: answers with many records leave in the turn in which they were computed",
         "storageserver/connections/records.py",
-        "        return _count_loads(client, answer)\n",
+        "        return _count_loads(client, oids, answer)\n",
         "        return client.served.commit_in_thread(_count_loads, client, answer)\n",
         PREFETCH + "test_answer_of_many_is_sent_before_the_invalidation_of_any",
     ),

@@ -27,6 +27,9 @@ EXTENSIONS = {
     "standby_has",
     "loadAhead",
     "loadManyBefore",
+    "load_popular",
+    "popular_oids",
+    "used_oids",
     "restoreBlobEnd",
     "server_limits",
     "pack_progress",
@@ -103,6 +106,9 @@ EXTENDED_CALLS: dict[str, list[tuple[Any, ...]]] = {
     "loadAhead": [(OID, TID, 16, 4096, 40, b"", 1), (OID, TID, 0, 0, 1000, OID * 1000, 1000)],
     "loadManyBefore": [((OID, OID), TID), ((OID,) * 1000, TID)],
     "restoreBlobEnd": [(OID, TID, DATA, None, TXN), (OID, TID, DATA, NEXT, TXN)],
+    "popular_oids": [(0,), (131_000,)],
+    "load_popular": [((OID, OID), TID), ((OID,) * 1000, TID)],
+    "used_oids": [(b"",), (OID * 1000,)],
     "tpc_committed": [(TID,)],
     "tpc_outcome": [(TID, OID), (TID, None)],
     "server_limits": [()],
@@ -125,6 +131,7 @@ EXTENDED_PUSHES: dict[str, tuple[Any, ...]] = {
 }
 
 ONEWAY = {
+    "used_oids",
     "set_client_label",
     "iterator_gc",
     "tpc_begin",

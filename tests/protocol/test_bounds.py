@@ -291,6 +291,7 @@ def test_the_table_of_calls_is_what_bounds_them() -> None:
     assert {name for name, values in _allowed() if values != FEW} == {
         "iterator_gc",
         "loadManyBefore",
+        "load_popular",
         "tpc_begin",
         "undoInfo",
     }

@@ -14,6 +14,7 @@ from zeotwisted.protocol.capabilities import (
     STANDBY,
     TID_AT_VOTE,
     VOTE_WITHIN,
+    WARM_START,
 )
 from zeotwisted.protocol.codecs import CODECS
 from zeotwisted.protocol.framing import encode_frame
@@ -59,6 +60,7 @@ def test_server_ignores_what_it_does_not_know() -> None:
         STANDBY: {"synchronous": False},
         TID_AT_VOTE: {},
         VOTE_WITHIN: {},
+        WARM_START: {},
     }
     client.ask("register", "1", False)
     client.begin(1)
@@ -89,6 +91,7 @@ def test_storage_that_the_server_does_not_have() -> None:
         LOAD_AHEAD: {},
         OPERATORS: {},
         VOTE_WITHIN: {},
+        WARM_START: {},
     }
 
 

@@ -44,6 +44,7 @@ KINDS: dict[str, tuple[list[Any], list[Any]]] = {
         [b"", OID, OID * 1000],
         [OID * 1001, b"x", OID + b"x", None, bytearray(OID), (OID,)],
     ),
+    "index": ([0, 1, 2**31 - 1], [-1, 2**31, True, 1.0, None, "1"]),
     "up_to_1000": ([0, 1, 1000], [-1, 1001, True, 1.0, None, "1"]),
     "up_to_a_mebibyte": ([0, 1, 2**20], [-1, 2**20 + 1, True, 1.0, None]),
     "capabilities": (
@@ -148,6 +149,9 @@ ROLES = {
         "loadAhead",
         "loadBefore",
         "loadManyBefore",
+        "load_popular",
+        "popular_oids",
+        "used_oids",
         "loadSerial",
         "getTid",
         "history",

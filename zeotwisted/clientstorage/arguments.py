@@ -8,6 +8,7 @@ from typing import Any
 from zeotwisted.arguments import (
     Rule,
     Table,
+    Wrong,
     file_in_folder,
     flag,
     folder,
@@ -25,6 +26,10 @@ from zeotwisted.arguments import (
 )
 
 __all__ = ["CLIENT_STORAGE", "STORAGE_CLIENT"]
+
+#: How many characters the name of a group may have, and what is taken for a mistake.
+_LONGEST_GROUP = 100
+_FLAGS = ("on", "off", "true", "false", "yes", "no", "1", "0")
 
 _is_cache = methods(
     "loadBefore", "store", "invalidate", "clear", "getLastTid", "setLastTid", "close"
@@ -51,6 +56,14 @@ def _folder_of_cache(value: Any) -> Any:
 
 def _auto_or_flag(value: Any) -> Any:
     return value if value == "auto" else flag(value)
+
+
+def _group_or_flag(value: Any) -> Any:
+    if not isinstance(value, str):
+        return flag(value)
+    if not 0 < len(value) <= _LONGEST_GROUP or value.lower() in _FLAGS:
+        raise Wrong
+    return value
 
 
 _FLAG = "True or False"
@@ -87,6 +100,7 @@ CLIENT_STORAGE: Table = {
     "server_sync": Rule(flag, _FLAG),
     "commit_lock_timeout": Rule(optional(seconds), f"{_SECONDS}, or None for ever"),
     "read_ahead": Rule(_auto_or_flag, '"auto", True or False'),
+    "warm_start": Rule(_group_or_flag, f"{_FLAG}, or the name of a group of clients"),
     "reactor": Rule(
         optional(methods("callFromThread", "callLater")),
         "a Twisted reactor, or None for one of the client's own",

@@ -46,6 +46,7 @@ from .history import (
     warn_of_missing_blob,
 )
 from .records import Coherence, Reader, Revisions, StorageInfo
+from .warmstart import WarmStart, offers
 
 __all__ = ["ClientStorage"]
 
@@ -119,6 +120,10 @@ class ClientStorage(ConflictResolvingStorage):
     :param commit_lock_timeout: how long (seconds) a transaction may wait for its turn to commit,
         while other clients commit. After that, `tpc_vote` raises `TransactionTimeout`, which names
         the client that blocks it. None: for ever. It needs a zeotwisted server.
+    :param warm_start: begin an empty cache with what other clients use most, as far as there is
+        room, behind the application's own loads. True: those with the same `client_label`, or
+        those without one. A text: those that give the same text, or have it for their label.
+        False: begin with nothing. It needs a zeotwisted server.
     :raises AccessDenied: the server does not admit this client, or the password is wrong.
     :raises ClientDisconnected: no server, or none that accepts this client, within `wait_timeout`.
     :raises ProtocolError: the peer is not a ZEO server.
@@ -168,6 +173,7 @@ class ClientStorage(ConflictResolvingStorage):
         read_ahead: bool | str = "auto",
         password_file: str | None = None,
         commit_lock_timeout: float | None = None,
+        warm_start: bool | str = True,
     ) -> None:
         given = locals()
         for argument, what in _NOT_YET.items():
@@ -183,6 +189,7 @@ class ClientStorage(ConflictResolvingStorage):
             valid.liveness_timeout,
             client_security(ssl, valid.ssl_server_hostname),
             credentials_from(username, password, valid.password_file, valid.realm),
+            offers(valid.warm_start),
         )
         self.__name__ = name or str(("127.0.0.1", addr) if isinstance(addr, int) else addr)
         self._cache_size = valid.cache_size
@@ -206,7 +213,7 @@ class ClientStorage(ConflictResolvingStorage):
             alsoProvides(self, interfaces.IBlobStorage)
         self._cache = open_cache(valid.cache, client, var, storage, valid.cache_size)
         self._info = StorageInfo(lambda: self._coherence.last_transaction())
-        self._start_parts(target)
+        self._start_parts(target, self._cache.getLastTid() == z64)
         self._blobs.start()
         call_after_fork(self)
         self._link.begin()
@@ -218,8 +225,11 @@ class ClientStorage(ConflictResolvingStorage):
                 self.close()
                 raise
 
-    def _start_parts(self, target: Target) -> None:
-        """Create the parts that a child process must not share with its parent."""
+    def _start_parts(self, target: Target, is_cold: bool) -> None:
+        """Create the parts that a child process must not share with its parent.
+
+        :param is_cold: whether the cache is a new one.
+        """
         self._figures = ClientFigures()
         self._coherence = Coherence(
             self._cache, self.invalidateTransaction, self.invalidateCache, self._notify_stale
@@ -237,6 +247,14 @@ class ClientStorage(ConflictResolvingStorage):
         )
         #: The records that came ahead of need and were not used yet.
         self._unused = self._reader.unused
+        self._warm_start = WarmStart(
+            self._coherence,
+            is_cold,
+            target.offers,
+            self._client_label,
+            self._cache_size,
+            self.__name__,
+        )
         self._committing = Committing(
             self._link,
             self._coherence,
@@ -260,7 +278,7 @@ class ClientStorage(ConflictResolvingStorage):
         inherited = self._link
         inherited.abandon()
         self._blobs.forked()
-        self._start_parts(inherited.target)
+        self._start_parts(inherited.target, is_cold=True)
         self._cache.setLastTid(last_tid)
         if self._own_reactor is not None:
             _log.error("%s: its reactor belongs to the parent process", self.__name__)
@@ -302,6 +320,7 @@ class ClientStorage(ConflictResolvingStorage):
         alsoProvides(self, *self._info.provided(with_blobs=self.blob_dir is not None))
         if self._client_label:
             conn.oneway("set_client_label", self._client_label)
+        self._warm_start.connected(conn, self._link.thread.reactor)
         _log.info(
             "%s: connected to %s as %s", self.__name__, self._info.server, conn.version.decode()
         )
@@ -394,7 +413,8 @@ class ClientStorage(ConflictResolvingStorage):
         (``cache_...``). `zeotwisted.metrics` gives the same to Prometheus.
         """
         cache = self.cache_statistics()
-        return self._figures.report(self._link, self._reader.came_ahead, cache, self._cache_size)
+        report = self._figures.report(self._link, self._reader.came_ahead, cache, self._cache_size)
+        return report | self._warm_start.report()
 
     # The storage as a whole.
 

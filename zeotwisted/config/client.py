@@ -98,6 +98,8 @@ class ClientStorageConfig:
         if config.read_ahead != "auto":
             # Not passed otherwise, because ZEO's client does not know this argument.
             options["read_ahead"] = config.read_ahead
+        if config.warm_start is not True:
+            options["warm_start"] = config.warm_start
         if not config.wait:
             options["wait"] = False
         if config.ssl is not None:

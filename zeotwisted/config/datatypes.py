@@ -38,6 +38,7 @@ __all__ = [
     "count",
     "duration",
     "duration_or_none",
+    "group_or_boolean",
     "host_names",
     "local_address",
     "log_levels",
@@ -61,6 +62,9 @@ _BARE_IPV6 = re.compile("[0-9a-f]*:[0-9a-f:.]*:[0-9]{2,5}", re.IGNORECASE)
 
 #: Clients send blobs in chunks of about this size. With a smaller limit, they cannot store blobs.
 SMALLEST_MESSAGE_LIMIT = 2**16
+
+#: How many characters the name of a group of clients may have.
+_LONGEST_GROUP = 100
 
 
 def binding_address(text: str) -> Address | PassedSocket:
@@ -259,6 +263,18 @@ def auto_or_boolean(text: str) -> bool | str:
         return bool(datatypes.asBoolean(text))
     except ValueError:
         raise ValueError(f"{text!r} is none of auto, on and off; write one of them") from None
+
+
+def group_or_boolean(text: str) -> bool | str:
+    """The name of a group of clients, on or off."""
+    try:
+        return bool(datatypes.asBoolean(text))
+    except ValueError:
+        if len(text) > _LONGEST_GROUP:
+            raise ValueError(
+                f"the name of a group has {len(text)} characters; write at most {_LONGEST_GROUP}"
+            ) from None
+        return text
 
 
 def protocol_version(text: str) -> int:

@@ -34,6 +34,10 @@ def _auto_or_flag(text: str) -> bool | str:
     return "auto" if text.lower() == "auto" else _flag(text)
 
 
+def _group_or_flag(text: str) -> bool | str:
+    return _FLAGS.get(text.lower(), text)
+
+
 #: Arguments of the client in a URI, and the functions that convert them. All other arguments are
 #: for the database.
 _ARGUMENTS: dict[str, Callable[[str], Any]] = {
@@ -56,6 +60,7 @@ _ARGUMENTS: dict[str, Callable[[str], Any]] = {
     "server_sync": _flag,
     "refuse_older_server": _flag,
     "read_ahead": _auto_or_flag,
+    "warm_start": _group_or_flag,
     "commit_lock_timeout": float,
     "username": str,
     "password": str,

@@ -24,6 +24,7 @@ from .capabilities import (
     STANDBY,
     TID_AT_VOTE,
     VOTE_WITHIN,
+    WARM_START,
     Capabilities,
     agreed,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "STANDBY",
     "TID_AT_VOTE",
     "VOTE_WITHIN",
+    "WARM_START",
     "WRITING",
     "Ahead",
     "Broadcast",

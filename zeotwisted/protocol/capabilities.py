@@ -23,6 +23,7 @@ __all__ = [
     "STANDBY",
     "TID_AT_VOTE",
     "VOTE_WITHIN",
+    "WARM_START",
     "Capabilities",
     "agreed",
     "are_capabilities",
@@ -69,6 +70,11 @@ OPERATORS = "operators"
 
 #: The client can limit how long its vote waits for the commit lock, by the call ``vote_within``.
 VOTE_WITHIN = "vote-within"
+
+#: The server tells which objects clients of the same group use, and sends them: the calls
+#: ``popular_oids`` and ``load_popular``. The client says what it uses by ``used_oids``. Parameter
+#: of the client: ``group``, a text of at most 100 characters; without it, the group is its label.
+WARM_START = "warm-start"
 
 #: Limits for what a peer sends: how many capabilities, and how many characters a name has.
 _MOST = 100

@@ -194,6 +194,11 @@ def at_most_1000_joined_oids(value: Any) -> bool:
     return type(value) is bytes and not len(value) % 8 and len(value) <= 8 * MOST_LOADED
 
 
+def index(value: Any) -> bool:
+    """A number from 0 to 2**31 - 1."""
+    return type(value) is int and 0 <= value < 2**31
+
+
 def up_to_1000(value: Any) -> bool:
     """A number from 0 to 1000."""
     return type(value) is int and 0 <= value <= 1000
@@ -294,6 +299,11 @@ SERVER_CALLS = _table(
     _short(_read("loadManyBefore", at_most_1000_oids, tid))._replace(
         version=b"6", values=2 * MOST_LOADED
     ),
+    _short(_read("popular_oids", index))._replace(version=b"6"),
+    _short(_read("load_popular", at_most_1000_oids, tid))._replace(
+        version=b"6", values=2 * MOST_LOADED
+    ),
+    _short(_read("used_oids", at_most_1000_joined_oids, oneway=True))._replace(version=b"6"),
     _short(_read("loadSerial", oid, tid)),
     _short(_read("getTid", oid)),
     _short(_stock(_read("history", oid, integer, required=1), oid_or_none, integer_or_none)),

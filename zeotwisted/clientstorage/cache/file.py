@@ -305,6 +305,33 @@ class FileCache:
                 return earlier
         return None
 
+    @property
+    def room(self) -> int:
+        """How many bytes there are for records that nobody has asked for."""
+        with self._lock:
+            if not self._file.is_open:
+                return 0 if self._memory is None else self._memory.room
+            log = self._probation.log
+            return log.capacity - (log.head - log.tail) - log.spare - log.step
+
+    def lacking(self, oids: Sequence[bytes]) -> list[bytes]:
+        """Return those of which it has no current revision. This counts as no request."""
+        with self._lock:
+            if self._memory is not None:
+                return self._memory.lacking(oids)
+            return [oid for oid in oids if not any(part.has_current(oid) for part in self._parts)]
+
+    def requested(self, first: bytes, most: int) -> tuple[list[bytes], bytes | None]:
+        """Return the oids of current revisions that were requested; see `ClientCache.requested`."""
+        with self._lock:
+            if self._memory is not None:
+                return self._memory.requested(first, most)
+            parts = [part.requested(u64(first), most, part is self._main) for part in self._parts]
+        ends = [end for _, end in parts if end is not None]
+        end = min(ends, default=None)
+        wanted = [each for found, _ in parts for each in found if end is None or each < end]
+        return list(map(p64, wanted)), None if end is None else p64(end)
+
     def store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
         """Add a revision.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from BTrees.QQBTree import QQBTree
 from ZODB.utils import p64, u64, z64
@@ -228,6 +229,21 @@ class IndexedLog:
             raise Damaged("its state is older than its records")
 
     # The index.
+
+    def has_current(self, oid: bytes) -> bool:
+        """Return whether there is a current revision."""
+        return u64(oid) in self._current
+
+    def requested(self, first: int, most: int, all: bool) -> tuple[list[int], int | None]:
+        """Return the oids of current revisions that were requested since they were appended.
+
+        :param first, most: look at so many, from this oid on.
+        :param all: return the others, too.
+        :return: the oids, and where to go on; None if there are no more.
+        """
+        found = list(islice(self._current.items(first), most + 1))
+        wanted = [number for number, place in found[:most] if all or place & _ASKED_FOR]
+        return wanted, found[most][0] if len(found) > most else None
 
     def current_start(self, oid: bytes) -> bytes | None:
         """Return the start of the current revision."""

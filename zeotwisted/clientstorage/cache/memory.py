@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from struct import Struct
 from threading import RLock
 
@@ -125,6 +126,29 @@ class ClientCache:
             return None
         slot: int = self._earlier[key]
         return slot if key.startswith(oid) and tid <= self._ends[slot] else None
+
+    @property
+    def room(self) -> int:
+        """How many bytes it has left."""
+        return self._limit - self.used
+
+    def lacking(self, oids: Sequence[bytes]) -> list[bytes]:
+        """Return those of which it has no current revision. This counts as no request."""
+        with self._lock:
+            known = self._current.__contains__
+            return [oid for oid in oids if not known(u64(oid))]
+
+    def requested(self, first: bytes, most: int) -> tuple[list[bytes], bytes | None]:
+        """Return the oids of current revisions that were requested since they came.
+
+        :param first, most: look at so many, from this oid on.
+        :return: the oids, and where to go on; None if there are no more.
+        """
+        with self._lock:
+            found = list(islice(self._current.items(u64(first)), most + 1))
+            flags = self._slots.flags
+            wanted = [number for number, slot in found[:most] if flags[slot] & (ASKED_FOR | MAIN)]
+            return list(map(p64, wanted)), p64(found[most][0]) if len(found) > most else None
 
     def store(self, oid: bytes, start: bytes, end: bytes | None, data: bytes) -> None:
         """Add a revision.

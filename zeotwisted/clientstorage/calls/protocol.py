@@ -171,6 +171,11 @@ class ClientProtocol(protocol.Protocol):
         return self._calls.is_open
 
     @property
+    def outstanding(self) -> int:
+        """How many calls wait for their answers."""
+        return len(self._calls)
+
+    @property
     def connected_to(self) -> Any:
         """The address of the server."""
         assert self.transport is not None

@@ -106,14 +106,14 @@ class Candidate:
             if name != "invalidateTransaction" or args[0] > verified:
                 self._receive(name, args)
 
-    def exchange_capabilities(self, storage_id: str, authenticates: bool) -> Deferred[None]:
+    def exchange_capabilities(self, target: Target) -> Deferred[None]:
         """Send what this end can do; the Deferred fires when the server has answered.
 
         In version 5 it fires at once: there are no capabilities.
-
-        :param authenticates: whether this end has a user name.
         """
-        offered = _OFFERED | {AUTHENTICATE: {}} if authenticates else _OFFERED
+        offered: dict[str, Any] = {**_OFFERED, **target.offers}
+        if target.credentials is not None:
+            offered[AUTHENTICATE] = {}
         if not self.protocol.is_extended:
             return succeed(None)
         answer: Deferred[Any] = Deferred()
@@ -124,7 +124,7 @@ class Candidate:
             self.protocol.capabilities = agreed(offered, theirs)
 
         answer.addCallback(told)
-        self.protocol.call(answer, "capabilities", storage_id, offered)
+        self.protocol.call(answer, "capabilities", target.storage_id, offered)
         return answer
 
     async def register(self, storage_id: str, wanted: Wanted) -> None:
@@ -198,7 +198,7 @@ async def _introduce(reactor: IReactorTime, target: Target, candidate: Candidate
     try:
         await protocol.ready
         credentials = target.credentials
-        exchanged = candidate.exchange_capabilities(target.storage_id, credentials is not None)
+        exchanged = candidate.exchange_capabilities(target)
         try:
             if credentials is not None:
                 # Imported late: it takes longer to load than to connect, and most clients have no

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+
+from zeotwisted.protocol import Capabilities
 
 from .address import Address
 from .credentials import Credentials
@@ -37,3 +39,5 @@ class Target:
     security: Security = plain
     #: The user name and password, if the server asks for them.
     credentials: Credentials | None = None
+    #: What this end can do beyond what all clients can; see `zeotwisted.protocol.capabilities`.
+    offers: Capabilities = field(default_factory=dict)

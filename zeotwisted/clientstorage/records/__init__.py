@@ -7,7 +7,7 @@ Rule: an answer is in the cache before the invalidation that follows it on the w
 from __future__ import annotations
 
 from .coherence import Coherence
-from .loads import load
+from .loads import load, revisions_of
 from .reader import Reader
 from .revisions import Revisions
 from .storageinfo import StorageInfo
@@ -18,4 +18,5 @@ __all__ = [
     "Revisions",
     "StorageInfo",
     "load",
+    "revisions_of",
 ]

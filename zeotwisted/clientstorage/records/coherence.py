@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
 from typing import Any
 
+from ZODB.utils import maxtid
+
 __all__ = ["Coherence"]
 
 
@@ -57,6 +59,23 @@ class Coherence:
         with self._lock:
             cached = self._cache.loadBefore
             return [oid for oid in oids if cached(oid, tid) is None]
+
+    def lacking(self, oids: Sequence[bytes]) -> list[bytes]:
+        """Return those oids for which the cache has no current revision. This asks for none."""
+        with self._lock:
+            lacking = getattr(self._cache, "lacking", None)
+            return self.missing(oids, maxtid) if lacking is None else lacking(oids)
+
+    def requested(self, first: bytes, most: int) -> tuple[list[bytes], bytes | None]:
+        """Return the oids of what the application uses; see `cache.ClientCache.requested`."""
+        with self._lock:
+            requested = getattr(self._cache, "requested", None)
+            return ([], None) if requested is None else requested(first, most)
+
+    def room(self) -> int | None:
+        """Return how many bytes the cache has left; None if it does not tell."""
+        with self._lock:
+            return getattr(self._cache, "room", None)
 
     def forget(self, oid: bytes) -> None:
         """Remove an object from the cache: it may be out of date."""

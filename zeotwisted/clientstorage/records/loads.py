@@ -11,7 +11,7 @@ from zeotwisted.exceptions import UnrecognizedResult
 
 from .coherence import Coherence
 
-__all__ = ["into_cache", "keep_many", "load"]
+__all__ = ["into_cache", "keep_many", "load", "revisions_of"]
 
 
 def load(coherence: Coherence, oid: bytes) -> Deferred[Any]:
@@ -40,16 +40,27 @@ def keep_many(coherence: Coherence, oids: Sequence[bytes], results: Any) -> int:
 
     :return: how many records the answer has. It is about the first ones of `oids`.
     """
+    coherence.loaded_many(revisions_of("loadManyBefore", oids, results))
+    return len(results)
+
+
+def revisions_of(
+    name: str, oids: Sequence[bytes], results: Any
+) -> list[tuple[bytes, tuple[bytes, bytes, bytes | None]]]:
+    """Return the oids and revisions that the answer to a load of many records has.
+
+    :param name: of the call.
+    :raises UnrecognizedResult: it is no such answer.
+    """
     if type(results) is not tuple or not 0 < len(results) <= len(oids):
-        raise UnrecognizedResult("loadManyBefore", results)
+        raise UnrecognizedResult(name, results)
     revisions = []
     for oid, result in zip(oids, results):  # noqa: B905 - the answer may be shorter than `oids`
         if _is_revision(result):
             revisions.append((oid, result))
         elif result is not None and result is not False:
-            raise UnrecognizedResult("loadManyBefore", result)
-    coherence.loaded_many(revisions)
-    return len(results)
+            raise UnrecognizedResult(name, result)
+    return revisions
 
 
 def _is_revision(value: Any) -> bool:

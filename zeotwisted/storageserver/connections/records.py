@@ -20,18 +20,22 @@ def remote_loadBefore(client: ServerConnection, oid: bytes, tid: bytes) -> Any:
     served = client.registered
     assert served is not None
     served.stats.loads += 1
+    served.popularity.loaded(client, oid)
     return served.records.load_before(client, oid, tid)
 
 
 def remote_loadManyBefore(client: ServerConnection, oids: Sequence[bytes], tid: bytes) -> Any:
     answer = client.served.records.load_many_before(client, oids, tid)
     if isinstance(answer, list):
-        return _count_loads(client, answer)
-    return Deferred.fromCoroutine(answer).addCallback(partial(_count_loads, client))
+        return _count_loads(client, oids, answer)
+    return Deferred.fromCoroutine(answer).addCallback(partial(_count_loads, client, oids))
 
 
-def _count_loads(client: ServerConnection, answer: list[Any]) -> list[Any]:
-    client.served.stats.loads += len(answer)
+def _count_loads(client: ServerConnection, oids: Sequence[bytes], answer: list[Any]) -> list[Any]:
+    served = client.served
+    served.stats.loads += len(answer)
+    if not client.gone:
+        served.popularity.used(client, b"".join(oids[: len(answer)]))
     return answer
 
 

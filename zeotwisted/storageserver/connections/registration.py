@@ -19,6 +19,7 @@ from zeotwisted.protocol import (
     STANDBY,
     TID_AT_VOTE,
     VOTE_WITHIN,
+    WARM_START,
     Capabilities,
     Role,
     agreed,
@@ -46,7 +47,7 @@ def remote_capabilities(
 def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dict[str, Any]:
     """Return what this server offers to a client of a storage, which may be unknown."""
     ours: dict[str, Any] = {CHANGES: {}, DROPPED: {}, GOODBYE: {}, OPERATORS: {}, VOTE_WITHIN: {}}
-    ours[LOAD_AHEAD] = {}
+    ours |= {LOAD_AHEAD: {}, WARM_START: {}}
     if served is not None and not served.engine.is_shared:
         ours[STANDBY] = {"synchronous": served.followers.waits}
     if served is not None and served.tids is not None:

@@ -29,7 +29,8 @@ Rules:
 - Others do not wait: guesses get a part of the reactor's time, and an answer some milliseconds.
 - All is bounded: kinds, trails, what is remembered of a client, and the length of what is scanned.
 
-Nobody but `connections.ahead` and the storage, which makes it, knows of this package.
+Nobody but `connections.ahead`, `connections.popular`, which sends records in another way, and the
+storage, which makes it, knows of this package.
 """
 
 from __future__ import annotations

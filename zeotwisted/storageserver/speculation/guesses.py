@@ -122,6 +122,11 @@ class Guesses:
         self._trail.remember(node)
         return ahead
 
+    def has(self, oids: bytes) -> None:
+        """Note that the client is sent current revisions that are no guesses: joined oids."""
+        for start in range(0, len(oids), 8):
+            self._sent.add(oids[start : start + 8], self._common.changes.now)
+
     def _note_sent(self, oid: bytes) -> None:
         changes = self._common.changes
         if self._sent.has(oid, changes):

@@ -81,6 +81,13 @@ class Speculation:
         finally:
             allowance.end()
 
+    def sent(self, client: object, oids: bytes) -> None:
+        """Note that a client is sent current revisions in another way: joined oids."""
+        guesses = self._clients.get(client)
+        if guesses is None:
+            guesses = self._clients[client] = Guesses(self._common)
+        guesses.has(oids)
+
     def changed(self, oids: Collection[bytes]) -> None:
         """Note that a transaction has been published: what clients have is not current any more."""
         if self._clients:

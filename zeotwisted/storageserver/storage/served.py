@@ -23,6 +23,7 @@ from ..figures import StorageReport
 from ..floods import brief
 from ..limits import Limits
 from ..options import ServerOptions
+from ..popularity import Popularity
 from ..speculation import Speculation
 from ..turns import FairTurns
 from .allowedclasses import EVERYTHING, AllowedClasses, default_classes
@@ -147,6 +148,8 @@ class ServedStorage:
         )
         #: Guesses what clients ask for next.
         self.speculation = Speculation(self.records.find)
+        #: Knows what clients use most.
+        self.popularity = Popularity()
         # Lets a few slow calls of clients run at a time. A thread that computes slows down the
         # reactor's thread; a thread that waits for a slow storage does not.
         most = _FEW_SLOW_CALLS if self.answers_at_once else _MANY_SLOW_CALLS
@@ -252,6 +255,7 @@ class ServedStorage:
         self.readers.ends(listener)
         self.records.leave(listener)
         self.speculation.leave(listener)
+        self.popularity.leave(listener)
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function of the storage that is fast if the storage is in this process.
