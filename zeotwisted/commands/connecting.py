@@ -70,6 +70,8 @@ def client_options(target: Target) -> dict[str, Any]:
     return {
         "wait_timeout": target.timeout,
         "client_label": _LABEL,
+        # A tool uses few objects, or all of them once.
+        "warm_start": False,
         "ssl": target.tls,
         "ssl_server_hostname": target.server_name,
         "username": target.user,

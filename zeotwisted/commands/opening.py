@@ -60,7 +60,7 @@ def _by_uri(text: str, folder: str) -> Any:
     arguments = dict(parse_qsl(parts.query, keep_blank_values=True))
     if "blob_dir" not in arguments:
         arguments |= {"blob_dir": os.path.join(folder, "blobs"), "blob_cache_size": str(_BLOBS)}
-    query = urlencode({"wait_timeout": "10", **arguments})
+    query = urlencode({"wait_timeout": "10", "warm_start": "false", **arguments})
     uri = urlunsplit(("zeotwisted", parts.netloc, parts.path, query, ""))
     open_storage, rest = resolve(uri)
     if rest:
