@@ -46,6 +46,7 @@ from .history import (
     warn_of_missing_blob,
 )
 from .records import Coherence, Reader, Revisions, StorageInfo
+from .upstream import Upstream
 
 __all__ = ["ClientStorage"]
 
@@ -235,6 +236,8 @@ class ClientStorage(ConflictResolvingStorage):
             self._reads_ahead,
             self._cache_size,
         )
+        #: For a server whose storage is this client.
+        self.upstream = Upstream(self._link, self._coherence, self._reader)
         #: The records that came ahead of need and were not used yet.
         self._unused = self._reader.unused
         self._committing = Committing(
@@ -306,10 +309,12 @@ class ClientStorage(ConflictResolvingStorage):
         _log.info(
             "%s: connected to %s as %s", self.__name__, self._info.server, conn.version.decode()
         )
+        self.upstream.found()
 
     def notify_disconnected(self) -> None:
         """Called in the reactor's thread when the connection is lost."""
         self._figures.disconnections += 1
+        self.upstream.lost()
         # The next server may have been restarted, and may give the same oids to other clients.
         self._committing.oids.clear()
 

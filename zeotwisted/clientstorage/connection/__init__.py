@@ -14,6 +14,7 @@ from .connection import ClientConnection
 from .link import Link
 from .security import client_security
 from .target import Target, Wanted
+from .verification import missed_changes
 
 __all__ = [
     "ClientConnection",
@@ -22,5 +23,6 @@ __all__ = [
     "Wanted",
     "client_security",
     "credentials_from",
+    "missed_changes",
     "parse_address",
 ]

@@ -11,7 +11,7 @@ from zeotwisted.exceptions import UnrecognizedResult
 
 from .coherence import Coherence
 
-__all__ = ["into_cache", "keep_many", "load"]
+__all__ = ["all_into_cache", "into_cache", "keep_many", "load"]
 
 
 def load(coherence: Coherence, oid: bytes) -> Deferred[Any]:
@@ -50,6 +50,12 @@ def keep_many(coherence: Coherence, oids: Sequence[bytes], results: Any) -> int:
             raise UnrecognizedResult("loadManyBefore", result)
     coherence.loaded_many(revisions)
     return len(results)
+
+
+def all_into_cache(coherence: Coherence, oids: Sequence[bytes], results: Any) -> Any:
+    """Do what `keep_many` does, and return the answer."""
+    keep_many(coherence, oids, results)
+    return results
 
 
 def _is_revision(value: Any) -> bool:

@@ -90,7 +90,7 @@ def remote_register(client: ServerConnection, storage_id: str, read_only: bool |
         raise ReadOnlyError(f"storage {storage_id!r} is served read-only")
     if not read_only:
         check_may_write(client, roles, storage_id)
-    if not served.engine.is_shared:
+    if not served.is_behind:
         return _registered(client, served, roles, bool(read_only))
     # The client must not miss what was committed before, by another server's clients.
     up_to_date = served.up_to_date()
