@@ -64,8 +64,10 @@ def upstream(folder: Path, **options: Any) -> Daemon:
     return Daemon(storage, **options)
 
 
-def host(folder: Path, server: Any, *keys: str, **options: Any) -> Daemon:
-    """Return the daemon of a host, at a Unix socket, with a cache file.
+def host(
+    folder: Path, server: Any, *keys: str, address: str | None = None, **options: Any
+) -> Daemon:
+    """Return the daemon of a host, by default at a Unix socket, with a cache file.
 
     :param server: the address of the other daemon.
     :param keys: lines of the section of its storage.
@@ -74,4 +76,4 @@ def host(folder: Path, server: Any, *keys: str, **options: Any) -> Daemon:
         [f"server {server[0]}:{server[1]}", f"client {folder.name}", f"var {folder}", *keys]
     )
     storage = f"%import zeotwisted\n<clientstorage 1>\n{lines}\n</clientstorage>"
-    return Daemon(storage, str(folder / "zeo.sock"), **options)
+    return Daemon(storage, address or str(folder / "zeo.sock"), **options)
