@@ -1,8 +1,8 @@
 """A daemon on each host, and what it saves over a line: ``python -m benchmarks.hostcache --help``.
 
-Fresh processes walk through the same objects: one that uses the daemon at the other end of the line,
-and two that use their host's daemon, one after the other. The second one of these finds what the
-first one has loaded. Each round has a fresh daemon of each kind.
+Fresh processes walk through the same objects: one that uses the daemon at the end of the line, and
+two that use their host's daemon, one after the other. The second one of these finds what the first
+one has loaded. Each round has a fresh daemon of each kind.
 """
 
 from __future__ import annotations

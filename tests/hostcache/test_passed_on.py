@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +16,7 @@ import transaction
 from persistent.mapping import PersistentMapping
 from ZODB.blob import Blob
 from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError, POSKeyError
 from ZODB.utils import maxtid, p64, z64
 
@@ -21,6 +25,8 @@ import zeotwisted
 from . import site
 from .site import Daemon
 from .test_restarts import read, until, write
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def counted(address: Any) -> dict[str, int]:
@@ -83,34 +89,84 @@ def test_the_file_is_used_after_a_restart_of_the_host_daemon(
     assert loads[0] == loads[1]
 
 
-def test_a_prefetch_is_one_upstream(upstream: Daemon, tmp_path: Path) -> None:
+class Line:
+    """What counts the messages between a host's daemon and the other one."""
+
+    def __init__(self, server: Any) -> None:
+        arguments = ["-m", "benchmarks.relay", server[0], str(server[1]), "0", "1"]
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        (self.address,) = json.loads(self._process.stdout.readline())
+
+    def questions(self) -> int:
+        """Return how many messages the host's daemon has sent on its last connection."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(".")
+        self._process.stdin.flush()
+        report = json.loads(self._process.stdout.readline())
+        sent: int = report["connections"][-1]["sent_messages"]
+        return sent
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
+
+
+@pytest.fixture
+def line(upstream: Daemon) -> Iterator[Line]:
+    line = Line(upstream.address)
+    yield line
+    line.close()
+
+
+def test_a_prefetch_is_one_question(upstream: Daemon, line: Line, tmp_path: Path) -> None:
+    """The host's daemon asks once, and not once for each record."""
     oids = objects(upstream.address, 100)
-    folder = tmp_path / "host"
-    folder.mkdir()
-    host = site.host(folder, upstream.address)
+    host = site.host(tmp_path, line.address)
     try:
-        with (
-            closing(zeotwisted.client(upstream.address)) as watch,
-            closing(zeotwisted.client(host.address)) as storage,
-        ):
-            before = _calls(watch)
+        with closing(zeotwisted.client(host.address)) as storage:
+            before = line.questions()
             storage.prefetch(oids, maxtid)
             for oid in oids:
                 storage.load(oid)
-            assert _calls(watch) - before <= 3
+            assert line.questions() == before + 1
     finally:
         host.stop()
 
 
-def _calls(storage: Any) -> int:
-    """Return how many calls for records the daemon has answered."""
-    report = storage.steer("server_report")
-    return sum(count for name, count in _counts(report) if name.startswith("load"))
-
-
-def _counts(report: Any) -> Iterator[tuple[str, int]]:
-    for name, call in report["calls"].items():
-        yield name, call["count"]
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_comes_ahead_is_passed_on(
+    upstream: Daemon, line: Line, tmp_path: Path, count: int
+) -> None:
+    """A chain of 300 objects takes a few questions, and none for the second process."""
+    database = zeotwisted.DB(upstream.address)
+    with database.transaction() as connection:
+        chain = None
+        for _ in range(300):
+            chain = PersistentMapping(next=chain)
+        connection.root()["chain"] = chain
+    database.close()
+    host = site.host(tmp_path, line.address)
+    try:
+        questions = []
+        for _ in range(count):
+            before = line.questions()
+            with opened(zeotwisted.client(host.address)) as connection:
+                link = connection.root()["chain"]
+                while link is not None:
+                    link = link["next"]
+            questions.append(line.questions() - before)
+        assert questions[0] < 150
+        # A process that connects has the host's daemon ask for what is new.
+        assert sum(questions[1:]) <= 2
+    finally:
+        host.stop()
 
 
 def test_other_processes_see_a_commit_when_they_synchronize(host: Daemon) -> None:
@@ -231,18 +287,10 @@ def test_blobs(upstream: Daemon, tmp_path: Path, shared: str) -> None:
         host.stop()
 
 
-def test_what_came_ahead_is_told_to_the_other_daemon_when_it_is_used(
-    upstream: Daemon, host: Daemon
-) -> None:
-    """Otherwise the host's daemon would be brought less and less."""
-    database = zeotwisted.DB(upstream.address)
-    with database.transaction() as connection:
-        chain = PersistentMapping(next=None)
-        for _ in range(300):
-            chain = PersistentMapping(next=chain)
-        connection.root()["chain"] = chain
-    database.close()
-    with opened(zeotwisted.client(host.address)) as connection:
-        link = connection.root()["chain"]
-        while link is not None:
-            link = link["next"]
+def test_no_mark_is_left_in_the_log(upstream: Daemon, host: Daemon, tmp_path: Path) -> None:
+    """The daemon with the storage tells the tid with the vote, and the host's passes it on."""
+    write(host.address, value=1)
+    upstream.stop()
+    with closing(FileStorage(str(tmp_path / "Data.fs"), read_only=True)) as storage:
+        for each in storage.iterator():
+            assert each.extension == {}

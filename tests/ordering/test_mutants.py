@@ -373,8 +373,8 @@ MUTANTS = [
     Mutant(
         "7: a transaction dies with its connection",
         "clientstorage/commit/transaction.py",
-        "        self._connection = connection\n        self._tid",
-        "        self._poisoned = connection\n        self._tid",
+        "        self._connection = connection\n        self.tid",
+        "        self._poisoned = connection\n        self.tid",
         CLIENT + "test_commit_is_seen_as_a_whole",
     ),
     Mutant(

@@ -236,8 +236,6 @@ class ClientStorage(ConflictResolvingStorage):
             self._reads_ahead,
             self._cache_size,
         )
-        #: For a server whose storage is this client.
-        self.upstream = Upstream(self._link, self._coherence, self._reader)
         #: The records that came ahead of need and were not used yet.
         self._unused = self._reader.unused
         self._committing = Committing(
@@ -249,6 +247,8 @@ class ClientStorage(ConflictResolvingStorage):
             self._commit_lock_timeout,
             self.__name__,
         )
+        #: For a server whose storage is this client.
+        self.upstream = Upstream(self._link, self._coherence, self._reader, self._committing)
 
     def forked(self) -> None:
         """After fork: connect again at the next call that needs the server.

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from twisted.python.failure import Failure
+from ZODB.POSException import StorageError
 
 from zeotwisted.exceptions import ClientDisconnected
 
-from .calls import Answer, ClientProtocol
+from .calls import Answer, ClientProtocol, Waiter
+from .commit import Committing
 from .connection import Link, missed_changes
 from .records import Coherence, Reader
 
@@ -23,13 +25,16 @@ __all__ = ["Upstream"]
 class Upstream:
     """Loads records for a server, and tells it whether there is a connection.
 
-    Call the methods in the server's thread; none of them waits but `changes_since`. Answers come in
-    any thread, in one order with what `ClientStorage` tells its database of changes. They are
+    Call the methods in the server's thread; none of them waits but `changes_since` and `outcome`.
+    Answers come in any thread, in one order with what `ClientStorage` tells its database. They are
     `ClientDisconnected` if there is no connection.
     """
 
-    def __init__(self, link: Link, coherence: Coherence, reader: Reader) -> None:
+    def __init__(
+        self, link: Link, coherence: Coherence, reader: Reader, committing: Committing
+    ) -> None:
         self._link = link
+        self._committing = committing
         self._coherence = coherence
         self._reader = reader
         self._lost: Callable[[], object] = lambda: None
@@ -72,6 +77,33 @@ class Upstream:
         """
         missed = self._link.call("getInvalidations", tid)
         return missed_changes(missed)[1] if missed else None
+
+    # Commits.
+
+    @property
+    def tells_tids(self) -> bool:
+        """Whether the other server tells the tid of a transaction with its vote."""
+        protocol = self._link.ready
+        return protocol is not None and protocol.tells_tids
+
+    @property
+    def voted_tid(self) -> bytes | None:
+        """The tid of the transaction that has voted; None if the other server does not tell it."""
+        return self._committing.voted_tid
+
+    def outcome(self, tid: bytes, oid: bytes | None) -> bool:
+        """Return whether a transaction is committed that had this tid at its vote.
+
+        Wait for its end, and for the answer.
+
+        :param oid: the oid of an object that it changes.
+        :raises ClientDisconnected: there is no connection.
+        :raises ZODB.POSException.StorageError: the other server cannot tell it.
+        """
+        protocol = self._link.protocol()
+        if not protocol.tells_tids:
+            raise StorageError("the server that has the storage tells no outcomes")
+        return bool(protocol.ask(Waiter(), "tpc_outcome", tid, oid))
 
     # The connection.
 

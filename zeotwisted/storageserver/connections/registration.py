@@ -49,7 +49,7 @@ def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dic
     ours[LOAD_AHEAD] = {}
     if served is not None and not served.engine.is_shared:
         ours[STANDBY] = {"synchronous": served.followers.waits}
-    if served is not None and served.tids is not None:
+    if served is not None and served.tells_tids:
         ours[TID_AT_VOTE] = {}
     if served is not None and served.engine.marks:
         ours[MARK_AT_VOTE] = {}

@@ -100,6 +100,17 @@ class Remote(Protocol):
     def changes_since(self, tid: bytes) -> Sequence[bytes] | None:
         """Return the oids that were changed after a transaction; None if it is too old. Wait."""
 
+    @property
+    def tells_tids(self) -> bool:
+        """Whether the other server tells the tid of a transaction with its vote."""
+
+    @property
+    def voted_tid(self) -> bytes | None:
+        """The tid of the transaction that has voted."""
+
+    def outcome(self, tid: bytes, oid: bytes | None) -> bool:
+        """Return whether the transaction is committed that had a tid at its vote. Wait."""
+
     def watch(self, lost: Callable[[], object], found: Callable[[], object]) -> None:
         """Have functions called when the other server cannot be reached, and when it can again."""
 

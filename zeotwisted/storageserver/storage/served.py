@@ -185,6 +185,12 @@ class ServedStorage:
         return self.records.loads is None
 
     @property
+    def tells_tids(self) -> bool:
+        """Whether clients are told the tid of a transaction with its vote."""
+        remote = self.engine.remote
+        return self.tids is not None or (remote is not None and remote.tells_tids)
+
+    @property
     def is_behind(self) -> bool:
         """Whether others commit in the storage, so that there may be more than is published."""
         return self.engine.is_shared or self.engine.remote is not None
@@ -428,6 +434,13 @@ class ServedStorage:
         if tid in self._invalidations:
             # A pack may have removed it from the storage in the meantime.
             return True
+        remote = self.engine.remote
+        if remote is not None:
+            is_there: bool = await in_thread(remote.outcome, tid, oid)
+            if is_there:
+                # The client takes all up to this transaction for known.
+                await self.up_to_date()
+            return is_there
         committed: bool = await in_thread(holds, self.storage, tid, oid)
         return committed
 
