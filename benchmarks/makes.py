@@ -68,8 +68,9 @@ def open_client(
         from .postgres import RelationalStorage
 
         return RelationalStorage(address, cache_size)
-    several = isinstance(address[0], list)
-    address = [tuple(each) for each in address] if several else tuple(address)
+    if not isinstance(address, str):
+        several = isinstance(address[0], list)
+        address = [tuple(each) for each in address] if several else tuple(address)
     if make == "bare":
         from .bare import BareStorage
 

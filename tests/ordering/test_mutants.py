@@ -227,9 +227,9 @@ MUTANTS = [
         "4: lastTransaction moves after the database was told",
         "clientstorage/records/coherence.py",
         "            self._invalidate_database(tid, oids)\n"
-        "            self._advance(tid)\n\n    def _advance",
+        "            self._advance(tid)\n\n    def _change_each",
         "            self._advance(tid)\n"
-        "            self._invalidate_database(tid, oids)\n\n    def _advance",
+        "            self._invalidate_database(tid, oids)\n\n    def _change_each",
         CLIENT + "test_last_transaction_moves_only_after_the_database_was_told",
     ),
     Mutant(
@@ -424,8 +424,8 @@ MUTANTS = [
     Mutant(
         "7: a transaction dies with its connection",
         "clientstorage/commit/transaction.py",
-        "        self._connection = connection\n        self._tid",
-        "        self._poisoned = connection\n        self._tid",
+        "        self._connection = connection\n        self.tid",
+        "        self._poisoned = connection\n        self.tid",
         CLIENT + "test_commit_is_seen_as_a_whole",
     ),
     Mutant(

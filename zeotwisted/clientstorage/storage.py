@@ -46,6 +46,7 @@ from .history import (
     warn_of_missing_blob,
 )
 from .records import Coherence, Reader, Revisions, StorageInfo
+from .upstream import Upstream
 from .warmstart import WarmStart, offers
 
 __all__ = ["ClientStorage"]
@@ -264,6 +265,8 @@ class ClientStorage(ConflictResolvingStorage):
             self._commit_lock_timeout,
             self.__name__,
         )
+        #: For a server whose storage is this client.
+        self.upstream = Upstream(self._link, self._coherence, self._reader, self._committing)
 
     def forked(self) -> None:
         """After fork: connect again at the next call that needs the server.
@@ -324,10 +327,12 @@ class ClientStorage(ConflictResolvingStorage):
         _log.info(
             "%s: connected to %s as %s", self.__name__, self._info.server, conn.version.decode()
         )
+        self.upstream.found()
 
     def notify_disconnected(self) -> None:
         """Called in the reactor's thread when the connection is lost."""
         self._figures.disconnections += 1
+        self.upstream.lost()
         # The next server may have been restarted, and may give the same oids to other clients.
         self._committing.oids.clear()
 

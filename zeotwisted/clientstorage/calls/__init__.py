@@ -11,9 +11,10 @@ from __future__ import annotations
 from .dropped import DroppedIterators
 from .protocol import ClientProtocol, Push
 from .traffic import Traffic
-from .waiter import Waiter
+from .waiter import Answer, Waiter
 
 __all__ = [
+    "Answer",
     "ClientProtocol",
     "DroppedIterators",
     "Push",

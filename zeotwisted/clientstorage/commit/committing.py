@@ -68,6 +68,12 @@ class Committing:
         current = self._gate.current
         return None if current is None else current.txn
 
+    @property
+    def voted_tid(self) -> bytes | None:
+        """The tid of the current transaction, from its vote on, if the server tells it then."""
+        current = self._gate.current
+        return None if current is None else current.tid
+
     def new_oid(self) -> bytes:
         """Return an oid that was never used."""
         self._check_writable()

@@ -130,7 +130,8 @@ class ClientTransaction:
         # Objects whose conflicts were resolved: their data is not what the application stored.
         self._resolved: dict[bytes, None] = {}
         # `outcome` finds the transaction by these.
-        self._tid: bytes | None = None
+        #: The tid, from the vote on, if the server tells it then.
+        self.tid: bytes | None = None
         self._mark: str | None = None
         # The mark that the server has made for it at the vote.
         self._server_mark: bytes | None = None
@@ -158,7 +159,7 @@ class ClientTransaction:
         :param after: the tid of an earlier transaction.
         """
         self._connection = connection
-        self._tid = tid
+        self.tid = tid
         self._after = after
         txn = self.txn
         needs_mark = tid is None and not (connection.tells_tids or connection.tells_marks)
@@ -293,7 +294,7 @@ class ClientTransaction:
                 result, tid = result
             except (TypeError, ValueError):
                 raise UnrecognizedResult("vote", result)
-            self._tid = self._tid if tid is None else _checked_tid("vote", tid)
+            self.tid = self.tid if tid is None else _checked_tid("vote", tid)
         elif self._protocol.tells_marks:
             try:
                 result, mark = result
@@ -364,7 +365,7 @@ class ClientTransaction:
 
     def _traces(self) -> Traces:
         return Traces(
-            self._tid,
+            self.tid,
             self._mark,
             self._server_mark,
             self._after,

@@ -15,6 +15,7 @@ from .credentials import credentials_from
 from .link import Link
 from .security import client_security
 from .target import Target, Wanted
+from .verification import missed_changes
 
 __all__ = [
     "ClientConnection",
@@ -23,5 +24,6 @@ __all__ = [
     "Wanted",
     "client_security",
     "credentials_from",
+    "missed_changes",
     "parse_address",
 ]

@@ -15,7 +15,7 @@ from zeotwisted.protocol import are_joined, methods, split
 
 from ..records import Coherence
 
-__all__ = ["AnotherDatabase", "ServerIsOlder", "Verified", "verify"]
+__all__ = ["AnotherDatabase", "ServerIsOlder", "Verified", "missed_changes", "verify"]
 
 _log = logging.getLogger("zeotwisted.client")
 
@@ -100,7 +100,7 @@ async def verify(
     else:
         missed = await server.request("getInvalidations", known)
         if missed:
-            tid, oids = _checked(missed)
+            tid, oids = missed_changes(missed)
             _log.info("%s: missed changes of %d objects", name, len(oids))
             coherence.replay(tid, oids)
             count(Verified.CHANGES)
@@ -110,7 +110,11 @@ async def verify(
             count(Verified.DROPPED)
 
 
-def _checked(missed: Any) -> tuple[bytes, Sequence[bytes]]:
+def missed_changes(missed: Any) -> tuple[bytes, Sequence[bytes]]:
+    """Return the last transaction and the oids of an answer to ``getInvalidations``.
+
+    :raises UnrecognizedResult: it has another form.
+    """
     if type(missed) is tuple and len(missed) == 2:
         tid, oids = missed
         if methods.tid(tid):

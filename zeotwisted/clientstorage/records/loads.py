@@ -11,7 +11,7 @@ from zeotwisted.exceptions import UnrecognizedResult
 
 from .coherence import Coherence
 
-__all__ = ["into_cache", "keep_many", "load", "revisions_of"]
+__all__ = ["all_into_cache", "into_cache", "keep_many", "load", "revisions_of"]
 
 
 def load(coherence: Coherence, oid: bytes) -> Deferred[Any]:
@@ -61,6 +61,12 @@ def revisions_of(
         elif result is not None and result is not False:
             raise UnrecognizedResult(name, result)
     return revisions
+
+
+def all_into_cache(coherence: Coherence, oids: Sequence[bytes], results: Any) -> Any:
+    """Do what `keep_many` does, and return the answer."""
+    keep_many(coherence, oids, results)
+    return results
 
 
 def _is_revision(value: Any) -> bool:

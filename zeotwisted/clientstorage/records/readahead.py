@@ -7,11 +7,10 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from threading import local
-from typing import Any
 
 from ..calls import ClientProtocol, Waiter
 from .coherence import Coherence
-from .loads import into_cache, keep_many
+from .loads import all_into_cache, into_cache
 
 __all__ = ["ReadAhead"]
 
@@ -70,18 +69,13 @@ class ReadAhead:
         self, protocol: ClientProtocol, oids: Sequence[bytes], tid: bytes, trail: _Trail
     ) -> tuple[bytes, bytes, bytes | None] | None:
         """Return the first record. None: call ``loadBefore``, which returns None or raises."""
-        waiter = Waiter(partial(_all_into_cache, self._coherence, oids))
+        waiter = Waiter(partial(all_into_cache, self._coherence, oids))
         first, *others = protocol.ask(waiter, "loadManyBefore", oids, tid)
         trail.loaded_ahead([other[0] for other in others if other])
         if not first:
             return None
         trail.loaded(first[0])
         return first
-
-
-def _all_into_cache(coherence: Coherence, oids: Sequence[bytes], results: Any) -> Any:
-    keep_many(coherence, oids, results)
-    return results
 
 
 class _Trail:

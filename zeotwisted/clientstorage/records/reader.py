@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from ..calls import ClientProtocol, Waiter
+from ..calls import Answer, ClientProtocol, Waiter
 from ..speculation import AheadLoads
 from .coherence import Coherence
-from .loads import into_cache
+from .later import Each, Kept
+from .loads import all_into_cache, into_cache
 from .prefetch import Prefetches
 from .readahead import ReadAhead
 
@@ -79,6 +81,39 @@ class Reader:
         if self.ahead is not None and self.ahead.understands(protocol):
             return self.ahead.load(protocol, oid, tid, into_cache(self._coherence, oid))
         return protocol.load(Waiter(into_cache(self._coherence, oid)), oid, tid)
+
+    def begin(self, protocol: ClientProtocol, answer: Answer, oid: bytes, tid: bytes) -> None:
+        """Load a revision, as `fetch` does; do not wait for it.
+
+        :param answer: receives it, or an exception, in any thread.
+        :raises ClientDisconnected: the connection is lost.
+        """
+        keep = into_cache(self._coherence, oid)
+        if self.ahead is not None and self.ahead.understands(protocol):
+            self.ahead.begin(protocol, oid, tid, partial(Kept, answer), keep)
+        else:
+            protocol.call(Kept(answer, keep), "loadBefore", oid, tid)
+
+    def begin_many(
+        self, protocol: ClientProtocol, answer: Answer, oids: Sequence[bytes], tid: bytes
+    ) -> None:
+        """Load the revisions of the first few of `oids`; do not wait for them.
+
+        :param answer: receives a sequence of them, or an exception, in any thread. False is for an
+            object that does not exist.
+        :raises ClientDisconnected: the connection is lost.
+        """
+        if protocol.is_extended:
+            keep = partial(all_into_cache, self._coherence, oids)
+            protocol.call(Kept(answer, keep), "loadManyBefore", oids, tid)
+            return
+        each = Each(
+            answer,
+            len(oids),
+            lambda index, result: into_cache(self._coherence, oids[index])(result),
+        )
+        arguments = [(oid, tid) for oid in oids]
+        protocol.call_all("loadBefore", list(zip(each.answers, arguments, strict=True)))
 
     def prefetch(self, oids: Iterable[bytes], tid: bytes) -> None:
         """Request records for the cache; do not wait for them.

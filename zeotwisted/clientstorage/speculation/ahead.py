@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import count
 from time import perf_counter
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 from zeotwisted.exceptions import UnrecognizedResult
 from zeotwisted.protocol import LOAD_AHEAD, Ahead, unpack_ahead
 
-from ..calls import ClientProtocol, Waiter
+from ..calls import Answer, ClientProtocol, Waiter
 from .worth import MOST, Plan, Worth
 
 __all__ = ["AheadLoads"]
@@ -89,41 +90,66 @@ class AheadLoads:
 
         :param keep: puts the record into the cache, and returns it.
         """
-        # If it came ahead, the cache has dropped it.
-        self.unused.pop(oid, None)
-        plan = self._worth.plan()
         begin = self._seconds()
+        plan = self._plan(oid)
         records = 0
         if plan is None:
             revision = protocol.load(Waiter(keep), oid, tid)
             # The server learns of it with the next load that asks for more.
             self._uses.note(oid)
         else:
-            revision, records = self._load(protocol, oid, tid, keep, plan)
+            waiter = Waiter(partial(self._came, keep))
+            question = self._question(oid, tid, plan)
+            revision, records = protocol.ask(waiter, "loadAhead", *question)
         self._worth.measured(self._seconds() - begin, records)
         return revision
 
-    def _load(
+    def begin(
         self,
         protocol: ClientProtocol,
         oid: bytes,
         tid: bytes,
+        answer: Callable[[Callable[[Any], Any]], Answer],
         keep: Callable[[Any], Any],
-        plan: Plan,
-    ) -> Any:
-        def came(answer: Any) -> Any:
-            if type(answer) is not tuple or len(answer) != 2 or type(answer[1]) is not bytes:
-                raise UnrecognizedResult("loadAhead", answer)
-            revision, packed = answer
-            keep(revision)
-            wanted = 0 if revision is None else len(revision[0])
-            return revision, self._keep(packed, wanted)
+    ) -> None:
+        """Do what `load` does; do not wait for the answer.
 
+        :param answer: returns what receives the answer; it gets a function that takes the answer
+            and returns the record.
+        """
+        begin = self._seconds()
+
+        def came(value: Any) -> Any:
+            revision, records = (keep(value), 0) if plan is None else self._came(keep, value)
+            self._worth.measured(self._seconds() - begin, records)
+            return revision
+
+        plan = self._plan(oid)
+        if plan is None:
+            protocol.call(answer(came), "loadBefore", oid, tid)
+            self._uses.note(oid)
+        else:
+            protocol.call(answer(came), "loadAhead", *self._question(oid, tid, plan))
+
+    def _plan(self, oid: bytes) -> Plan | None:
+        # If it came ahead, the cache has dropped it.
+        self.unused.pop(oid, None)
+        return self._worth.plan()
+
+    def _question(self, oid: bytes, tid: bytes, plan: Plan) -> tuple[Any, ...]:
         uses = self._uses
         used = b"".join(uses.oids)
         uses.oids.clear()
-        arguments = (oid, tid, plan.records, plan.size, plan.least, used, uses.thread)
-        return protocol.ask(Waiter(came), "loadAhead", *arguments)
+        return oid, tid, plan.records, plan.size, plan.least, used, uses.thread
+
+    def _came(self, keep: Callable[[Any], Any], answer: Any) -> tuple[Any, int]:
+        """Take an answer apart; return the record, and how many came besides."""
+        if type(answer) is not tuple or len(answer) != 2 or type(answer[1]) is not bytes:
+            raise UnrecognizedResult("loadAhead", answer)
+        revision, packed = answer
+        keep(revision)
+        wanted = 0 if revision is None else len(revision[0])
+        return revision, self._keep(packed, wanted)
 
     def _keep(self, packed: bytes, wanted: int) -> int:
         """Put records into the cache; return how many they are."""

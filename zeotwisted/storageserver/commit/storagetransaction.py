@@ -118,6 +118,8 @@ class StorageTransaction:
             if not operations.conflicts:
                 operations.tpc_vote()
                 self.mark = served.engine.voted(storage)
+                if served.engine.remote is not None:
+                    self.tid = served.engine.remote.voted_tid
         except BaseException as error:
             if not isinstance(error, _USUAL):
                 served.may_be_disordered = True

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ConflictError, POSError, StorageTransactionError, UndoError
 
-from zeotwisted.exceptions import TransactionTimeout
+from zeotwisted.exceptions import ClientDisconnected, TransactionTimeout
 from zeotwisted.files import is_full
 
 from ..figures import TransactionReport
@@ -340,7 +340,9 @@ class ServerTransaction:
         return tid, sizes
 
     def _is_told(self, error: BaseException) -> bool:
-        """Return whether it is in the log already, in one line, that a shared database failed."""
+        """Return whether it is in the log already, in one line, what has failed."""
+        if isinstance(error, ClientDisconnected):
+            return True
         return self._served.engine.is_shared and isinstance(error, POSError)
 
     def answered(self) -> None:

@@ -33,6 +33,7 @@ def remote_loadAhead(
     served = client.served
     served.stats.loads += 1
     served.popularity.used(client, used + oid)
+    served.records.used(used)
 
     def answer(revision: Any) -> tuple[Any, bytes]:
         # In the turn in which the answer is written: see rule 5 of the order.

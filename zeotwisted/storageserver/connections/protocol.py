@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, StorageError, UndoError
 
 from zeotwisted.access import OPEN, Access, Identity
+from zeotwisted.exceptions import ClientDisconnected
 from zeotwisted.protocol import (
     DROPPED,
     EXTENDED,
@@ -555,6 +556,11 @@ class StorageServerProtocol(protocol.Protocol):
         self._calls[name].failed += 1
         if id is None and self._connection.failed(error):
             # The client's vote raises the error. Do not log each operation that fails.
+            return
+        if isinstance(error, ClientDisconnected):
+            # The storage is a client of another server. To its clients, this server is not there
+            # either: so they try again, and ask for the outcome of what they have committed.
+            self.drop("the server that the storage comes from cannot be reached")
             return
         usual = isinstance(error, _USUAL)
         if not usual and self._connection.has_closed_storage():

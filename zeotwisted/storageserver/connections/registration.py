@@ -50,7 +50,7 @@ def _capabilities(client: ServerConnection, served: ServedStorage | None) -> dic
     ours |= {LOAD_AHEAD: {}, WARM_START: {}}
     if served is not None and not served.engine.is_shared:
         ours[STANDBY] = {"synchronous": served.followers.waits}
-    if served is not None and served.tids is not None:
+    if served is not None and served.tells_tids:
         ours[TID_AT_VOTE] = {}
     if served is not None and served.engine.marks:
         ours[MARK_AT_VOTE] = {}
@@ -91,7 +91,7 @@ def remote_register(client: ServerConnection, storage_id: str, read_only: bool |
         raise ReadOnlyError(f"storage {storage_id!r} is served read-only")
     if not read_only:
         check_may_write(client, roles, storage_id)
-    if not served.engine.is_shared:
+    if not served.is_behind:
         return _registered(client, served, roles, bool(read_only))
     # The client must not miss what was committed before, by another server's clients.
     up_to_date = served.up_to_date()

@@ -7,14 +7,18 @@ from typing import Any
 
 from zeotwisted.protocol import split
 
-from ..storage import Verification
+from ..storage import ServedStorage, Verification
 from .connection import ServerConnection
 
 
-def remote_get_info(client: ServerConnection) -> dict[str, Any]:
-    info = client.served.info()
-    if client.peer.is_extended:
-        info["instance"] = client.served.instance
+def remote_get_info(client: ServerConnection) -> Any:
+    return client.served.call(_info, client.served, client.peer.is_extended)
+
+
+def _info(served: ServedStorage, is_extended: bool) -> dict[str, Any]:
+    info = served.info()
+    if is_extended:
+        info["instance"] = served.instance
     return info
 
 
@@ -63,8 +67,12 @@ def remote_server_limits(client: ServerConnection) -> dict[str, dict[str, int]]:
     }
 
 
-def remote_ping(client: ServerConnection) -> None:
-    pass
+def remote_ping(client: ServerConnection) -> Any:
+    # A client that asks wants to hear of all that was committed before, and not only here.
+    served = client.registered
+    if served is not None and served.engine.remote is not None:
+        return served.up_to_date()
+    return None
 
 
 def remote_new_oid(client: ServerConnection) -> Any:

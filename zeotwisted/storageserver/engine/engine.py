@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from ZODB.Connection import TransactionMetaData
 
-__all__ = ["Engine", "Lending", "News", "OwnCommit", "Records"]
+__all__ = ["Answer", "Engine", "Lending", "News", "OwnCommit", "Records", "Remote"]
 
 
 class OwnCommit:
@@ -69,6 +69,52 @@ class Records(Protocol):
         """Close the connections. What is under way fails."""
 
 
+class Answer(Protocol):
+    """Receives an answer, in any thread."""
+
+    def callback(self, value: Any) -> None:
+        """Receive the answer."""
+
+    def errback(self, error: BaseException) -> None:
+        """Receive an exception."""
+
+
+class Remote(Protocol):
+    """What a storage can do that is a client of another server; see `clientstorage.upstream`."""
+
+    def load_cached(self, oid: bytes, tid: bytes) -> Any:
+        """Return what ``loadBefore`` returns if the client has it in its cache; or None."""
+
+    def note_use(self, oid: bytes) -> None:
+        """Note that one of our clients uses a record."""
+
+    def load_before(self, answer: Answer, oid: bytes, tid: bytes) -> None:
+        """Ask for what ``loadBefore`` returns."""
+
+    def load_many_before(self, answer: Answer, oids: Sequence[bytes], tid: bytes) -> None:
+        """Ask for the results for the first few of `oids`; False if there is no such object."""
+
+    def ping(self, answer: Answer) -> None:
+        """Ask for an answer that comes when all is told that is committed now."""
+
+    def changes_since(self, tid: bytes) -> Sequence[bytes] | None:
+        """Return the oids that were changed after a transaction; None if it is too old. Wait."""
+
+    @property
+    def tells_tids(self) -> bool:
+        """Whether the other server tells the tid of a transaction with its vote."""
+
+    @property
+    def voted_tid(self) -> bytes | None:
+        """The tid of the transaction that has voted."""
+
+    def outcome(self, tid: bytes, oid: bytes | None) -> bool:
+        """Return whether the transaction is committed that had a tid at its vote. Wait."""
+
+    def watch(self, lost: Callable[[], object], found: Callable[[], object]) -> None:
+        """Have functions called when the other server cannot be reached, and when it can again."""
+
+
 class Lending(Protocol):
     """Lends storages for transactions. Call the methods in any thread."""
 
@@ -97,6 +143,7 @@ class Engine(Protocol):
     :ivar votes: how many transactions may be between their vote and their end at the same time.
     :ivar unpickles: whether the storage loads a record as a pickle if it finds a conflict.
     :ivar database: tells the database from all others; an empty text if that is not known.
+    :ivar remote: asks the server that has the storage; None if this daemon has it.
     :ivar marks: whether each vote gives a mark, and `outcome` tells what became of it.
     """
 
@@ -107,6 +154,7 @@ class Engine(Protocol):
     marks: bool
     unpickles: bool
     database: str
+    remote: Remote | None
 
     @property
     def lending(self) -> Lending:

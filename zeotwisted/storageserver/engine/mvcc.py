@@ -17,7 +17,7 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.interfaces import IStorageUndoable
 from ZODB.utils import p64, u64, z64
 
-from .engine import News, OwnCommit
+from .engine import News, OwnCommit, Remote
 from .housekeeping import Housekeeping
 from .instances import Instances, refresh
 from .newsreader import Batch, LostTrack, NewsReader
@@ -49,6 +49,7 @@ class Mvcc:
     unpickles = True
     database = ""
     records = None
+    remote: Remote | None = None
 
     def __init__(
         self, storage_id: str, storage: Any, interrupt: Callable[[], object] = lambda: None

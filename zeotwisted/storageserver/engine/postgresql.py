@@ -18,7 +18,7 @@ from ZODB.POSException import StorageError
 
 from zeotwisted import postgresql
 
-from .engine import News, OwnCommit
+from .engine import News, OwnCommit, Remote
 from .failures import DatabaseFailed
 from .housekeeping import Housekeeping
 from .instances import Instances
@@ -50,6 +50,7 @@ class PostgreSQL:
     marks = True
     #: RelStorage asks its database for a record that can be resolved, and gets another one.
     unpickles = False
+    remote: Remote | None = None
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from twisted.logger import Logger
-from ZODB.interfaces import IBlobStorage, IMVCCStorage, IStorage
+from ZODB.interfaces import IBlobStorage, IMVCCStorage, IStorage, IStorageWrapper
 
 from zeotwisted import postgresql
 
@@ -14,6 +14,7 @@ from .engine import Engine
 from .mvcc import Mvcc
 from .postgresql import PostgreSQL
 from .single import Single
+from .upstream import Upstream
 
 __all__ = ["NotServable", "check_servable", "choose_engine"]
 
@@ -52,7 +53,8 @@ def choose_engine(storage_id: str, storage: Any, reactor: Any) -> Engine:
     :raises NotServable: its database cannot be served as it is.
     """
     if not IMVCCStorage.providedBy(storage):
-        return Single(storage)
+        is_client = hasattr(storage, "upstream") and not IStorageWrapper.providedBy(storage)
+        return Upstream(storage_id, storage, reactor) if is_client else Single(storage)
     _warn_of_greenlets(storage_id, storage)
     dsn = postgresql.data_source(storage)
     if dsn is None:

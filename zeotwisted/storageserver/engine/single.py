@@ -1,6 +1,6 @@
 """Serves a storage that nobody else changes, or that reports the changes of others by itself.
 
-Such are a FileStorage and a client of another server.
+Such are a FileStorage and a client of one of ZEO's.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any
 
 from ZODB.Connection import TransactionMetaData
 
-from .engine import News, OwnCommit
+from .engine import News, OwnCommit, Remote
 
-__all__ = ["Single"]
+__all__ = ["OneStorage", "Single"]
 
 
 class Single:
@@ -25,10 +25,11 @@ class Single:
     unpickles = True
     database = ""
     records = None
+    remote: Remote | None = None
 
     def __init__(self, storage: Any) -> None:
         self.storage = storage
-        self.lending = _Lending(storage)
+        self.lending = OneStorage(storage)
 
     def voted(self, storage: Any) -> bytes | None:
         return None
@@ -52,7 +53,7 @@ class Single:
         """Nothing has been started."""
 
 
-class _Lending:
+class OneStorage:
     """See `engine.Lending`."""
 
     def __init__(self, storage: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from ZODB.POSException import POSKeyError
 from ZODB.utils import p64, u64
 
+from ..engine import Remote
 from .loads import ENOUGH_BYTES, Loads, load_many_before
 from .recordcache import RecordCache, Revision
 
@@ -19,6 +20,7 @@ class Records:
 
     :param cache: what was loaded lately.
     :param last_shown: returns the last transaction that clients may see; None: they may see all.
+    :param remote: has a cache of its own, which is asked before `loads`; None if there is none.
     :ivar loads: does the loads in threads, or waits for another process; None if the storage is
         fast enough for the reactor's thread.
     """
@@ -29,9 +31,11 @@ class Records:
         cache: RecordCache,
         loads: Loads | None,
         last_shown: Callable[[], bytes | None] = lambda: None,
+        remote: Remote | None = None,
     ) -> None:
         self._storage = storage
         self._last_shown = last_shown
+        self._remote = remote
         self.cache = cache
         self.loads = loads
 
@@ -41,12 +45,35 @@ class Records:
         No invalidation of a later transaction can be sent before this answer. If the result is not
         a coroutine, the answer is sent at once; `Loads` takes care of the others.
         """
-        revision = self.cache.load_before(oid, tid)
+        revision = self._near(oid, tid)
         if revision is not None:
+            if self._remote is not None:
+                self._remote.note_use(oid)
             return revision
         if self.loads is not None:
             return self._load_slowly(self.loads, client, oid, tid)
         return self._load(oid, tid)
+
+    def _near(self, oid: bytes, tid: bytes) -> Revision:
+        """Return a revision from a cache; None if it is in none."""
+        revision = self.cache.load_before(oid, tid)
+        if revision is None and self._remote is not None and self._last_shown() is None:
+            revision = self._remote.load_cached(oid, tid)
+            self.cache.loaded(oid, revision)
+        return revision
+
+    def _is_near(self, oid: bytes, tid: bytes) -> bool:
+        has = self.cache.has(oid, tid)
+        return has if self._remote is None else has or self._near(oid, tid) is not None
+
+    def used(self, oids: bytes) -> None:
+        """Note that a client uses records that it was sent before it has asked for them.
+
+        :param oids: joined.
+        """
+        if self._remote is not None:
+            for start in range(0, len(oids), 8):
+                self._remote.note_use(oids[start : start + 8])
 
     def _load(self, oid: bytes, tid: bytes) -> Revision:
         revision: Revision = self._shown(self._storage.loadBefore(oid, self._before(tid)))
@@ -91,7 +118,7 @@ class Records:
         None if there is none, if it is a later one, or if that takes too long to find out.
         No invalidation of a later transaction can be sent before it, if it is sent at once.
         """
-        revision = self.cache.load_before(oid, tid)
+        revision = self._near(oid, tid)
         if revision is None and self.loads is None:
             try:
                 revision = self._load(oid, tid)
@@ -119,7 +146,7 @@ class Records:
         self, loads: Loads, client: object, oids: Sequence[bytes], tid: bytes
     ) -> list[Revision | bool]:
         while True:
-            missing = [oid for oid in oids if not self.cache.has(oid, tid)]
+            missing = [oid for oid in oids if not self._is_near(oid, tid)]
             loaded: dict[bytes, Revision | bool] = {}
             if missing:
                 found = await loads.load_many_before(client, missing, self._before(tid))
@@ -145,9 +172,11 @@ class Records:
                 revision = loaded[oid]
                 self.cache.loaded(oid, revision)
             else:
-                revision = self.cache.load_before(oid, tid)
+                revision = self._near(oid, tid)
                 if revision is None:
                     break
+                if self._remote is not None:
+                    self._remote.note_use(oid)
             if revision and not isinstance(revision, bool):
                 length = len(revision[0])
                 if length > ENOUGH_BYTES and answer:

@@ -145,6 +145,7 @@ class ServedStorage:
             RecordCache(options.record_cache_bytes),
             None if answers_at_once(storage) else self._make_loads(threads),
             self.followers.last_shown,
+            engine.remote,
         )
         #: Guesses what clients ask for next.
         self.speculation = Speculation(self.records.find)
@@ -187,6 +188,17 @@ class ServedStorage:
         return self.records.loads is None
 
     @property
+    def tells_tids(self) -> bool:
+        """Whether clients are told the tid of a transaction with its vote."""
+        remote = self.engine.remote
+        return self.tids is not None or (remote is not None and remote.tells_tids)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether others commit in the storage, so that there may be more than is published."""
+        return self.engine.is_shared or self.engine.remote is not None
+
+    @property
     def _timeout(self) -> float | None:
         default = _SHARED_TIMEOUT if self.engine.votes > 1 else None
         return self.options.transaction_timeout or default
@@ -207,6 +219,9 @@ class ServedStorage:
         # From now on, clients are notified of commits from outside.
         last = last_transaction(self.storage)
         recent: Sequence[tuple[bytes, Sequence[bytes]]] = ()
+        if self.engine.remote is not None:
+            # It is asked when a client wants to know.
+            return InvalidationQueue(size, most, last)
         try:
             recent = last_changes(self.storage, size, longest)
         except Exception as error:
@@ -392,7 +407,8 @@ class ServedStorage:
         """Return whether `tid` is young enough for `read_changes`."""
         age = self.options.invalidation_age
         if age is None:
-            age = _AGE if starts_anywhere(self.storage) else 0.0
+            fast = self.engine.remote is not None or starts_anywhere(self.storage)
+            age = _AGE if fast else 0.0
         if not age or tid == z64:
             return False
         return bool(self.clock.seconds() - TimeStamp(tid).timeTime() <= age)
@@ -402,7 +418,12 @@ class ServedStorage:
 
         None if this takes too long. Call this in a thread: it reads the storage for some seconds.
         """
-        return read_changes(self.storage, after, last)
+        remote = self.engine.remote
+        if remote is None:
+            return read_changes(self.storage, after, last)
+        oids = remote.changes_since(after)
+        # It may know later ones. The client is told of these when they have come here.
+        return None if oids is None else (last, b"".join(oids))
 
     async def outcome(self, tid: bytes, oid: bytes | None, in_thread: InThread) -> bool:
         """Return whether a transaction is in the storage. Wait until it is finished or aborted.
@@ -417,6 +438,13 @@ class ServedStorage:
         if tid in self._invalidations:
             # A pack may have removed it from the storage in the meantime.
             return True
+        remote = self.engine.remote
+        if remote is not None:
+            is_there: bool = await in_thread(remote.outcome, tid, oid)
+            if is_there:
+                # The client takes all up to this transaction for known.
+                await self.up_to_date()
+            return is_there
         committed: bool = await in_thread(holds, self.storage, tid, oid)
         return committed
 

@@ -16,6 +16,8 @@ from typing import Any
 from ZODB.POSException import POSKeyError
 from ZODB.utils import maxtid, z64
 
+from zeotwisted.exceptions import ClientDisconnected
+
 __all__ = ["has_closed", "restore", "why_unusable"]
 
 
@@ -55,6 +57,9 @@ def why_unusable(storage: Any) -> str:
         storage.loadBefore(z64, maxtid)
     except POSKeyError:
         # There is no root object.
+        return ""
+    except ClientDisconnected:
+        # The storage is at another server, which will be there again.
         return ""
     except Exception as error:
         return f"{type(error).__name__}: {error}"
