@@ -173,6 +173,7 @@ class _Served:
     storage_id = "1"
     unusable = ""
     suspended = ""
+    is_behind = False
     engine = Single(None)
     limits = Limits(ServerOptions(), Clock())
 

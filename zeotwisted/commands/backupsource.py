@@ -58,7 +58,7 @@ def open_source(arguments: argparse.Namespace, address: str | None, folder: str)
 
     def open_client(**options: Any) -> ClientStorage:
         given = client_options(server) | {"client_label": "zeotwisted backup"} | options
-        return ClientStorage(server.address, server.storage, **given)
+        return ClientStorage(server.address, server.storage, warm_start=False, **given)
 
     try:
         return ServerSource(f"storage {server.storage} of {address}", open_client, folder)

@@ -31,7 +31,11 @@ def connected(target: Target, **options: Any) -> Iterator[ClientStorage]:
     """
     quiet()
     knock(target)
-    chosen = client_options(target) | {"read_only": not options.get("read_only_fallback")}
+    chosen = client_options(target) | {
+        "read_only": not options.get("read_only_fallback"),
+        # A tool uses few objects, or all of them once.
+        "warm_start": False,
+    }
     with failures(target.text):
         try:
             client = ClientStorage(target.address, target.storage, **chosen | options)
@@ -70,8 +74,6 @@ def client_options(target: Target) -> dict[str, Any]:
     return {
         "wait_timeout": target.timeout,
         "client_label": _LABEL,
-        # A tool uses few objects, or all of them once.
-        "warm_start": False,
         "ssl": target.tls,
         "ssl_server_hostname": target.server_name,
         "username": target.user,
