@@ -39,6 +39,21 @@ def test_every_sample_is_tested() -> None:
             assert f'"{path.name}"' in here or path.name in ("zeo.conf", "zeo.tac"), path
 
 
+def test_a_cache_for_a_host(run: Run, folder: Path) -> None:
+    (host, port), stop = zeotwisted.server(threaded=True)
+    try:
+        cache = folder / "cache"
+        cache.mkdir()
+        text = (ETC / "host-cache.conf").read_text().replace("/var/cache/zeo", str(cache))
+        (folder / "zeo.conf").write_text(text.replace("db.example.com:8100", f"{host}:{port}"))
+        run(*TWISTD, "-C", "zeo.conf")
+        with closing(zeotwisted.ClientStorage(str(cache / "zeo.sock"))) as storage:
+            assert storage.is_connected()
+        assert (cache / "host-1.zec").exists()
+    finally:
+        stop()
+
+
 def test_several_storages(run: Run, folder: Path) -> None:
     text = (ETC / "several.conf").read_text()
     (folder / "zeo.conf").write_text(text.replace("8100", "0"))

@@ -75,5 +75,5 @@ def host(
     lines = "\n".join(
         [f"server {server[0]}:{server[1]}", f"client {folder.name}", f"var {folder}", *keys]
     )
-    storage = f"%import zeotwisted\n<clientstorage 1>\n{lines}\n</clientstorage>"
+    storage = f"%import zeotwisted\n<clientstorage 1>\nwarm-start off\n{lines}\n</clientstorage>"
     return Daemon(storage, address or str(folder / "zeo.sock"), **options)
