@@ -26,6 +26,7 @@ OTHERS = {
     "_lookup_pos": "ZODB: likewise",
     "_pack_is_in_progress": "ZODB: likewise",
     "_pos": "ZODB: likewise",
+    "_tfile": "ZODB: likewise",
     "_tend": "ZODB: where a transaction ends, to notice records that are damaged",
     "_read_data_header": "ZODB: likewise",
     "_read_txn_header": "ZODB: likewise",
