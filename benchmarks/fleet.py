@@ -93,17 +93,15 @@ def _measure(contender: Contender, options: argparse.Namespace, folder: Path) ->
         daemon = start("daemon", contender.daemon or "", str(folder / "Data.fs"))
         host, port = line(daemon)
         before, used = resident_memory(daemon.pid), cpu_time(daemon.pid)
-        clients = options.clients // options.processes
-        child = json.dumps([contender.client, host, port, clients, options.rows, options.objects])
-        sizes = [
-            line(each)
-            for each in [start("fleet", "--child", child) for _ in range(options.processes)]
-        ]
+        arguments = [options.clients, options.rows, options.objects]
+        child = json.dumps([contender.client, host, port, *arguments])
+        visitors = [start("fleet", "--child", child) for _ in range(options.processes)]
+        sizes = [line(each) for each in visitors]
         grown = resident_memory(daemon.pid) - before
         print(
             f"{contender.name:16} daemon {before / MIB:6.1f} MiB at the start, {grown / MIB:6.1f} "
             f"more, {cpu_time(daemon.pid) - used:6.1f} s of CPU   "
-            f"each client {sum(sizes) / len(sizes) / clients / MIB:6.1f} MiB",
+            f"each client {sum(sizes) / len(sizes) / options.clients / MIB:6.1f} MiB",
             flush=True,
         )
     finally:
@@ -114,8 +112,8 @@ def _measure(contender: Contender, options: argparse.Namespace, folder: Path) ->
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
     parser.add_argument("--objects", type=int, default=1_000_000, help="default: 1000000")
-    parser.add_argument("--clients", type=int, default=100, help="default: 100")
-    parser.add_argument("--processes", type=int, default=4, help="of the clients; default: 4")
+    parser.add_argument("--processes", type=int, default=4, help="of clients; default: 4")
+    parser.add_argument("--clients", type=int, default=25, help="of each process; default: 25")
     parser.add_argument("--rows", type=int, default=40, help="walks of each client; default: 40")
     parser.add_argument(
         "--contenders",

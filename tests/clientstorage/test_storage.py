@@ -384,7 +384,8 @@ def test_nothing_leaks(world: World) -> None:
     try:
         for _ in range(50):
             ClientStorage(server.address).close()
-        assert count() == before
+        # What earlier tests have left may end meanwhile.
+        assert all(now <= then for now, then in zip(count(), before, strict=True))
     finally:
         gc.enable()
 

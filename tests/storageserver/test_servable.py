@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent
 from ZODB.blob import BlobStorage
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
@@ -98,13 +98,9 @@ def test_a_driver_for_gevent(tmp_path: Path, driver: str) -> None:
         "%import relstorage\n<relstorage main>\n<sqlite3>\n"
         f"driver {driver}\ndata-dir {tmp_path / 'data'}\n</sqlite3>\n</relstorage>\n"
     )
-    events: list[Any] = []
-    globalLogPublisher.addObserver(events.append)
-    try:
+    with capturedLogs() as events:
         _, stop = zeotwisted.server(storage_conf=section, threaded=True)
         stop()
-    finally:
-        globalLogPublisher.removeObserver(events.append)
     warned = [text for text in map(formatEvent, events) if "'driver" in text]
     assert len(warned) == (driver != "sqlite3")
     for message in warned:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
 from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import TempFormatter
 from ZODB.utils import p64, z64
@@ -23,6 +24,8 @@ from zeotwisted.protocol.errors import exception_to_wire
 from zeotwisted.storageserver.connections.fulldisk import told
 
 OLD, FAILS, NEW = (p64(number) for number in range(3))
+
+MAKE_ROOM = "[Errno 28] No space left on device, on the server's disk; make room there"
 
 
 class Full(io.FileIO):
@@ -38,17 +41,24 @@ class Full(io.FileIO):
 
 
 class Crowded(io.FileIO):
-    """A file on a disk where it and another one share the room."""
+    """A file on a disk where it and another one share the room. Holes take none."""
 
     room: int | None = None
     beside: Path
 
     def write(self, data: Any) -> int:
-        taken = self.beside.stat().st_size + self.tell()
-        room = len(data) if self.room is None else max(0, self.room - taken)
-        if not room:
+        if self.room is None:
+            return super().write(data)
+        own, begin = _taken(os.fstat(self.fileno())), self.tell()
+        over = max(0, min(begin + len(data), own) - begin)
+        room = over + self.room - own - _taken(self.beside.stat())
+        if room <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return super().write(data[:room])
+
+
+def _taken(status: os.stat_result) -> int:
+    return 512 * status.st_blocks
 
 
 class Disk:
@@ -98,8 +108,14 @@ def test_commit_after_a_full_disk_can_be_read(disk: Disk, room: int, size: int) 
     assert disk.path.stat().st_size == disk.storage.getSize()
 
 
-@pytest.mark.parametrize("size", [50_000, 150_000], ids=["at the vote", "while it is collected"])
-def test_a_smaller_commit_finds_the_room_of_one_that_failed(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize(
+    ("records", "size"),
+    [(1, 60_000), (1, 150_000), (150, 1000)],
+    ids=["at the vote", "while it is collected", "while Python has some of it"],
+)
+def test_a_smaller_commit_finds_the_room_of_one_that_failed(
+    tmp_path: Path, records: int, size: int
+) -> None:
     path = tmp_path / "Data.fs"
     storage = FileStorage(str(path))
     server = Server(storage)
@@ -112,30 +128,42 @@ def test_a_smaller_commit_finds_the_room_of_one_that_failed(tmp_path: Path, size
     storage._tfmt = TempFormatter(storage._tfile)
     client = server.client()
     client.commit(1, OLD)
+    client.tell("tpc_begin", 2, "", "", {})
+    for number in range(records):
+        client.tell("storea", p64(100 + number), z64, b"x" * size, 2)
     with pytest.raises(OSError, match="make room there"):
-        vote(client, 2, FAILS, size)
-    vote(client, 3, NEW, 40_000)
+        client.ask("vote", 2)
+    vote(client, 3, NEW, 42_000)
     client.ask("tpc_finish", 3)
-    assert len(client.ask("loadBefore", NEW, LATEST)[0]) == 40_000
+    assert len(client.ask("loadBefore", NEW, LATEST)[0]) == 42_000
     assert path.stat().st_size == storage.getSize()
     storage.close()
 
 
 def test_the_log_has_one_line_for_a_full_disk(disk: Disk) -> None:
-    events: list[Any] = []
-    globalLogPublisher.addObserver(events.append)
-    try:
-        client = disk.server.client()
-        disk.has_room_for(100)
-        with pytest.raises(OSError):
-            vote(client, 1, FAILS, 10_000)
-    finally:
-        globalLogPublisher.removeObserver(events.append)
-    (line,) = [formatEvent(event) for event in events if event["log_level"] > LogLevel.info]
-    assert line.endswith(
-        "vote failed: OSError: [Errno 28] No space left on device, on the server's disk; make "
-        "room there"
-    )
+    client = disk.server.client()
+    disk.has_room_for(100)
+    with capturedLogs() as events, pytest.raises(OSError):
+        vote(client, 1, FAILS, 10_000)
+    (line,) = _warnings(events)
+    assert line.endswith(f"vote failed: OSError: {MAKE_ROOM}")
+
+
+def test_the_log_has_one_line_for_a_pack_without_room(disk: Disk) -> None:
+    """Nobody waits for the end of this pack."""
+
+    def pack(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    disk.storage.pack = pack
+    with capturedLogs() as events:
+        disk.server.client().ask("pack", time.time(), False)
+    (line,) = _warnings(events)
+    assert line.endswith(f"pack failed: {MAKE_ROOM}")
+
+
+def _warnings(events: Sequence[LogEvent]) -> list[str]:
+    return [formatEvent(event) for event in events if event["log_level"] > LogLevel.info]
 
 
 def test_records_can_be_loaded_while_the_disk_is_full(disk: Disk) -> None:
@@ -183,7 +211,7 @@ def _fails(oid: bytes, tid: bytes) -> None:
     raise OSError("just this record")
 
 
-WHOSE = r"^\[Errno 28\] No space left on device, on the server's disk; make room there"
+WHOSE = f"^{re.escape(MAKE_ROOM)}"
 
 
 @pytest.mark.parametrize("call", ["store", "undo", "pack"])

@@ -17,8 +17,10 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import POSError, UndoError
 from ZODB.utils import z64
 
+from zeotwisted.files import is_full
+
 from ..engine import DatabaseFailed, OwnCommit, translated
-from ..storage import Listener, Publication, ServedStorage, restore, why_unusable
+from ..storage import Listener, Publication, ServedStorage, make_room, restore, why_unusable
 from .commitlog import CommitLog
 from .operations import Operations
 
@@ -123,7 +125,11 @@ class StorageTransaction:
         except BaseException as error:
             if not isinstance(error, _USUAL):
                 served.may_be_disordered = True
-            self.abort(is_sound=isinstance(error, POSError))
+            try:
+                if is_full(error):
+                    make_room(storage)
+            finally:
+                self.abort(is_sound=isinstance(error, POSError))
             if not operations.may_be_conflict(error, served.engine.is_shared):
                 raise
             # The storage tells one of the conflicts, and without the record.

@@ -16,6 +16,7 @@ from zeotwisted.protocol import Role
 from ..floods import Kind, brief
 from ..storage import PackInterrupted
 from .connection import ServerConnection
+from .fulldisk import told
 
 _log = Logger()
 
@@ -39,12 +40,13 @@ def remote_pack(client: ServerConnection, time: float, wait: bool | int | None =
 
 def _pack_failed(client: ServerConnection, failure: Failure) -> None:
     error = failure.value
+    assert isinstance(error, Exception)
     if isinstance(error, PackInterrupted) or not client.admit(Kind.CALL):
         # The log has a line about an interruption already.
         return
     about: dict[str, Any] = {"label": client.label, "storage_id": client.served.storage_id}
     if isinstance(error, POSError) or is_full(error):
-        _log.warn("({label}) pack failed: {error}", error=brief(error), **about)
+        _log.warn("({label}) pack failed: {error}", error=brief(told(error)), **about)
     else:
         _log.failure("({label}) pack failed", failure, **about)
 

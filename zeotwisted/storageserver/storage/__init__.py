@@ -27,7 +27,7 @@ from .served import ServedStorage
 from .status import StorageStats
 from .temporary import ensure_blob_folder, ensure_temporary_folder
 from .threads import InThread, Threads
-from .usable import restore, why_unusable
+from .usable import make_room, restore, why_unusable
 from .verification import Verification
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "ensure_blob_folder",
     "ensure_temporary_folder",
     "load_many_before",
+    "make_room",
     "metadata",
     "names_its_class_plainly",
     "restore",

@@ -5,7 +5,9 @@ know what is on the disk. When the file is opened again, it reads what is there.
 
 If the disk fails or is full at a vote, FileStorage cuts off what it has written. That fails, too,
 while Python still has some of it to write. The next commit would then be written over the rest, and
-loads would return what was read before.
+loads would return what was read before. The file in which it collects a transaction keeps its size,
+so a smaller transaction would find no room; and what Python still has of that file would have to be
+written before anything else.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from ZODB.utils import maxtid, z64
 
 from zeotwisted.exceptions import ClientDisconnected
 
-__all__ = ["has_closed", "restore", "why_unusable"]
+__all__ = ["has_closed", "make_room", "restore", "why_unusable"]
 
 
 def has_closed(storage: Any) -> bool:
@@ -37,16 +39,26 @@ def restore(storage: Any) -> None:
     """
     try:
         lock, file, end, readers = storage._lock, storage._file, storage._pos, storage._files
-        collected = storage._tfile
     except AttributeError:
         return
     with lock:
-        # First the room that the failed transaction was collected in: Python writes what it still
-        # has of a file before it cuts it off, and that needs room.
-        os.ftruncate(collected.fileno(), 0)
-        collected.truncate(0)
+        # This first writes what Python still has.
         file.truncate(end)
     readers.flush()
+
+
+def make_room(storage: Any) -> None:
+    """Give back the room in which a FileStorage has collected a transaction that fails.
+
+    Call it before ``tpc_abort``, which needs some room. Other storages do not change.
+    """
+    try:
+        lock, collected = storage._lock, storage._tfile
+    except AttributeError:
+        return
+    with lock:
+        # Not by Python's file: that would first write what it still has, which needs room.
+        os.ftruncate(collected.fileno(), 0)
 
 
 def why_unusable(storage: Any) -> str:
