@@ -49,6 +49,26 @@ def test_several_storages(run: Run, folder: Path) -> None:
     assert {"Main.fs", "Catalog.fs", "blobs"} <= set(os.listdir(folder))
 
 
+def test_host_cache(run: Run, folder: Path) -> None:
+    address, stop = zeotwisted.server(str(folder / "Data.fs"), str(folder / "main"))
+    try:
+        text = (ETC / "host-cache.conf").read_text()
+        for old, new in (
+            ("/var/cache/zeo", str(folder)),
+            ("db.example.com:8100", f"{address[0]}:{address[1]}"),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        (folder / "zeo.conf").write_text(text)
+        running = run(*TWISTD, "-C", "zeo.conf")
+        assert running.address == str(folder / "zeo.sock")
+        commit(running.address, "key", 7)
+        assert read(running.address, "key") == read(address, "key") == 7
+        assert "host-1.zec" in os.listdir(folder)
+    finally:
+        stop()
+
+
 def test_production(run: Run, folder: Path, certificates: Certificates) -> None:
     (folder / "certs").mkdir()
     shutil.copy(certificates.authority.file, folder / "certs" / "authority.pem")

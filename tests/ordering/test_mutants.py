@@ -52,17 +52,18 @@ MUTANTS = [
     Mutant(
         "2: records that were read ahead are in the cache before the next message",
         "clientstorage/records/readahead.py",
-        "        waiter = Waiter(partial(_all_into_cache, self._coherence, oids))\n"
+        "        waiter = Waiter(partial(all_into_cache, self._coherence, oids))\n"
         '        first, *others = protocol.ask(waiter, "loadManyBefore", oids, tid)\n',
         '        results = protocol.ask(Waiter(), "loadManyBefore", oids, tid)\n'
-        "        first, *others = _all_into_cache(self._coherence, oids, results)\n",
+        "        first, *others = all_into_cache(self._coherence, oids, results)\n",
         READAHEAD + "test_news_behind_the_answer_hit_all_its_records",
     ),
     Mutant(
         "2: records that nobody asked for are in the cache before the next message",
         "clientstorage/speculation/ahead.py",
-        '        return protocol.ask(Waiter(came), "loadAhead", *arguments)',
-        '        return came(protocol.ask(Waiter(), "loadAhead", *arguments))',
+        '            revision, records = protocol.ask(waiter, "loadAhead", *question)',
+        '            later = protocol.ask(Waiter(), "loadAhead", *question)\n'
+        "            revision, records = self._came(keep, later)",
         AHEAD + "test_news_behind_the_answer_hit_what_came_with_it",
     ),
     Mutant(
