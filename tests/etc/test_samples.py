@@ -39,21 +39,6 @@ def test_every_sample_is_tested() -> None:
             assert f'"{path.name}"' in here or path.name in ("zeo.conf", "zeo.tac"), path
 
 
-def test_a_cache_for_a_host(run: Run, folder: Path) -> None:
-    (host, port), stop = zeotwisted.server(threaded=True)
-    try:
-        cache = folder / "cache"
-        cache.mkdir()
-        text = (ETC / "host-cache.conf").read_text().replace("/var/cache/zeo", str(cache))
-        (folder / "zeo.conf").write_text(text.replace("db.example.com:8100", f"{host}:{port}"))
-        run(*TWISTD, "-C", "zeo.conf")
-        with closing(zeotwisted.ClientStorage(str(cache / "zeo.sock"))) as storage:
-            assert storage.is_connected()
-        assert (cache / "host-1.zec").exists()
-    finally:
-        stop()
-
-
 def test_several_storages(run: Run, folder: Path) -> None:
     text = (ETC / "several.conf").read_text()
     (folder / "zeo.conf").write_text(text.replace("8100", "0"))
@@ -62,6 +47,26 @@ def test_several_storages(run: Run, folder: Path) -> None:
         with closing(zeotwisted.ClientStorage(running.address, storage=name)) as storage:
             assert storage.lastTransaction() == b"\0" * 8
     assert {"Main.fs", "Catalog.fs", "blobs"} <= set(os.listdir(folder))
+
+
+def test_a_cache_for_a_host(run: Run, folder: Path) -> None:
+    address, stop = zeotwisted.server(str(folder / "Data.fs"), str(folder / "main"))
+    try:
+        text = (ETC / "host-cache.conf").read_text()
+        for old, new in (
+            ("/var/cache/zeo", str(folder)),
+            ("db.example.com:8100", f"{address[0]}:{address[1]}"),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        (folder / "zeo.conf").write_text(text)
+        running = run(*TWISTD, "-C", "zeo.conf")
+        assert running.address == str(folder / "zeo.sock")
+        commit(running.address, "key", 7)
+        assert read(running.address, "key") == read(address, "key") == 7
+        assert "host-1.zec" in os.listdir(folder)
+    finally:
+        stop()
 
 
 def test_production(run: Run, folder: Path, certificates: Certificates) -> None:
