@@ -207,7 +207,7 @@ def _child(race: Race, address: Any, name: str, directory: str) -> Seen:
     )
     if race.record:
         storage = Recording(storage, HistoryFile(Path(directory, f"{name}.history")), name)
-    database = ZODB.DB(storage)
+    database = _open(storage)
     manager = TransactionManager()
     connection = database.open(manager)
     try:
@@ -218,6 +218,15 @@ def _child(race: Race, address: Any, name: str, directory: str) -> Seen:
         manager.abort()
         connection.close()
         database.close()
+
+
+def _open(storage: Any) -> ZODB.DB:
+    """Open a database, which loads its root: the connection may break meanwhile."""
+    while True:
+        try:
+            return ZODB.DB(storage)
+        except TransientError:
+            continue
 
 
 def _write(race: Race, manager: TransactionManager, connection: Any) -> Seen:
