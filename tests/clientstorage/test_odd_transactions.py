@@ -85,7 +85,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.utils import p64, z64
 from zeotwisted import ClientStorage
 
-storage = ClientStorage(ADDRESS)
+storage = ClientStorage(ADDRESS, warm_start=False)
 txn = TransactionMetaData()
 storage.tpc_begin(txn)
 storage.store(p64(2), z64, b"data", "", txn)

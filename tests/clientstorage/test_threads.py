@@ -22,7 +22,7 @@ OPEN = """
 from ZODB.Connection import TransactionMetaData
 from ZODB.utils import p64, z64
 from zeotwisted import ClientStorage
-storage = ClientStorage(ADDRESS, wait_timeout=60)
+storage = ClientStorage(ADDRESS, wait_timeout=60, warm_start=False)
 txn = TransactionMetaData()
 """
 

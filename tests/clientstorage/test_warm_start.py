@@ -145,7 +145,7 @@ def test_a_restart_of_the_daemon(world: World, server: Server) -> None:
 def test_a_connection_that_is_lost_meanwhile(world: World, server: Server) -> None:
     use(world, server.address)
     proxy = world.proxy(server)
-    new = world.client(proxy.address, wait=False)
+    new = world.client(proxy.address, wait=False, warm_start=True)
     wait_until("it has begun", lambda: b"load_popular" in proxy.sent)
     proxy.drop()
     # Some may have come twice.
@@ -158,7 +158,7 @@ def test_it_is_closed_meanwhile(
 ) -> None:
     use(world, server.address)
     proxy = world.proxy(server)
-    new = world.client(proxy.address)
+    new = world.client(proxy.address, warm_start=True)
     proxy.hold()
     new.close()
     proxy.release()

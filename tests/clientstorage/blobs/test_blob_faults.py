@@ -137,7 +137,7 @@ def test_without_any_question(scene: Scene, caplog: pytest.LogCaptureFixture) ->
 
 _LOADING = """
     from zeotwisted import ClientStorage
-    storage = ClientStorage(ADDRESS, blob_dir={folder!r})
+    storage = ClientStorage(ADDRESS, blob_dir={folder!r}, warm_start=False)
     print("connected", flush=True)
     sys.stdin.readline()
     storage.loadBlob({oid!r}, {tid!r})
