@@ -18,6 +18,7 @@ from zeotwisted.protocol.capabilities import LOAD_AHEAD
 from zeotwisted.protocol.session import ServerHandshake
 from zeotwisted.storageserver.speculation import MOST_CLIENTS, Allowance, Speculation
 from zeotwisted.storageserver.storage.loads import Loads, RecordsInThreads
+from zeotwisted.storageserver.storage.recordcache import RecordCache
 
 from .puppets import LATEST, T0, T1, T2, Client, PuppetClient, PuppetServer, Server
 from .test_readahead_rules import record
@@ -101,13 +102,96 @@ def test_what_was_sent_is_not_sent_again_unless_it_changes(server: Server) -> No
     assert ahead(reader, PARENT) == [(B, second, b"new")]
 
 
-def test_a_slow_storage_is_not_asked_for_what_nobody_wants() -> None:
+def slow_server() -> Server:
+    """Return a server whose storage needs threads, which load what guesses lack."""
     server = timeless_server()
     make_slow(server)
+    records = server.served.records
+    allowance = Allowance(lambda: 0.0)
+    server.served.speculation = Speculation(records.find, allowance, records.bring)
+    return server
+
+
+def test_nobody_waits_for_what_a_slow_storage_has_to_load() -> None:
+    server = slow_server()
     writer, reader = server.client(), server.client()
-    tid = commit(writer, 1, PARENT=record([A, B]), A=b"a", B=b"b")
-    warm(server, B)
+    tid = commit(writer, 1, PARENT=record([A, B, C]), A=b"a", B=b"b", C=record([D]), D=b"d")
+    warm(server, PARENT, B)
+    server.slow.immediate = False
     assert ahead(reader, PARENT) == [(B, tid, b"b")]
+    # What is lacking is loaded together, once, and comes with a later answer.
+    assert ahead(reader, PARENT) == []
+    assert len(server.slow) == 1
+    server.slow.work()
+    assert ahead(reader, PARENT) == [(A, tid, b"a"), (C, tid, record([D]))]
+    server.slow.work()
+    assert ahead(reader, C) == [(D, tid, b"d")]
+    assert not len(server.slow)
+
+
+def test_what_changes_while_it_is_loaded_is_not_kept() -> None:
+    server = slow_server()
+    writer, reader = server.client(), server.client()
+    first = commit(writer, 1, PARENT=record([A]), A=b"a")
+    warm(server, PARENT)
+    server.slow.immediate = False
+    server.reactor.immediate = False
+    load = reader.send("loadAhead", PARENT, LATEST, *MUCH)
+    # The thread has the old revision; its result waits for its turn behind the transaction's.
+    writer.send("tpc_begin", 2, "", "", {})
+    writer.send("storea", A, first, b"new", 2)
+    writer.send("vote", 2)
+    server.reactor.turn()
+    writer.send("tpc_finish", 2)
+    server.slow.work()
+    server.reactor.turn()
+    assert [event for event in reader.received() if event[1] == load]
+    # It is loaded once more.
+    server.slow.work()
+    server.reactor.immediate = True
+    server.reactor.turn()
+    second = server.storage.lastTransaction()
+    assert second > first
+    assert ahead(reader, PARENT) == [(A, second, b"new")]
+
+
+def test_few_clients_have_a_slow_storage_load_ahead() -> None:
+    server = slow_server()
+    commit(server.client(), 1, PARENT=record([A]), A=b"a", C=record([D]), D=b"d")
+    warm(server, PARENT, C)
+    server.slow.immediate = False
+    readers = [server.client() for _ in range(5)]
+    for reader in readers * 2:
+        assert ahead(reader, PARENT) == []
+    assert len(server.slow) == 2
+    # When the first one is over, there is room for another one, also if the client is gone.
+    readers[0].lose()
+    server.slow.work()
+    for reader in readers[2:]:
+        assert ahead(reader, C) == []
+    assert len(server.slow) == 2
+
+
+def test_a_daemon_without_room_for_records_loads_none_ahead() -> None:
+    server = slow_server()
+    server.served.records.cache = RecordCache(0)
+    writer, reader = server.client(), server.client()
+    commit(writer, 1, PARENT=record([A]), A=b"a")
+    server.slow.immediate = False
+    load = reader.send("loadAhead", PARENT, LATEST, *MUCH)
+    server.slow.work()
+    assert reader.received()[-1][1] == load
+    assert not len(server.slow)
+
+
+def test_a_failed_load_ahead_is_told_to_whoever_asks() -> None:
+    server = slow_server()
+    writer, reader = server.client(), server.client()
+    commit(writer, 1, PARENT=record([A]))
+    warm(server, PARENT)
+    assert ahead(reader, PARENT) == []
+    with pytest.raises(POSKeyError):
+        reader.ask("loadAhead", A, LATEST, *MUCH)
 
 
 def test_news_follow_what_has_come(server: Server) -> None:
@@ -321,6 +405,14 @@ def test_the_client_that_was_idle_longest_is_forgotten_first(server: Server) -> 
     assert len(server.served.speculation) == MOST_CLIENTS
     assert ahead(first, PARENT) == []
     assert [oid for oid, _, _ in ahead(others[0], PARENT)] == [A]
+
+
+def test_clients_that_were_sent_records_in_another_way_are_not_too_many() -> None:
+    server = timeless_server()
+    commit(server.client(), 1, A=b"a")
+    for _ in range(MOST_CLIENTS + 5):
+        server.client().ask("load_popular", [A], LATEST)
+    assert len(server.served.speculation) == MOST_CLIENTS
 
 
 def test_a_client_that_has_left_is_forgotten(server: Server) -> None:

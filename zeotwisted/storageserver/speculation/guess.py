@@ -66,6 +66,7 @@ class Guess:
     :param tid: what the client wants has to be older.
     :param shrinking: how much shorter (a factor) records become when they are packed.
     :param until: when to stop, by the clock of the allowance.
+    :ivar lacking: the oids of records that would have been sent if they had been found at once.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Guess:
         self._room: float = wish.size
         self._shrinking = shrinking
         self._until = until
+        self.lacking: list[bytes] = []
         self._ahead: list[Ahead] = []
         self._fruitless = 0
         self._successor_rates: dict[int, float] = {}
@@ -144,11 +146,11 @@ class Guess:
         if not self._take(oid, node, place):
             return False
         child = self._trail.unused(oid)
-        if child is None or child.references is None:
+        if child is not None and child.references is not None:
+            self._look_at(child, child.behind(-1), probability)
+        elif oid not in self.lacking[-1:]:
             # There is nothing more to be found there.
             node.done |= 1 << place
-        else:
-            self._look_at(child, child.behind(-1), probability)
         return True
 
     def _look_at(self, node: Node, places: Sequence[int], probability: float) -> None:
@@ -196,6 +198,7 @@ class Guess:
             return False
         revision = common.find(oid, self._tid)
         if revision is None:
+            self.lacking.append(oid)
             return self._fruitless < _FRUITLESS
         data, serial, _ = revision
         # Only short records are sure to shrink.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from ZODB.utils import maxtid
 
 from zeotwisted.protocol import Ahead
@@ -36,10 +38,12 @@ class Guesses:
     """Follows one client, and guesses what it is going to ask for.
 
     :param common: what it shares with the other clients.
+    :param bring: called with the oids of what the next answer could bring if it were found at once.
     """
 
-    def __init__(self, common: Common) -> None:
+    def __init__(self, common: Common, bring: Callable[[Sequence[bytes]], object]) -> None:
         self._common = common
+        self._bring = bring
         self._rates = Rates(common.rates)
         self._trail = Trail(self._rates)
         self._sent = Sent()
@@ -118,6 +122,8 @@ class Guesses:
                 common, self._rates, self._trail, self._sent, tid, wish, self._shrinking, until
             )
             ahead = guess.make(oid, node)
+            if guess.lacking:
+                self._bring(guess.lacking)
         # Not before: what it refers to has had no chance yet.
         self._trail.remember(node)
         return ahead

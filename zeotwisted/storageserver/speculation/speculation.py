@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from zeotwisted.protocol import pack_ahead
 
@@ -27,12 +28,20 @@ class Speculation:
 
     :param find: finds a record; see `common.Find`.
     :param allowance: the time for it; by default a half of the reactor's.
+    :param bring: called with a client and the oids of what `find` has not found for it. The storage
+        may load them meanwhile, so that the next answer can bring them.
     :ivar records: how many records were sent that nobody had asked for.
     :ivar used: how many of them were used.
     """
 
-    def __init__(self, find: Find, allowance: Allowance | None = None) -> None:
+    def __init__(
+        self,
+        find: Find,
+        allowance: Allowance | None = None,
+        bring: Callable[[object, Sequence[bytes]], object] = lambda client, oids: None,
+    ) -> None:
         self.records = self.used = 0
+        self._bring = bring
         self._common = Common(find, Rates(), Successors(), allowance or Allowance(), Changes())
         self._clients: OrderedDict[object, Guesses] = OrderedDict()
 
@@ -61,9 +70,7 @@ class Speculation:
         """
         guesses = self._clients.get(client)
         if guesses is None:
-            guesses = self._clients[client] = Guesses(self._common)
-            if len(self._clients) > MOST_CLIENTS:
-                self._clients.popitem(last=False)
+            guesses = self._follow(client)
         else:
             self._clients.move_to_end(client)
         self.used += len(used) // 8
@@ -85,8 +92,14 @@ class Speculation:
         """Note that a client is sent current revisions in another way: joined oids."""
         guesses = self._clients.get(client)
         if guesses is None:
-            guesses = self._clients[client] = Guesses(self._common)
+            guesses = self._follow(client)
         guesses.has(oids)
+
+    def _follow(self, client: object) -> Guesses:
+        guesses = self._clients[client] = Guesses(self._common, partial(self._bring, client))
+        if len(self._clients) > MOST_CLIENTS:
+            self._clients.popitem(last=False)
+        return guesses
 
     def changed(self, oids: Collection[bytes]) -> None:
         """Note that a transaction has been published: what clients have is not current any more."""

@@ -32,6 +32,7 @@ class RecordCache:
 
     :param most: how much memory (bytes) to use; 0 for none.
     :ivar hits: how many records were answered from the cache.
+    :ivar can_keep: whether there is room for any record.
     :ivar size: how much memory (bytes) it uses.
     """
 
@@ -39,6 +40,7 @@ class RecordCache:
         self.hits = self.size = 0
         self._most = most
         self._longest = most // _LONGEST - _OVERHEAD
+        self.can_keep = self._longest > 0
         # The one that was used last is the last.
         self._revisions: OrderedDict[bytes, tuple[bytes, bytes, None]] = OrderedDict()
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from ZODB.POSException import POSKeyError
-from ZODB.utils import p64, u64
+from ZODB.utils import maxtid, p64, u64
 
 from ..engine import Remote
 from .loads import ENOUGH_BYTES, Loads, load_many_before
 from .recordcache import RecordCache, Revision
 
 __all__ = ["Records"]
+
+_log = Logger()
+
+#: For how many clients records are loaded at a time that they have not asked for: a small part of
+#: the loads that run at a time, see `loads.MOST_LOADS`.
+_MOST_BRINGING = 2
 
 
 class Records:
@@ -38,6 +46,8 @@ class Records:
         self._remote = remote
         self.cache = cache
         self.loads = loads
+        # The clients for which records are loaded that they have not asked for.
+        self._bringing: set[object] = set()
 
     def load_before(self, client: object, oid: bytes, tid: bytes) -> Any:
         """Return what the storage's ``loadBefore`` returns, or a coroutine of it.
@@ -128,6 +138,27 @@ class Records:
         if revision is None or revision[2] is not None:
             return None
         return revision[0], revision[1], None
+
+    def bring(self, client: object, oids: Sequence[bytes]) -> None:
+        """Load what a client may ask for soon, so that it is found then. Nobody waits for it.
+
+        Only for storages that need threads, as long as few clients have it done. Storages with a
+        cache of their own know better what to load.
+        """
+        if self.loads is None or self._remote is not None or not self.cache.can_keep:
+            return
+        if client not in self._bringing and len(self._bringing) < _MOST_BRINGING:
+            self._bringing.add(client)
+            Deferred.fromCoroutine(self._bring(self.loads, client, oids))
+
+    async def _bring(self, loads: Loads, client: object, oids: Sequence[bytes]) -> None:
+        try:
+            await self._load_many_slowly(loads, client, oids, maxtid)
+        except Exception as error:
+            # Whoever asks for one of them is told.
+            _log.debug("not loaded ahead: {error}", error=error)
+        finally:
+            self._bringing.discard(client)
 
     def load_many_before(self, client: object, oids: Sequence[bytes], tid: bytes) -> Any:
         """Return the results for the first few of `oids`, or a coroutine of them.

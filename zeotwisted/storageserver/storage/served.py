@@ -148,7 +148,7 @@ class ServedStorage:
             engine.remote,
         )
         #: Guesses what clients ask for next.
-        self.speculation = Speculation(self.records.find)
+        self.speculation = Speculation(self.records.find, bring=self.records.bring)
         #: Knows what clients use most.
         self.popularity = Popularity()
         # Lets a few slow calls of clients run at a time. A thread that computes slows down the
