@@ -245,9 +245,9 @@ MUTANTS = [
     ),
     Mutant(
         "5: load replies leave in the turn in which they were computed",
-        "storageserver/connections/protocol.py",
+        "storageserver/connections/answering.py",
         "                self._answer(id, call.name, result)\n            if call is not _LOAD:\n",
-        "                later = self._clients.clock.callLater\n"
+        "                later = self._connection.served.clock.callLater\n"
         "                if call.name == 'loadBefore':\n"
         "                    later(0, self._answer, id, call.name, result)\n"
         "                else:\n"
@@ -378,7 +378,7 @@ MUTANTS = [
     ),
     Mutant(
         "5: the answer to a commit is not held back when the lock moves on",
-        "storageserver/connections/protocol.py",
+        "storageserver/connections/answering.py",
         "            self._backlog.flush()\n        finally:\n",
         "            pass\n        finally:\n",
         SERVER + "test_commit_is_answered_before_the_lock_moves_on",

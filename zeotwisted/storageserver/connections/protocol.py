@@ -8,7 +8,6 @@ from enum import Enum
 from functools import partial
 from itertools import chain
 from time import perf_counter
-from types import CoroutineType
 from typing import Any
 
 from twisted.internet import protocol
@@ -16,21 +15,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from ZODB.POSException import ConflictError, POSKeyError, ReadOnlyError, StorageError, UndoError
 
 from zeotwisted.access import OPEN, Access, Identity
-from zeotwisted.exceptions import ClientDisconnected
 from zeotwisted.protocol import (
     DROPPED,
     EXTENDED,
-    SERVER_CALLS,
     Broadcast,
     Called,
-    EncodeError,
     Event,
     Failed,
     FrameTooLarge,
-    MessageId,
     Replied,
     ServerHandshake,
     Session,
@@ -48,40 +42,27 @@ from zeotwisted.transport import (
     unsent,
 )
 
-from ..figures import TIMED, ConnectionReport, ConnectionState, Histogram
+from ..figures import ConnectionReport, ConnectionState
 from ..floods import Kind, brief
 from ..limits import Shares, host_of
+from .answering import Answering
 from .backlog import Backlog
-from .calls import perform
 from .clients import Clients
 from .connection import ServerConnection
-from .fulldisk import told
-from .peer import Answer
 from .proof import peer_identity
 from .reporting import Flow, connection_report
 
 __all__ = ["StorageServerProtocol"]
 
-# Errors that occur in normal operation. They are not logged.
-_USUAL = (ConflictError, POSKeyError, ReadOnlyError, UndoError)
-
-
 #: The shortest limit (seconds) for the silence of a client of version 5. Such a client does not
 #: answer a ping, but it sends a keep-alive each minute.
 _RETICENT_TIMEOUT = 150.0
-
-#: If all clients together have too many calls under way, a client may still have this number.
-_FEW_UNDER_WAY = 10
 
 #: How long (seconds) the server handles the messages of one client before it handles those of other
 #: clients: one read may return thousands of short messages. Clients that have messages left share
 #: this time. Each of them gets at least the second number of seconds.
 _TURN = 0.02
 _SHORTEST_TURN = 0.001
-
-
-#: The most frequent call.
-_LOAD = SERVER_CALLS["loadBefore"]
 
 
 class _Hold(Enum):
@@ -110,10 +91,7 @@ class StorageServerProtocol(protocol.Protocol):
         self._connection = ServerConnection(
             self, clients.storages, clients.logins, access, clients.figures, clients
         )
-        self._calls = clients.figures.calls
-        # How many loads are answered until the next one is measured.
-        self._untimed = 0
-        self._since = self._last_call = perf_counter()
+        self._since = perf_counter()
         # Since when the client takes nothing; None while it does.
         self._stuck_since: float | None = None
         #: See `peer.Peer`.
@@ -132,10 +110,6 @@ class StorageServerProtocol(protocol.Protocol):
         # other clients have had their turn. The server does not read from the client meanwhile.
         self._put_off: Iterator[Event] | None = None
         self._holds: set[_Hold] = set()
-        # How many calls have returned a Deferred or a coroutine that has not finished yet.
-        self._under_way = 0
-        # With how many of them the server reads on, after there were too many.
-        self._enough_under_way = 0
 
     # The methods that the transport calls.
 
@@ -150,6 +124,17 @@ class StorageServerProtocol(protocol.Protocol):
             self.drop,
             self._held_back,
             drop_at=self._clients.options.send_limit,
+        )
+        self._answering = Answering(
+            self,
+            self._connection,
+            self._session,
+            self._backlog,
+            self._clients.figures.calls,
+            self._clients.options.call_limit,
+            self._clients.limits.calls,
+            partial(self._hold, _Hold.CALLS),
+            partial(self._let_go, _Hold.CALLS),
         )
         timeout = self._clients.options.register_timeout
         self._deadline = self._clients.clock.callLater(
@@ -241,7 +226,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     def _deal_with_one(self, event: Event) -> None:
         if type(event) is Called:
-            self._called(event)
+            self._answering.called(event)
         else:
             self._handle(event)
 
@@ -304,7 +289,7 @@ class StorageServerProtocol(protocol.Protocol):
 
     def _stop(self) -> None:
         """Handle no messages any more, and send none."""
-        self._lost = True
+        self._close()
         self._put_off = None
         self._holds.clear()
         self._clients.rounds.discard(self)
@@ -312,6 +297,10 @@ class StorageServerProtocol(protocol.Protocol):
         self._session.close()
         self._backlog.close()
         self._free_bytes()
+
+    def _close(self) -> None:
+        self._lost = True
+        self._answering.stop()
 
     def _release(self) -> Deferred[None]:
         if self._released is None:
@@ -395,7 +384,8 @@ class StorageServerProtocol(protocol.Protocol):
 
     def _say_why(self, reason: str) -> None:
         """Tell the client why its connection ends. The client closes it then."""
-        self._lost = self._end_is_told = True
+        self._close()
+        self._end_is_told = True
         self._backlog.flush()
         self._backlog.write(self._session.oneway("dropped", brief(reason)))
         self._stop()
@@ -414,7 +404,7 @@ class StorageServerProtocol(protocol.Protocol):
         transport: Any = self.transport
         if transport is None:
             return
-        self._lost = True
+        self._close()
         self._end_is_told = True
         # The transport frees the memory in the next turn of the reactor. No other client has to
         # give way until then.
@@ -444,7 +434,8 @@ class StorageServerProtocol(protocol.Protocol):
         if state is None:
             return None
         now = perf_counter()
-        flow = Flow(now - self._since, now - self._last_call, self._under_way)
+        calls = self._answering
+        flow = Flow(now - self._since, now - calls.last_call, calls.under_way)
         return connection_report(self.number, self._connection, state, flow)
 
     # Messages.
@@ -462,133 +453,6 @@ class StorageServerProtocol(protocol.Protocol):
         elif type(event) in (Replied, Failed):
             raise WireError("an answer to a call that was not made")
 
-    def _called(self, event: Called) -> None:
-        id, call, args, error = event
-        begin = self._last_call = perf_counter()
-        try:
-            if error is not None:
-                raise TypeError(str(error))
-            result = perform(self._connection, call, args)
-        except Exception as error:
-            self._failed(id, call.name, error)
-            self._calls[call.name].seconds.add(perf_counter() - begin)
-            return
-        kind = type(result)
-        if kind is CoroutineType:
-            result = Deferred.fromCoroutine(result)
-        elif not isinstance(result, Deferred):
-            if id is not None:
-                self._answer(id, call.name, result)
-            if call is not _LOAD:
-                self._calls[call.name].seconds.add(perf_counter() - begin)
-            elif self._untimed:
-                self._untimed -= 1
-            else:
-                self._untimed = TIMED - 1
-                self._calls[call.name].seconds.add_for(TIMED, perf_counter() - begin)
-            return
-        self._begin_call()
-        result.addBoth(self._no_longer_under_way)
-        result.addCallback(self._answered_later, id, call.name)
-        result.addErrback(self._failed_later, id, call.name)
-        result.addBoth(_timed, self._calls[call.name].seconds, begin)
-
-    def _begin_call(self) -> None:
-        """Count one more call under way. If there are too many, wait until a half of them is left.
-
-        That is no error: the client is only slowed down.
-        """
-        self._under_way += 1
-        calls = self._clients.limits.calls
-        calls.add(1)
-        if self._under_way >= self._clients.options.call_limit or (
-            self._under_way >= _FEW_UNDER_WAY and not calls.fits(0)
-        ):
-            calls.strike()
-            self._enough_under_way = self._under_way // 2
-            self._hold(_Hold.CALLS)
-
-    def _no_longer_under_way(self, result: Any) -> Any:
-        self._under_way -= 1
-        self._clients.limits.calls.add(-1)
-        if _Hold.CALLS in self._holds and self._under_way <= self._enough_under_way:
-            self._let_go(_Hold.CALLS)
-        return result
-
-    def _failed_later(self, failure: Failure, id: MessageId | None, name: str) -> None:
-        error = failure.value
-        if not isinstance(error, Exception):
-            failure.raiseException()
-        self._failed(id, name, error)
-
-    def _answered_later(self, result: Any, id: MessageId | None, name: str) -> None:
-        if type(result) is not Answer:
-            if id is not None:
-                self._answer(id, name, result)
-                # Broadcasts to this client may be held back, and the client waits for its answer.
-                self._backlog.flush()
-            return
-        try:
-            if id is not None:
-                self._answer(id, name, result.value, self._session.oneway("info", result.info))
-            # `then` releases the commit lock and sends broadcasts. The answer must be sent before.
-            self._backlog.flush()
-        finally:
-            result.then()
-
-    def _answer(self, id: MessageId, name: str, result: Any, before: bytes = b"") -> None:
-        if self._lost:
-            return
-        try:
-            frame = self._session.reply(id, result)
-        except (EncodeError, FrameTooLarge) as error:
-            if self.admit(Kind.CALL, detail=name):
-                self._log.error(
-                    "({label}) the result of {name} cannot be sent: {error}",
-                    label=self._connection.label,
-                    name=name,
-                    error=brief(error),
-                )
-            frame = self._failure(id, ValueError(f"the result of {name} cannot be sent: {error}"))
-        self._backlog.write(before + frame)
-
-    def _failed(self, id: MessageId | None, name: str, error: Exception) -> None:
-        self._calls[name].failed += 1
-        if id is None and self._connection.failed(error):
-            # The client's vote raises the error. Do not log each operation that fails.
-            return
-        if isinstance(error, ClientDisconnected):
-            # The storage is a client of another server. To its clients, this server is not there
-            # either: so they try again, and ask for the outcome of what they have committed.
-            self.drop("the server that the storage comes from cannot be reached")
-            return
-        usual = isinstance(error, _USUAL)
-        if not usual and self._connection.has_closed_storage():
-            # The client is disconnected. It asks again when the storage is served again.
-            return
-        if not usual and self.admit(Kind.CALL, detail=name):
-            self._log.warn(
-                "({label}) {name} failed: {kind}: {error}",
-                label=self._connection.label,
-                name=name,
-                kind=type(error).__name__,
-                error=brief(told(error)),
-            )
-        if id is None:
-            # A one-way call has no answer. Without the error the client would continue as if the
-            # call had succeeded.
-            self.drop(f"{name} failed, and the client cannot be told in any other way")
-        elif not self._lost:
-            self._backlog.write(self._failure(id, error))
-
-    def _failure(self, id: MessageId, error: Exception) -> bytes:
-        try:
-            return self._session.failure(id, told(error))
-        except (EncodeError, FrameTooLarge):
-            # The error cannot be sent. Send its name only: a call without an answer would wait for
-            # ever.
-            return self._session.failure(id, StorageError(f"{type(error).__name__}"))
-
     def _stop_timers(self) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
@@ -596,11 +460,6 @@ class StorageServerProtocol(protocol.Protocol):
         if self._liveness is not None:
             self._liveness.stop()
             self._liveness = None
-
-
-def _timed(result: Any, seconds: Histogram, begin: float) -> Any:
-    seconds.add(perf_counter() - begin)
-    return result
 
 
 def _label(address: Any) -> str:
