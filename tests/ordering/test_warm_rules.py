@@ -209,6 +209,12 @@ class Warm:
 
 
 @pytest.fixture(autouse=True)
+def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many records are asked for depends on how long answers take, here on a busy machine."""
+    monkeypatch.setattr(pace, "_MOST_TIMES", 1.0)
+
+
+@pytest.fixture(autouse=True)
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.INFO, "zeotwisted.client")
     return caplog
