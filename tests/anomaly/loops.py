@@ -171,6 +171,8 @@ def _steps(kind: type[Operation], before: str, folder: str, disk: Disk) -> int:
 
 
 def _fail(kind: type[Operation], folder: str, disk: Disk, fault: Fault, at: int) -> bool:
+    # What was opened to check the last attempt may wait for the collector of garbage.
+    opened = _opened(folder)
     disk.not_removed.clear()
     disk.unsynced.clear()
     journal = Journal()
@@ -185,7 +187,8 @@ def _fail(kind: type[Operation], folder: str, disk: Disk, fault: Fault, at: int)
     _check_left_over(operation, killed=False)
     _check_refusals(journal, fault if disk.reached else None)
     del operation
-    _check_descriptors(folder)
+    left = _opened(folder) - opened
+    assert not left, f"a descriptor is left open: {sorted(left)}"
     kind(folder, disk, fault).restarted(journal)
     return disk.reached
 
@@ -203,15 +206,14 @@ def _check_left_over(operation: Operation, killed: bool) -> None:
     assert not left_over, f"left over: {sorted(left_over)}"
 
 
-def _check_descriptors(folder: str) -> None:
-    """Check that no file of the folder is open; others come and go with what tests left behind."""
+def _opened(folder: str) -> set[tuple[str, str]]:
+    """Return the open files of the folder. Others come and go with what tests have left behind."""
     opened = set()
     for number in os.listdir("/proc/self/fd"):
         # One is of the listing, and others are closed in other threads.
         with suppress(FileNotFoundError):
-            opened.add(os.readlink(f"/proc/self/fd/{number}"))
-    left = sorted(path for path in opened if path.startswith(os.path.join(folder, "")))
-    assert not left, f"a descriptor is left open: {left}"
+            opened.add((number, os.readlink(f"/proc/self/fd/{number}")))
+    return {each for each in opened if each[1].startswith(os.path.join(folder, ""))}
 
 
 def _kill(kind: type[Operation], folder: str, disk: Disk, fault: Fault, at: int) -> bool:
