@@ -60,7 +60,11 @@ def test_a_cache_for_a_host(run: Run, folder: Path) -> None:
             assert old in text
             text = text.replace(old, new)
         (folder / "zeo.conf").write_text(text)
-        running = run(*TWISTD, "-C", "zeo.conf")
+        # What its unit has systemd do, but the places.
+        command = shlex.split(unit("zeo-host-cache.service")["Service"]["ExecStart"])
+        assert command[-2:] == ["-C", "/etc/zeo/host-cache.conf"]
+        program = str(SCRIPTS / Path(command[0]).name)
+        running = run(program, *command[1:-1], "zeo.conf")
         assert running.address == str(folder / "zeo.sock")
         commit(running.address, "key", 7)
         assert read(running.address, "key") == read(address, "key") == 7
@@ -111,12 +115,17 @@ def unit(name: str) -> configparser.ConfigParser:
 def test_systemd_knows_the_units() -> None:
     """Where systemd is installed, it checks them."""
     assert unit("zeo.socket")["Socket"]["ListenStream"] == "127.0.0.1:8100"
-    assert unit("zeo.service")["Service"]["Type"] == "notify"
+    host = unit("zeo-host-cache.service")["Service"]
+    folder = f"/var/cache/{host['CacheDirectory']}"
+    assert f"DATA {folder}\n" in (ETC / "host-cache.conf").read_text()
+    assert host["WorkingDirectory"] == folder
+    assert unit("zeo.service")["Service"]["Type"] == host["Type"] == "notify"
     assert unit("zeo.service")["Service"]["TimeoutStartSec"] == "infinity", "it may read a Data.fs"
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         return
-    units = [str(ETC / "systemd" / name) for name in ("zeo.socket", "zeo.service")]
+    names = ("zeo.socket", "zeo.service", "zeo-host-cache.service")
+    units = [str(ETC / "systemd" / name) for name in names]
     ended = subprocess.run([analyze, "verify", *units], capture_output=True, text=True)
     problems = [
         line
