@@ -148,9 +148,9 @@ def test_a_connection_that_is_lost_meanwhile(world: World, server: Server) -> No
     new = world.client(proxy.address, wait=False, warm_start=True)
     wait_until("it has begun", lambda: b"load_popular" in proxy.sent)
     proxy.drop()
-    # Some may have come twice.
     wait_until("it has brought in all", lambda: len(new._cache) == len(USED))
-    assert brought(new) == len(USED)
+    # What came while the connection was lost is not counted.
+    assert brought(new) <= len(USED)
 
 
 def test_it_is_closed_meanwhile(
