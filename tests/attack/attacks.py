@@ -17,7 +17,7 @@ from ZODB.utils import p64, z64
 from tests.storageserver.conftest import RawClient
 
 from .callattacks import BY_OPERATORS, BY_READERS
-from .peers import ENDED, LATEST, Address, Attack, connect, hold, many, registered, send
+from .peers import ENDED, LATEST, Address, Attack, connect, hold, let_in, many, registered, send
 from .webattacks import BY_VISITORS
 
 __all__ = ["ATTACKS", "Door", "door"]
@@ -144,7 +144,8 @@ def blob_uploads(address: Address, scale: float) -> Iterator[None]:
 
 def blob_downloads(address: Address, scale: float) -> Iterator[None]:
     """Clients that ask for a blob, and do not take it."""
-    (author,) = _transactions(address, 1)
+    author = let_in(address)
+    send(author, author.session.oneway("tpc_begin", 1, "", "", {}))
     send(author, author.session.oneway("storeBlobStart"))
     for _ in range(32):
         send(author, author.session.oneway("storeBlobChunk", b"x" * 2**18))

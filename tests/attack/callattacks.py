@@ -14,7 +14,7 @@ from tests.storageserver.conftest import RawClient
 from zeotwisted.protocol.methods import SERVER_CALLS, Call
 from zeotwisted.protocol.roles import Role
 
-from .peers import ENDED, LATEST, Address, Attack, hold, many, registered, send
+from .peers import ENDED, LATEST, Address, Attack, hold, let_in, many, registered, send
 
 __all__ = ["BY_OPERATORS", "BY_READERS"]
 
@@ -68,7 +68,7 @@ def feed_ranges(address: Address, scale: float) -> Iterator[None]:
 
 def deaf_feeds(address: Address, scale: float) -> Iterator[None]:
     """Readers of the feed that ask for all of it, and take nothing."""
-    (author,) = registered(address, 1)
+    author = let_in(address)
     for number in range(many(scale, 40)):
         # Little data, and long descriptions.
         about = (number, "u" * 60_000, "d" * 60_000, b"")

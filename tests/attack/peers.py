@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -19,8 +20,10 @@ LATEST = b"\x7f" + b"\xff" * 7
 #: What may happen to an attacker.
 ENDED = (OSError, WireError, AssertionError)
 
-#: How long (seconds) an attacker waits for a daemon that does not read.
+#: How long (seconds) an attacker waits for a daemon that does not read, and for one that does not
+#: let it in: what the attack before it held may still be counted.
 _PATIENCE = 0.2
+_ENTRANCE = 20.0
 
 
 def many(scale: float, number: int) -> int:
@@ -47,6 +50,19 @@ def registered(address: Address, number: int) -> list[RawClient]:
             client.socket.settimeout(_PATIENCE)
             clients.append(client)
     return clients
+
+
+def let_in(address: Address) -> RawClient:
+    """Return a client that has registered; it tries again until it is let in.
+
+    :raises TimeoutError: it is not.
+    """
+    end = time.monotonic() + _ENTRANCE
+    while time.monotonic() < end:
+        for client in registered(address, 1):
+            return client
+        time.sleep(_PATIENCE)
+    raise TimeoutError(f"no client is let in for {_ENTRANCE:g} seconds")
 
 
 def send(client: RawClient, data: bytes) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from twisted.logger import Logger
 
 from tests.ordering.puppets import OID_A, PuppetClient, Server
+from zeotwisted.storageserver.connections.answering import Answering
 from zeotwisted.storageserver.connections.connection import ServerConnection
 from zeotwisted.storageserver.connections.protocol import StorageServerProtocol
 
@@ -19,7 +20,7 @@ from zeotwisted.storageserver.connections.protocol import StorageServerProtocol
 @pytest.fixture(autouse=True)
 def no_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Until somebody wants to have it, Twisted keeps the log, with the objects that it is about.
-    for class_ in (StorageServerProtocol, ServerConnection):
+    for class_ in (StorageServerProtocol, Answering, ServerConnection):
         monkeypatch.setattr(class_, "_log", Logger(observer=lambda event: None))
     gc.disable()
     yield
@@ -84,13 +85,14 @@ def test_no_cycle_holds_it(state: Callable[[Server, PuppetClient], None]) -> Non
     client = server.client()
     state(server, client)
     protocol = client.protocol
-    objects = [ref(protocol), ref(protocol._session), ref(protocol._connection)]
-    del protocol
+    parts = (protocol, protocol._session, protocol._answering, protocol._connection)
+    objects = list(map(ref, parts))
+    del protocol, parts
     client.lose()
     while len(server.slow):
         server.slow.work()
     del client
-    assert [each() for each in objects] == [None] * 3
+    assert [each() for each in objects] == [None] * len(objects)
 
 
 def test_no_cycle_holds_one_that_has_not_registered() -> None:
