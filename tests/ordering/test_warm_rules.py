@@ -115,7 +115,7 @@ def test_a_client_that_has_left_is_forgotten(server: Server) -> None:
 
 def test_a_client_that_leaves_during_its_load_stays_forgotten(server: Server) -> None:
     if server.served.records.loads is None:
-        return
+        pytest.skip("the answer is there at once")
     server.client().commit(1, A)
     client = server.client()
     server.slow.immediate = False

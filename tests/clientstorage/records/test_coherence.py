@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ZEO.cache
 from ZODB.utils import p64
 
@@ -9,12 +11,18 @@ from zeotwisted.clientstorage.cache import ClientCache
 from zeotwisted.clientstorage.records.coherence import Coherence
 
 
-def test_replay_with_a_cache_of_zeo() -> None:
-    """An application may give a cache that forgets one object at a time."""
+def cache_of_zeo() -> Any:
+    """Return a cache that has three records."""
     cache = ZEO.cache.ClientCache(size=100_000)
     for number in range(3):
         cache.store(p64(number), p64(1), None, b"data")
     cache.setLastTid(p64(1))
+    return cache
+
+
+def test_replay_with_a_cache_of_zeo() -> None:
+    """An application may give a cache that forgets one object at a time."""
+    cache = cache_of_zeo()
     told: list[tuple[bytes, list[bytes]]] = []
     coherence = Coherence(cache, lambda tid, oids: told.append((tid, list(oids))), lambda: None)
     coherence.replay(p64(5), [p64(0), p64(2), p64(9)])
@@ -26,10 +34,7 @@ def test_replay_with_a_cache_of_zeo() -> None:
 
 def test_news_with_a_cache_of_zeo() -> None:
     """An application may give a cache that is told of one object at a time."""
-    cache = ZEO.cache.ClientCache(size=100_000)
-    for number in range(3):
-        cache.store(p64(number), p64(1), None, b"data")
-    cache.setLastTid(p64(1))
+    cache = cache_of_zeo()
     told: list[tuple[bytes, list[bytes]]] = []
     coherence = Coherence(cache, lambda tid, oids: told.append((tid, list(oids))), lambda: None)
     coherence.invalidate(p64(5), [p64(0), p64(2), p64(9)])
